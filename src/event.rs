@@ -1,0 +1,121 @@
+//! An event: one thing that happened, as it stands in the log. In: a row of `andon.events`. Out: the value that every later stage
+//! shares. It never does I/O, and its JSON is kept as the bytes that PostgreSQL sent until somebody needs a field of it.
+
+use std::sync::OnceLock;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// Whose event it is. An event reaches only destinations of its own tenant. Empty in systems without tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(pub String);
+
+/// A thing with a history of its own: one job, one machine. Events of one entity are delivered in the order they happened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Entity {
+    /// For example `job`.
+    pub kind: String,
+    /// The key of the source's row, as text.
+    pub id: String,
+}
+
+/// One event of the log.
+#[derive(Debug)]
+pub struct Event {
+    /// Its place in the log (`andon.events.id`). Larger is later for the events of one entity; a smaller id of another transaction may
+    /// become visible after it.
+    pub id: i64,
+    /// Its identity for the world outside; the same for every delivery of it.
+    pub event_id: Uuid,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// A dotted name, such as `operation.completed`.
+    pub kind: String,
+    /// What it happened to.
+    pub entity: Entity,
+    /// When the trigger ran: before the commit, within the transaction.
+    pub occurred_at: Timestamp,
+    context: Box<RawValue>,
+    data: Box<RawValue>,
+    fields: OnceLock<Fields>,
+}
+
+#[derive(Debug)]
+struct Fields {
+    context: Map<String, Value>,
+    data: Value,
+}
+
+impl Event {
+    /// Puts an event together; `context` and `data` are the JSON texts of the log.
+    #[expect(clippy::too_many_arguments, reason = "it mirrors the columns of the log, and has two callers")]
+    pub fn new(
+        id: i64,
+        event_id: Uuid,
+        tenant: TenantId,
+        kind: String,
+        entity: Entity,
+        occurred_at: Timestamp,
+        context: Box<RawValue>,
+        data: Box<RawValue>,
+    ) -> Event {
+        Event { id, event_id, tenant, kind, entity, occurred_at, context, data, fields: OnceLock::new() }
+    }
+
+    /// The payload, as the JSON text that PostgreSQL wrote.
+    pub fn data_json(&self) -> &RawValue {
+        &self.data
+    }
+
+    /// What topics need (site, area, cell, …), as JSON text.
+    pub fn context_json(&self) -> &RawValue {
+        &self.context
+    }
+
+    /// One field of the context: its text where it is a string, a number or a boolean, and not empty.
+    pub fn context(&self, name: &str) -> Option<String> {
+        scalar(self.fields().context.get(name)?)
+    }
+
+    /// A scalar of the payload, by its dotted path (`order.line.0` reaches into arrays too).
+    pub fn data(&self, path: &str) -> Option<String> {
+        let mut value = &self.fields().data;
+        for step in path.split('.') {
+            value = match value {
+                Value::Object(map) => map.get(step)?,
+                Value::Array(items) => items.get(step.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+        }
+        scalar(value)
+    }
+
+    /// About how many bytes it holds, for what is bounded in bytes.
+    pub fn size(&self) -> usize {
+        size_of::<Event>()
+            + self.tenant.0.len()
+            + self.kind.len()
+            + self.entity.kind.len()
+            + self.entity.id.len()
+            + self.context.get().len()
+            + self.data.get().len()
+    }
+
+    fn fields(&self) -> &Fields {
+        self.fields.get_or_init(|| Fields {
+            context: serde_json::from_str(self.context.get()).unwrap_or_default(),
+            data: serde_json::from_str(self.data.get()).unwrap_or_default(),
+        })
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,3 @@
+//! The `andon` program.
+
+fn main() {}
