@@ -8,3 +8,9 @@
 //! The modules below stand in the order in which an event meets them.
 
 pub mod event;
+pub mod nearest;
+pub mod payload;
+pub mod quantity;
+pub mod retry;
+pub mod secret;
+pub mod signature;
