@@ -14,3 +14,4 @@ pub mod quantity;
 pub mod retry;
 pub mod secret;
 pub mod signature;
+pub mod topic;
