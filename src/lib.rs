@@ -13,5 +13,11 @@ pub mod payload;
 pub mod quantity;
 pub mod retry;
 pub mod secret;
+pub mod settings;
 pub mod signature;
+pub mod tls;
 pub mod topic;
+
+pub mod config;
+pub mod database;
+pub mod telemetry;
