@@ -7,11 +7,23 @@
 //! ```
 //! The modules below stand in the order in which an event meets them.
 
+pub mod database;
+pub mod destination;
 pub mod event;
+pub mod feed;
+pub mod gateway;
+pub mod lane;
+pub mod ledger;
+pub mod log;
 pub mod nearest;
 pub mod payload;
 pub mod quantity;
+pub mod ranges;
 pub mod retry;
+pub mod router;
 pub mod secret;
+pub mod settings;
 pub mod signature;
+pub mod tls;
+
 pub mod topic;
