@@ -8,3 +8,5 @@
 //! The modules below stand in the order in which an event meets them.
 
 pub mod event;
+
+pub mod rig;
