@@ -30,6 +30,7 @@ done
 
 if server=$(cat "$dir/pid" 2>/dev/null); then
     kill -"$signal" "$server"
+    kill -CONT "$server" 2>/dev/null
     tries=0
     while [ -e "$dir/pid" ] && [ "$tries" -lt 200 ]; do
         sleep 0.05
