@@ -8,5 +8,6 @@
 //! The modules below stand in the order in which an event meets them.
 
 pub mod event;
+pub mod nearest;
 
 pub mod rig;
