@@ -10,4 +10,7 @@
 pub mod event;
 pub mod nearest;
 
+pub mod migrate;
+pub mod source;
+
 pub mod rig;
