@@ -27,3 +27,9 @@ pub mod signature;
 pub mod tls;
 
 pub mod topic;
+pub mod nearest;
+
+pub mod migrate;
+pub mod source;
+
+pub mod rig;
