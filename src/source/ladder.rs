@@ -91,13 +91,13 @@ fn ladder(rungs: &[&Rung], operation: Operation, key: &[String]) -> String {
     }
 }
 
-/// `*<>` compares the stored values, so that it takes columns of every type, json among them.
+/// `*<>` compares the stored values of two records, so that it takes columns of every type, json among them.
 fn condition(rung: &Rung) -> String {
     let mut conditions = Vec::new();
     if rung.operation == Operation::Update && !rung.of.is_empty() {
         let side = |row: &str| {
             let columns: Vec<String> = rung.of.iter().map(|column| format!("{row}.{}", identifier(column))).collect();
-            format!("row({})", columns.join(", "))
+            format!("row({})::record", columns.join(", "))
         };
         conditions.push(format!("{} *<> {}", side("new"), side("old")));
     }
