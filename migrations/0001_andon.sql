@@ -1,7 +1,7 @@
 -- The log, the lanes' cursors and the ledger. The log is append-only: rows are never updated or deleted one by one, so nothing here
 -- grows dead tuples with the number of events, even while a long transaction holds the horizon back.
 
-create schema andon;
+create schema if not exists andon;
 comment on schema andon is 'Andon, the industrial event gateway: its log, cursors and ledger';
 
 -- `xact` is the first column on purpose: defaults are computed in column order, so a transaction has its xid before it takes an id.
@@ -25,22 +25,25 @@ create table andon.events_default partition of andon.events default;
 
 -- Makes the next partition before the log reaches it. Security definer, because `andon run` does not own the log. A new partition is
 -- made apart and then attached: `attach` lets writers go on, `create table … partition of` would wait for all of them and hold up the
--- plant while it waits.
+-- plant while it waits. One that cannot be made now (a lock that is busy, rows that are in the default partition already) is a warning:
+-- its events go to the default partition, and the next call tries again.
 create function andon.extend_log() returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
 declare
     size    constant bigint := 1000000;
     reached constant bigint := coalesce(pg_sequence_last_value(pg_get_serial_sequence('andon.events', 'id')::regclass), 0);
     first   bigint;
     name    text;
 begin
-    set local lock_timeout = '200ms';
     for first in select generate_series(reached / size * size, reached + size / 2, size) loop
         name := 'events_' || first / size;
-        if to_regclass('andon.' || name) is null then
+        continue when to_regclass('andon.' || name) is not null;
+        begin
             execute format('create table andon.%I (like andon.events including defaults including constraints)', name);
             execute format('alter table andon.events attach partition andon.%I for values from (%s) to (%s)', name, first, first + size);
-        end if;
+        exception when others then
+            raise warning 'andon: partition % of the log could not be made: %', name, sqlerrm;
+        end;
     end loop;
 end $$;
 select andon.extend_log();

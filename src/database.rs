@@ -8,11 +8,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use deadpool_postgres::BuildError;
 use deadpool_postgres::Connect;
 use deadpool_postgres::Manager;
 use deadpool_postgres::ManagerConfig;
 use deadpool_postgres::Pool;
 use deadpool_postgres::RecyclingMethod;
+use deadpool_postgres::Runtime;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -48,6 +50,9 @@ pub enum DatabaseError {
     /// A certificate cannot be used.
     #[error("cannot prepare TLS to PostgreSQL")]
     Tls(#[source] TlsProblem),
+    /// Never so far: the pool is told everything it needs.
+    #[error("cannot prepare a pool of connections to PostgreSQL")]
+    Pool(#[source] BuildError),
     /// The server does not answer, or does not want us.
     #[error("cannot connect to PostgreSQL at {target}")]
     Connect {
@@ -57,6 +62,9 @@ pub enum DatabaseError {
         source: tokio_postgres::Error,
     },
 }
+
+/// How long connecting may take, and how long a silent server is believed to be alive before it is asked.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection that has to be polled; notifications come out of it.
 pub type Link = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
@@ -91,22 +99,23 @@ impl Database {
     }
 
     /// A client and the connection behind it, which somebody has to poll.
-    pub async fn connect(&self) -> Result<(Client, Link), DatabaseError> {
+    pub async fn connect_apart(&self) -> Result<(Client, Link), DatabaseError> {
         self.open().await.map_err(|source| DatabaseError::Connect { target: self.target.clone(), source })
     }
 
     /// A client whose connection is polled by a task of its own, which ends with it.
-    pub async fn client(&self) -> Result<Client, DatabaseError> {
-        let (client, link) = self.connect().await?;
+    pub async fn connect(&self) -> Result<Client, DatabaseError> {
+        let (client, link) = self.connect_apart().await?;
         drop(spawned(link));
         Ok(client)
     }
 
-    /// A pool of up to `size` connections, opened when they are needed.
-    pub fn pool(&self, size: usize) -> Pool {
+    /// A pool of up to `size` connections, opened when they are needed. Nobody waits for one longer than for a server.
+    pub fn pool(&self, size: usize) -> Result<Pool, DatabaseError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(self.config.clone(), self.clone(), recycling);
-        Pool::builder(manager).max_size(size).build().expect("a pool without timeouts needs no runtime")
+        let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
+        pool.wait_timeout(Some(PATIENCE)).create_timeout(Some(PATIENCE)).build().map_err(DatabaseError::Pool)
     }
 
     /// As libpq has it, `prefer` goes on without TLS when TLS does not work out; `require` does not, and here it verifies.
@@ -171,12 +180,12 @@ fn parse(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError> {
         config.application_name("andon");
     }
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(10));
+        config.connect_timeout(PATIENCE);
     }
-    // A server that vanished without a word is noticed within a minute, not after the two hours of the system.
-    config.keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10)).keepalives_retries(3);
+    // A server that vanished without a word is noticed within half a minute, not after the two hours of the system.
+    config.keepalives_idle(PATIENCE).keepalives_interval(PATIENCE / 2).keepalives_retries(3);
     if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(Duration::from_secs(30));
+        config.tcp_user_timeout(PATIENCE * 3);
     }
     Ok(config)
 }

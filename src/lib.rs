@@ -7,17 +7,36 @@
 //! ```
 //! The modules below stand in the order in which an event meets them.
 
+// Values: no I/O.
 pub mod event;
-pub mod nearest;
-pub mod payload;
-pub mod quantity;
-pub mod retry;
 pub mod secret;
+pub mod ranges;
+pub mod quantity;
+pub mod nearest;
+pub mod retry;
 pub mod settings;
 pub mod signature;
-pub mod tls;
 pub mod topic;
+pub mod payload;
 
-pub mod config;
+// Capture: from the plant's transaction into the log.
+pub mod tls;
 pub mod database;
+pub mod migrate;
+pub mod source;
+
+// Delivery: from the log to the world.
+pub mod log;
+pub mod router;
+pub mod destination;
+pub mod feed;
+pub mod ledger;
+pub mod lane;
+pub mod gateway;
+
+// Proof: real servers to try it on.
+pub mod rig;
+
+// Edges: what people write, and what they read.
+pub mod config;
 pub mod telemetry;

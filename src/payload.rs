@@ -19,6 +19,17 @@ pub enum Format {
     Eryxon,
 }
 
+impl Format {
+    /// Reads the name that a profile or a setting gives it: `andon` or `eryxon`.
+    pub fn parse(text: &str) -> Option<Format> {
+        match text {
+            "andon" => Some(Format::Andon),
+            "eryxon" => Some(Format::Eryxon),
+            _ => None,
+        }
+    }
+}
+
 /// The payload of a PUBLISH.
 pub fn mqtt(event: &Event, format: Format) -> Bytes {
     match format {

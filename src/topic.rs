@@ -100,6 +100,18 @@ pub enum Missing {
     Reject,
 }
 
+impl Missing {
+    /// Reads the name that a setting gives it: `placeholder`, `drop` or `reject`.
+    pub fn parse(text: &str) -> Option<Missing> {
+        match text {
+            "placeholder" => Some(Missing::Placeholder),
+            "drop" => Some(Missing::Drop),
+            "reject" => Some(Missing::Reject),
+            _ => None,
+        }
+    }
+}
+
 /// The levels of ISA-95, from broad to narrow, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Levels {

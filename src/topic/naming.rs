@@ -16,6 +16,16 @@ pub enum Naming {
 }
 
 impl Naming {
+    /// Reads the name that a setting gives it: `ascii`, `verbatim` or `eryxon`.
+    pub fn parse(text: &str) -> Option<Naming> {
+        match text {
+            "ascii" => Some(Naming::Ascii),
+            "verbatim" => Some(Naming::Verbatim),
+            "eryxon" => Some(Naming::Eryxon),
+            _ => None,
+        }
+    }
+
     /// Appends the value of a placeholder.
     pub(super) fn write(self, value: &str, topic: &mut String) {
         match self {

@@ -1,0 +1,19 @@
+//! Throw-away servers and witnesses for tests, the demo and benchmarks. In: nothing but the programs of the distribution. Out: a real
+//! PostgreSQL, a real mosquitto, a webhook receiver, a subscriber, a fault proxy, and the oracle that judges what arrived. Everything
+//! listens on 127.0.0.1 only and is gone when its owner is, however the owner ended. It is never part of a running gateway.
+
+pub mod mosquitto;
+pub mod oracle;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod receiver;
+pub mod record;
+pub mod subscriber;
+
+pub use mosquitto::Mosquitto;
+pub use mosquitto::MosquittoOptions;
+pub use postgres::Postgres;
+pub use proxy::Proxy;
+pub use receiver::Receiver;
+pub use subscriber::Subscriber;

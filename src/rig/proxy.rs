@@ -1,0 +1,202 @@
+//! A TCP proxy that breaks connections on command. In: connections to its own port. Out: the same bytes at the target's port, unless
+//! told to cut, stall, slow down or refuse. It never changes a byte.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
+
+/// A proxy in front of one port of 127.0.0.1. Dropping it cuts everything.
+pub struct Proxy {
+    port: u16,
+    faults: Arc<Faults>,
+    listening: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+struct Faults {
+    refuses: watch::Sender<bool>,
+    stalls: watch::Sender<bool>,
+    bytes_per_second: watch::Sender<Option<u64>>,
+    cuts: watch::Sender<u64>,
+    bytes_until_cut: Mutex<Option<u64>>,
+}
+
+impl Proxy {
+    /// Starts forwarding to a port of 127.0.0.1.
+    pub async fn start(target: u16) -> Result<Proxy> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for the proxy")?;
+        let port = listener.local_addr()?.port();
+        let faults = Arc::new(Faults {
+            refuses: watch::Sender::new(false),
+            stalls: watch::Sender::new(false),
+            bytes_per_second: watch::Sender::new(None),
+            cuts: watch::Sender::new(0),
+            bytes_until_cut: Mutex::new(None),
+        });
+        let (says_listening, listening) = watch::channel(true);
+        let task = tokio::spawn(serve(listener, port, target, Arc::clone(&faults), says_listening));
+        Ok(Proxy { port, faults, listening, task })
+    }
+
+    /// Where to connect instead of the target.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Drops all connections now.
+    pub fn cut(&self) {
+        self.faults.cut();
+    }
+
+    /// Drops all connections after so many more bytes, counted over all of them in both directions; the byte after is not forwarded.
+    pub fn cut_after(&self, bytes: u64) {
+        *self.faults.budget() = Some(bytes);
+    }
+
+    /// Stops forwarding; the sockets stay open.
+    pub fn stall(&self) {
+        self.faults.stalls.send_replace(true);
+    }
+
+    /// Forwards again after `stall`.
+    pub fn resume(&self) {
+        self.faults.stalls.send_replace(false);
+    }
+
+    /// Closes or opens the port for new connections; those that exist stay. Returns when it is so.
+    pub async fn refuse(&self, refuses: bool) -> Result<()> {
+        self.faults.refuses.send_replace(refuses);
+        let mut listening = self.listening.clone();
+        listening.wait_for(|is_listening| *is_listening != refuses).await.context("the proxy has ended")?;
+        Ok(())
+    }
+
+    /// Forwards so many bytes per second and direction; `None` is without a limit.
+    pub fn slow(&self, bytes_per_second: Option<u64>) {
+        self.faults.bytes_per_second.send_replace(bytes_per_second);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Faults {
+    fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
+        self.bytes_until_cut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of these bytes may still pass, and whether that was the end of the budget.
+    fn take(&self, bytes: usize) -> (usize, bool) {
+        let mut budget = self.budget();
+        let Some(left) = *budget else { return (bytes, false) };
+        let passes = bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let is_spent = passes as u64 == left;
+        *budget = if is_spent { None } else { Some(left - passes as u64) };
+        (passes, is_spent)
+    }
+}
+
+async fn serve(listener: TcpListener, port: u16, target: u16, faults: Arc<Faults>, listening: watch::Sender<bool>) {
+    // Connections live in this set, so that they end with the proxy.
+    let mut connections = JoinSet::new();
+    let mut refuses = faults.refuses.subscribe();
+    let mut listener = Some(listener);
+    loop {
+        if *refuses.borrow_and_update() {
+            listener = None;
+            listening.send_replace(false);
+            if refuses.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let Some(bound) = &listener else {
+            match TcpListener::bind(("127.0.0.1", port)).await {
+                Ok(bound) => {
+                    listener = Some(bound);
+                    listening.send_replace(true);
+                }
+                // Somebody uses the port for an outgoing connection; that passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            continue;
+        };
+        tokio::select! {
+            accepted = bound.accept() => if let Ok((client, _)) = accepted {
+                connections.spawn(forward(client, target, Arc::clone(&faults)));
+            },
+            Some(_) = connections.join_next() => {}
+            changed = refuses.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn forward(client: TcpStream, target: u16, faults: Arc<Faults>) {
+    let mut cuts = faults.cuts.subscribe();
+    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+    for socket in [&client, &server] {
+        if socket.set_nodelay(true).is_err() {
+            return;
+        }
+    }
+    let (client_reads, client_writes) = client.into_split();
+    let (server_reads, server_writes) = server.into_split();
+    let both =
+        async { tokio::join!(pump(client_reads, server_writes, &faults), pump(server_reads, client_writes, &faults)) };
+    tokio::select! {
+        _ = both => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+/// Forwards one direction until its end. Errors end it as a close does: both sides see that.
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: &Faults) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut stalls = faults.stalls.subscribe();
+    // What to do with bytes is decided when they are there, not when the wait for them began.
+    while from.readable().await.is_ok() {
+        let rate = *faults.bytes_per_second.borrow();
+        // Small portions, so that a slow connection trickles rather than jerks.
+        let portion = rate.map_or(buffer.len() as u64, |rate| (rate / 20).clamp(1, buffer.len() as u64));
+        let portion = usize::try_from(portion).unwrap_or(buffer.len());
+        let Ok(read) = from.read(&mut buffer[..portion]).await else { break };
+        if stalls.wait_for(|stalls| !stalls).await.is_err() || read == 0 {
+            break;
+        }
+        let (passes, is_spent) = faults.take(read);
+        if to.write_all(&buffer[..passes]).await.is_err() {
+            break;
+        }
+        if is_spent {
+            faults.cut();
+            break;
+        }
+        if let Some(rate) = rate {
+            tokio::time::sleep(Duration::from_secs_f64(read as f64 / rate as f64)).await;
+        }
+    }
+    // The other side may be gone already, which is all the same now.
+    if to.shutdown().await.is_err() {
+        tracing::trace!("the other side was closed before");
+    }
+}

@@ -1,0 +1,29 @@
+//! Attaching a source: from a mapping file to triggers. In: a TOML file and a connection as the owner of the tables. Out: functions and
+//! triggers that write `andon.events`, or every reason why not. It never reads or writes the plant's rows itself.
+
+pub mod attach;
+pub mod catalogue;
+
+pub mod expression;
+pub mod finding;
+pub mod ladder;
+pub mod mapping;
+pub mod plan;
+pub mod quote;
+pub(crate) mod read;
+pub(crate) mod scope;
+pub(crate) mod section;
+pub(crate) mod shared;
+pub mod survey;
+pub mod trigger;
+
+pub use attach::Report;
+pub use attach::SourceError;
+pub use attach::attach;
+pub use attach::check;
+pub use attach::detach;
+pub use attach::plan_sql;
+pub use finding::Finding;
+pub use finding::Problems;
+pub use mapping::Mapping;
+pub use plan::Change;

@@ -1,0 +1,302 @@
+//! The SQL of one table's capture. In: the table as it is and its rungs. Out: one function and its triggers, as text that a DBA can read
+//! and run. It executes nothing.
+
+use sha2::Digest;
+use sha2::Sha256;
+
+use crate::source::catalogue::Firing;
+use crate::source::catalogue::Table;
+use crate::source::ladder;
+use crate::source::ladder::Rung;
+use crate::source::mapping::Operation;
+use crate::source::mapping::TableName;
+use crate::source::quote::identifier;
+use crate::source::quote::literal;
+
+/// PostgreSQL cuts longer names.
+const LONGEST_NAME: usize = 63;
+
+/// What is to be installed for one table.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// The table, for people.
+    pub table: String,
+    /// The function, for SQL.
+    pub function: String,
+    /// The function's body, to compare with what is installed.
+    pub body: String,
+    /// The function's comment: whose it is, and a fingerprint of all of it.
+    pub comment: String,
+    /// Whether the triggers fire for each row.
+    pub is_row: bool,
+    /// `create or replace function …`, and what belongs to it.
+    pub create_function: String,
+    /// The triggers.
+    pub triggers: Vec<Trigger>,
+}
+
+/// One trigger.
+#[derive(Debug, Clone)]
+pub struct Trigger {
+    /// Its name, as the catalogue has it.
+    pub name: String,
+    /// The table it sits on, for SQL.
+    pub table: String,
+    /// `create or replace trigger …`
+    pub create: String,
+}
+
+/// Generates the function and the triggers of one table.
+pub fn generate(
+    source: &str,
+    name: &TableName,
+    table: &Table,
+    rungs: &[Rung],
+    levels: &[(String, String)],
+) -> Installation {
+    let function = format!("andon.{}", identifier(&function_name(source, name)));
+    let operations: Vec<Operation> =
+        Operation::ALL.into_iter().filter(|operation| rungs.iter().any(|rung| rung.operation == *operation)).collect();
+    let body = match &table.firing {
+        Firing::Statement => statement_body(source, name, table, &operations, rungs, levels),
+        Firing::Row { .. } => row_body(source, name, table, &operations, rungs, levels),
+    };
+    // Pinned: the search path, so that nobody can slip in a function or a table of their own; the zone, so that the same row gives
+    // the same event whoever changes it. Revoked: with it, the owner of any table could write events in another's name.
+    let definition = format!(
+        "create or replace function {function}() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $andon${body}$andon$;
+revoke all on function {function}() from public;
+"
+    );
+    let comment = format!("{}{name} [{}]", mark(source), digest(&definition));
+    let create_function = format!("{definition}comment on function {function}() is {};\n", literal(&comment));
+    let targets = match &table.firing {
+        Firing::Statement => vec![table.sql.clone()],
+        Firing::Row { targets, .. } => targets.clone(),
+    };
+    let mut triggers = Vec::new();
+    for operation in operations {
+        let trigger = format!("andon_{source}_{}", operation.name());
+        let firing = match (&table.firing, operation) {
+            (Firing::Row { .. }, _) => "for each row",
+            (_, Operation::Insert) => "referencing new table as new_rows for each statement",
+            (_, Operation::Update) => "referencing old table as old_rows new table as new_rows for each statement",
+            (_, Operation::Delete) => "referencing old table as old_rows for each statement",
+        };
+        for target in &targets {
+            let create = format!(
+                "create or replace trigger {} after {} on {target}\n    {firing} execute function {function}();\n",
+                identifier(&trigger),
+                operation.name()
+            );
+            triggers.push(Trigger { name: trigger.clone(), table: target.clone(), create });
+        }
+    }
+    let is_row = table.firing != Firing::Statement;
+    Installation { table: name.to_string(), function, body, comment, is_row, create_function, triggers }
+}
+
+/// How the comments of a source's functions begin; `detach` knows them by it.
+pub fn mark(source: &str) -> String {
+    format!("andon source {source}: captures ")
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn function_name(source: &str, name: &TableName) -> String {
+    let plain = format!("capture_{source}_{}", name.table);
+    if name.schema == "public" && plain.len() <= LONGEST_NAME {
+        return plain;
+    }
+    // Schema and table could meet in the same words as another pair does, and a cut name certainly could.
+    let digest = digest(&name.to_string());
+    let mut long = format!("capture_{source}_{}_{}", name.schema, name.table);
+    while long.len() > LONGEST_NAME - digest.len() - 1 {
+        long.pop();
+    }
+    format!("{long}_{digest}")
+}
+
+fn statement_body(
+    source: &str,
+    name: &TableName,
+    table: &Table,
+    operations: &[Operation],
+    rungs: &[Rung],
+    levels: &[(String, String)],
+) -> String {
+    let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
+    let pairs: Vec<String> = key.iter().map(|column| format!("new.{column} = old.{column}")).collect();
+    // A full join is hashed or merged, never nested: rows times rows would take hours for a large statement.
+    let paired = format!("new_rows as new full join old_rows as old on {}", pairs.join(" and "));
+    let rows = |operation| match operation {
+        Operation::Insert => "new_rows as new".to_owned(),
+        Operation::Update => paired.clone(),
+        Operation::Delete => "old_rows as old".to_owned(),
+    };
+    let set = branches(operations, |operation| ladder::insert(rungs, operation, &table.key, levels, &rows(operation)));
+    let singles = branches(operations, |operation| {
+        let changed = match operation {
+            Operation::Insert => "select new, null as old from new_rows as new".to_owned(),
+            Operation::Update => format!("select new, old from {paired}"),
+            Operation::Delete => "select null as new, old from old_rows as old".to_owned(),
+        };
+        let one = match operation {
+            Operation::Insert => "(select new_row.*) as new",
+            Operation::Update => "(select new_row.*) as new cross join (select old_row.*) as old",
+            Operation::Delete => "(select old_row.*) as old",
+        };
+        let single = indent(&ladder::insert(rungs, operation, &table.key, levels, one), 2);
+        let assign = match operation {
+            Operation::Insert => "new_row := pair.new;",
+            Operation::Update => "new_row := pair.new;\n    old_row := pair.old;",
+            Operation::Delete => "old_row := pair.old;",
+        };
+        let row = if operation == Operation::Delete { "old_row" } else { "new_row" };
+        format!(
+            "for pair in {changed} loop
+    {assign}
+    begin
+{single}        captured := captured or found;
+    exception when others then
+        get stacked diagnostics code = returned_sqlstate, reason = message_text;
+        failures := failures + 1;
+        if failures <= 100 then
+            perform andon.capture_failed({}, {}, lower(tg_op), {}, code, reason);
+        end if;
+    end;
+end loop;
+",
+            literal(source),
+            literal(&name.to_string()),
+            key_text(&key, row)
+        )
+    });
+    let (source, table_name) = (literal(source), literal(&name.to_string()));
+    let row_type = &table.sql;
+    format!(
+        "
+#variable_conflict use_column
+declare
+    code     text;
+    reason   text;
+    pair     record;
+    new_row  {row_type};
+    old_row  {row_type};
+    captured boolean := false;
+    failures bigint := 0;
+begin
+    begin
+{}        if found then
+            perform andon.ring();
+        end if;
+        return null;
+    exception when others then
+        -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
+        -- and neither row nor event is kept.
+        get stacked diagnostics code = returned_sqlstate, reason = message_text;
+    end;
+    begin
+        if left(code, 2) not in ('22', '23', 'P0') then
+            -- Not the fault of one row: a column that is gone, a full disk. Each row would fail alike.
+            perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code, reason);
+            return null;
+        end if;
+        -- The fault of some rows: the others are captured one by one.
+{}        if failures > 100 then
+            perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code,
+                format('%s more rows of the same statement failed; the last: %s', failures - 100, reason));
+        end if;
+        if captured then
+            perform andon.ring();
+        end if;
+    exception when others then
+        perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, sqlstate, sqlerrm);
+    end;
+    return null;
+end ",
+        indent(&set, 2),
+        indent(&singles, 2)
+    )
+}
+
+fn row_body(
+    source: &str,
+    name: &TableName,
+    table: &Table,
+    operations: &[Operation],
+    rungs: &[Rung],
+    levels: &[(String, String)],
+) -> String {
+    let inserts = branches(operations, |operation| {
+        let row = match operation {
+            Operation::Insert => "(select new.*) as new",
+            Operation::Update => "(select new.*) as new cross join (select old.*) as old",
+            Operation::Delete => "(select old.*) as old",
+        };
+        // Old and new come paired, so no key is needed for it.
+        ladder::insert(rungs, operation, &[], levels, row)
+    });
+    let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
+    format!(
+        "
+#variable_conflict use_column
+declare
+    code   text;
+    reason text;
+begin
+    begin
+{4}        if found then
+            perform andon.ring();
+        end if;
+        return null;
+    exception when others then
+        -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
+        -- and neither row nor event is kept.
+        get stacked diagnostics code = returned_sqlstate, reason = message_text;
+    end;
+    begin
+        perform andon.capture_failed({0}, {1}, lower(tg_op), case tg_op when 'DELETE' then {2} else {3} end, code, reason);
+    exception when others then
+        raise warning 'andon: % of % not captured (% %)', tg_op, {1}, code, reason;
+    end;
+    return null;
+end ",
+        literal(source),
+        literal(&name.to_string()),
+        key_text(&key, "old"),
+        key_text(&key, "new"),
+        indent(&inserts, 2),
+    )
+}
+
+/// `if … elsif …` over the operation; a single one needs none.
+fn branches(operations: &[Operation], body: impl Fn(Operation) -> String) -> String {
+    if let [only] = operations {
+        return body(*only);
+    }
+    let mut sql = String::new();
+    for (place, operation) in operations.iter().enumerate() {
+        let word = if place == 0 { "if" } else { "elsif" };
+        sql.push_str(&format!(
+            "{word} tg_op = '{}' then\n{}",
+            operation.name().to_uppercase(),
+            indent(&body(*operation), 1)
+        ));
+    }
+    sql + "end if;\n"
+}
+
+fn key_text(key: &[String], row: &str) -> String {
+    let columns: Vec<String> = key.iter().map(|column| format!("{row}.{column}")).collect();
+    if columns.is_empty() { "null".to_owned() } else { format!("concat_ws('/', {})", columns.join(", ")) }
+}
+
+fn indent(sql: &str, levels: usize) -> String {
+    sql.lines()
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{}{line}\n", "    ".repeat(levels)) })
+        .collect()
+}

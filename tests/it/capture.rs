@@ -1,0 +1,366 @@
+//! What the attached triggers capture. In: a plant at work in a real PostgreSQL. Out: whether each change left exactly its event, and
+//! whether the plant's statement went through whatever capture did.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::plant::Plant;
+use crate::plant::connect;
+
+const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
+const JOB: &str = "00000000-0000-0000-0000-000000000001";
+const PART: &str = "00000000-0000-0000-0000-000000000002";
+const OPERATION: &str = "00000000-0000-0000-0000-000000000003";
+
+#[tokio::test]
+async fn every_event_that_the_seed_lists_is_captured() {
+    let plant = Plant::attached().await;
+    let import = |kind: &str| {
+        format!(
+            "insert into sync_imports (tenant_id, source, entity_type, status) values ('{TENANT}', 'api', '{kind}', 'completed')"
+        )
+    };
+    let work = [
+        ("job.created", format!("insert into jobs (tenant_id, job_number) values ('{TENANT}', 'J-2')")),
+        ("job.updated", format!("update jobs set customer = 'Nut Ltd' where id = '{JOB}'")),
+        ("job.started", format!("update jobs set status = 'in_progress' where id = '{JOB}'")),
+        ("job.on_hold", format!("update jobs set status = 'on_hold' where id = '{JOB}'")),
+        ("job.resumed", format!("update jobs set status = 'in_progress' where id = '{JOB}'")),
+        ("job.completed", format!("update jobs set status = 'completed' where id = '{JOB}'")),
+        (
+            "part.created",
+            format!("insert into parts (tenant_id, job_id, part_number) values ('{TENANT}', '{JOB}', 'P-8')"),
+        ),
+        ("part.updated", format!("update parts set quantity = 9 where id = '{PART}'")),
+        ("operation.started", format!("update operations set status = 'in_progress' where id = '{OPERATION}'")),
+        ("operation.on_hold", format!("update operations set status = 'on_hold' where id = '{OPERATION}'")),
+        ("operation.resumed", format!("update operations set status = 'in_progress' where id = '{OPERATION}'")),
+        ("operation.completed", format!("update operations set status = 'completed' where id = '{OPERATION}'")),
+        (
+            "issue.created",
+            format!(
+                "insert into issues (tenant_id, operation_id, description) values ('{TENANT}', '{OPERATION}', 'burr')"
+            ),
+        ),
+        ("issue.approved", "update issues set status = 'approved'".to_owned()),
+        ("issue.resolved", "update issues set status = 'closed'".to_owned()),
+        ("sync.jobs.completed", import("jobs")),
+        ("sync.parts.completed", import("parts")),
+        ("sync.batch.completed", import("operations")),
+        ("part.deleted", "delete from parts where part_number = 'P-8'".to_owned()),
+        ("job.deleted", "delete from jobs where job_number = 'J-2'".to_owned()),
+        ("job.deleted", format!("update jobs set deleted_at = now(), status = 'on_hold' where id = '{JOB}'")),
+        ("part.deleted", format!("update parts set deleted_at = now() where id = '{PART}'")),
+    ];
+
+    for (expected, sql) in work {
+        assert_eq!(plant.clean_types_after(&sql).await, [expected], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_says_whose_it_is_what_it_is_about_and_where() {
+    let plant = Plant::attached().await;
+
+    let events = plant
+        .events_after(&format!(
+            "update operations set status = 'completed', actual_time = 1.5, completed_at = '2026-03-01 12:00+01' where id = '{OPERATION}'"
+        ))
+        .await;
+
+    let event = &events[0];
+    assert_eq!(event["tenant"], TENANT);
+    assert_eq!(event["entity_type"], "operation");
+    assert_eq!(event["entity_id"], OPERATION);
+    assert_eq!(
+        event["context"],
+        json!({"cell": "Laser 1", "operation": "Cut", "job_number": "J-1", "part_number": "P-7"})
+    );
+    assert_eq!(
+        event["data"],
+        json!({
+            "id": OPERATION, "part_id": PART, "operation_name": "Cut", "sequence": 0, "status": "completed",
+            "old_status": "not_started", "estimated_time": 0, "actual_time": 1.5, "planned_start": null, "planned_end": null,
+            "completed_at": "2026-03-01T11:00:00+00:00", "completion_percentage": 0, "assigned_operator_id": null,
+            "job_number": "J-1", "part_number": "P-7", "cell": "Laser 1"
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_sync_import_that_is_followed_to_its_end_makes_one_event() {
+    let plant = Plant::attached().await;
+
+    let types = plant
+        .types_after(&format!(
+            "insert into sync_imports (tenant_id, source, entity_type) values ('{TENANT}', 'csv', 'jobs');
+             update sync_imports set status = 'processing';
+             update sync_imports set created_count = 4;
+             update sync_imports set status = 'completed';
+             update sync_imports set file_name = 'x.csv'"
+        ))
+        .await;
+
+    assert_eq!(types, ["sync.jobs.completed"]);
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_makes_no_event() {
+    let plant = Plant::attached().await;
+
+    let types = plant
+        .types_after(
+            "update jobs set status = status, customer = customer; update jobs set updated_at = now() + interval '1 s'",
+        )
+        .await;
+
+    assert_eq!(types, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_leaves_no_event() {
+    let plant = Plant::attached().await;
+
+    let types = plant
+        .types_after(&format!(
+            "begin; update jobs set status = 'in_progress' where id = '{JOB}'; rollback;
+             begin; savepoint a; update jobs set status = 'on_hold' where id = '{JOB}'; rollback to a;
+             update jobs set status = 'completed' where id = '{JOB}'; commit"
+        ))
+        .await;
+
+    assert_eq!(types, ["job.completed"]);
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_rows_in_one_statement_are_captured_whatever_plan_the_session_had_before() {
+    let plant = Plant::attached().await;
+    plant.run(&format!("update jobs set customer = 'one row, to fix the plan' where id = '{JOB}'")).await;
+    let begun = Instant::now();
+
+    plant
+        .run(&format!(
+            "insert into jobs (tenant_id, job_number) select '{TENANT}', 'B-' || n from generate_series(1, 100000) n;
+             update jobs set status = 'in_progress' where job_number like 'B-%';
+             delete from jobs where job_number like 'B-%'"
+        ))
+        .await;
+
+    let count = |kind: &str| format!("select count(*) from andon.events where type = '{kind}'");
+    assert_eq!(plant.count(&count("job.created")).await, 100_000);
+    assert_eq!(plant.count(&count("job.started")).await, 100_000);
+    assert_eq!(plant.count(&count("job.deleted")).await, 100_000);
+    assert_eq!(plant.errors().await, []);
+    let first = "select data->>'job_number' from andon.events where type = 'job.created' order by id limit 3";
+    let rows = plant.client.query(first, &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["B-1", "B-2", "B-3"]);
+    assert!(begun.elapsed().as_secs() < 120, "three statements took {:?}", begun.elapsed());
+}
+
+const RATES: &str = "create table rates (id int primary key, parts int, hours int, note text)";
+const RATES_MAPPING: &str = "
+    [source]
+    name = 'line'
+    [[capture]]
+    table = 'rates'
+    on = ['insert', 'update', 'delete']
+    type = 'rate.measured'
+    data = { rate = 'this.parts / this.hours' }";
+
+#[tokio::test]
+async fn a_row_that_cannot_be_captured_is_recorded_and_the_others_are_captured() {
+    let plant = Plant::with(RATES, RATES_MAPPING).await;
+
+    let inserted = plant.events_after("insert into rates values (1, 8, 2), (2, 8, 0), (3, 9, 3)").await;
+    let updated = plant.types_after("update rates set note = 'seen'").await;
+    let deleted = plant.types_after("delete from rates").await;
+
+    assert_eq!(inserted.iter().map(|event| event["data"]["rate"].clone()).collect::<Vec<_>>(), [4, 3]);
+    assert_eq!((updated.len(), deleted.len()), (2, 2));
+    let errors: Vec<_> =
+        plant.errors().await.into_iter().map(|(operation, key, state, _)| (operation, key, state)).collect();
+    let error = |operation: &str| (operation.to_owned(), Some("2".to_owned()), "22012".to_owned());
+    assert_eq!(errors, [error("insert"), error("update"), error("delete")]);
+}
+
+#[tokio::test]
+async fn a_statement_of_many_bad_rows_records_a_hundred_of_them_and_counts_the_rest() {
+    let plant = Plant::with(RATES, RATES_MAPPING).await;
+
+    let types = plant.types_after("insert into rates select n, 1, n % 2 from generate_series(1, 600) n").await;
+
+    assert_eq!(types.len(), 300);
+    let errors = plant.errors().await;
+    assert_eq!(errors.len(), 101);
+    assert!(errors[100].3.starts_with("200 more rows"), "{}", errors[100].3);
+}
+
+#[tokio::test]
+async fn a_column_dropped_after_attaching_does_not_stop_the_plant() {
+    let plant = Plant::with(RATES, RATES_MAPPING).await;
+    plant.run("alter table rates drop column hours").await;
+
+    let types = plant.types_after("insert into rates values (1, 8), (2, 9)").await;
+
+    assert_eq!((types.len(), plant.count("select count(*) from rates").await), (0, 2));
+    let errors = plant.errors().await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].2, "42703");
+}
+
+#[tokio::test]
+async fn the_plant_works_on_when_not_even_the_failure_can_be_recorded() {
+    let plant = Plant::with(RATES, RATES_MAPPING).await;
+    plant.run("alter table andon.capture_errors rename to elsewhere; alter table andon.events rename to gone").await;
+
+    plant.run("insert into rates values (1, 8, 2); update rates set parts = 3; delete from rates").await;
+
+    assert_eq!(plant.count("select count(*) from rates").await, 0);
+}
+
+#[tokio::test]
+async fn a_row_whose_key_changes_is_captured_as_deleted_and_created() {
+    let plant = Plant::with(
+        RATES,
+        "[source]
+         name = 'line'
+         [table.rates]
+         columns = ['id']
+         [[capture]]
+         table = 'rates'
+         on = 'insert'
+         type = 'rate.created'
+         [[capture]]
+         table = 'rates'
+         on = 'update'
+         type = 'rate.updated'
+         [[capture]]
+         table = 'rates'
+         on = 'delete'
+         type = 'rate.deleted'",
+    )
+    .await;
+    plant.run("insert into rates values (1), (2)").await;
+
+    let mut events =
+        plant.events_after("update rates set id = case id when 2 then 3 else id end, note = 'moved'").await;
+
+    events.sort_by_key(|event| event["entity_id"].to_string());
+    let seen: Vec<_> = events.iter().map(|event| format!("{} {}", event["type"], event["entity_id"])).collect();
+    assert_eq!(seen, ["\"rate.updated\" \"1\"", "\"rate.deleted\" \"2\"", "\"rate.created\" \"3\""]);
+}
+
+#[tokio::test]
+async fn a_partitioned_table_is_captured_and_so_are_its_future_partitions() {
+    let plant = Plant::with(
+        "create table logs (id int, day date, state text, primary key (id, day)) partition by range (day);
+         create table logs_1 partition of logs for values from ('2026-01-01') to ('2026-02-01')",
+        "[source]
+         name = 'line'
+         [[capture]]
+         table = 'logs'
+         on = ['insert', 'update', 'delete']
+         type = 'log.changed'
+         columns = ['state']",
+    )
+    .await;
+
+    plant.run("create table logs_2 partition of logs for values from ('2026-02-01') to ('2026-03-01')").await;
+    let types = plant
+        .types_after(
+            "insert into logs values (1, '2026-01-05', 'a'), (2, '2026-02-05', 'a');
+             update logs set state = 'b'; update logs_2 set state = state; delete from logs_1",
+        )
+        .await;
+
+    assert_eq!(types.len(), 5);
+    assert_eq!(plant.errors().await, []);
+}
+
+#[tokio::test]
+async fn inherited_tables_and_tables_without_a_key_are_captured_row_by_row() {
+    let plant = Plant::with(
+        "create table machines (id int primary key, state text);
+         create table lasers (watts int) inherits (machines);
+         create table notes (text text, more json)",
+        "[source]
+         name = 'line'
+         [[capture]]
+         table = 'machines'
+         on = 'update'
+         type = 'machine.changed'
+         [[capture]]
+         table = 'notes'
+         on = 'update'
+         type = 'note.changed'
+         entity_id = 'new.text'",
+    )
+    .await;
+
+    let types = plant
+        .types_after(
+            "insert into machines values (1, 'idle'); insert into lasers values (2, 'idle', 400);
+             update machines set state = 'running'; update lasers set state = 'idle';
+             insert into notes values ('a', '{}'), ('b', '{}'); update notes set more = '{\"x\": 1}' where text = 'a'",
+        )
+        .await;
+
+    assert_eq!(types, ["machine.changed", "machine.changed", "machine.changed", "note.changed"]);
+    assert_eq!(plant.errors().await, []);
+}
+
+#[tokio::test]
+async fn an_application_raises_its_own_event_and_a_bad_name_is_refused() {
+    let plant = Plant::empty().await;
+
+    let events = plant
+        .events_after(
+            "select andon.emit('shift.ended', '{\"parts\": 7}', 'acme', 'shift', 'S-1', '{\"site\": \"main\"}')",
+        )
+        .await;
+    let refused = plant.client.batch_execute("select andon.emit('shift ended')").await.unwrap_err();
+
+    assert_eq!(events[0]["data"], json!({"parts": 7}));
+    assert_eq!((&events[0]["tenant"], &events[0]["entity_id"]), (&json!("acme"), &json!("S-1")));
+    assert!(refused.as_db_error().unwrap().message().contains("'shift ended' is not a dotted name"));
+}
+
+#[tokio::test]
+async fn a_session_with_few_rights_and_traps_in_its_search_path_is_captured_like_any_other() {
+    let plant = Plant::attached().await;
+    plant
+        .run(
+            "create role low_operator;
+             grant usage on schema public to low_operator;
+             grant select, update on jobs to low_operator;
+             create schema trap authorization low_operator;
+             alter table cells enable row level security",
+        )
+        .await;
+    let session = connect(&plant.url).await;
+    session
+        .batch_execute(
+            "set role low_operator; set search_path = trap, public, pg_catalog; set timezone = 'Asia/Tokyo';
+             create function trap.jsonb_strip_nulls(jsonb) returns jsonb language sql as $$ select '{\"cell\": \"trap\"}'::jsonb $$;
+             create function trap.ring() returns void language plpgsql as $$ begin raise 'trapped'; end $$;
+             create function trap.never(uuid, uuid) returns boolean language sql as 'select false';
+             create operator trap.= (function = trap.never, leftarg = uuid, rightarg = uuid)",
+        )
+        .await
+        .unwrap();
+    session.batch_execute("create temp table cells (id uuid, name text)").await.unwrap();
+
+    let before = plant.count("select count(*) from andon.events").await;
+    session.batch_execute("update public.jobs set customer = 'x', due_date = '2026-01-01 00:00+00'").await.unwrap();
+
+    assert_eq!(plant.count("select count(*) from andon.events").await, before + 1);
+    let row = plant
+        .client
+        .query_one("select context->>'cell', data->>'due_date' from andon.events order by id desc limit 1", &[]);
+    let row = row.await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "Laser 1");
+    assert_eq!(row.get::<_, String>(1), "2026-01-01T00:00:00+00:00");
+    assert!(session.batch_execute("select * from andon.events").await.is_err());
+    assert!(session.batch_execute("select andon.capture_eryxon_jobs()").await.is_err());
+}

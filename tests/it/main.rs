@@ -1,0 +1,8 @@
+//! The one integration binary. In: a real PostgreSQL, a real mosquitto, a real HTTP receiver, all throw-away (`andon::rig`). Out: whether
+//! the promises hold. A server that cannot be started fails the test and names its package; no test is ever skipped for want of one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
+
+mod capture;
+mod plant;
+mod rig;

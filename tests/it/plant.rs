@@ -1,0 +1,120 @@
+//! A plant for the tests of capture: a database with Andon's schema, the eryxon reference schema and a little work. In: SQL. Out: the
+//! events that it left in the log, as text that reads well in a failed assertion.
+
+use std::path::Path;
+
+use andon::rig::Postgres;
+use andon::source::Mapping;
+use serde_json::Value;
+use tokio_postgres::Client;
+use tokio_postgres::NoTls;
+
+pub(crate) const ERYXON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sources/eryxon.toml");
+pub(crate) const SCHEMA: &str = include_str!("../../config/sources/eryxon.schema.sql");
+
+/// One tenant, one cell, one job with one part and one operation; ids that can be told apart.
+const PLANT: &str = "
+    insert into tenants (id, name) values ('00000000-0000-0000-0000-00000000000a', 'acme');
+    insert into cells (id, tenant_id, name)
+        values ('00000000-0000-0000-0000-00000000000c', '00000000-0000-0000-0000-00000000000a', 'Laser 1');
+    insert into jobs (id, tenant_id, job_number, customer, current_cell_id)
+        values ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-00000000000a', 'J-1', 'Bolt & Co',
+                '00000000-0000-0000-0000-00000000000c');
+    insert into parts (id, tenant_id, job_id, part_number)
+        values ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-00000000000a',
+                '00000000-0000-0000-0000-000000000001', 'P-7');
+    insert into operations (id, tenant_id, part_id, cell_id, operation_name)
+        values ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-00000000000a',
+                '00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-00000000000c', 'Cut');";
+
+pub(crate) struct Plant {
+    pub(crate) client: Client,
+    pub(crate) url: String,
+}
+
+impl Plant {
+    /// An empty database with Andon's schema.
+    pub(crate) async fn empty() -> Plant {
+        let url = Postgres::shared().create_database().await.unwrap();
+        let mut client = connect(&url).await;
+        andon::migrate::migrate(&mut client).await.unwrap();
+        Plant { client, url }
+    }
+
+    /// The eryxon schema and its little plant, not attached yet.
+    pub(crate) async fn built() -> Plant {
+        let plant = Plant::empty().await;
+        plant.run(SCHEMA).await;
+        plant.run(PLANT).await;
+        plant
+    }
+
+    /// The same, attached.
+    pub(crate) async fn attached() -> Plant {
+        let mut plant = Plant::built().await;
+        let mapping = eryxon();
+        andon::source::attach(&mut plant.client, &mapping).await.unwrap();
+        plant
+    }
+
+    /// A database with these tables, attached by this mapping.
+    pub(crate) async fn with(schema: &str, mapping: &str) -> Plant {
+        let mut plant = Plant::empty().await;
+        plant.run(schema).await;
+        plant.attach(mapping).await;
+        plant
+    }
+
+    pub(crate) async fn attach(&mut self, mapping: &str) -> andon::source::Report {
+        let mapping = Mapping::parse("test.toml", mapping).unwrap();
+        andon::source::attach(&mut self.client, &mapping).await.unwrap()
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        if let Err(error) = self.client.batch_execute(sql).await {
+            panic!("{error:?}\n{sql}");
+        }
+    }
+
+    /// Runs SQL and returns the types of the events it made, in the order of the log.
+    pub(crate) async fn types_after(&self, sql: &str) -> Vec<String> {
+        self.events_after(sql).await.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Runs SQL and returns the events it made, in the order of the log.
+    pub(crate) async fn events_after(&self, sql: &str) -> Vec<Value> {
+        let before: i64 =
+            self.client.query_one("select coalesce(max(id), 0) from andon.events", &[]).await.unwrap().get(0);
+        self.run(sql).await;
+        let events = "select to_jsonb(e) from andon.events e where id > $1 order by id";
+        self.client.query(events, &[&before]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Runs SQL that must be captured without a failure, and returns the types of its events.
+    pub(crate) async fn clean_types_after(&self, sql: &str) -> Vec<String> {
+        let types = self.types_after(sql).await;
+        assert_eq!(self.errors().await, [], "{sql}");
+        types
+    }
+
+    /// What could not be captured: operation, key, SQL state, message.
+    pub(crate) async fn errors(&self) -> Vec<(String, Option<String>, String, String)> {
+        let errors = "select operation, key, sqlstate, message from andon.capture_errors order by id";
+        let rows = self.client.query(errors, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
+    }
+
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        self.client.query_one(query, &[]).await.unwrap().get(0)
+    }
+}
+
+pub(crate) fn eryxon() -> Mapping {
+    Mapping::read(Path::new(ERYXON)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+pub(crate) async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
