@@ -14,3 +14,5 @@ pub mod migrate;
 pub mod source;
 
 pub mod rig;
+
+pub mod demo;
