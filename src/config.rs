@@ -63,6 +63,16 @@ impl Config {
         environment: Environment,
         database_url: Option<&str>,
     ) -> Result<Config, ConfigError> {
+        let (config, problems) = Config::inspect(file, environment, database_url)?;
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems { path: origin(file), problems }) }
+    }
+
+    /// The same for who wants to look at the rest in spite of problems: a value with a problem has its default.
+    pub fn inspect(
+        file: Option<&Path>,
+        environment: Environment,
+        database_url: Option<&str>,
+    ) -> Result<(Config, Vec<Problem>), ConfigError> {
         let text = match file {
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
@@ -76,13 +86,11 @@ impl Config {
         file: Option<&Path>,
         environment: Environment,
         url: Option<&str>,
-    ) -> Result<Config, ConfigError> {
-        let origin = || file.map_or_else(|| PathBuf::from("the environment"), Path::to_owned);
-        let table = text.parse().map_err(|error| ConfigError::syntax(origin(), text, &error))?;
+    ) -> Result<(Config, Vec<Problem>), ConfigError> {
+        let table = text.parse().map_err(|error| ConfigError::syntax(origin(file), text, &error))?;
         let mut layers = Layers::new(table, file.and_then(Path::parent), environment);
         let config = Config::compose(&mut layers, url);
-        let problems = layers.finish();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems { path: origin(), problems }) }
+        Ok((config, layers.finish()))
     }
 
     fn compose(layers: &mut Layers, url: Option<&str>) -> Config {
@@ -96,6 +104,10 @@ impl Config {
             equipment: equipment(layers),
         }
     }
+}
+
+fn origin(file: Option<&Path>) -> PathBuf {
+    file.map_or_else(|| PathBuf::from("environment"), Path::to_owned)
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

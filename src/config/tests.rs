@@ -9,7 +9,13 @@ fn variables(pairs: &[(&str, &str)]) -> Environment {
 }
 
 fn read(text: &str, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::read(text, Some(Path::new("andon.toml")), variables(pairs), None)
+    read_with(text, pairs, None)
+}
+
+fn read_with(text: &str, pairs: &[(&str, &str)], url: Option<&str>) -> Result<Config, ConfigError> {
+    let file = Some(Path::new("andon.toml"));
+    let (config, problems) = Config::read(text, file, variables(pairs), url)?;
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems { path: origin(file), problems }) }
 }
 
 fn url(config: &Config) -> &str {
@@ -125,7 +131,7 @@ fn a_variable_beats_the_file_and_an_empty_one_counts_as_none() {
 fn the_url_said_for_andon_beats_the_one_for_any_program() {
     let any = ("DATABASE_URL", "postgres://any@db/any");
     let file = "[database]\nurl = 'postgres://file@db/file'";
-    let from_command_line = Config::read(file, None, variables(&[URL, any]), Some("postgres://line@db/line")).unwrap();
+    let from_command_line = read_with(file, &[URL, any], Some("postgres://line@db/line")).unwrap();
 
     assert_eq!(url(&from_command_line), "postgres://line@db/line");
     assert_eq!(url(&read(file, &[URL, any]).unwrap()), URL.1);
