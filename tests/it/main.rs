@@ -4,5 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
 
 mod capture;
+mod command;
 mod plant;
 mod rig;
