@@ -4,5 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
 
 mod capture;
+mod line;
 mod plant;
+mod promises;
 mod rig;
