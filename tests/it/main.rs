@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
 
+mod attach;
 mod capture;
+mod migrate;
 mod plant;
 mod rig;
