@@ -214,7 +214,7 @@ begin
             perform andon.ring();
         end if;
     exception when others then
-        perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, sqlstate, sqlerrm);
+        raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {table_name}, code, reason, sqlerrm;
     end;
     return null;
 end ",
@@ -261,7 +261,7 @@ begin
     begin
         perform andon.capture_failed({0}, {1}, lower(tg_op), case tg_op when 'DELETE' then {2} else {3} end, code, reason);
     exception when others then
-        raise warning 'andon: % of % not captured (% %)', tg_op, {1}, code, reason;
+        raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {1}, code, reason, sqlerrm;
     end;
     return null;
 end ",
@@ -299,4 +299,70 @@ fn indent(sql: &str, levels: usize) -> String {
     sql.lines()
         .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{}{line}\n", "    ".repeat(levels)) })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::function_name;
+    use super::generate;
+    use crate::source::catalogue::Firing;
+    use crate::source::catalogue::Table;
+    use crate::source::finding::Place;
+    use crate::source::ladder::Rung;
+    use crate::source::mapping::Lookup;
+    use crate::source::mapping::Operation;
+    use crate::source::mapping::TableName;
+    use crate::source::mapping::Text;
+
+    const PLACE: Place = Place { line: 1, column: 1 };
+
+    fn rung(operation: Operation, event: &str) -> Rung {
+        let on = Text { field: String::new(), sql: "cell.id = this.cell_id".to_owned(), place: PLACE };
+        Rung {
+            operation,
+            of: vec![],
+            when: None,
+            event: format!("'{event}'"),
+            entity_type: "job".to_owned(),
+            entity_id: format!("{}.id", operation.row()),
+            tenant: Some("this.tenant_id".to_owned()),
+            occurred_at: None,
+            lookups: vec![Lookup { alias: "cell".to_owned(), table: TableName::new("cells", PLACE), on }],
+            context: vec![("cell".to_owned(), "cell.name".to_owned())],
+            data: vec![("status".to_owned(), format!("{}.status", operation.row()))],
+        }
+    }
+
+    fn sql(firing: Firing) -> String {
+        let name = TableName::new("jobs", PLACE);
+        let columns = ["id", "tenant_id", "cell_id", "status"].map(str::to_owned).to_vec();
+        let table = Table { sql: name.sql(), columns, key: vec!["id".to_owned()], firing };
+        let mut started = rung(Operation::Update, "job.started");
+        started.of = vec!["status".to_owned()];
+        started.when = Some("new.status = 'in_progress'".to_owned());
+        let rungs = [rung(Operation::Insert, "job.created"), started, rung(Operation::Update, "job.updated")];
+        let installation = generate("mes", &name, &table, &rungs, &[("site".to_owned(), "main".to_owned())]);
+        let triggers: String = installation.triggers.iter().map(|trigger| trigger.create.as_str()).collect();
+        installation.create_function + &triggers
+    }
+
+    #[test]
+    fn a_table_is_captured_statement_by_statement() {
+        insta::assert_snapshot!(sql(Firing::Statement));
+    }
+
+    #[test]
+    fn a_partitioned_table_is_captured_row_by_row() {
+        insta::assert_snapshot!(sql(Firing::Row { reason: "partitioned", targets: vec!["public.jobs".to_owned()] }));
+    }
+
+    #[test]
+    fn function_names_stay_apart_and_within_the_limit() {
+        let name = |table: &str| function_name("mes", &TableName::new(table, PLACE));
+
+        assert_eq!(name("jobs"), "capture_mes_jobs");
+        assert_ne!(name("a.b_c"), name("a_b.c"));
+        assert!(name(&"long".repeat(20)).len() <= 63);
+        assert_ne!(name(&"long".repeat(20)), name(&"long".repeat(21)));
+    }
 }
