@@ -232,3 +232,26 @@ async fn times_without_a_zone_get_the_sources() {
     assert_eq!(events[0]["data"]["day"], "2026-07-01");
     assert_eq!(plant.count("select count(*) from andon.events where occurred_at = '2026-07-01 10:00+00'").await, 1);
 }
+
+#[tokio::test]
+async fn the_example_of_the_readme_can_be_attached() {
+    let readme = include_str!("../../config/sources/README.md");
+    let example = readme.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let plant = Plant::with(
+        "create table machines (id int primary key, name text);
+         create table orders (id int primary key, company_id int, machine_id int, order_no text, state text, quantity int)",
+        example,
+    )
+    .await;
+
+    let events = plant
+        .events_after(
+            "insert into machines values (7, 'Press 7'); insert into orders values (1, 3, 7, 'O-1', 'new', 5);
+             update orders set state = 'finished'",
+        )
+        .await;
+
+    assert_eq!(events.len(), 1);
+    assert_eq!((&events[0]["type"], &events[0]["tenant"]), (&"order.finished".into(), &"3".into()));
+    assert_eq!(events[0]["context"], serde_json::json!({"site": "main", "cell": "Press 7"}));
+}
