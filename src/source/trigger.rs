@@ -137,28 +137,24 @@ fn statement_body(
         Operation::Update => paired.clone(),
         Operation::Delete => "old_rows as old".to_owned(),
     };
+    // The type is named in a statement and not in the declarations: should the table be renamed, a statement fails, and is caught; a
+    // declaration would make the plant's statement fail.
+    let row_type = &table.sql;
     let set = branches(operations, |operation| ladder::insert(rungs, operation, &table.key, levels, &rows(operation)));
     let singles = branches(operations, |operation| {
         let changed = match operation {
-            Operation::Insert => "select new, null as old from new_rows as new".to_owned(),
-            Operation::Update => format!("select new, old from {paired}"),
-            Operation::Delete => "select null as new, old from old_rows as old".to_owned(),
+            Operation::Insert => format!("select new::{row_type} as new from new_rows as new"),
+            Operation::Update => format!("select new::{row_type} as new, old::{row_type} as old from {paired}"),
+            Operation::Delete => format!("select old::{row_type} as old from old_rows as old"),
         };
         let one = match operation {
-            Operation::Insert => "(select new_row.*) as new",
-            Operation::Update => "(select new_row.*) as new cross join (select old_row.*) as old",
-            Operation::Delete => "(select old_row.*) as old",
+            Operation::Insert => "(select (pair.new).*) as new",
+            Operation::Update => "(select (pair.new).*) as new cross join (select (pair.old).*) as old",
+            Operation::Delete => "(select (pair.old).*) as old",
         };
         let single = indent(&ladder::insert(rungs, operation, &table.key, levels, one), 2);
-        let assign = match operation {
-            Operation::Insert => "new_row := pair.new;",
-            Operation::Update => "new_row := pair.new;\n    old_row := pair.old;",
-            Operation::Delete => "old_row := pair.old;",
-        };
-        let row = if operation == Operation::Delete { "old_row" } else { "new_row" };
         format!(
             "for pair in {changed} loop
-    {assign}
     begin
 {single}        captured := captured or found;
     exception when others then
@@ -172,11 +168,10 @@ end loop;
 ",
             literal(source),
             literal(&name.to_string()),
-            key_text(&key, row)
+            key_text(&key, if operation == Operation::Delete { "(pair.old)" } else { "(pair.new)" })
         )
     });
     let (source, table_name) = (literal(source), literal(&name.to_string()));
-    let row_type = &table.sql;
     format!(
         "
 #variable_conflict use_column
@@ -184,8 +179,6 @@ declare
     code     text;
     reason   text;
     pair     record;
-    new_row  {row_type};
-    old_row  {row_type};
     captured boolean := false;
     failures bigint := 0;
 begin
@@ -214,7 +207,11 @@ begin
             perform andon.ring();
         end if;
     exception when others then
-        raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {table_name}, code, reason, sqlerrm;
+        begin
+            perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code, reason);
+        exception when others then
+            raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {table_name}, code, reason, sqlerrm;
+        end;
     end;
     return null;
 end ",
