@@ -62,10 +62,11 @@ pub fn generate(
         Firing::Row { .. } => row_body(source, name, table, &operations, rungs, levels),
     };
     // Pinned: the search path, so that nobody can slip in a function or a table of their own; the zone, so that the same row gives
-    // the same event whoever changes it. Revoked: with it, the owner of any table could write events in another's name.
+    // the same event whoever changes it; no JIT, because a session keeps the plan of its first statement, and after a large one each
+    // single row would be compiled for. Revoked: with it, the owner of any table could write events in another's name.
     let definition = format!(
         "create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $andon${body}$andon$;
+language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set jit = off as $andon${body}$andon$;
 revoke all on function {function}() from public;
 "
     );
