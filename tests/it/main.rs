@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
 
+mod attach;
 mod capture;
 mod line;
+mod migrate;
 mod plant;
 mod promises;
 mod rig;
