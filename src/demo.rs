@@ -21,9 +21,8 @@ use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::demo::gateway::Gateway;
-use crate::demo::plant::Plant;
 use crate::demo::report::Narrator;
-use crate::demo::shift::Shift;
+use crate::demo::shift::Worker;
 use crate::demo::truth::Truth;
 use crate::demo::witness::Witness;
 use crate::rig::Mosquitto;
@@ -74,7 +73,7 @@ struct Stage {
     _mosquitto: Mosquitto,
     postgres: Postgres,
     database: String,
-    plant: Plant,
+    workers: Vec<Worker>,
 }
 
 impl Stage {
@@ -88,7 +87,8 @@ impl Stage {
         let receiver = Receiver::start().await?;
         let subscriber = Subscriber::start(mosquitto.port()).await?;
         let database = postgres.create_database().await?;
-        let plant = plant::build(&database, mosquitto.port(), &receiver).await?;
+        let plant = Arc::new(plant::build(&database, mosquitto.port(), &receiver).await?);
+        let workers = shift::hire(&plant, &database).await?;
         narrator.say("attaching the plant's database");
         let gateway = Gateway::start(&database).await?;
         narrator.say(&format!(
@@ -96,7 +96,7 @@ impl Stage {
             mosquitto.port(),
             plant.webhook_url
         ));
-        Ok(Stage { gateway, subscriber, receiver, _mosquitto: mosquitto, postgres, database, plant })
+        Ok(Stage { gateway, subscriber, receiver, _mosquitto: mosquitto, postgres, database, workers })
     }
 
     async fn play(mut self, options: &DemoOptions, stop: &CancellationToken) -> Result<ExitCode> {
@@ -104,9 +104,9 @@ impl Stage {
         let witness = Witness::new(Arc::clone(&truth), Narrator::new(options));
         let watching = witness.watch(&self.subscriber, &self.receiver);
         let work_over = stop.child_token();
-        let shift = Shift { plant: &self.plant, database: &self.database, rate: options.rate, truth: &truth };
+        let working = shift::work(self.workers, &self.database, options.rate, &truth, &work_over);
         let playing = async {
-            let (worked, ()) = tokio::join!(shift.work(&work_over), async {
+            let (worked, ()) = tokio::join!(working, async {
                 match options.duration {
                     Some(duration) => drop(tokio::time::timeout(duration, work_over.cancelled()).await),
                     None => work_over.cancelled().await,
