@@ -7,12 +7,34 @@
 //! ```
 //! The modules below stand in the order in which an event meets them.
 
+// Values: no I/O.
 pub mod event;
+pub mod secret;
+pub mod ranges;
+pub mod quantity;
 pub mod nearest;
+pub mod retry;
+pub mod settings;
+pub mod signature;
+pub mod topic;
+pub mod payload;
 
+// Capture: from the plant's transaction into the log.
+pub mod tls;
+pub mod database;
 pub mod migrate;
 pub mod source;
 
+// Delivery: from the log to the world.
+pub mod log;
+pub mod router;
+pub mod destination;
+pub mod feed;
+pub mod ledger;
+pub mod lane;
+pub mod gateway;
+
+// Proof: real servers to try it on.
 pub mod rig;
 
 pub mod demo;

@@ -1,0 +1,197 @@
+//! A destination: a row of `mqtt_publishers` or `webhooks`, read and checked. In: the row as JSON, so that a column that this table
+//! lacks or has more than others does no harm. Out: everything a lane needs, or every reason why the row cannot be used. It never
+//! skips a row in silence, and never connects.
+
+pub mod publisher;
+mod row;
+pub mod webhook;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::destination::publisher::Publisher;
+use crate::destination::row::Fields;
+use crate::destination::webhook::Webhook;
+use crate::event::TenantId;
+use crate::payload::Format;
+use crate::router::EventPattern;
+use crate::router::Route;
+use crate::settings::MqttSettings;
+use crate::settings::WebhookSettings;
+
+/// The name of a lane: the table and the key of its destination, such as `public.webhooks/42`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneName(pub String);
+
+impl fmt::Display for LaneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which of the two tables a row is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `mqtt_publishers`
+    Mqtt,
+    /// `webhooks`
+    Webhook,
+}
+
+/// What a row that says nothing else gets.
+#[derive(Debug, Clone, Default)]
+pub struct Defaults {
+    /// For publishers.
+    pub mqtt: MqttSettings,
+    /// For webhooks.
+    pub webhook: WebhookSettings,
+}
+
+/// A usable destination.
+#[derive(Debug)]
+pub struct Destination {
+    /// Its tenant, its events, its lane.
+    pub route: Route<LaneName>,
+    /// What people call it.
+    pub name: String,
+    /// Where a new lane starts, if not at now.
+    pub start_at: Option<Timestamp>,
+    /// Where it sends to.
+    pub target: Target,
+}
+
+/// Where a destination sends to.
+#[derive(Debug)]
+pub enum Target {
+    /// To a broker.
+    Mqtt(Box<Publisher>),
+    /// To an endpoint.
+    Webhook(Box<Webhook>),
+}
+
+/// What a row comes to.
+#[derive(Debug)]
+pub struct Listed {
+    /// The lane's name.
+    pub lane: LaneName,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What people call it.
+    pub name: String,
+    /// Changes whenever the row changes in anything but its bookkeeping.
+    pub fingerprint: String,
+    /// The destination, or why there is none.
+    pub usable: Result<Destination, Vec<String>>,
+}
+
+/// Reads one row of `table`. None for a row that is not active.
+pub fn read(kind: Kind, table: &str, profile: Format, row: &Value, defaults: &Defaults) -> Option<Listed> {
+    let mut fields = Fields::new(row);
+    if !fields.flag("active", true) {
+        return None;
+    }
+    let lane = LaneName(format!("{table}/{}", fields.text("id").unwrap_or_default()));
+    let tenant = TenantId(fields.text("tenant_id").unwrap_or_default());
+    let name = fields.text("name").or_else(|| fields.text("url")).unwrap_or_else(|| lane.0.clone());
+    let events = events(&mut fields);
+    let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
+    let target = match kind {
+        Kind::Mqtt => publisher::read(&mut fields, profile, &defaults.mqtt).map(|it| Target::Mqtt(Box::new(it))),
+        Kind::Webhook => webhook::read(&mut fields, profile, &defaults.webhook).map(|it| Target::Webhook(Box::new(it))),
+    };
+    let fingerprint = fields.fingerprint();
+    let what = match kind {
+        Kind::Mqtt => "mqtt publisher",
+        Kind::Webhook => "webhook",
+    };
+    let problems = fields.problems();
+    let usable = match target {
+        Some(target) if problems.is_empty() => Ok(Destination {
+            route: Route { tenant: tenant.clone(), events, lane: lane.clone() },
+            name: name.clone(),
+            start_at,
+            target,
+        }),
+        _ => Err(problems.into_iter().map(|problem| format!("{what} `{name}`: {problem}")).collect()),
+    };
+    Some(Listed { lane, tenant, name, fingerprint, usable })
+}
+
+fn events(fields: &mut Fields) -> Vec<EventPattern> {
+    let texts = fields.list("events");
+    if texts.is_empty() {
+        fields.problem("events is empty; name event types such as `job.created` or `job.*`, or `*` for all".to_owned());
+    }
+    let mut patterns = Vec::new();
+    for text in texts {
+        match EventPattern::parse(&text) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => fields.problem(error.to_string()),
+        }
+    }
+    patterns
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(kind: Kind, row: &Value) -> Vec<String> {
+        read(kind, "andon.x", Format::Andon, row, &Defaults::default()).unwrap().usable.unwrap_err()
+    }
+
+    #[test]
+    fn every_problem_of_a_webhook_is_reported_at_once() {
+        let row = json!({"id": 1, "tenant_id": 7, "url": "ftp://erp", "secret_key": "", "events": ["job.#"],
+            "settings": {"timeout": "soon", "timout": "5s"}});
+
+        insta::assert_snapshot!(problems(Kind::Webhook, &row).join("\n"), @r"
+        webhook `ftp://erp`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
+        webhook `ftp://erp`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
+        webhook `ftp://erp`: secret_key is empty; set one or deactivate the webhook
+        webhook `ftp://erp`: settings.timeout: `soon` is not a duration such as 15s
+        webhook `ftp://erp`: settings.timout is unknown; did you mean `timeout`?
+        ");
+    }
+
+    #[test]
+    fn every_problem_of_a_publisher_is_reported_at_once() {
+        let row = json!({"id": 1, "name": "plant", "broker_url": "http://broker", "port": 70000,
+            "topic_pattern": "{site}/#/{cel}", "events": null, "settings": {"naming": "ASCII", "window": 0}});
+
+        insta::assert_snapshot!(problems(Kind::Mqtt, &row).join("\n"), @r"
+        mqtt publisher `plant`: events is empty; name event types such as `job.created` or `job.*`, or `*` for all
+        mqtt publisher `plant`: broker_url `http://broker`: cannot speak `http`; use mqtt://host or mqtts://host
+        mqtt publisher `plant`: port 70000 is not between 1 and 65535
+        mqtt publisher `plant`: topic_pattern `{site}/#/{cel}`, column 8: `#` is a wildcard, and one cannot publish to a wildcard; remove it
+        mqtt publisher `plant`: topic_pattern `{site}/#/{cel}`, column 10: unknown placeholder `{cel}`; did you mean `{cell}`?
+        mqtt publisher `plant`: settings.naming: `ASCII` is not one of ascii, verbatim, eryxon
+        mqtt publisher `plant`: settings.window: `0` is not a number from 1 to 1000
+        ");
+    }
+
+    #[test]
+    fn a_row_of_the_seed_is_read_and_its_bookkeeping_changes_nothing() {
+        let mut row = json!({"id": "a1", "tenant_id": "t1", "name": "plant", "broker_url": "mqtts://broker.plant", "port": 8883,
+            "username": "u", "password": "p", "use_tls": false, "topic_pattern": "{site}/{event}", "events": ["*"],
+            "active": true, "default_site": "chicago", "last_connected_at": null, "created_by": null});
+        let listed = read(Kind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
+        row["last_connected_at"] = json!("2026-11-20T10:00:00Z");
+        let later = read(Kind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
+        row["port"] = json!(8884);
+        let changed = read(Kind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
+
+        let Target::Mqtt(publisher) = listed.usable.unwrap().target else { panic!("a publisher") };
+        assert!(publisher.tls, "mqtts:// asks for TLS");
+        assert_eq!((publisher.host.as_str(), publisher.port), ("broker.plant", 8883));
+        assert_eq!(listed.lane.to_string(), "public.mqtt_publishers/a1");
+        assert_eq!(listed.fingerprint, later.fingerprint);
+        assert_ne!(listed.fingerprint, changed.fingerprint);
+        row["active"] = json!(false);
+        assert!(read(Kind::Mqtt, "t", Format::Eryxon, &row, &Defaults::default()).is_none());
+    }
+}

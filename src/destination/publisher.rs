@@ -1,0 +1,154 @@
+//! A row of `mqtt_publishers`. In: its columns and settings. Out: how to reach the broker, and how a topic is made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::destination::row::Fields;
+use crate::payload::Format;
+use crate::quantity;
+use crate::secret::Secret;
+use crate::settings::MqttSettings;
+use crate::topic::Levels;
+use crate::topic::Missing;
+use crate::topic::Naming;
+use crate::topic::Pattern;
+
+/// How one publisher publishes.
+#[derive(Debug)]
+pub struct Publisher {
+    /// Host name or address of the broker.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// CA certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate and key (PEM), where the broker asks for one.
+    pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// Who to be.
+    pub username: Option<String>,
+    /// And the password.
+    pub password: Option<Secret>,
+    /// Where the broker binds rights to a client id; otherwise one is made up.
+    pub client_id: Option<String>,
+    /// The compiled `topic_pattern`.
+    pub topic: Pattern,
+    /// How values become levels.
+    pub naming: Naming,
+    /// What becomes of a level without a value.
+    pub missing: Option<Missing>,
+    /// `default_enterprise`, `default_site`, `default_area`.
+    pub levels: Levels,
+    /// The shape of the payload.
+    pub format: Format,
+    /// How many publishes may be unacknowledged.
+    pub window: u16,
+    /// MQTT keep-alive.
+    pub keep_alive: Duration,
+    /// The largest payload in bytes that is published.
+    pub max_payload: usize,
+}
+
+pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings) -> Option<Publisher> {
+    let address = address(fields);
+    let topic = topic(fields);
+    let (naming, format) = match profile {
+        Format::Andon => (Naming::Ascii, Format::Andon),
+        Format::Eryxon => (Naming::Eryxon, Format::Eryxon),
+    };
+    let client_cert = match (
+        fields.setting("client_cert_file", "a path", |text| Some(PathBuf::from(text))),
+        fields.setting("client_key_file", "a path", |text| Some(PathBuf::from(text))),
+    ) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => {
+            fields.problem("settings.client_cert_file and settings.client_key_file go together".to_owned());
+            None
+        }
+    };
+    let levels = Levels {
+        enterprise: fields.text("default_enterprise"),
+        site: fields.text("default_site"),
+        area: fields.text("default_area"),
+        line: None,
+        cell: None,
+    };
+    let username = fields.text("username");
+    let password = fields.text("password").map(Secret::new);
+    let naming = fields.setting("naming", "one of ascii, verbatim, eryxon", Naming::parse).unwrap_or(naming);
+    let missing = fields.setting("missing", "one of placeholder, drop, reject", Missing::parse);
+    let format = fields.setting("format", "one of andon, eryxon", Format::parse).unwrap_or(format);
+    let window = fields.setting("window", "a number from 1 to 1000", |text| {
+        text.parse().ok().filter(|window| (1..=1000).contains(window))
+    });
+    let keep_alive = fields.setting("keep_alive", "a duration such as 15s", |text| quantity::duration(text).ok());
+    let max_payload = fields.setting("max_payload", "a size such as 1MiB", |text| quantity::bytes(text).ok());
+    let client_id = fields.setting("client_id", "a text", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
+    let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
+    let (host, port, tls) = address?;
+    Some(Publisher {
+        host,
+        port,
+        tls,
+        ca_file: ca_file.or_else(|| settings.ca_file.clone()),
+        client_cert,
+        username,
+        password,
+        client_id,
+        topic: topic?,
+        naming,
+        missing,
+        levels,
+        format,
+        window: window.unwrap_or(settings.window),
+        keep_alive: keep_alive.unwrap_or(settings.keep_alive),
+        max_payload: max_payload.unwrap_or(settings.max_payload),
+    })
+}
+
+/// `broker_url` is a host, or a URL whose scheme may ask for TLS and whose port wins over the column's.
+fn address(fields: &mut Fields) -> Option<(String, u16, bool)> {
+    let Some(text) = fields.text("broker_url") else {
+        fields.problem("broker_url is empty; set it to the broker's host, or to mqtt://host".to_owned());
+        return None;
+    };
+    let (scheme, rest) = text.split_once("://").unwrap_or(("mqtt", &text));
+    let is_known = matches!(scheme, "mqtt" | "tcp" | "mqtts" | "ssl" | "tls");
+    if !is_known {
+        fields.problem(format!("broker_url `{text}`: cannot speak `{scheme}`; use mqtt://host or mqtts://host"));
+    }
+    let rest = rest.trim_end_matches('/');
+    let (host, in_url) = match rest.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port.to_owned())),
+        _ => (rest, None),
+    };
+    let tls = matches!(scheme, "mqtts" | "ssl" | "tls") || fields.flag("use_tls", false);
+    let otherwise = if tls { "8883" } else { "1883" };
+    let port = in_url.or_else(|| fields.text("port")).unwrap_or_else(|| otherwise.to_owned());
+    let host_is_plain = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/?#@".contains(c));
+    if !host_is_plain {
+        fields.problem(format!("broker_url `{text}` names no host; use mqtt://host"));
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => (is_known && host_is_plain).then(|| (host.to_owned(), port, tls)),
+        _ => {
+            fields.problem(format!("port {port} is not between 1 and 65535"));
+            None
+        }
+    }
+}
+
+fn topic(fields: &mut Fields) -> Option<Pattern> {
+    let text = fields.text("topic_pattern").unwrap_or_else(|| "{enterprise}/{site}/{area}/{cell}/{event}".to_owned());
+    match Pattern::compile(&text) {
+        Ok(pattern) => Some(pattern),
+        Err(problems) => {
+            for problem in problems {
+                fields.problem(format!("topic_pattern `{text}`, {problem}"));
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The feed: what waits for each lane. In: the tail's batches, and the lanes' routes. Out: to each lane its own events, in the tail's
+//! order, as long as it keeps up; to one that does not, the place in the log from which to read for itself. It never waits for a
+//! lane, and what it holds is bounded: the ring in bytes, an inbox in places.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+
+use tokio::sync::Notify;
+use tokio::sync::watch;
+
+use crate::destination::LaneName;
+use crate::event::Event;
+use crate::log::ring::Entry;
+use crate::log::ring::Ring;
+use crate::log::tail::Batch;
+use crate::ranges::Ranges;
+use crate::router::Route;
+use crate::router::Router;
+
+/// How far the tail is: every id at or below `position` is decided, except `undecided`.
+#[derive(Debug, Clone, Default)]
+pub struct Horizon {
+    /// The largest id read.
+    pub position: i64,
+    /// The open holes.
+    pub undecided: Arc<Ranges>,
+    /// The place in the ring that the next event will get.
+    end: u64,
+}
+
+/// An event for a lane. Until it is done, the lane's cursor keeps `from..=event.id` pending: ids between the lane's events cost a
+/// little reading after a crash, and spare a range for each.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The event.
+    pub event: Arc<Event>,
+    /// The lowest id that the cursor keeps pending for it.
+    pub from: i64,
+}
+
+/// What a lane finds.
+#[derive(Debug)]
+pub enum Pulled {
+    /// Its next events; none, when there is nothing new.
+    Events(Vec<Taken>),
+    /// The lane fell behind. It is to read these ids, up to the horizon, from the log, and then to join again.
+    Behind(Horizon, Ranges),
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Feed {
+    state: Mutex<State>,
+    horizon: watch::Sender<Horizon>,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    horizon: Horizon,
+    router: Router<LaneName>,
+    inboxes: HashMap<LaneName, Inbox>,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    route: Route<LaneName>,
+    wake: Arc<Notify>,
+    /// Place in the ring, lowest pending id, id.
+    places: VecDeque<(u64, i64, i64)>,
+    behind: Option<(Horizon, Ranges)>,
+}
+
+/// Events that may wait for one lane in memory. Beyond that the lane reads the log.
+const INBOX: usize = 2048;
+
+impl Feed {
+    /// A feed whose ring holds `memory` bytes. It starts where the tail starts.
+    pub fn new(memory: usize, position: i64, undecided: Arc<Ranges>) -> Feed {
+        let horizon = Horizon { position, undecided, end: 0 };
+        let state = State {
+            ring: Ring::new(memory),
+            horizon: horizon.clone(),
+            router: Router::default(),
+            inboxes: HashMap::new(),
+        };
+        Feed { state: Mutex::new(state), horizon: watch::Sender::new(horizon) }
+    }
+
+    /// Takes a batch from the tail and puts its events before the lanes that get them.
+    pub fn accept(&self, batch: Batch) {
+        let mut state = self.state();
+        let State { ring, horizon, router, inboxes } = &mut *state;
+        for event in batch.events {
+            let entry = Entry { event, floor: horizon.position };
+            for lane in router.lanes(&entry.event) {
+                if let Some(inbox) = inboxes.get_mut(lane) {
+                    inbox.push(ring.end(), &entry, horizon);
+                }
+            }
+            ring.push(entry);
+        }
+        *horizon = Horizon { position: batch.position, undecided: batch.undecided, end: ring.end() };
+        let now = horizon.clone();
+        drop(state);
+        self.horizon.send_replace(now);
+    }
+
+    /// How far the tail is, and how to learn of its progress.
+    pub fn horizon(&self) -> watch::Receiver<Horizon> {
+        self.horizon.subscribe()
+    }
+
+    /// Puts a lane into the stream. It must have dealt with every id up to the horizon `seen`; what came since is put into its inbox.
+    /// False, when that is no longer in memory: the lane is to read on, to a newer horizon, and to ask again.
+    pub fn join(&self, route: &Route<LaneName>, wake: &Arc<Notify>, seen: &Horizon) -> bool {
+        let mut state = self.state();
+        let State { ring, horizon, router, inboxes } = &mut *state;
+        if seen.end < ring.base() || horizon.end - seen.end > INBOX as u64 {
+            return false;
+        }
+        let mut inbox = Inbox { route: route.clone(), wake: Arc::clone(wake), places: VecDeque::new(), behind: None };
+        for place in seen.end..horizon.end {
+            if let Some(entry) = ring.get(place)
+                && route.takes(&entry.event)
+            {
+                inbox.push(place, entry, horizon);
+            }
+        }
+        match inboxes.entry(route.lane.clone()) {
+            Slot::Occupied(mut slot) => drop(slot.insert(inbox)),
+            Slot::Vacant(slot) => {
+                router.add(route.clone());
+                slot.insert(inbox);
+            }
+        }
+        true
+    }
+
+    /// Takes a lane out of the stream.
+    pub fn leave(&self, lane: &LaneName) {
+        let mut state = self.state();
+        if let Some(inbox) = state.inboxes.remove(lane) {
+            state.router.remove(&inbox.route.lane);
+        }
+    }
+
+    /// A lane's next events, `most` of them at most.
+    pub fn pull(&self, lane: &LaneName, most: usize) -> Pulled {
+        let mut state = self.state();
+        let State { ring, horizon, inboxes, router } = &mut *state;
+        let Some(inbox) = inboxes.get_mut(lane) else { return Pulled::Events(Vec::new()) };
+        if inbox.places.front().is_some_and(|(place, ..)| *place < ring.base()) && inbox.behind.is_none() {
+            inbox.fall_behind(horizon);
+        }
+        if let Some((horizon, unread)) = inbox.behind.take() {
+            inboxes.remove(lane);
+            router.remove(lane);
+            return Pulled::Behind(horizon, unread);
+        }
+        let mut events = Vec::with_capacity(most.min(inbox.places.len()));
+        while events.len() < most
+            && let Some((place, from, _)) = inbox.places.pop_front()
+        {
+            let entry = ring.get(place).expect("an inbox in front of the ring was sent behind above");
+            events.push(Taken { event: Arc::clone(&entry.event), from });
+        }
+        Pulled::Events(events)
+    }
+
+    /// The position of a lane in the stream, and the ids at or below it that it has not pulled. None for a lane that is not in it.
+    pub fn waiting(&self, lane: &LaneName) -> Option<(i64, Ranges)> {
+        let state = self.state();
+        let inbox = state.inboxes.get(lane)?;
+        Some(match &inbox.behind {
+            Some((horizon, unread)) => (horizon.position, unread.clone().union(&horizon.undecided)),
+            None => (state.horizon.position, inbox.unread().union(&state.horizon.undecided)),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds the feed")
+    }
+}
+
+impl Inbox {
+    /// `before` is the horizon before the batch that the entry belongs to, or a later one when a lane joins.
+    fn push(&mut self, place: u64, entry: &Entry, before: &Horizon) {
+        if self.behind.is_some() {
+            return;
+        }
+        if self.places.len() == INBOX {
+            while self.places.back().is_some_and(|(last, ..)| *last >= before.end) {
+                self.places.pop_back();
+            }
+            self.fall_behind(before);
+            self.wake.notify_one();
+            return;
+        }
+        let id = entry.event.id;
+        let from = if id <= entry.floor {
+            id
+        } else {
+            self.places.back().map_or(entry.floor, |(_, _, last)| entry.floor.max(*last)) + 1
+        };
+        if self.places.is_empty() {
+            self.wake.notify_one();
+        }
+        self.places.push_back((place, from, id));
+    }
+
+    fn fall_behind(&mut self, horizon: &Horizon) {
+        self.behind = Some((horizon.clone(), self.unread()));
+        self.places.clear();
+    }
+
+    fn unread(&self) -> Ranges {
+        let mut unread = Ranges::default();
+        for (_, from, id) in &self.places {
+            unread.insert(*from, *id);
+        }
+        unread
+    }
+}

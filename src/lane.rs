@@ -1,0 +1,140 @@
+//! A lane: what serves one destination. In: a destination, and the lane's stored cursor. Out: a task that delivers until it is asked
+//! to stop. A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
+
+pub mod breaker;
+pub mod checkpoint;
+pub mod cursor;
+pub mod intake;
+pub mod mqtt;
+pub mod order;
+pub mod progress;
+pub mod stop;
+pub mod webhook;
+
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+
+use crate::destination::Listed;
+use crate::destination::Target;
+use crate::feed::Feed;
+use crate::lane::checkpoint::Lost;
+use crate::lane::checkpoint::State;
+use crate::lane::intake::Intake;
+use crate::lane::mqtt::MqttLane;
+use crate::lane::mqtt::prepare::Publishing;
+use crate::lane::progress::Progress;
+use crate::lane::stop::Stop;
+use crate::lane::webhook::WebhookLane;
+use crate::lane::webhook::request::Endpoint;
+use crate::ledger::deliveries;
+use crate::log::reader::Reader;
+use crate::topic::Equipment;
+
+/// How a lane's task ended, if not with an error.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// Its destination wants nothing more.
+    Disabled(String),
+}
+
+/// What all lanes share.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// For cursors, parked deliveries, and reading the log when behind.
+    pub pool: Pool,
+    /// Where events come from.
+    pub feed: Arc<Feed>,
+    /// Levels by cell.
+    pub equipment: Arc<Equipment>,
+    /// The name of this gateway.
+    pub gateway: String,
+}
+
+/// A lane that is about to start.
+#[derive(Debug)]
+pub enum Lane {
+    /// For an MQTT publisher.
+    Mqtt(Box<MqttLane>),
+    /// For a webhook.
+    Webhook(Box<WebhookLane>),
+    /// Its destination cannot be used, or wants nothing more: the cursor stays where it is.
+    Idle,
+}
+
+impl Lane {
+    /// Takes the lane over, from its stored cursor.
+    pub async fn open(listed: Listed, around: &Surroundings) -> anyhow::Result<Lane> {
+        let horizon = around.feed.horizon().borrow().clone();
+        let enlisted = checkpoint::enlist(&around.pool, &listed, (horizon.position, &horizon.undecided)).await?;
+        let lane = listed.lane.0.as_str();
+        if let Some(reason) = enlisted.disabled {
+            tracing::warn!(lane, reason, "stays disabled until its row is changed");
+            return Ok(Lane::Idle);
+        }
+        let destination = match listed.usable {
+            Ok(destination) => destination,
+            Err(reasons) => {
+                for reason in reasons {
+                    tracing::error!(lane, reason, "misconfigured: its events wait in the log");
+                }
+                return Ok(Lane::Idle);
+            }
+        };
+        let register = enlisted.register;
+        let reader = Reader::new(around.pool.clone(), destination.route.tenant.clone());
+        let feed = Arc::clone(&around.feed);
+        let intake = Intake::new(feed, destination.route.clone(), reader, enlisted.position, enlisted.pending);
+        let name = destination.name;
+        let prepared = match destination.target {
+            Target::Mqtt(publisher) => {
+                Publishing::new(*publisher, &listed.lane, &around.gateway, Arc::clone(&around.equipment)).map(
+                    |publishing| {
+                        Lane::Mqtt(Box::new(MqttLane::new(name, publishing, Progress::new(register.clone(), intake))))
+                    },
+                )
+            }
+            Target::Webhook(webhook) => {
+                let held = {
+                    let mut client = around.pool.get().await?;
+                    let transaction = client.transaction().await?;
+                    let held = deliveries::held(&transaction, &listed.lane).await?;
+                    transaction.commit().await?;
+                    held
+                };
+                let key = listed.lane.0.rsplit('/').next().unwrap_or_default();
+                Endpoint::new(*webhook, key).map(|endpoint| {
+                    Lane::Webhook(Box::new(WebhookLane::new(
+                        name,
+                        endpoint,
+                        Progress::new(register.clone(), intake),
+                        held,
+                    )))
+                })
+            }
+        };
+        match prepared {
+            Ok(lane) => Ok(lane),
+            Err(problem) => {
+                let reason = format!("{problem:#}");
+                tracing::error!(lane, reason, "misconfigured: its events wait in the log");
+                register.report(&State::Misconfigured(reason)).await?;
+                Ok(Lane::Idle)
+            }
+        }
+    }
+
+    /// Delivers until it is asked to stop.
+    pub async fn run(self, mut stop: Stop) -> Result<Ended, Lost> {
+        match self {
+            Lane::Mqtt(lane) => lane.run(stop).await,
+            Lane::Webhook(lane) => lane.run(stop).await,
+            Lane::Idle => {
+                stop.asked().await;
+                Ok(Ended::Stopped)
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The breaker of a lane. In: how attempts end. Out: whether to go on, or to probe, and when. It never looks at a clock: times are
+//! given to it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures in a row after which the destination, and not the event, is held to be the trouble.
+const OPENS_AFTER: u32 = 5;
+const FIRST_PROBE: Duration = Duration::from_secs(1);
+const LAST_PROBE: Duration = Duration::from_secs(60);
+
+/// Closed: all goes on. Open: one attempt at a time, at growing intervals, until one succeeds.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    failures: u32,
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    next_probe: Instant,
+    pause: Duration,
+}
+
+impl Breaker {
+    /// Whether attempts go on as usual.
+    pub fn is_closed(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// When the next probe is due, while the breaker is open.
+    pub fn next_probe(&self) -> Option<Instant> {
+        self.open.map(|open| open.next_probe)
+    }
+
+    /// An attempt succeeded. True when that closed the breaker.
+    pub fn succeeded(&mut self) -> bool {
+        self.failures = 0;
+        self.open.take().is_some()
+    }
+
+    /// An attempt failed. True when that opened the breaker.
+    pub fn failed(&mut self, now: Instant) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        match &mut self.open {
+            Some(open) => {
+                open.pause = (open.pause * 2).min(LAST_PROBE);
+                open.next_probe = now + open.pause;
+                false
+            }
+            None if self.failures >= OPENS_AFTER => {
+                self.open = Some(Open { next_probe: now + FIRST_PROBE, pause: FIRST_PROBE });
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_probes_ever_more_rarely_and_closes_on_success() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+
+        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now)));
+        assert!(!breaker.succeeded(), "it was closed");
+        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now)), "a success starts the count anew");
+        assert!(breaker.failed(now) && !breaker.is_closed());
+        assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE));
+        assert!(!breaker.failed(now), "a failed probe does not open it again");
+        assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE * 2));
+        (0..20).for_each(|_| assert!(!breaker.failed(now)));
+        assert_eq!(breaker.next_probe(), Some(now + LAST_PROBE));
+        assert!(breaker.succeeded() && breaker.is_closed());
+    }
+}

@@ -1,0 +1,228 @@
+//! A lane's row in `andon.lanes`. In: the lane's cursor and state, and what it parks. Out: a checkpoint, all in one transaction, under
+//! the lane's epoch: who has lost the lane writes nothing. It never decides where the cursor stands.
+
+use std::mem;
+
+use anyhow::Context as _;
+use deadpool_postgres::Pool;
+use jiff::Timestamp;
+
+use crate::destination::LaneName;
+use crate::destination::Listed;
+use crate::event::Entity;
+use crate::ledger::Attempt;
+use crate::ledger::Parking;
+use crate::ledger::Settlement;
+use crate::ledger::attempts;
+use crate::ledger::deliveries;
+use crate::ranges::Ranges;
+
+/// What a lane is doing, for people who ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// All is well.
+    Running,
+    /// Cannot reach its destination, and keeps trying.
+    Retrying(String),
+    /// The breaker is open: only probes are made.
+    Open(String),
+    /// Stopped, until the destination's row is changed.
+    Disabled(String),
+    /// The destination's row cannot be used.
+    Misconfigured(String),
+    /// The destination is gone or not active.
+    Removed,
+}
+
+impl State {
+    fn columns(&self) -> (&'static str, Option<&str>) {
+        match self {
+            State::Running => ("running", None),
+            State::Retrying(reason) => ("retrying", Some(reason)),
+            State::Open(reason) => ("open", Some(reason)),
+            State::Disabled(reason) => ("disabled", Some(reason)),
+            State::Misconfigured(reason) => ("misconfigured", Some(reason)),
+            State::Removed => ("removed", None),
+        }
+    }
+}
+
+/// Another daemon has taken the lane over.
+#[derive(Debug, thiserror::Error)]
+#[error("lane `{0}` was taken over by another andon")]
+pub struct Lost(LaneName);
+
+/// What a stored lane goes on from.
+#[derive(Debug)]
+pub struct Enlisted {
+    /// Where its checkpoints go.
+    pub register: Register,
+    /// Everything at or below is done, except `pending`.
+    pub position: i64,
+    /// See `position`.
+    pub pending: Ranges,
+    /// Why the lane stays stopped: it was disabled, and its row has not changed since.
+    pub disabled: Option<String>,
+}
+
+/// The right to write a lane's row.
+#[derive(Debug, Clone)]
+pub struct Register {
+    pool: Pool,
+    lane: LaneName,
+    epoch: i64,
+}
+
+/// What a lane has to write at its next checkpoint, beside the cursor.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// Events that it passes undelivered.
+    pub parked: Vec<Parking>,
+    /// Parked deliveries that were tried.
+    pub settled: Vec<Settlement>,
+    /// What was tried.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Entries {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
+    }
+}
+
+/// Takes a lane over under a new epoch. One that was not there starts at the given position: that of the tail, or, where its row
+/// names a time, that of the log at this time.
+pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow::Result<Enlisted> {
+    let client = pool.get().await.context("cannot reach the database")?;
+    let start_at: Option<Timestamp> = listed.usable.as_ref().ok().and_then(|destination| destination.start_at);
+    let start: Option<i64> = match start_at {
+        Some(time) => client
+            .query_one("select min(id) - 1 from andon.events where occurred_at >= $1", &[&time])
+            .await?
+            .get::<_, Option<i64>>(0),
+        None => None,
+    };
+    let (position, pending) = match start {
+        Some(start) if start < now.0 => (start, Ranges::default()),
+        _ => (now.0, now.1.clone()),
+    };
+    let state = listed.usable.as_ref().err().map(|reasons| reasons.join("\n"));
+    let (name, reason) = match &state {
+        Some(reason) => ("misconfigured", Some(reason.as_str())),
+        None => ("running", None),
+    };
+    let row = client
+        .query_one(
+            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint)
+            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8)
+            on conflict (lane) do update set
+                tenant = excluded.tenant, name = excluded.name, epoch = l.epoch + 1, fingerprint = excluded.fingerprint,
+                position = case when l.state = 'removed' then excluded.position else l.position end,
+                pending = case when l.state = 'removed' then excluded.pending else l.pending end,
+                state = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.state else excluded.state end,
+                reason = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.reason else excluded.reason end,
+                state_since = case when l.state = excluded.state then l.state_since else now() end,
+                updated_at = now()
+            returning epoch, position, pending::text, state, reason",
+            &[
+                &listed.lane.0,
+                &listed.tenant.0,
+                &listed.name,
+                &position,
+                &pending.to_string(),
+                &name,
+                &reason,
+                &listed.fingerprint,
+            ],
+        )
+        .await?;
+    let is_disabled = row.get::<_, &str>(3) == "disabled";
+    Ok(Enlisted {
+        register: Register { pool: pool.clone(), lane: listed.lane.clone(), epoch: row.get(0) },
+        position: row.get(1),
+        pending: Ranges::parse(row.get(2))?,
+        disabled: row.get::<_, Option<String>>(4).filter(|_| is_disabled),
+    })
+}
+
+/// Marks the lanes whose destinations are gone, so that one that comes back starts at that time.
+pub async fn keep_only(pool: &Pool, lanes: &[LaneName]) -> anyhow::Result<()> {
+    let kept: Vec<&str> = lanes.iter().map(|lane| lane.0.as_str()).collect();
+    pool.get()
+        .await?
+        .execute(
+            "update andon.lanes set state = 'removed', reason = null, epoch = epoch + 1, state_since = now()
+            where lane <> all ($1) and state <> 'removed'",
+            &[&kept],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The log went back to `to`: so do the lanes. Returns how many were further.
+pub async fn rewind(pool: &Pool, to: i64) -> anyhow::Result<u64> {
+    let rewound = pool
+        .get()
+        .await?
+        .execute(
+            "update andon.lanes set position = $1, pending = pending * int8multirange(int8range(null, $1, '[]')), epoch = epoch + 1
+            where position > $1",
+            &[&to],
+        )
+        .await?;
+    Ok(rewound)
+}
+
+impl Register {
+    /// Writes the cursor and the entries in one transaction. Returns the entities that are free again. What is written is taken out
+    /// of `entries`; after an error all of it is still there.
+    pub async fn write(&self, position: i64, pending: &Ranges, entries: &mut Entries) -> anyhow::Result<Vec<Entity>> {
+        let mut client = self.pool.get().await?;
+        let statement = client
+            .prepare_cached(
+                "update andon.lanes set position = $3, pending = $4::text::int8multirange, updated_at = now()
+                where lane = $1 and epoch = $2",
+            )
+            .await?;
+        let transaction = client.transaction().await?;
+        let pending = pending.to_string();
+        if transaction.execute(&statement, &[&self.lane.0, &self.epoch, &position, &pending]).await? == 0 {
+            return Err(Lost(self.lane.clone()).into());
+        }
+        deliveries::park(&transaction, &self.lane, &entries.parked).await?;
+        let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
+        attempts::record(&transaction, &self.lane, &entries.attempts).await?;
+        transaction.commit().await?;
+        drop(mem::take(entries));
+        Ok(free)
+    }
+
+    /// Writes what the lane is doing.
+    pub async fn report(&self, state: &State) -> anyhow::Result<()> {
+        let (name, reason) = state.columns();
+        let client = self.pool.get().await?;
+        let written = client
+            .execute(
+                "update andon.lanes set state = $3, reason = $4,
+                    state_since = case when state = $3 then state_since else now() end
+                where lane = $1 and epoch = $2",
+                &[&self.lane.0, &self.epoch, &name, &reason],
+            )
+            .await?;
+        if written == 0 {
+            return Err(Lost(self.lane.clone()).into());
+        }
+        Ok(())
+    }
+
+    /// The pool, for reading what is parked.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The lane.
+    pub fn lane(&self) -> &LaneName {
+        &self.lane
+    }
+}

@@ -1,0 +1,161 @@
+//! The intake: where a lane's events come from. In: the feed while the lane keeps up, the log itself while it does not, or after a
+//! start. Out: the lane's events, each once, in an order that keeps each entity's, and the cursor to write down. It never delivers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::destination::LaneName;
+use crate::event::Event;
+use crate::feed::Feed;
+use crate::feed::Horizon;
+use crate::feed::Pulled;
+use crate::feed::Taken;
+use crate::lane::cursor::Cursor;
+use crate::log::reader::Reader;
+use crate::ranges::Ranges;
+use crate::router::Route;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Intake {
+    feed: Arc<Feed>,
+    route: Route<LaneName>,
+    reader: Reader,
+    wake: Arc<Notify>,
+    cursor: Cursor,
+    place: Place,
+    /// Read from the log and not handed out yet.
+    read: VecDeque<Taken>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// The lane was further than the tail is after its start.
+    Ahead { position: i64, pending: Ranges },
+    /// Reading the log: these ids are left, up to this horizon.
+    Behind { horizon: Horizon, unread: Ranges },
+    /// In the stream.
+    Live,
+}
+
+/// Between reads of the log while the database is away.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+impl Intake {
+    /// Goes on from a stored cursor.
+    pub fn new(feed: Arc<Feed>, route: Route<LaneName>, reader: Reader, position: i64, pending: Ranges) -> Intake {
+        Intake {
+            feed,
+            route,
+            reader,
+            wake: Arc::default(),
+            cursor: Cursor::default(),
+            place: Place::Ahead { position, pending },
+            read: VecDeque::new(),
+        }
+    }
+
+    /// The next events, `most` at most and at least one. Dropping the future loses nothing.
+    pub async fn next(&mut self, most: usize) -> Vec<Arc<Event>> {
+        loop {
+            if !self.read.is_empty() {
+                let count = most.min(self.read.len());
+                return self.read.drain(..count).map(|taken| taken.event).collect();
+            }
+            match &mut self.place {
+                Place::Live => match self.feed.pull(&self.route.lane, most) {
+                    Pulled::Events(events) if events.is_empty() => self.wake.notified().await,
+                    Pulled::Events(events) => {
+                        events.iter().for_each(|taken| self.cursor.take(taken));
+                        return events.into_iter().map(|taken| taken.event).collect();
+                    }
+                    Pulled::Behind(horizon, unread) => self.place = Place::Behind { horizon, unread },
+                },
+                Place::Ahead { position, pending } => {
+                    let mut tail = self.feed.horizon();
+                    let reached = tail.wait_for(|horizon| horizon.position >= *position).await;
+                    let horizon = reached.expect("the feed outlives its lanes").clone();
+                    let since = Ranges::span(*position + 1, horizon.position);
+                    let unread = since.union(pending).without(&horizon.undecided);
+                    self.place = Place::Behind { horizon, unread };
+                }
+                Place::Behind { horizon, unread } if unread.is_empty() => {
+                    if self.feed.join(&self.route, &self.wake, horizon) {
+                        self.place = Place::Live;
+                        continue;
+                    }
+                    let newer = self.feed.horizon().borrow().clone();
+                    let since = Ranges::span(horizon.position + 1, newer.position);
+                    *unread = since.union(&horizon.undecided).without(&newer.undecided);
+                    *horizon = newer;
+                }
+                Place::Behind { unread, .. } => {
+                    let page = match self.reader.page(unread).await {
+                        Ok(page) => page,
+                        Err(error) => {
+                            // The tail says that the database is away; here it is enough to try again.
+                            tracing::debug!(lane = %self.route.lane, error = format!("{error:#}"), "cannot read the log");
+                            tokio::time::sleep(TRY_AGAIN).await;
+                            continue;
+                        }
+                    };
+                    *unread = std::mem::take(unread).without(&page.covered);
+                    for taken in pending_with(page.events, &page.covered) {
+                        if self.route.takes(&taken.event) {
+                            self.cursor.take(&taken);
+                            self.read.push_back(taken);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The lane is done with an event.
+    pub fn done(&mut self, id: i64) {
+        self.cursor.done(id);
+    }
+
+    /// How many events the lane has taken and is not done with.
+    pub fn in_hand(&self) -> usize {
+        self.cursor.len()
+    }
+
+    /// The cursor as it stands: everything at or below the position is done, except the pending ids.
+    pub fn checkpoint(&self) -> (i64, Ranges) {
+        let (position, untaken) = match &self.place {
+            Place::Ahead { position, pending } => (*position, pending.clone()),
+            Place::Behind { horizon, unread } => (horizon.position, unread.clone().union(&horizon.undecided)),
+            Place::Live => {
+                self.feed.waiting(&self.route.lane).expect("a live lane is in the stream until it leaves it itself")
+            }
+        };
+        (position, self.cursor.pending(untaken))
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.feed.leave(&self.route.lane);
+    }
+}
+
+/// Widens what stays pending for each event of a page down to the event before it, as far as the page covered the ids between.
+fn pending_with(events: Vec<Arc<Event>>, covered: &Ranges) -> Vec<Taken> {
+    let mut ranges = covered.iter().peekable();
+    let mut last = i64::MIN;
+    let mut taken = Vec::with_capacity(events.len());
+    for event in events {
+        while ranges.peek().is_some_and(|(_, high)| *high < event.id) {
+            ranges.next();
+        }
+        let low = ranges.peek().map_or(event.id, |(low, _)| *low);
+        let from = low.max(last.saturating_add(1));
+        last = event.id;
+        taken.push(Taken { event, from });
+    }
+    taken
+}

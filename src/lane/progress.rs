@@ -1,0 +1,141 @@
+//! A lane's progress: what it takes, what it is done with, what it parks, and the checkpoint of all of it. In: events from the intake,
+//! and what became of them. Out: `andon.lanes` and the ledger, a few times a second. It never talks to a destination.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::Interval;
+use tokio::time::MissedTickBehavior;
+
+use crate::event::Entity;
+use crate::event::Event;
+use crate::lane::checkpoint::Entries;
+use crate::lane::checkpoint::Lost;
+use crate::lane::checkpoint::Register;
+use crate::lane::checkpoint::State;
+use crate::lane::intake::Intake;
+use crate::ledger::Fate;
+use crate::ledger::Parking;
+
+/// How often a busy lane writes its cursor: what was acknowledged since may come twice after a crash.
+const CHECKPOINT: Duration = Duration::from_millis(500);
+/// How often one that only watches others' events go by does, so that old partitions can be dropped.
+const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
+/// Parked deliveries that may wait for the database. Beyond that the lane takes nothing more.
+const UNWRITTEN: usize = 1000;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Progress {
+    /// Where events come from.
+    pub intake: Intake,
+    /// What the next checkpoint writes beside the cursor.
+    pub entries: Entries,
+    register: Register,
+    state: State,
+    state_is_written: bool,
+    moved: bool,
+    written: (i64, Instant),
+    database_is_away: bool,
+}
+
+impl Progress {
+    /// The progress of a lane that goes on from its stored cursor.
+    pub fn new(register: Register, intake: Intake) -> Progress {
+        let written = (intake.checkpoint().0, Instant::now());
+        Progress {
+            intake,
+            entries: Entries::default(),
+            register,
+            state: State::Running,
+            state_is_written: true,
+            moved: false,
+            written,
+            database_is_away: false,
+        }
+    }
+
+    /// Ticks when a checkpoint may be due.
+    pub fn clock() -> Interval {
+        let mut clock = tokio::time::interval(CHECKPOINT);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        clock
+    }
+
+    /// Where the lane's rows are.
+    pub fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// Whether the lane may take more events.
+    pub fn has_room(&self) -> bool {
+        self.entries.parked.len() < UNWRITTEN
+    }
+
+    /// The event is delivered.
+    pub fn done(&mut self, event: &Event) {
+        self.intake.done(event.id);
+        self.moved = true;
+    }
+
+    /// The lane passes the event undelivered.
+    pub fn park(&mut self, event: Arc<Event>, fate: Fate, attempts: i32, reason: &str) {
+        self.intake.done(event.id);
+        self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
+    }
+
+    /// Changes the lane's state; it is written at once, or as soon as the database is back.
+    pub async fn report(&mut self, state: State) -> Result<(), Lost> {
+        if state != self.state {
+            self.state = state;
+            self.state_is_written = false;
+            self.write_state().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. While the database is away
+    /// nothing is lost: all of it is written later.
+    pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
+        self.write_state().await?;
+        let (position, pending) = self.intake.checkpoint();
+        let is_due = self.moved
+            || !self.entries.is_empty()
+            || (position != self.written.0 && self.written.1.elapsed() > IDLE_CHECKPOINT);
+        if !is_due {
+            return Ok(Vec::new());
+        }
+        let free = match self.register.write(position, &pending, &mut self.entries).await {
+            Ok(free) => free,
+            Err(error) => {
+                self.database_failed(error)?;
+                return Ok(Vec::new());
+            }
+        };
+        self.database_is_away = false;
+        self.moved = false;
+        self.written = (position, Instant::now());
+        Ok(free)
+    }
+
+    /// Tells a lost lane from a lost database, and says the latter once.
+    pub fn database_failed(&mut self, error: anyhow::Error) -> Result<(), Lost> {
+        let error = error.downcast::<Lost>().map_or_else(Ok, Err)?;
+        if !self.database_is_away {
+            tracing::warn!(lane = %self.register.lane(), error = format!("{error:#}"), "cannot write the lane's progress; trying again");
+        }
+        self.database_is_away = true;
+        Ok(())
+    }
+
+    async fn write_state(&mut self) -> Result<(), Lost> {
+        if !self.state_is_written {
+            match self.register.report(&self.state).await {
+                Ok(()) => self.state_is_written = true,
+                Err(error) => self.database_failed(error)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! How a lane is asked to stop: with a time in which it may finish what it has in hand.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// Held by who stops a lane.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<Option<Duration>>);
+
+/// Held by the lane.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<Option<Duration>>);
+
+/// A stopper and what it stops.
+pub fn channel() -> (Stopper, Stop) {
+    let (sender, receiver) = watch::channel(None);
+    (Stopper(sender), Stop(receiver))
+}
+
+impl Stopper {
+    /// Asks the lane to stop, and gives it this time to finish.
+    pub fn stop(&self, grace: Duration) {
+        self.0.send_replace(Some(grace));
+    }
+}
+
+impl Stop {
+    /// Waits to be asked; a stopper that is gone asks for a stop at once.
+    pub async fn asked(&mut self) -> Duration {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(grace) => grace.unwrap_or_default(),
+            Err(_) => Duration::ZERO,
+        }
+    }
+}

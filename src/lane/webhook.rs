@@ -1,0 +1,335 @@
+//! The lane of a webhook. In: the lane's events, and parked deliveries that are due. Out: signed POSTs, several at a time, in order per
+//! entity; what fails is parked. It never tries an event while an earlier one of its entity is in hand or parked, and while the breaker
+//! is open it makes one attempt at a time.
+
+pub mod request;
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+
+use crate::event::Entity;
+use crate::event::Event;
+use crate::lane::Ended;
+use crate::lane::breaker::Breaker;
+use crate::lane::checkpoint::Lost;
+use crate::lane::checkpoint::State;
+use crate::lane::order::EntityOrder;
+use crate::lane::progress::Progress;
+use crate::lane::stop::Stop;
+use crate::lane::webhook::request::Answer;
+use crate::lane::webhook::request::Endpoint;
+use crate::lane::webhook::request::Outcome;
+use crate::ledger::Attempt;
+use crate::ledger::Fate;
+use crate::ledger::Parked;
+use crate::ledger::Settlement;
+use crate::ledger::deliveries;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct WebhookLane {
+    name: String,
+    endpoint: Arc<Endpoint>,
+    progress: Progress,
+    order: EntityOrder<Entity, Arc<Event>>,
+    attempts: JoinSet<(Job, Answer)>,
+    breaker: Breaker,
+    due: VecDeque<Parked>,
+    /// Parked deliveries that are in `due`, being tried, or not yet written as settled.
+    retrying: HashSet<i64>,
+    /// When to look for due deliveries. None while nothing is parked.
+    look: Option<Instant>,
+    gone: Option<String>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Fresh(Arc<Event>),
+    Parked(Parked),
+}
+
+/// Events in hand per request that may be open: enough to find other entities' work behind that of a slow one.
+const AHEAD: usize = 16;
+/// How soon to look again when the database did not answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl WebhookLane {
+    /// A lane that goes on from its stored cursor; `held` entities have something parked.
+    pub fn new(name: String, endpoint: Endpoint, progress: Progress, held: Vec<Entity>) -> WebhookLane {
+        let mut order = EntityOrder::default();
+        let look = (!held.is_empty()).then(Instant::now);
+        for entity in held {
+            order.hold(entity);
+        }
+        WebhookLane {
+            name,
+            endpoint: Arc::new(endpoint),
+            progress,
+            order,
+            attempts: JoinSet::new(),
+            breaker: Breaker::default(),
+            due: VecDeque::new(),
+            retrying: HashSet::new(),
+            look,
+            gone: None,
+        }
+    }
+
+    /// Delivers until it is asked to stop.
+    pub async fn run(mut self, mut stop: Stop) -> Result<Ended, Lost> {
+        let mut clock = Progress::clock();
+        loop {
+            self.start();
+            let room = self.room();
+            let (look, probe) = (self.look, self.breaker.next_probe());
+            tokio::select! {
+                biased;
+                grace = stop.asked() => return self.drain(grace).await,
+                _ = clock.tick() => self.checkpoint().await?,
+                Some(ended) = self.attempts.join_next() => {
+                    self.settle(ended).await?;
+                    while let Some(ended) = self.attempts.try_join_next() {
+                        self.settle(ended).await?;
+                    }
+                }
+                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() && self.due.is_empty() => {
+                    self.look_for_due().await?;
+                }
+                () = sleep_until(probe.unwrap_or_else(Instant::now)), if probe.is_some() && self.has_probe() => self.probe(),
+                events = self.progress.intake.next(room), if room > 0 => self.admit(events),
+            }
+            if let Some(reason) = self.gone.take() {
+                return self.disable(reason).await;
+            }
+        }
+    }
+
+    /// While the breaker is open one event is enough, to probe with.
+    fn room(&self) -> usize {
+        let most = if self.breaker.is_closed() { self.endpoint.webhook().concurrency * AHEAD } else { 1 };
+        if self.progress.has_room() { most.saturating_sub(self.order.queued() + self.attempts.len()) } else { 0 }
+    }
+
+    fn admit(&mut self, events: Vec<Arc<Event>>) {
+        for event in events {
+            if let Some(held) = self.order.push(event.entity.clone(), event) {
+                self.park_behind(held);
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        while self.breaker.is_closed() && self.attempts.len() < self.endpoint.webhook().concurrency {
+            let Some(job) = self.next_job() else { return };
+            self.attempt(job);
+        }
+    }
+
+    fn next_job(&mut self) -> Option<Job> {
+        match self.due.pop_front() {
+            Some(parked) => Some(Job::Parked(parked)),
+            None => self.order.pop().map(|(_, event)| Job::Fresh(event)),
+        }
+    }
+
+    fn has_probe(&self) -> bool {
+        self.attempts.is_empty() && (!self.due.is_empty() || self.order.queued() > 0)
+    }
+
+    fn probe(&mut self) {
+        if let Some(job) = self.next_job() {
+            self.attempt(job);
+        }
+    }
+
+    fn attempt(&mut self, job: Job) {
+        let endpoint = Arc::clone(&self.endpoint);
+        self.attempts.spawn(async move {
+            let answer = endpoint.attempt(job.event()).await;
+            (job, answer)
+        });
+    }
+
+    async fn settle(&mut self, ended: Result<(Job, Answer), tokio::task::JoinError>) -> Result<(), Lost> {
+        let (job, answer) = ended.expect("an attempt neither panics nor is aborted while the lane runs");
+        match answer.outcome {
+            Outcome::Delivered => {
+                self.delivered(job, &answer);
+                if self.breaker.succeeded() {
+                    tracing::info!(webhook = self.name, "answers again");
+                    self.progress.report(State::Running).await?;
+                }
+            }
+            Outcome::Gone => {
+                self.untouched(job);
+                self.gone = Some(answer.reason());
+            }
+            Outcome::Retry(_) if !self.breaker.is_closed() => {
+                // A probe: it says something about the endpoint, and nothing about the event.
+                self.untouched(job);
+                self.breaker.failed(Instant::now());
+                self.progress.report(State::Open(answer.reason())).await?;
+            }
+            Outcome::Retry(asked) => {
+                self.failed(job, &answer, asked);
+                if self.breaker.failed(Instant::now()) {
+                    let reason = answer.reason();
+                    tracing::warn!(
+                        webhook = self.name,
+                        reason,
+                        "keeps failing; its events wait in the log until a probe succeeds"
+                    );
+                    self.progress.report(State::Open(reason)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, job: Job, answer: &Answer) {
+        match job {
+            Job::Fresh(event) => {
+                self.order.done(&event.entity);
+                self.progress.done(&event);
+            }
+            Job::Parked(parked) => {
+                self.record(&parked.event, parked.attempts + 1, "delivered", answer);
+                self.settled(&parked, None, answer);
+            }
+        }
+    }
+
+    /// Puts a job back as it was.
+    fn untouched(&mut self, job: Job) {
+        match job {
+            Job::Fresh(event) => self.order.put_back(event.entity.clone(), event),
+            Job::Parked(parked) => self.due.push_front(parked),
+        }
+    }
+
+    fn failed(&mut self, job: Job, answer: &Answer, asked: Option<Duration>) {
+        let number = 1 + match &job {
+            Job::Fresh(_) => 0,
+            Job::Parked(parked) => parked.attempts,
+        };
+        let schedule = &self.endpoint.webhook().retry;
+        let wait = schedule.delay_at_least(number.unsigned_abs(), rand::random(), asked);
+        let fate = wait.map_or(Fate::Dead, Fate::Retry);
+        self.record(job.event(), number, if wait.is_some() { "retry" } else { "dead" }, answer);
+        match job {
+            Job::Parked(parked) => self.settled(&parked, Some(fate), answer),
+            Job::Fresh(event) => {
+                match fate {
+                    Fate::Dead => self.order.done(&event.entity),
+                    _ => {
+                        for behind in self.order.hold(event.entity.clone()) {
+                            self.park_behind(behind);
+                        }
+                    }
+                }
+                self.progress.park(event, fate, number, &answer.reason());
+            }
+        }
+    }
+
+    fn park_behind(&mut self, event: Arc<Event>) {
+        self.progress.park(event, Fate::Waiting, 0, "waits behind an earlier event of the same entity");
+    }
+
+    fn settled(&mut self, parked: &Parked, fate: Option<Fate>, answer: &Answer) {
+        self.progress.entries.settled.push(Settlement {
+            id: parked.id,
+            entity: parked.event.entity.clone(),
+            fate,
+            attempts: parked.attempts + 1,
+            reason: answer.reason(),
+        });
+    }
+
+    fn record(&mut self, event: &Arc<Event>, number: i32, outcome: &'static str, answer: &Answer) {
+        self.progress.entries.attempts.push(Attempt {
+            event: Arc::clone(event),
+            number,
+            outcome,
+            code: answer.code.map(i32::from),
+            latency: answer.latency,
+            excerpt: answer.excerpt.clone(),
+        });
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), Lost> {
+        let parks = !self.progress.entries.is_empty();
+        let settled: Vec<i64> = self.progress.entries.settled.iter().map(|it| it.id).collect();
+        let free = self.progress.checkpoint().await?;
+        if self.progress.entries.is_empty() {
+            for id in settled {
+                self.retrying.remove(&id);
+            }
+            for entity in free {
+                self.order.release(&entity);
+            }
+            if parks {
+                self.look = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_for_due(&mut self) -> Result<(), Lost> {
+        let in_hand: Vec<i64> = self.retrying.iter().copied().collect();
+        let most = self.endpoint.webhook().concurrency;
+        let register = self.progress.register();
+        let found = async {
+            let client = register.pool().get().await?;
+            Ok(deliveries::due(&**client, register.lane(), &in_hand, most).await?)
+        };
+        match found.await {
+            Ok((due, next)) => {
+                self.retrying.extend(due.iter().map(|parked| parked.id));
+                self.due.extend(due);
+                self.look = next.map(|wait| Instant::now() + wait);
+            }
+            Err(error) => {
+                self.progress.database_failed(error)?;
+                self.look = Some(Instant::now() + LOOK_AGAIN);
+            }
+        }
+        Ok(())
+    }
+
+    /// The endpoint wants nothing more: the lane stands still, with its cursor where it is, until its row is changed.
+    async fn disable(mut self, reason: String) -> Result<Ended, Lost> {
+        tracing::warn!(webhook = self.name, reason, "disabled until its row is changed");
+        self.drain(self.endpoint.webhook().timeout).await?;
+        self.progress.report(State::Disabled(reason.clone())).await?;
+        Ok(Ended::Disabled(reason))
+    }
+
+    /// Finishes what is being tried, within `grace`, and writes down how far the lane is.
+    async fn drain(&mut self, grace: Duration) -> Result<Ended, Lost> {
+        let finishing = async {
+            while let Some(ended) = self.attempts.join_next().await {
+                self.settle(ended).await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(grace, finishing).await.unwrap_or(Ok(()))?;
+        self.progress.checkpoint().await?;
+        Ok(Ended::Stopped)
+    }
+}
+
+impl Job {
+    fn event(&self) -> &Arc<Event> {
+        match self {
+            Job::Fresh(event) => event,
+            Job::Parked(parked) => &parked.event,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The ledger: what did not go straight through. In: deliveries that a lane parks or settles, and attempts. Out: what is due, what is
+//! held back, and a record of what was tried. It writes in the transaction that moves the lane's cursor, so that a delivery is always
+//! in exactly one of the two places.
+
+pub mod attempts;
+pub mod deliveries;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::Entity;
+use crate::event::Event;
+
+/// An event that its lane passes without having delivered it.
+#[derive(Debug, Clone)]
+pub struct Parking {
+    /// Copied into the ledger, so that it outlives the log.
+    pub event: Arc<Event>,
+    /// What is to become of it.
+    pub fate: Fate,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Why it is here.
+    pub reason: String,
+}
+
+/// What is to become of a parked delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Try again after this time.
+    Retry(Duration),
+    /// An earlier event of the same entity is parked.
+    Waiting,
+    /// Parked until someone replays it.
+    Dead,
+}
+
+/// A parked delivery that is due.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// Its row.
+    pub id: i64,
+    /// Its event.
+    pub event: Arc<Event>,
+    /// How often it was tried before.
+    pub attempts: i32,
+}
+
+/// How an attempt at a parked delivery ended.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The delivery's row.
+    pub id: i64,
+    /// Its entity: the next event of it may be due now.
+    pub entity: Entity,
+    /// None for delivered.
+    pub fate: Option<Fate>,
+    /// How often it was tried, this attempt included.
+    pub attempts: i32,
+    /// Why it was not delivered.
+    pub reason: String,
+}
+
+/// One attempt, for the record.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The event's id in the log, and its identity.
+    pub event: Arc<Event>,
+    /// Which try it was, from 1.
+    pub number: i32,
+    /// `delivered`, `retry` or `dead`.
+    pub outcome: &'static str,
+    /// HTTP status or MQTT reason code, where there was an answer.
+    pub code: Option<i32>,
+    /// From the start of the attempt to its end.
+    pub latency: Duration,
+    /// The beginning of the answer, or what went wrong.
+    pub excerpt: String,
+}

@@ -1,0 +1,35 @@
+//! Writes `andon.attempts`, a batch at a time.
+
+use tokio_postgres::Transaction;
+
+use crate::destination::LaneName;
+use crate::ledger::Attempt;
+
+/// Records what was tried.
+pub async fn record(
+    transaction: &Transaction<'_>,
+    lane: &LaneName,
+    attempts: &[Attempt],
+) -> Result<(), tokio_postgres::Error> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&Attempt) -> i32| attempts.iter().map(of).collect::<Vec<_>>();
+    transaction
+        .execute(
+            "insert into andon.attempts (lane, event, event_id, attempt, outcome, code, latency_ms, excerpt)
+            select $1, * from unnest($2::int8[], $3::uuid[], $4::int4[], $5::text[], $6::int4[], $7::float8[], $8::text[])",
+            &[
+                &lane.0,
+                &attempts.iter().map(|it| it.event.id).collect::<Vec<_>>(),
+                &attempts.iter().map(|it| it.event.event_id).collect::<Vec<_>>(),
+                &column(|it| it.number),
+                &attempts.iter().map(|it| it.outcome).collect::<Vec<_>>(),
+                &attempts.iter().map(|it| it.code).collect::<Vec<_>>(),
+                &attempts.iter().map(|it| it.latency.as_secs_f64() * 1e3).collect::<Vec<_>>(),
+                &attempts.iter().map(|it| it.excerpt.as_str()).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Reads the log by key, for a lane that is behind what the tail keeps in memory. In: ranges of ids that the tail has decided. Out:
+//! the tenant's events in them, oldest first. It never looks at an id that is undecided, so it needs no snapshot of its own.
+
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+
+use crate::event::Event;
+use crate::event::TenantId;
+use crate::log::row;
+use crate::ranges::Ranges;
+
+/// One read.
+#[derive(Debug)]
+pub struct Page {
+    /// The tenant's events among the ids covered, by id.
+    pub events: Vec<Arc<Event>>,
+    /// The ids that this page has dealt with.
+    pub covered: Ranges,
+}
+
+/// Rows per page: a page is held in memory by each lane that is behind.
+const ROWS: usize = 500;
+/// Ids looked at per page at least and at most; between them a page grows while it finds few rows of the tenant.
+const NARROW: u64 = 500;
+const WIDE: u64 = 64_000;
+/// Ranges per page: each is one probe of the index.
+const PROBES: usize = 256;
+
+/// A reader of the log for one tenant.
+#[derive(Debug)]
+pub struct Reader {
+    pool: Pool,
+    tenant: TenantId,
+    width: u64,
+}
+
+impl Reader {
+    /// A reader of `tenant`'s events.
+    pub fn new(pool: Pool, tenant: TenantId) -> Reader {
+        Reader { pool, tenant, width: NARROW }
+    }
+
+    /// Reads the first part of `wanted`. Dropping the future loses nothing.
+    pub async fn page(&mut self, wanted: &Ranges) -> anyhow::Result<Page> {
+        let mut probes = first_ids(wanted, self.width);
+        let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().unzip();
+        let client = self.pool.get().await?;
+        let statement = client
+            .prepare_cached(&format!(
+                "select {} from unnest($1::int8[], $2::int8[]) part (low, high)
+                join andon.events on id between low and high where tenant = $3 order by id limit $4",
+                row::COLUMNS
+            ))
+            .await?;
+        let rows = client.query(&statement, &[&lows, &highs, &self.tenant.0, &(ROWS as i64)]).await?;
+        let events = rows.iter().map(row::event).collect::<Result<Vec<_>, _>>()?;
+        if events.len() == ROWS
+            && let Some(last) = events.last()
+        {
+            probes.remove(last.id + 1, i64::MAX);
+            self.width = NARROW;
+        } else {
+            self.width = (self.width * 2).min(WIDE);
+        }
+        Ok(Page { events, covered: probes })
+    }
+}
+
+/// The lowest `count` ids of a set, in at most [`PROBES`] ranges.
+fn first_ids(wanted: &Ranges, count: u64) -> Ranges {
+    let mut left = count;
+    let mut first = Ranges::default();
+    for (low, high) in wanted.iter().take(PROBES) {
+        let width = (low.abs_diff(high) + 1).min(left);
+        first.insert(low, low + width as i64 - 1);
+        left -= width;
+        if left == 0 {
+            break;
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_takes_the_lowest_ids_and_cuts_the_last_range() {
+        let wanted = Ranges::parse("{[5,8),[10,100)}").unwrap();
+
+        assert_eq!(first_ids(&wanted, 5).to_string(), "{[5,8),[10,12)}");
+        assert_eq!(first_ids(&wanted, 500), wanted);
+    }
+}

@@ -1,0 +1,216 @@
+//! The tail: the one reader of the log. In: `andon.events`, which many transactions write at once. Out: every committed event exactly
+//! once, in an order that keeps each entity's, and the ids that are still undecided. It never waits for a transaction that is open,
+//! and it writes nothing but its own row, `andon.tail`.
+//!
+//! The algorithm is that of holes with a death certificate; `holes` holds the rule and the reason. All reads of one poll share one
+//! snapshot: late rows first, then the new ones.
+
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+use tokio_postgres::IsolationLevel;
+use tokio_postgres::Row;
+use tokio_postgres::Statement;
+
+use crate::event::Event;
+use crate::log::holes::Holes;
+use crate::log::row;
+use crate::ranges::Ranges;
+
+/// What one poll found.
+#[derive(Debug)]
+pub struct Batch {
+    /// Late arrivals first (their ids are below the position before this poll), then new ones.
+    pub events: Vec<Arc<Event>>,
+    /// Every id at or below it is decided, except `undecided`.
+    pub position: i64,
+    /// The open holes.
+    pub undecided: Arc<Ranges>,
+}
+
+/// The log went back in time: the server was restored, or a standby that lagged was promoted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WentBack {
+    /// How the server differs from the one that was read before.
+    pub reason: String,
+    /// Up to where the log can still be trusted to be what was read.
+    pub to: i64,
+}
+
+/// A reader of the log on a connection of its own.
+#[derive(Debug)]
+pub struct Tail {
+    client: Client,
+    new_rows: Statement,
+    late_rows: Statement,
+    holes: Holes,
+    undecided: Arc<Ranges>,
+    stored: (i64, Arc<Ranges>),
+}
+
+/// Rows per poll: enough that a round trip does not count, few enough that a batch is small beside the ring.
+const LIMIT: i64 = 1000;
+
+/// A promoted standby accepted its first write after the last answer of the old primary; clocks of two servers differ by less.
+const CLOCK_MARGIN: &str = "5 minutes";
+
+impl Tail {
+    /// Takes up the log where `andon.tail` says, or, after a lost connection, at `reached`: the last position handed out and what was
+    /// undecided below it. `Err` inside `Ok` when the log went back: call [`Tail::rewind`], then open again.
+    pub async fn open(
+        client: Client,
+        reached: Option<(i64, Arc<Ranges>)>,
+    ) -> Result<Result<Tail, (Client, WentBack)>, tokio_postgres::Error> {
+        let seen = client
+            .query_one(
+                "select position, holes::text, system_identifier, timeline, control.system_identifier, checkpoint.timeline_id,
+                    coalesce(pg_sequence_last_value(pg_get_serial_sequence('andon.events', 'id')::regclass), 0)
+                from andon.tail, pg_control_system() control, pg_control_checkpoint() checkpoint",
+                &[],
+            )
+            .await?;
+        if let Some(went_back) = went_back(&client, &seen).await? {
+            return Ok(Err((client, went_back)));
+        }
+        client
+            .execute(
+                "update andon.tail set (system_identifier, timeline) =
+                    (select s.system_identifier, c.timeline_id from pg_control_system() s, pg_control_checkpoint() c)
+                where (system_identifier, timeline) is distinct from
+                    (select s.system_identifier, c.timeline_id from pg_control_system() s, pg_control_checkpoint() c)",
+                &[],
+            )
+            .await?;
+        let columns = row::COLUMNS;
+        let new_rows =
+            client.prepare(&format!("select {columns} from andon.events where id > $1 order by id limit $2")).await?;
+        let late_rows = client
+            .prepare(&format!(
+                "select {columns} from unnest($1::int8[], $2::int8[]) hole (low, high)
+                join andon.events on id between low and high order by id"
+            ))
+            .await?;
+        let stored = (seen.get(0), Arc::new(Ranges::parse(seen.get(1)).expect("the column is an int8multirange")));
+        let (position, undecided) = reached.unwrap_or_else(|| stored.clone());
+        let holes = Holes::resume(position, &undecided);
+        Ok(Ok(Tail { client, new_rows, late_rows, holes, undecided, stored }))
+    }
+
+    /// The connection, for the bell's lock: it must be held by the session that reads.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Reads what became visible since the last poll. After an error nothing has moved: what was read is read again.
+    pub async fn poll(&mut self) -> Result<Batch, tokio_postgres::Error> {
+        let mut holes = self.holes.clone();
+        let (late, fresh) = if holes.any() {
+            self.read_with_holes(&mut holes).await?
+        } else {
+            (Vec::new(), self.client.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?)
+        };
+        let mut events = Vec::with_capacity(late.len() + fresh.len());
+        for row in &late {
+            events.push(row::event(row)?);
+        }
+        for row in &fresh {
+            let event = row::event(row)?;
+            holes.read(event.id);
+            events.push(event);
+        }
+        if holes.needs_certificate() {
+            let drawn: String = self.client.query_one("select pg_current_xact_id()::text", &[]).await?.get(0);
+            holes.certify(xid(&drawn));
+        }
+        if holes.any() || !self.undecided.is_empty() {
+            self.undecided = Arc::new(holes.undecided());
+        }
+        self.holes = holes;
+        Ok(Batch { events, position: self.holes.position(), undecided: Arc::clone(&self.undecided) })
+    }
+
+    /// Writes down how far the tail is, if that changed.
+    pub async fn checkpoint(&mut self) -> Result<(), tokio_postgres::Error> {
+        let now = (self.holes.position(), Arc::clone(&self.undecided));
+        if now != self.stored {
+            self.client
+                .execute(
+                    "update andon.tail set position = $1, holes = $2::text::int8multirange, seen_at = now()",
+                    &[&now.0, &now.1.to_string()],
+                )
+                .await?;
+            self.stored = now;
+        }
+        Ok(())
+    }
+
+    /// Sets the tail back to where the log can be trusted, so that everything after it is read again. The lanes do the same.
+    pub async fn rewind(client: &Client, went_back: &WentBack) -> Result<(), tokio_postgres::Error> {
+        client
+            .execute(
+                "update andon.tail set position = least(position, $1), holes = holes * int8multirange(int8range(null, $1, '[]')),
+                    system_identifier = null, timeline = null, seen_at = now()",
+                &[&went_back.to],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn read_with_holes(&mut self, holes: &mut Holes) -> Result<(Vec<Row>, Vec<Row>), tokio_postgres::Error> {
+        let (lows, highs): (Vec<i64>, Vec<i64>) = self.undecided.iter().unzip();
+        let transaction = self
+            .client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
+        let xmin: String =
+            transaction.query_one("select pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await?.get(0);
+        let late = transaction.query(&self.late_rows, &[&lows, &highs]).await?;
+        let fresh = transaction.query(&self.new_rows, &[&self.holes.position(), &LIMIT]).await?;
+        transaction.commit().await?;
+        for row in &late {
+            holes.arrived(row.get(0));
+        }
+        holes.bury(xid(&xmin));
+        Ok((late, fresh))
+    }
+}
+
+/// Compares the server with the one that `andon.tail` remembers.
+async fn went_back(client: &Client, seen: &Row) -> Result<Option<WentBack>, tokio_postgres::Error> {
+    let (position, last_id): (i64, i64) = (seen.get(0), seen.get(6));
+    let known: (Option<i64>, Option<i32>) = (seen.get(2), seen.get(3));
+    let found: (i64, i32) = (seen.get(4), seen.get(5));
+    if let (Some(system), Some(timeline)) = known
+        && (system, timeline) != found
+    {
+        // What was written on the new line has a later time than the last answer of the old one.
+        let to: i64 = client
+            .query_one(
+                &format!(
+                    "select least($1, $2, coalesce((select min(id) - 1 from andon.events, andon.tail
+                        where occurred_at > seen_at - interval '{CLOCK_MARGIN}'), $1))"
+                ),
+                &[&position, &last_id],
+            )
+            .await?
+            .get(0);
+        let reason = format!(
+            "the server is not the one that was read before (system {system}, timeline {timeline}; now {}, {})",
+            found.0, found.1
+        );
+        return Ok(Some(WentBack { reason, to }));
+    }
+    if position > last_id {
+        let reason = format!("the log ends at {last_id}, before the position {position} that was read");
+        return Ok(Some(WentBack { reason, to: last_id }));
+    }
+    Ok(None)
+}
+
+/// xid8 has no Rust type in the driver; its text is a decimal.
+fn xid(text: &str) -> u64 {
+    text.parse().expect("PostgreSQL writes an xid8 as a decimal")
+}

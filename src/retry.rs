@@ -1,0 +1,166 @@
+//! When a failed delivery is tried again. In: how often it was tried, a random number, what the receiver asked for. Out: how long to
+//! wait, or that it was tried often enough. Values only: it never looks at a clock, rolls a die or touches a table.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::rfc2822;
+use jiff::tz::TimeZone;
+
+use crate::quantity::QuantityError;
+use crate::quantity::duration;
+
+/// A receiver may ask for patience, but not for ever.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far a wait may be stretched at random, so that what failed together does not come back together.
+const JITTER: f64 = 0.2;
+
+/// The waits between the attempts of one delivery. It is dead after one attempt more than there are waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(Vec<Duration>);
+
+impl Default for Schedule {
+    /// The example of the Standard Webhooks specification, without its first attempt at once: about three days.
+    fn default() -> Schedule {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let hours = |hours: u64| minutes(hours * 60);
+        Schedule(vec![
+            Duration::from_secs(5),
+            minutes(5),
+            minutes(30),
+            hours(2),
+            hours(5),
+            hours(10),
+            hours(14),
+            hours(20),
+            hours(24),
+        ])
+    }
+}
+
+impl Schedule {
+    /// Reads waits such as `["5s", "5m", "2h"]`. An empty list means one attempt and no second.
+    pub fn parse<T: AsRef<str>>(waits: &[T]) -> Result<Schedule, QuantityError> {
+        waits.iter().map(|wait| duration(wait.as_ref())).collect::<Result<_, _>>().map(Schedule)
+    }
+
+    /// The waits in their order.
+    pub fn waits(&self) -> &[Duration] {
+        &self.0
+    }
+
+    /// How long to wait after the failed attempt number `attempt` (the first is 1), stretched by up to a fifth by `random` (from 0 to
+    /// 1). None: there is no further attempt, the delivery is dead.
+    pub fn delay(&self, attempt: u32, random: f64) -> Option<Duration> {
+        let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.0.get(index).map(|wait| wait.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0)))
+    }
+
+    /// The same, but no sooner than the receiver asked for with its `Retry-After`.
+    pub fn delay_at_least(&self, attempt: u32, random: f64, asked: Option<Duration>) -> Option<Duration> {
+        self.delay(attempt, random).map(|wait| wait.max(asked.unwrap_or_default()))
+    }
+}
+
+/// What a `Retry-After` header asks for: a number of seconds or an HTTP date, at most [`LONGEST_RETRY_AFTER`]; none when it says
+/// neither. A date that has passed asks for no wait.
+pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
+    let header = header.trim();
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a u64 holds is more than the cap.
+        let seconds = header.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
+    }
+    let until = http_date(header)?.duration_since(now);
+    Some(Duration::try_from(until).unwrap_or_default().min(LONGEST_RETRY_AFTER))
+}
+
+/// RFC 9110 has one form of dates that is sent and two older ones that are still to be understood.
+fn http_date(text: &str) -> Option<Timestamp> {
+    const OLDER: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    if let Ok(timestamp) = rfc2822::DateTimeParser::new().parse_timestamp(text) {
+        return Some(timestamp);
+    }
+    let civil = OLDER.iter().find_map(|format| DateTime::strptime(format, text).ok())?;
+    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    fn now() -> Timestamp {
+        "1994-11-06T08:49:07Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_default_schedule_gives_nine_waits_and_then_none() {
+        let schedule = Schedule::default();
+
+        let waits: Vec<_> = (1..=10).map(|attempt| schedule.delay(attempt, 0.0)).collect();
+
+        let expected = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400].map(seconds);
+        assert_eq!(waits[..9], expected);
+        assert_eq!(waits[9], None);
+    }
+
+    #[test]
+    fn a_schedule_is_read_from_text() {
+        assert_eq!(
+            Schedule::parse(&["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"]),
+            Ok(Schedule::default())
+        );
+        assert_eq!(Schedule::parse::<&str>(&[]).map(|none| none.delay(1, 0.5)), Ok(None));
+        assert_eq!(Schedule::parse(&["5s", "soon"]), Err(QuantityError::NotADuration("soon".to_owned())));
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_any_form_of_date() {
+        assert_eq!(retry_after("120", now()), seconds(120));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now()), seconds(30));
+        assert_eq!(retry_after("Sunday, 06-Nov-94 08:49:37 GMT", now()), seconds(30));
+        assert_eq!(retry_after("Sun Nov  6 08:49:37 1994", now()), seconds(30));
+    }
+
+    #[test]
+    fn retry_after_has_a_cap_and_no_past() {
+        assert_eq!(retry_after("99999999999999999999999", now()), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(retry_after("Sun, 06 Nov 2094 08:49:37 GMT", now()), None, "the day of the week is wrong");
+        assert_eq!(retry_after("Sat, 06 Nov 2094 08:49:37 GMT", now()), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now()), Some(Duration::ZERO));
+        for nonsense in ["", "-5", "1.5", "soon"] {
+            assert_eq!(retry_after(nonsense, now()), None);
+        }
+    }
+
+    #[test]
+    fn the_longer_of_schedule_and_retry_after_counts() {
+        let schedule = Schedule::default();
+
+        assert_eq!(schedule.delay_at_least(1, 0.0, seconds(60)), seconds(60));
+        assert_eq!(schedule.delay_at_least(2, 0.0, seconds(60)), seconds(300));
+        assert_eq!(schedule.delay_at_least(10, 0.0, seconds(60)), None, "asking for patience gives no further attempt");
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_only_stretches_and_by_a_fifth_at_most(attempt in 1u32..10, random in 0.0f64..1.0) {
+            let schedule = Schedule::default();
+            let plain = schedule.delay(attempt, 0.0).unwrap();
+            let stretched = schedule.delay(attempt, random).unwrap();
+            prop_assert!(plain <= stretched && stretched <= plain.mul_f64(1.2));
+        }
+
+        #[test]
+        fn no_header_makes_it_panic(header in "\\PC*") {
+            let _ = retry_after(&header, now());
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The router: which lanes an event goes to. In: an event's tenant and type, and each lane's tenant and `events` patterns. Out: lanes.
+//! It never does I/O, and never looks at a lane of another tenant.
+
+use std::collections::HashMap;
+
+use crate::event::Event;
+use crate::event::TenantId;
+
+/// Which events a destination wants: `job.created`, `job.*` (all below `job.`), `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventPattern(String);
+
+/// A pattern that can match nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event pattern `{0}` is none of `job.created`, `job.*` and `*`")]
+pub struct PatternError(String);
+
+impl EventPattern {
+    /// Reads one element of the `events` column.
+    pub fn parse(text: &str) -> Result<EventPattern, PatternError> {
+        let stem = text.strip_suffix(".*").unwrap_or(text);
+        let is_name =
+            |level: &str| !level.is_empty() && level.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        if text == "*" || stem.split('.').all(is_name) {
+            Ok(EventPattern(text.to_owned()))
+        } else {
+            Err(PatternError(text.to_owned()))
+        }
+    }
+
+    /// Whether an event of this type is wanted.
+    pub fn matches(&self, kind: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(stem) => kind.starts_with(stem),
+            None => kind == self.0,
+        }
+    }
+}
+
+/// What one lane wants.
+#[derive(Debug, Clone)]
+pub struct Route<L> {
+    /// Events of this tenant only.
+    pub tenant: TenantId,
+    /// Any of these.
+    pub events: Vec<EventPattern>,
+    /// To this lane.
+    pub lane: L,
+}
+
+impl<L> Route<L> {
+    /// Whether the lane gets this event.
+    pub fn takes(&self, event: &Event) -> bool {
+        self.tenant == event.tenant && self.wants(&event.kind)
+    }
+
+    fn wants(&self, kind: &str) -> bool {
+        self.events.iter().any(|pattern| pattern.matches(kind))
+    }
+}
+
+/// All routes, by tenant: an event costs what its own tenant's destinations cost, however many others there are.
+#[derive(Debug)]
+pub struct Router<L> {
+    by_tenant: HashMap<TenantId, Vec<Route<L>>>,
+}
+
+impl<L> Default for Router<L> {
+    fn default() -> Router<L> {
+        Router { by_tenant: HashMap::new() }
+    }
+}
+
+impl<L: PartialEq> Router<L> {
+    /// Adds a route.
+    pub fn add(&mut self, route: Route<L>) {
+        self.by_tenant.entry(route.tenant.clone()).or_default().push(route);
+    }
+
+    /// Takes a lane's route out, and returns it.
+    pub fn remove(&mut self, lane: &L) -> Option<Route<L>> {
+        for routes in self.by_tenant.values_mut() {
+            if let Some(index) = routes.iter().position(|route| route.lane == *lane) {
+                return Some(routes.swap_remove(index));
+            }
+        }
+        None
+    }
+
+    /// The lanes that an event goes to.
+    pub fn lanes<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a L> {
+        let routes = self.by_tenant.get(&event.tenant).map_or(&[][..], Vec::as_slice);
+        routes.iter().filter(|route| route.wants(&event.kind)).map(|route| &route.lane)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::value::RawValue;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::event::Entity;
+
+    fn event(tenant: &str, kind: &str) -> Event {
+        let json = || RawValue::from_string("{}".to_owned()).unwrap();
+        let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+        let tenant = TenantId(tenant.to_owned());
+        Event::new(1, Uuid::nil(), tenant, kind.to_owned(), entity, Timestamp::UNIX_EPOCH, json(), json())
+    }
+
+    fn route(tenant: &str, events: &[&str], lane: u8) -> Route<u8> {
+        let events = events.iter().map(|text| EventPattern::parse(text).unwrap()).collect();
+        Route { tenant: TenantId(tenant.to_owned()), events, lane }
+    }
+
+    #[test]
+    fn an_event_reaches_the_lanes_of_its_tenant_that_want_it() {
+        let mut router = Router::default();
+        for route in [
+            route("acme", &["job.created", "part.*"], 1),
+            route("acme", &["*"], 2),
+            route("rival", &["*"], 3),
+            route("acme", &[], 4),
+        ] {
+            router.add(route);
+        }
+        let lanes = |tenant, kind| router.lanes(&event(tenant, kind)).copied().collect::<Vec<_>>();
+
+        assert_eq!(lanes("acme", "job.created"), [1, 2]);
+        assert_eq!(lanes("acme", "part.deleted"), [1, 2]);
+        assert_eq!(lanes("acme", "partial.load"), [2]);
+        assert_eq!(lanes("rival", "job.created"), [3]);
+        assert!(lanes("nobody", "job.created").is_empty());
+    }
+
+    #[test]
+    fn a_pattern_that_can_match_nothing_is_refused() {
+        for text in ["", "job.", "job.*.x", "*.created", "job created", ".*", "job.#", "job,part"] {
+            assert!(EventPattern::parse(text).is_err(), "{text:?}");
+        }
+        assert_eq!(
+            EventPattern::parse("job.#").unwrap_err().to_string(),
+            "event pattern `job.#` is none of `job.created`, `job.*` and `*`"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! What destinations get that say nothing else. Values, composed by the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::retry::Schedule;
+
+/// For MQTT publishers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttSettings {
+    /// Publishes that may be unacknowledged.
+    pub window: u16,
+    /// MQTT keep-alive.
+    pub keep_alive: Duration,
+    /// The largest payload in bytes.
+    pub max_payload: usize,
+    /// CA certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for MqttSettings {
+    fn default() -> MqttSettings {
+        MqttSettings { window: 256, keep_alive: Duration::from_secs(15), max_payload: 1 << 20, ca_file: None }
+    }
+}
+
+/// For webhooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// Requests that may be open at a time.
+    pub concurrency: usize,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// When a failed delivery is tried again.
+    pub retry: Schedule,
+    /// CA certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> WebhookSettings {
+        WebhookSettings { concurrency: 8, timeout: Duration::from_secs(15), retry: Schedule::default(), ca_file: None }
+    }
+}

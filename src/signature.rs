@@ -1,0 +1,164 @@
+//! Signatures of webhooks. In: a secret and the bytes that are sent. Out: the value of a signature header. It never sends, and never
+//! shows a key.
+//!
+//! The scheme is Standard Webhooks (HMAC-SHA256 over `id.timestamp.body`); beside it stands eryxon's older one over the body alone.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::Hmac;
+use hmac::KeyInit as _;
+use hmac::Mac as _;
+use sha2::Sha256;
+use thiserror::Error;
+
+const PREFIX: &str = "whsec_";
+
+/// A secret that cannot sign. The text of the secret is never part of the message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SecretProblem {
+    /// Nothing but white space.
+    #[error("secret_key is empty; set one or deactivate the webhook")]
+    Empty,
+    /// `whsec_` promises base64.
+    #[error(
+        "secret_key number {0} starts with `whsec_` but what follows is not base64; copy it again or drop the prefix to use it as plain text"
+    )]
+    NotBase64(usize),
+    /// `whsec_` and nothing behind it.
+    #[error("secret_key number {0} is `whsec_` with nothing behind it; copy it again")]
+    NoKey(usize),
+}
+
+/// The key, or the keys during a rotation, of one webhook.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookSecret(Vec<Vec<u8>>);
+
+impl WebhookSecret {
+    /// Reads what stands in a `secret_key` column.
+    ///
+    /// - `whsec_` and base64: the decoded bytes are the key.
+    /// - Several of these, divided by white space: all of them sign, so that a receiver can change from one to the next.
+    /// - Anything else: the text, white space within it included, is one key, byte by byte; surrounding white space is not part of it.
+    pub fn parse(text: &str) -> Result<WebhookSecret, SecretProblem> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(SecretProblem::Empty);
+        }
+        if !text.split_whitespace().all(|word| word.starts_with(PREFIX)) {
+            return Ok(WebhookSecret(vec![text.as_bytes().to_vec()]));
+        }
+        let keys = text.split_whitespace().zip(1..).map(|(word, number)| {
+            let key = STANDARD.decode(&word[PREFIX.len()..]).map_err(|_| SecretProblem::NotBase64(number))?;
+            if key.is_empty() { Err(SecretProblem::NoKey(number)) } else { Ok(key) }
+        });
+        keys.collect::<Result<_, _>>().map(WebhookSecret)
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "WebhookSecret({} keys)", self.0.len())
+    }
+}
+
+/// The value of `webhook-signature`: `v1,<base64>`, once for each key, divided by spaces.
+pub fn sign(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+    let signatures = secret.0.iter().map(|key| {
+        let mut mac = keyed(key);
+        mac.update(format!("{id}.{timestamp_seconds}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    });
+    signatures.collect::<Vec<_>>().join(" ")
+}
+
+/// The value of `X-Eryxon-Signature`: `sha256=<hex>` over the body, under the text of `secret_key` exactly as it stands.
+pub fn eryxon(secret_text: &str, body: &[u8]) -> String {
+    let mut mac = keyed(secret_text.as_bytes());
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use standardwebhooks::Webhook;
+
+    fn secret(text: &str) -> WebhookSecret {
+        WebhookSecret::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_published_vectors_are_met() {
+        // The first is the example of the Standard Webhooks libraries, the second that of the documentation of Svix, who wrote the scheme.
+        let body = br#"{"email":"test@example.com","username":"test_user"}"#;
+        assert_eq!(
+            sign(
+                &secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
+                "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+                1_649_367_553,
+                body
+            ),
+            "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="
+        );
+        assert_eq!(
+            sign(
+                &secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                br#"{"test": 2432232314}"#
+            ),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+
+    #[test]
+    fn the_eryxon_signature_is_plain_hmac_in_hex() {
+        // RFC 4231, test case 2.
+        assert_eq!(
+            eryxon("Jefe", b"what do ya want for nothing?"),
+            "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn during_a_rotation_each_key_signs() {
+        let old = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+        let new = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+        let both = sign(&secret(&format!("{new} \n {old}")), "id", 1, b"{}");
+
+        assert_eq!(both, format!("{} {}", sign(&secret(new), "id", 1, b"{}"), sign(&secret(old), "id", 1, b"{}")));
+    }
+
+    #[test]
+    fn a_text_with_spaces_is_one_key_unless_all_words_are_prefixed() {
+        assert_eq!(secret("correct horse whsec_C2FV"), WebhookSecret(vec![b"correct horse whsec_C2FV".to_vec()]));
+        assert_eq!(secret(" plain\n"), WebhookSecret(vec![b"plain".to_vec()]));
+    }
+
+    #[test]
+    fn what_cannot_sign_is_refused_and_never_shown() {
+        assert_eq!(WebhookSecret::parse(" \n"), Err(SecretProblem::Empty));
+        assert_eq!(WebhookSecret::parse("whsec_C2FV whsec_not*base64"), Err(SecretProblem::NotBase64(2)));
+        assert_eq!(WebhookSecret::parse("whsec_"), Err(SecretProblem::NoKey(1)));
+        assert_eq!(format!("{:?}", secret("hunter2")), "WebhookSecret(1 keys)");
+    }
+
+    proptest! {
+        #[test]
+        fn the_reference_library_agrees(key in "[ -~]{1,80}", id in "[a-z0-9-]{1,40}", at in 0i64..4_000_000_000, body in "\\PC{0,200}") {
+            prop_assume!(!key.trim().is_empty() && !key.contains("whsec_"));
+            let reference = Webhook::from_bytes(key.trim().as_bytes().to_vec()).unwrap();
+            prop_assert_eq!(sign(&secret(&key), &id, at, body.as_bytes()), reference.sign(&id, at, body.as_bytes()).unwrap());
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! TLS for outgoing connections: one crypto provider (ring), the system's certificates, and those that are named. In: paths of PEM
+//! files. Out: a rustls client configuration, or which file is wrong and how.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem;
+use rustls::pki_types::pem::PemObject as _;
+
+/// A certificate or key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsProblem {
+    /// The file cannot be read, or is not PEM.
+    #[error("`{path}`: {source}; name a readable PEM file")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// There is nothing in it.
+    #[error("`{0}` holds no certificate; name a PEM file that does")]
+    Empty(PathBuf),
+    /// rustls does not take it.
+    #[error("`{path}`: {source}")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// A client that trusts the system's certificates and those in `ca_file`, and shows `(certificate, key)` where it is asked to.
+pub fn client(ca_file: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, TlsProblem> {
+    let mut roots = RootCertStore::empty();
+    // One bad certificate of the system must not cost the others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in ca_file.map(certificates).transpose()?.unwrap_or_default() {
+        let path = || ca_file.map(Path::to_owned).unwrap_or_default();
+        roots.add(certificate).map_err(|source| TlsProblem::Refused { path: path(), source })?;
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let Some((certificate, key)) = identity else { return Ok(config.with_no_client_auth()) };
+    let chain = certificates(certificate)?;
+    let secret =
+        PrivateKeyDer::from_pem_file(key).map_err(|source| TlsProblem::File { path: key.to_owned(), source })?;
+    config
+        .with_client_auth_cert(chain, secret)
+        .map_err(|source| TlsProblem::Refused { path: certificate.to_owned(), source })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let wrong = |source| TlsProblem::File { path: path.to_owned(), source };
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
+    if certificates.is_empty() {
+        return Err(TlsProblem::Empty(path.to_owned()));
+    }
+    Ok(certificates)
+}
