@@ -36,3 +36,4 @@ pub mod gateway;
 
 // Proof: real servers to try it on.
 pub mod rig;
+pub mod demo;

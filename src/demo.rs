@@ -1,0 +1,194 @@
+//! The demonstration: a simulated plant on real, throw-away servers, and witnesses that judge what arrives. In: how long, how fast. Out:
+//! a line for each thing that happens, or one line of JSON, and an exit status that says whether anything was lost or out of order. It
+//! uses the gateway as a user would, as a child process, and takes no figure from it.
+
+mod gateway;
+mod plant;
+mod report;
+mod shift;
+mod truth;
+mod witness;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::demo::gateway::Gateway;
+use crate::demo::report::Narrator;
+use crate::demo::shift::Worker;
+use crate::demo::truth::Truth;
+use crate::demo::witness::Witness;
+use crate::quantity;
+use crate::rig::Mosquitto;
+use crate::rig::MosquittoOptions;
+use crate::rig::Postgres;
+use crate::rig::Receiver;
+use crate::rig::Subscriber;
+
+/// How long to wait at the end for what is still on its way.
+const ARRIVAL: Duration = Duration::from_secs(60);
+
+/// Options of `andon demo`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DemoOptions {
+    /// How long the shift works, such as `10s` or `2m`; until Ctrl-C if not given
+    #[arg(long = "for", value_name = "DURATION", value_parser = quantity::duration)]
+    pub duration: Option<Duration>,
+
+    /// Events per second
+    #[arg(long, default_value_t = 5.0, value_parser = rate)]
+    pub rate: f64,
+
+    /// Print one line of JSON at the end, and nothing else, on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the demonstration until its time is over or a signal ends it.
+pub async fn run(options: DemoOptions) -> Result<ExitCode> {
+    let stop = stop_at_signal()?;
+    let ended_early = async {
+        stop.cancelled().await;
+        Ok(ExitCode::SUCCESS)
+    };
+    // While the servers start, a signal ends everything at once: there is nothing to judge yet.
+    let stage = tokio::select! {
+        stage = Stage::set(&options) => stage?,
+        code = ended_early => return code,
+    };
+    stage.play(&options, &stop).await
+}
+
+/// The servers and witnesses, ready. The fields end in this order: the gateway first, then what it talks to.
+struct Stage {
+    gateway: Gateway,
+    subscriber: Subscriber,
+    receiver: Receiver,
+    _mosquitto: Mosquitto,
+    postgres: Postgres,
+    database: String,
+    workers: Vec<Worker>,
+}
+
+impl Stage {
+    async fn set(options: &DemoOptions) -> Result<Stage> {
+        let narrator = Narrator::new(options);
+        narrator.say("starting a throw-away PostgreSQL and mosquitto");
+        let (postgres, mosquitto) = tokio::try_join!(
+            blocking(Postgres::start),
+            blocking(|| Mosquitto::start(&MosquittoOptions { persistence: true, ..MosquittoOptions::default() })),
+        )?;
+        let receiver = Receiver::start().await?;
+        let subscriber = Subscriber::start(mosquitto.port()).await?;
+        let database = postgres.create_database().await?;
+        let plant = Arc::new(plant::build(&database, mosquitto.port(), &receiver).await?);
+        let workers = shift::hire(&plant, &database).await?;
+        narrator.say("attaching the plant's database");
+        let gateway = Gateway::start(&database).await?;
+        narrator.say(&format!(
+            "the gateway runs: broker 127.0.0.1:{}, webhook {}",
+            mosquitto.port(),
+            plant.webhook_url
+        ));
+        Ok(Stage { gateway, subscriber, receiver, _mosquitto: mosquitto, postgres, database, workers })
+    }
+
+    async fn play(mut self, options: &DemoOptions, stop: &CancellationToken) -> Result<ExitCode> {
+        let truth = Arc::new(Truth::new(Narrator::new(options)));
+        let witness = Witness::new(Arc::clone(&truth), Narrator::new(options));
+        let watching = witness.watch(&self.subscriber, &self.receiver);
+        let work_over = stop.child_token();
+        let working = shift::work(self.workers, &self.database, options.rate, &truth, &work_over);
+        let playing = async {
+            let (worked, ()) = tokio::join!(working, async {
+                match options.duration {
+                    Some(duration) => drop(tokio::time::timeout(duration, work_over.cancelled()).await),
+                    None => work_over.cancelled().await,
+                }
+                work_over.cancel();
+            });
+            worked?;
+            Narrator::new(options).say("the shift is over; waiting for what is still on its way");
+            // What does not come is judged below, as missing.
+            drop(tokio::time::timeout(ARRIVAL, witness.all_arrived()).await);
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            played = playing => played?,
+            failed = self.gateway.keep_running() => match failed? {},
+            never = watching => match never {},
+        }
+        let report = report::Report::new(plant::captured(&self.database).await?, &truth, &witness);
+        let is_clean = report.print(options.json)?;
+        drop(self.gateway);
+        self.postgres.stop()?;
+        Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// A token that the first SIGINT or SIGTERM cancels. A second one ends the process; the rig's servers end with it.
+fn stop_at_signal() -> Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if cancelled.is_cancelled() {
+                std::process::exit(130);
+            }
+            cancelled.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+async fn blocking<T: Send + 'static>(start: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(start).await.context("a server's start was given up")?
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(rate),
+        _ => Err(format!("`{text}` is not a rate; write events per second, more than 0 and at most 100000")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        demo: DemoOptions,
+    }
+
+    #[test]
+    fn the_options_are_read() {
+        let demo = Command::try_parse_from(["demo", "--for", "1m30s", "--rate", "200", "--json"]).unwrap().demo;
+
+        assert_eq!(demo.duration, Some(Duration::from_secs(90)));
+        assert!(demo.json && (demo.rate - 200.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_nonsense_option_says_what_to_write() {
+        let duration = Command::try_parse_from(["demo", "--for", "soon"]).err().unwrap().to_string();
+        let rate = Command::try_parse_from(["demo", "--rate", "0"]).err().unwrap().to_string();
+
+        assert!(duration.contains("`soon` is not a duration"), "{duration}");
+        assert!(rate.contains("more than 0"), "{rate}");
+    }
+}
