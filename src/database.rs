@@ -1,94 +1,279 @@
-//! The connection to PostgreSQL. In: a URL, and a CA to trust. Out: connections and a pool. It never shows a password.
+//! Connections to PostgreSQL. In: a URL and a CA file. Out: connected clients, their connections and pools of them. It never runs a
+//! query, and never shows a password.
 
-use std::path::Path;
-use std::str::FromStr as _;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use deadpool_postgres::BuildError;
+use deadpool_postgres::Connect;
 use deadpool_postgres::Manager;
 use deadpool_postgres::ManagerConfig;
 use deadpool_postgres::Pool;
 use deadpool_postgres::RecyclingMethod;
 use deadpool_postgres::Runtime;
+use futures_util::future::BoxFuture;
+use thiserror::Error;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
-use tokio_postgres::Config;
 use tokio_postgres::Connection;
 use tokio_postgres::Socket;
 use tokio_postgres::config::Host;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::secret::Secret;
 use crate::tls;
+use crate::tls::TlsProblem;
 
-/// A database that can be connected to.
-#[derive(Clone)]
-pub struct Database {
-    config: Config,
-    tls: MakeRustlsConnect,
+/// Where the database is, and whom to trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `postgres://user:password@host:5432/name?sslmode=require`, or `host=… user=…`.
+    pub url: Secret,
+    /// CA certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
-/// How long connecting may take, and how long a silent peer is believed to be alive.
+/// Why there is no connection. None of these shows a password.
+#[derive(Debug, Error)]
+pub enum DatabaseError {
+    /// Not to be read as a URL. What the parser says is left out, since it may quote a piece of the password.
+    #[error(
+        "is not the address of a PostgreSQL database; write postgres://user:password@host:5432/name?sslmode=require and percent-encode special characters of the password"
+    )]
+    Url,
+    /// A certificate cannot be used.
+    #[error("cannot prepare TLS to PostgreSQL")]
+    Tls(#[source] TlsProblem),
+    /// Never so far: the pool is told everything it needs.
+    #[error("cannot prepare a pool of connections to PostgreSQL")]
+    Pool(#[source] BuildError),
+    /// The server does not answer, or does not want us.
+    #[error("cannot connect to PostgreSQL at {target}")]
+    Connect {
+        /// User, host, port and database.
+        target: String,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+}
+
+/// How long connecting may take, and how long a silent server is believed to be alive before it is asked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A connection that has to be polled; notifications come out of it.
+pub type Link = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// Everything that a connection to the database needs. Clones share it.
+#[derive(Clone)]
+pub struct Database {
+    config: tokio_postgres::Config,
+    connector: MakeRustlsConnect,
+    target: String,
+    /// With `sslmode=prefer`, whether the certificate of the server was found to be unknown.
+    without_tls: Arc<AtomicBool>,
+}
+
+/// Tells what is wrong with a URL.
+pub fn check_url(url: &Secret) -> Result<(), DatabaseError> {
+    parse(url).map(drop)
+}
+
 impl Database {
-    /// Reads `postgres://user@host/name`, or the `key=value` form.
-    pub fn new(url: &str, ca_file: Option<&Path>) -> anyhow::Result<Database> {
-        let mut config =
-            Config::from_str(url).context("database.url is not a PostgreSQL URL such as postgres://user@host/name")?;
-        config.application_name("andon").connect_timeout(PATIENCE);
-        config
-            .keepalives_idle(PATIENCE)
-            .keepalives_interval(PATIENCE / 2)
-            .keepalives_retries(3)
-            .tcp_user_timeout(PATIENCE * 3);
-        let tls = MakeRustlsConnect::new(tls::client(ca_file, None)?);
-        Ok(Database { config, tls })
+    /// Reads the URL and the certificates. It does not connect yet.
+    pub fn new(settings: &Settings) -> Result<Database, DatabaseError> {
+        let config = parse(&settings.url)?;
+        let tls = tls::client(settings.ca_file.as_deref(), None).map_err(DatabaseError::Tls)?;
+        let target = target(&config);
+        Ok(Database { config, connector: MakeRustlsConnect::new(tls), target, without_tls: Arc::default() })
     }
 
-    /// A connection that lives as long as its client.
-    pub async fn connect(&self) -> anyhow::Result<Client> {
-        let (client, connection) = self.connect_apart().await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %error, "a database connection ended");
-            }
-        });
+    /// User, host, port and database, for messages.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// A client and the connection behind it, which somebody has to poll.
+    pub async fn connect_apart(&self) -> Result<(Client, Link), DatabaseError> {
+        self.open().await.map_err(|source| DatabaseError::Connect { target: self.target.clone(), source })
+    }
+
+    /// A client whose connection is polled by a task of its own, which ends with it.
+    pub async fn connect(&self) -> Result<Client, DatabaseError> {
+        let (client, link) = self.connect_apart().await?;
+        drop(spawned(link));
         Ok(client)
     }
 
-    /// A client and its connection, for who wants to see the server's messages.
-    pub async fn connect_apart(
-        &self,
-    ) -> anyhow::Result<(Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>)> {
-        self.config.connect(self.tls.clone()).await.with_context(|| format!("cannot connect to {}", self.describe()))
-    }
-
-    /// A pool of at most `size` connections.
-    pub fn pool(&self, size: usize) -> anyhow::Result<Pool> {
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(self.config.clone(), self.tls.clone(), config);
+    /// A pool of up to `size` connections, opened when they are needed. Nobody waits for one longer than for a server.
+    pub fn pool(&self, size: usize) -> Result<Pool, DatabaseError> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_connect(self.config.clone(), self.clone(), recycling);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
-        Ok(pool.wait_timeout(Some(PATIENCE)).create_timeout(Some(PATIENCE)).build()?)
+        pool.wait_timeout(Some(PATIENCE)).create_timeout(Some(PATIENCE)).build().map_err(DatabaseError::Pool)
     }
 
-    fn describe(&self) -> String {
-        let hosts: Vec<String> = self
-            .config
-            .get_hosts()
-            .iter()
-            .map(|host| match host {
-                Host::Tcp(name) => name.clone(),
-                Host::Unix(path) => path.display().to_string(),
-            })
-            .collect();
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        let user = self.config.get_user().unwrap_or("(nobody)");
-        format!("database `{}` at {}:{port} as {user}", self.config.get_dbname().unwrap_or(user), hosts.join(","))
+    /// As libpq has it, `prefer` goes on without TLS when TLS does not work out; `require` does not, and here it verifies.
+    async fn open(&self) -> Result<(Client, Link), tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        if self.without_tls.load(Ordering::Relaxed) {
+            config.ssl_mode(SslMode::Disable);
+        }
+        let error = match config.connect(self.connector.clone()).await {
+            Err(error) if config.get_ssl_mode() == SslMode::Prefer && is_of_tls(&error) => error,
+            outcome => return outcome,
+        };
+        let opened = config.ssl_mode(SslMode::Disable).connect(self.connector.clone()).await?;
+        if !self.without_tls.swap(true, Ordering::Relaxed) {
+            let error = tls_reason(&error);
+            tracing::warn!(database = %self.target, error, "the connection to PostgreSQL is not encrypted, for its certificate \
+                cannot be verified; set database.ca_file and sslmode=require, or sslmode=disable where that is meant");
+        }
+        Ok(opened)
     }
 }
 
-impl std::fmt::Debug for Database {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.describe())
+impl fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Database({})", self.target)
+    }
+}
+
+impl Connect for Database {
+    fn connect(
+        &self,
+        _: &tokio_postgres::Config,
+    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        Box::pin(async {
+            let (client, link) = self.open().await?;
+            Ok((client, spawned(link)))
+        })
+    }
+}
+
+fn spawned(link: Link) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        // Whoever waits for an answer is told as well; this line is for those who look for the moment.
+        if let Err(error) = link.await {
+            tracing::debug!(%error, "a connection to PostgreSQL ended");
+        }
+    })
+}
+
+fn parse(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError> {
+    // The driver knows no more than `require`; here that verifies host and chain, which is what these two ask for.
+    let text = url
+        .expose()
+        .trim()
+        .replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require");
+    let mut config: tokio_postgres::Config = text.parse().map_err(|_| DatabaseError::Url)?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(DatabaseError::Url);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("andon");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(PATIENCE);
+    }
+    // A server that vanished without a word is noticed within half a minute, not after the two hours of the system.
+    config.keepalives_idle(PATIENCE).keepalives_interval(PATIENCE / 2).keepalives_retries(3);
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(PATIENCE * 3);
+    }
+    Ok(config)
+}
+
+fn target(config: &tokio_postgres::Config) -> String {
+    let mut ports = config.get_ports().iter().copied();
+    let mut port = 5432;
+    let named = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let names: Vec<String> = if config.get_hosts().is_empty() {
+        config.get_hostaddrs().iter().map(ToString::to_string).collect()
+    } else {
+        named.collect()
+    };
+    let hosts = names.into_iter().map(|host| {
+        // One port stands for all hosts.
+        port = ports.next().unwrap_or(port);
+        format!("{host}:{port}")
+    });
+    let hosts = hosts.collect::<Vec<_>>().join(",");
+    let user = config.get_user().unwrap_or("(current user)");
+    let database = config.get_dbname().or(config.get_user()).unwrap_or("(default)");
+    format!("{user}@{hosts}/{database}")
+}
+
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    source_of_tls(error).is_some()
+}
+
+fn tls_reason(error: &tokio_postgres::Error) -> String {
+    source_of_tls(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn source_of_tls(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(found) = within.and_then(|error| error.downcast_ref()).or_else(|| error.downcast_ref()) {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> Settings {
+        Settings { url: Secret::new(url.to_owned()), ca_file: None }
+    }
+
+    #[test]
+    fn a_message_names_the_target_and_no_password() {
+        let database = Database::new(&settings("postgres://andon:hunter2@db.plant/mes?sslmode=verify-full")).unwrap();
+
+        assert_eq!(database.target(), "andon@db.plant:5432/mes");
+        assert_eq!(database.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(database.config.get_application_name(), Some("andon"));
+        assert!(!format!("{database:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_address_is_refused_without_being_shown() {
+        for url in ["", "plant", "mysql://root:hunter2@db/x", "postgres://u@db/x?hunter2=1", "postgres:///name"] {
+            let error = check_url(&Secret::new(url.to_owned())).expect_err(url);
+            assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_socket_of_the_system_is_an_address_too() {
+        let database = Database::new(&settings("host=/run/postgresql user=andon dbname=mes port=5433")).unwrap();
+
+        assert_eq!(database.target(), "andon@/run/postgresql:5433/mes");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named() {
+        let database = Database::new(&settings("postgres://andon:hunter2@127.0.0.1:1/mes")).unwrap();
+
+        let error = anyhow::Error::from(database.connect().await.err().unwrap());
+
+        let text = format!("{error:#}");
+        assert!(text.starts_with("cannot connect to PostgreSQL at andon@127.0.0.1:1/mes: "), "{text}");
+        assert!(!text.contains("hunter2"));
     }
 }

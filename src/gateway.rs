@@ -1,6 +1,7 @@
 //! The gateway's life: start, supervise, stop. The one place where the stages meet. In: settings, and a future that ends when the
 //! process is to stop. Out: an error if any part of it died; a supervisor is to start it again.
 
+pub mod listing;
 mod roster;
 mod systemd;
 

@@ -34,6 +34,11 @@ pub mod ledger;
 pub mod lane;
 pub mod gateway;
 
-// Proof: real servers to try it on.
+// Edges: what people write, and what they read.
+pub mod config;
+pub mod telemetry;
+pub mod cli;
+
+// Proof: real servers, and a plant to try it on.
 pub mod rig;
 pub mod demo;

@@ -1,3 +1,27 @@
-//! The `andon` program.
+//! The `andon` program. In: a command line. Out: an exit status: 0, 1 for a fault, 2 for bad usage or a bad configuration.
 
-fn main() {}
+use std::process::ExitCode;
+use std::time::Duration;
+
+use andon::cli::Cli;
+use andon::cli::Failure;
+use andon::telemetry;
+use anyhow::Context as _;
+use clap::Parser as _;
+
+/// A name look-up that hangs must not hold up the end.
+const LEAVING: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start(cli).unwrap_or_else(|failure| failure.tell())
+}
+
+fn start(cli: Cli) -> Result<ExitCode, Failure> {
+    telemetry::start(cli.log).map_err(|error| Failure::Usage(error.into()))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(Box::pin(cli.run()));
+    runtime.shutdown_timeout(LEAVING);
+    outcome
+}

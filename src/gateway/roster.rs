@@ -6,16 +6,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::Value;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
-use tokio_postgres::types::Json;
 
-use crate::destination;
 use crate::destination::Defaults;
-use crate::destination::Kind;
 use crate::destination::LaneName;
 use crate::destination::Listed;
+use crate::gateway::listing;
 use crate::lane::Ended;
 use crate::lane::Lane;
 use crate::lane::Surroundings;
@@ -23,7 +20,6 @@ use crate::lane::checkpoint;
 use crate::lane::checkpoint::Lost;
 use crate::lane::stop;
 use crate::lane::stop::Stopper;
-use crate::payload::Format;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -125,35 +121,8 @@ impl Roster {
         Ok(())
     }
 
-    /// Reads all rows of all destination tables: Andon's own, and those of the attached sources.
     async fn list(&self) -> anyhow::Result<Vec<Listed>> {
         let client = self.around.pool.get().await?;
-        let tables = client
-            .query(
-                "select 'mqtt', 'andon.mqtt_publishers', 'andon' union all select 'webhook', 'andon.webhooks', 'andon'
-                union all select 'mqtt', mqtt_publishers, profile from andon.sources where mqtt_publishers is not null
-                union all select 'webhook', webhooks, profile from andon.sources where webhooks is not null",
-                &[],
-            )
-            .await?;
-        let mut listed = Vec::new();
-        for table in tables {
-            let (kind, name, profile): (&str, &str, &str) = (table.get(0), table.get(1), table.get(2));
-            let kind = if kind == "mqtt" { Kind::Mqtt } else { Kind::Webhook };
-            let profile =
-                Format::parse(profile).with_context(|| format!("andon.sources: unknown profile `{profile}`"))?;
-            // The name is made safe by PostgreSQL itself, which knows the table by it.
-            let known: Option<String> = client.query_one("select to_regclass($1)::text", &[&name]).await?.get(0);
-            let known = known.with_context(|| format!("destination table {name} is gone; attach the source again"))?;
-            let rows = client
-                .query(&format!("select to_jsonb(destination) from {known} destination"), &[])
-                .await
-                .with_context(|| format!("cannot read the destinations in {name}"))?;
-            for row in rows {
-                let Json(row): Json<Value> = row.get(0);
-                listed.extend(destination::read(kind, name, profile, &row, &self.defaults));
-            }
-        }
-        Ok(listed)
+        listing::list(&client, &self.defaults).await
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use andon::database;
 use andon::database::Database;
 use andon::destination::Defaults;
 use andon::gateway;
@@ -13,6 +14,7 @@ use andon::rig::oracle;
 use andon::rig::oracle::Verdict;
 use andon::rig::receiver::Received;
 use andon::rig::subscriber::Message;
+use andon::secret::Secret;
 use andon::topic::Equipment;
 use serde_json::Value;
 use serde_json::json;
@@ -92,7 +94,7 @@ impl Line {
     pub(crate) fn start_at(&mut self, url: &str) {
         prepare_process();
         let settings = gateway::Settings {
-            database: Database::new(url, None).unwrap(),
+            database: Database::new(&database::Settings { url: Secret::new(url.to_owned()), ca_file: None }).unwrap(),
             name: "test".to_owned(),
             grace: Duration::from_secs(5),
             memory: 8 << 20,

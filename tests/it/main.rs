@@ -5,6 +5,7 @@
 
 mod attach;
 mod capture;
+mod command;
 mod line;
 mod migrate;
 mod plant;

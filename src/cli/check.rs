@@ -1,0 +1,81 @@
+//! `andon check`: everything that is wrong, at once. In: the configuration, the database, the sources, the destinations and their
+//! brokers. Out: one line for each, and an exit status. It changes nothing and sends no event.
+
+mod brokers;
+mod findings;
+mod plant;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::Place;
+use crate::cli::check::findings::Findings;
+use crate::config;
+use crate::config::Config;
+use crate::database::Database;
+use crate::source::Mapping;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Check this source mapping against the database instead of those that are attached
+    #[arg(long, value_name = "FILE")]
+    source: Option<PathBuf>,
+}
+
+impl Check {
+    pub(super) async fn run(self, place: &Place) -> ExitCode {
+        let mut findings = Findings::default();
+        let mapping = self.source.map(|file| Mapping::read(&file));
+        if let Some(Err(problems)) = &mapping {
+            problems.0.iter().for_each(|finding| findings.fault("mapping", finding));
+        }
+        if let Some(config) = configuration(place, &mut findings) {
+            match &mapping {
+                None => whole(&config, &mut findings).await,
+                Some(Ok(mapping)) => one_source(&config, mapping, &mut findings).await,
+                Some(Err(_)) => {}
+            }
+        }
+        print!("{findings}");
+        if findings.has_fault() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+/// The configuration; none when the database is not in it, so that nothing more can be looked at.
+fn configuration(place: &Place, findings: &mut Findings) -> Option<Config> {
+    let (config, problems) = place
+        .inspect(config::environment())
+        .map_err(|error| findings.fault("configuration", format!("{:#}", anyhow::Error::from(error))))
+        .ok()?;
+    for problem in &problems {
+        findings.fault("configuration", problem);
+    }
+    if problems.is_empty() {
+        let origin = place.file().map_or("the defaults".to_owned(), |path| path.display().to_string());
+        findings.good("configuration", origin);
+    }
+    let is_lost = |key: &str| key.starts_with("database.") || key.starts_with("ANDON_DATABASE_");
+    (!problems.iter().any(|problem| is_lost(&problem.key))).then_some(config)
+}
+
+async fn whole(config: &Config, findings: &mut Findings) {
+    let Some(database) = prepared(config, findings) else { return };
+    let Some(mut client) = plant::database(&database, findings).await else { return };
+    plant::sources(&mut client, findings).await;
+    plant::troubles(&client, findings).await;
+    let listed = plant::destinations(&client, config, findings).await;
+    brokers::check(listed, config, findings).await;
+}
+
+async fn one_source(config: &Config, mapping: &Mapping, findings: &mut Findings) {
+    let Some(database) = prepared(config, findings) else { return };
+    let Some(mut client) = plant::database(&database, findings).await else { return };
+    plant::mapping(&mut client, mapping, findings).await;
+}
+
+fn prepared(config: &Config, findings: &mut Findings) -> Option<Database> {
+    let prepared = Database::new(&config.database);
+    prepared.map_err(|error| findings.fault("database", format!("{:#}", anyhow::Error::from(error)))).ok()
+}

@@ -1,0 +1,19 @@
+//! `andon migrate`. In: the database. Out: a line for each migration that was applied.
+
+use anyhow::Context as _;
+
+use crate::database::Database;
+use crate::migrate;
+
+pub(super) async fn run(database: &Database) -> anyhow::Result<()> {
+    let mut client = database.connect().await?;
+    let applied =
+        migrate::migrate(&mut client).await.with_context(|| format!("cannot migrate {}", database.target()))?;
+    for name in &applied {
+        println!("applied {name}");
+    }
+    if applied.is_empty() {
+        println!("schema andon is up to date");
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! `andon run`. In: the configuration, and signals. Out: a gateway that serves until it is told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use anyhow::bail;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::database::Database;
+use crate::destination::Defaults;
+use crate::gateway;
+use crate::gateway::Settings;
+
+pub(super) async fn run(config: Config) -> Result<(), Failure> {
+    let database = Database::new(&config.database).map_err(|error| Failure::Usage(error.into()))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), name = config.name, database = database.target(), "starting");
+    let settings = Settings {
+        database,
+        name: config.name,
+        grace: config.grace,
+        memory: config.log_memory,
+        defaults: Defaults { mqtt: config.mqtt, webhook: config.webhook },
+        equipment: Arc::new(config.equipment),
+    };
+    // Before the gateway starts, so that no signal meets the system's default.
+    let mut stops = Stops::listen().context("cannot listen for signals")?;
+    serve(settings, &mut stops).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn serve(settings: Settings, stops: &mut Stops) -> anyhow::Result<()> {
+    let grace = settings.grace;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = Box::pin(gateway::run(settings, async {
+        // The sender lives longer than the gateway.
+        stopped.await.unwrap_or_default();
+    }));
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => return ended,
+        name = stops.next() => tracing::info!(signal = name, ?grace, "stopping; deliveries under way may finish"),
+    }
+    stop.send(()).unwrap_or_default();
+    tokio::select! {
+        ended = &mut serving => ended,
+        name = stops.next() => bail!("stopped at once by a second {name}; what was not acknowledged is sent again at the next start"),
+    }
+}
+
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn listen() -> std::io::Result<Stops> {
+        Ok(Stops { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The configuration. In: a TOML file and environment variables. Out: the settings of every part, or everything that is wrong at once,
+//! each with its key. It never connects, and never shows a secret.
+
+mod layers;
+mod problem;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::layers::Layers;
+use crate::database;
+use crate::retry::Schedule;
+use crate::secret::Secret;
+use crate::settings::MqttSettings;
+use crate::settings::WebhookSettings;
+use crate::topic::Equipment;
+use crate::topic::Levels;
+
+pub use crate::config::problem::ConfigError;
+pub use crate::config::problem::Problem;
+
+/// The commented reference, which holds the defaults.
+pub const REFERENCE: &str = include_str!("../config/andon.toml");
+
+/// Where the configuration is looked for when nobody names it.
+pub const DEFAULT_PATH: &str = "config/andon.toml";
+
+/// Everything that can be set, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The database that Andon is attached to.
+    pub database: database::Settings,
+    /// What this instance is called.
+    pub name: String,
+    /// How long to drain when told to stop.
+    pub grace: Duration,
+    /// The bound in bytes of the ring of recent events.
+    pub log_memory: usize,
+    /// What publishers get that say nothing else.
+    pub mqtt: MqttSettings,
+    /// What webhooks get that say nothing else.
+    pub webhook: WebhookSettings,
+    /// Where each cell stands.
+    pub equipment: Equipment,
+}
+
+/// Environment variables, as a value, so that a test needs none.
+pub type Environment = BTreeMap<String, String>;
+
+/// The variables of this process. One that is not Unicode cannot be one of ours.
+pub fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+impl Config {
+    /// Reads `file` (none: defaults only) under the environment; `database_url` comes from the command line and beats both.
+    pub fn load(
+        file: Option<&Path>,
+        environment: Environment,
+        database_url: Option<&str>,
+    ) -> Result<Config, ConfigError> {
+        let (config, problems) = Config::inspect(file, environment, database_url)?;
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems { path: origin(file), problems }) }
+    }
+
+    /// The same for who wants to look at the rest in spite of problems: a value with a problem has its default.
+    pub fn inspect(
+        file: Option<&Path>,
+        environment: Environment,
+        database_url: Option<&str>,
+    ) -> Result<(Config, Vec<Problem>), ConfigError> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        Config::read(&text, file, environment, database_url)
+    }
+
+    fn read(
+        text: &str,
+        file: Option<&Path>,
+        environment: Environment,
+        url: Option<&str>,
+    ) -> Result<(Config, Vec<Problem>), ConfigError> {
+        let table = text.parse().map_err(|error| ConfigError::syntax(origin(file), text, &error))?;
+        let mut layers = Layers::new(table, file.and_then(Path::parent), environment);
+        let config = Config::compose(&mut layers, url);
+        Ok((config, layers.finish()))
+    }
+
+    fn compose(layers: &mut Layers, url: Option<&str>) -> Config {
+        Config {
+            database: database(layers, url),
+            name: name(layers),
+            grace: layers.duration("gateway", "grace", Duration::from_secs(10), Duration::ZERO..=HOUR),
+            log_memory: layers.size("log", "memory", 32 << 20, 1 << 20..=usize::MAX),
+            mqtt: mqtt(layers),
+            webhook: webhook(layers),
+            equipment: equipment(layers),
+        }
+    }
+}
+
+fn origin(file: Option<&Path>) -> PathBuf {
+    file.map_or_else(|| PathBuf::from("environment"), Path::to_owned)
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is said for Andon beats what is said for any program: the command line, then ANDON_…, the file, and last DATABASE_URL.
+fn database(layers: &mut Layers, url: Option<&str>) -> database::Settings {
+    let set = layers.secret("database", "url");
+    let fallback = || layers.variable("DATABASE_URL").map(Secret::new);
+    let url = url.map(|url| Secret::new(url.to_owned())).or(set).or_else(fallback);
+    if let Some(url) = &url
+        && let Err(problem) = database::check_url(url)
+    {
+        layers.problem("database.url", problem.to_string());
+    }
+    if url.is_none() && !layers.has_problem("database", "url") {
+        let message =
+            "is not set; set it, url_file, ANDON_DATABASE_URL or DATABASE_URL, such as postgres://user@host:5432/name";
+        layers.problem("database.url", message.to_owned());
+    }
+    let url = url.unwrap_or_else(|| Secret::new(String::new()));
+    database::Settings { url, ca_file: layers.file("database", "ca_file") }
+}
+
+fn name(layers: &mut Layers) -> String {
+    let name = layers.text("gateway", "name").unwrap_or_else(host_name);
+    // It is a level of the status topics.
+    if name.chars().any(|c| matches!(c, '/' | '+' | '#') || c.is_control()) || name.starts_with('$') {
+        layers.problem(
+            "gateway.name",
+            format!("`{name}` cannot be a level of a topic; leave out `/`, `+`, `#` and a leading `$`"),
+        );
+    }
+    name
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "andon".to_owned())
+}
+
+fn mqtt(layers: &mut Layers) -> MqttSettings {
+    let default = MqttSettings::default();
+    MqttSettings {
+        window: layers.number("mqtt", "window", default.window, 1..=u16::MAX),
+        keep_alive: layers.duration("mqtt", "keep_alive", default.keep_alive, SECOND..=HOUR),
+        // The largest packet that MQTT can say.
+        max_payload: layers.size("mqtt", "max_payload", default.max_payload, 1..=268_435_455),
+        ca_file: layers.file("mqtt", "ca_file"),
+    }
+}
+
+fn webhook(layers: &mut Layers) -> WebhookSettings {
+    let default = WebhookSettings::default();
+    WebhookSettings {
+        concurrency: layers.number("webhook", "concurrency", default.concurrency, 1..=1000),
+        timeout: layers.duration("webhook", "timeout", default.timeout, SECOND..=HOUR),
+        retry: layers.parsed_list("webhook", "retry", default.retry, Schedule::parse),
+        ca_file: layers.file("webhook", "ca_file"),
+    }
+}
+
+fn equipment(layers: &mut Layers) -> Equipment {
+    let mut cells = Equipment::default();
+    for cell in layers.names_within("equipment") {
+        let section = format!("equipment.{cell}");
+        let mut level = |name| layers.text(&section, name);
+        let levels = Levels {
+            enterprise: level("enterprise"),
+            site: level("site"),
+            area: level("area"),
+            line: level("line"),
+            cell: None,
+        };
+        cells.0.insert(cell, levels);
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The command line as an integrator and an operator meet it. In: the program itself, on a real PostgreSQL. Out: what it prints, and its
+//! exit status.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::process::Output;
+
+use crate::plant::ERYXON;
+use crate::plant::Plant;
+use crate::plant::SCHEMA;
+use crate::plant::connect;
+use andon::rig::Postgres;
+
+const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
+
+/// What the program said, and its exit status.
+#[derive(Debug)]
+struct Said {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs it in an empty environment, away from the repository's own configuration.
+fn andon(url: &str, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
+    command.env_clear().env("DATABASE_URL", url).current_dir(std::env::temp_dir()).args(arguments);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { status: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+}
+
+fn file(name: &str, text: &str) -> String {
+    let path = std::env::temp_dir().join(format!("andon-{}-{name}", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_database_is_migrated_attached_checked_and_detached() {
+    let url = Postgres::shared().create_database().await.unwrap();
+    connect(&url).await.batch_execute(SCHEMA).await.unwrap();
+
+    let unmigrated = andon(&url, &["check"]);
+    let migrated = andon(&url, &["migrate"]);
+    let again = andon(&url, &["migrate"]);
+    let dry = andon(&url, &["attach", "--source", ERYXON, "--dry-run"]);
+    let unattached = andon(&url, &["check"]);
+    let attached = andon(&url, &["attach", "--source", ERYXON]);
+    let good = andon(&url, &["check"]);
+    let detached = andon(&url, &["detach", "--source", ERYXON]);
+    let gone = andon(&url, &["detach", "--source", "eryxon"]);
+
+    assert!(unmigrated.status == 1 && unmigrated.out.contains("run `andon migrate`"), "{unmigrated:?}");
+    assert!(migrated.status == 0 && migrated.out.starts_with("applied 0001_andon\n"), "{migrated:?}");
+    assert_eq!((again.status, again.out.as_str()), (0, "schema andon is up to date\n"));
+    assert!(dry.status == 0 && dry.out.contains("create or replace trigger andon_eryxon_insert"), "{}", dry.err);
+    assert!(unattached.status == 0 && unattached.out.contains("warning source"), "{unattached:?}");
+    assert!(attached.status == 0 && attached.out.contains("created    public.jobs"), "{attached:?}");
+    assert!(good.status == 0 && good.out.contains("ok      source          eryxon fits the database"), "{good:?}");
+    assert!(detached.status == 0 && detached.out.contains("dropped    public.jobs"), "{detached:?}");
+    assert!(gone.status == 1 && gone.err.contains("is not attached"), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_check_tells_every_fault_at_once() {
+    let plant = Plant::attached().await;
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    plant
+        .run(&format!(
+            "insert into mqtt_publishers (tenant_id, name, broker_url, port, topic_pattern, events) values
+                ('{TENANT}', 'wild', '127.0.0.1', 1883, '{{site}}/#/{{cel}}', '{{*}}'),
+                ('{TENANT}', 'away', '127.0.0.1', {closed}, '{{site}}/{{event}}', '{{*}}');
+             insert into webhooks (tenant_id, url, secret_key, events) values ('{TENANT}', 'ftp://erp', 'secret', '{{*}}');
+             alter table jobs rename column customer to client"
+        ))
+        .await;
+    let config = file("faults.toml", "[mqtt]\nwindow = 0\n[web]\n");
+
+    let said = andon(&plant.url, &["check", "--config", &config]);
+
+    std::fs::remove_file(config).unwrap();
+    assert_eq!(said.status, 1, "{said:?}");
+    for expected in [
+        "FAULT   configuration   mqtt.window: `0` is not a whole number",
+        "FAULT   configuration   web: unknown section",
+        "column 8: `#` is a wildcard",
+        "column 10: unknown placeholder `{cel}`; did you mean `{cell}`?",
+        "FAULT   broker          away at 127.0.0.1:",
+        "ftp://erp",
+        "customer",
+    ] {
+        assert!(said.out.contains(expected), "{expected} is not in\n{}", said.out);
+    }
+}
+
+#[tokio::test]
+async fn a_mapping_is_checked_before_it_is_attached() {
+    let plant = Plant::built().await;
+    let text = std::fs::read_to_string(ERYXON).unwrap();
+    let bad = file("bad.toml", &text.replace("new.deleted_at is not null", "new.deleted is not null"));
+
+    let good = andon(&plant.url, &["check", "--source", ERYXON]);
+    let found = andon(&plant.url, &["check", "--source", &bad]);
+    let refused = andon(&plant.url, &["attach", "--source", &bad]);
+    let absent = andon(&plant.url, &["attach", "--source", "absent.toml"]);
+
+    std::fs::remove_file(bad).unwrap();
+    assert!(good.status == 0 && good.out.contains("fits the database"), "{good:?}");
+    assert!(found.status == 1 && found.out.contains("FAULT   mapping"), "{found:?}");
+    assert!(refused.status == 1 && refused.err.contains("the mapping does not fit the database"), "{refused:?}");
+    assert!(absent.status == 2 && absent.err.contains("absent.toml"), "{absent:?}");
+}
+
+#[test]
+fn bad_usage_has_a_status_of_its_own_and_a_password_is_never_shown() {
+    let url = "postgres://andon:hunter2@127.0.0.1:1/mes";
+    let secret = file("secret.toml", "[database]\nurl = \"postgres://andon:hunter2@db\" mes\n");
+
+    let unknown = andon(url, &["rum"]);
+    let unconfigured = andon("", &["run"]);
+    let misplaced = andon(url, &["run", "--config", "/nonexistent.toml"]);
+    let broken = andon(url, &["run", "--config", &secret]);
+    let away = andon(url, &["migrate"]);
+    let checked = andon(url, &["check"]);
+
+    std::fs::remove_file(secret).unwrap();
+    assert_eq!((unknown.status, unconfigured.status, misplaced.status, broken.status), (2, 2, 2, 2));
+    assert!(unconfigured.err.contains("database.url: is not set"), "{unconfigured:?}");
+    assert!(misplaced.err.contains("cannot read configuration `/nonexistent.toml`"), "{misplaced:?}");
+    assert!(broken.err.contains("is not TOML: line 2"), "{broken:?}");
+    assert!(away.status == 1 && away.err.contains("cannot connect to PostgreSQL at andon@127.0.0.1:1/mes"), "{away:?}");
+    assert!(checked.status == 1 && checked.out.contains("FAULT   database"), "{checked:?}");
+    for said in [unknown, unconfigured, misplaced, broken, away, checked] {
+        assert!(!said.out.contains("hunter2") && !said.err.contains("hunter2"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_certificate_is_verified_when_the_url_requires_it() {
+    let postgres = Postgres::start().unwrap();
+    let admin = connect(&postgres.url("postgres")).await;
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let ca = file("ca.pem", &certified.cert.pem());
+    for (name, pem) in [("server.crt", certified.cert.pem()), ("server.key", certified.signing_key.serialize_pem())] {
+        let copy = format!(
+            "copy (select unnest(string_to_array('{}', ' | '))) to program 'umask 077; cat > {name}'",
+            pem.trim().replace('\n', " | ")
+        );
+        admin.batch_execute(&copy).await.unwrap();
+    }
+    admin.batch_execute("alter system set ssl = on").await.unwrap();
+    postgres.restart_immediate().unwrap();
+    let url = |mode: &str| postgres.url("postgres").replace("127.0.0.1", "localhost") + mode;
+    let trusting = file("trusting.toml", &format!("[database]\nca_file = '{ca}'\n"));
+
+    let unknown = andon(&url("?sslmode=require"), &["migrate"]);
+    let known = andon(&url("?sslmode=verify-full"), &["migrate", "--config", &trusting]);
+    let opportune = andon(&url(""), &["migrate"]);
+
+    for path in [&ca, &trusting] {
+        std::fs::remove_file(Path::new(path)).unwrap();
+    }
+    assert!(unknown.status == 1 && unknown.err.contains("invalid peer certificate"), "{unknown:?}");
+    assert_eq!((known.status, known.err.as_str()), (0, ""), "{known:?}");
+    assert!(opportune.status == 0 && opportune.err.contains("is not encrypted"), "{opportune:?}");
+}
