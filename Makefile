@@ -3,8 +3,7 @@
 
 # Shows the line running. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
-	@cargo build --quiet --bin andon
-	@target/debug/andon demo $(ARGS)
+	@cargo run --quiet --bin andon -- demo $(ARGS)
 
 test: setup
 	cargo test

@@ -15,17 +15,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
-use jiff::SignedDuration;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::demo::gateway::Gateway;
-use crate::demo::plant::Plant;
 use crate::demo::report::Narrator;
-use crate::demo::shift::Shift;
+use crate::demo::shift::Worker;
 use crate::demo::truth::Truth;
 use crate::demo::witness::Witness;
+use crate::quantity;
 use crate::rig::Mosquitto;
 use crate::rig::MosquittoOptions;
 use crate::rig::Postgres;
@@ -39,7 +38,7 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, clap::Args)]
 pub struct DemoOptions {
     /// How long the shift works, such as `10s` or `2m`; until Ctrl-C if not given
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = quantity::duration)]
     pub duration: Option<Duration>,
 
     /// Events per second
@@ -74,7 +73,7 @@ struct Stage {
     _mosquitto: Mosquitto,
     postgres: Postgres,
     database: String,
-    plant: Plant,
+    workers: Vec<Worker>,
 }
 
 impl Stage {
@@ -88,7 +87,8 @@ impl Stage {
         let receiver = Receiver::start().await?;
         let subscriber = Subscriber::start(mosquitto.port()).await?;
         let database = postgres.create_database().await?;
-        let plant = plant::build(&database, mosquitto.port(), &receiver).await?;
+        let plant = Arc::new(plant::build(&database, mosquitto.port(), &receiver).await?);
+        let workers = shift::hire(&plant, &database).await?;
         narrator.say("attaching the plant's database");
         let gateway = Gateway::start(&database).await?;
         narrator.say(&format!(
@@ -96,7 +96,7 @@ impl Stage {
             mosquitto.port(),
             plant.webhook_url
         ));
-        Ok(Stage { gateway, subscriber, receiver, _mosquitto: mosquitto, postgres, database, plant })
+        Ok(Stage { gateway, subscriber, receiver, _mosquitto: mosquitto, postgres, database, workers })
     }
 
     async fn play(mut self, options: &DemoOptions, stop: &CancellationToken) -> Result<ExitCode> {
@@ -104,9 +104,9 @@ impl Stage {
         let witness = Witness::new(Arc::clone(&truth), Narrator::new(options));
         let watching = witness.watch(&self.subscriber, &self.receiver);
         let work_over = stop.child_token();
-        let shift = Shift { plant: &self.plant, database: &self.database, rate: options.rate, truth: &truth };
+        let working = shift::work(self.workers, &self.database, options.rate, &truth, &work_over);
         let playing = async {
-            let (worked, ()) = tokio::join!(shift.work(&work_over), async {
+            let (worked, ()) = tokio::join!(working, async {
                 match options.duration {
                     Some(duration) => drop(tokio::time::timeout(duration, work_over.cancelled()).await),
                     None => work_over.cancelled().await,
@@ -157,11 +157,6 @@ async fn blocking<T: Send + 'static>(start: impl FnOnce() -> Result<T> + Send + 
     tokio::task::spawn_blocking(start).await.context("a server's start was given up")?
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let refused = || format!("`{text}` is not a duration; write a number and a unit, such as 10s or 2m");
-    text.parse::<SignedDuration>().ok().and_then(|signed| Duration::try_from(signed).ok()).ok_or_else(refused)
-}
-
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(rate),
@@ -193,7 +188,7 @@ mod tests {
         let duration = Command::try_parse_from(["demo", "--for", "soon"]).err().unwrap().to_string();
         let rate = Command::try_parse_from(["demo", "--rate", "0"]).err().unwrap().to_string();
 
-        assert!(duration.contains("such as 10s or 2m"), "{duration}");
+        assert!(duration.contains("`soon` is not a duration"), "{duration}");
         assert!(rate.contains("more than 0"), "{rate}");
     }
 }

@@ -3,6 +3,7 @@
 
 mod work;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,49 +14,64 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demo::plant;
 use crate::demo::plant::Plant;
-use crate::demo::shift::work::Worker;
 use crate::demo::truth::Truth;
+
+pub(super) use work::Worker;
 
 const WORKERS: u32 = 6;
 
-/// A shift about to begin.
-pub(super) struct Shift<'a> {
-    pub(super) plant: &'a Plant,
-    pub(super) database: &'a str,
-    pub(super) rate: f64,
-    pub(super) truth: &'a Truth,
+/// Puts the workers in their places. Before the source is attached, so that what they find there is no event.
+pub(super) async fn hire(plant: &Arc<Plant>, database: &str) -> Result<Vec<Worker>> {
+    let mut client = plant::connect(database).await?;
+    let transaction = client.transaction().await?;
+    let mut workers = Vec::new();
+    for number in 0..WORKERS {
+        let hired = Worker::hire(number, Arc::clone(plant), &transaction).await;
+        workers.push(hired.context("cannot fill the plant")?);
+    }
+    transaction.commit().await.context("cannot fill the plant")?;
+    Ok(workers)
 }
 
-impl Shift<'_> {
-    /// Works until `over`. Each transaction is finished: its fate is known.
-    pub(super) async fn work(&self, over: &CancellationToken) -> Result<()> {
-        let worked = try_join_all((0..WORKERS).map(|number| self.work_alone(number, over))).await;
-        worked.context("the shift cannot go on")?;
-        Ok(())
-    }
+/// Lets the workers work, at so many events per second together, until `over`. Each transaction is finished: its fate is known.
+pub(super) async fn work(
+    workers: Vec<Worker>,
+    database: &str,
+    rate: f64,
+    truth: &Truth,
+    over: &CancellationToken,
+) -> Result<()> {
+    let pause = workers.len() as f64 / rate;
+    let all = workers.into_iter().map(|worker| work_alone(worker, database, pause, truth, over));
+    try_join_all(all).await.context("the shift cannot go on")?;
+    Ok(())
+}
 
-    async fn work_alone(&self, number: u32, over: &CancellationToken) -> Result<()> {
-        let mut client = plant::connect(self.database).await?;
-        let mut worker = Worker::new(number, self.plant);
-        let pause = f64::from(WORKERS) / self.rate;
-        // Spread over the first pause, so that they do not work in step.
-        let mut next = Instant::now() + Duration::from_secs_f64(pause * f64::from(number) / f64::from(WORKERS));
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(next) => {}
-                () = over.cancelled() => return Ok(()),
-            }
-            let transaction = client.transaction().await?;
-            let done = worker.do_something(&transaction).await?;
-            if done.is_given_up {
-                transaction.rollback().await?;
-            } else {
-                self.truth.announce(&done.happenings);
-                transaction.commit().await?;
-                self.truth.confirm(&done.happenings);
-            }
-            next += Duration::from_secs_f64(pause * done.happenings.len() as f64);
+async fn work_alone(
+    mut worker: Worker,
+    database: &str,
+    pause: f64,
+    truth: &Truth,
+    over: &CancellationToken,
+) -> Result<()> {
+    let mut client = plant::connect(database).await?;
+    // Spread over the first pause, so that they do not work in step.
+    let mut next = Instant::now() + Duration::from_secs_f64(pause * f64::from(worker.number()) / f64::from(WORKERS));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = over.cancelled() => return Ok(()),
         }
+        let transaction = client.transaction().await?;
+        let done = worker.do_something(&transaction).await?;
+        if done.is_given_up {
+            transaction.rollback().await?;
+        } else {
+            truth.announce(&done.happenings);
+            transaction.commit().await?;
+            truth.confirm(&done.happenings);
+        }
+        next += Duration::from_secs_f64(pause * done.happenings.len() as f64);
     }
 }
 
@@ -76,15 +92,15 @@ mod tests {
     async fn what_the_shift_commits_is_what_the_log_holds() {
         let database = Postgres::shared().create_database().await.unwrap();
         let receiver = Receiver::start().await.unwrap();
-        let plant = plant::build(&database, 1883, &receiver).await.unwrap();
+        let plant = Arc::new(plant::build(&database, 1883, &receiver).await.unwrap());
+        let workers = hire(&plant, &database).await.unwrap();
         let mut client = plant::connect(&database).await.unwrap();
         migrate::migrate(&mut client).await.unwrap();
         attach::attach(&mut client, &Mapping::parse("eryxon.toml", plant::MAPPING).unwrap()).await.unwrap();
         let truth = Truth::new(Narrator::new(&DemoOptions { duration: None, rate: 2000.0, json: true }));
-        let shift = Shift { plant: &plant, database: &database, rate: 2000.0, truth: &truth };
         let over = CancellationToken::new();
 
-        let (worked, ()) = tokio::join!(shift.work(&over), async {
+        let (worked, ()) = tokio::join!(work(workers, &database, 2000.0, &truth, &over), async {
             while truth.count() < 1000 {
                 tokio::task::yield_now().await;
             }

@@ -52,10 +52,12 @@ impl Witness {
         loop {
             tokio::select! {
                 message = messages.next() => {
-                    self.saw(&self.mqtt, &message.payload, message.at, "mqtt", &message.topic);
+                    self.saw(&self.mqtt, &message.payload, message.at, "mqtt", |_| message.topic.clone());
                 }
                 request = acceptances.next() => {
-                    self.saw(&self.webhook, &request.body, request.at, "webhook", "answered 200, signature valid");
+                    self.saw(&self.webhook, &request.body, request.at, "webhook", |kind| {
+                        format!("{kind} answered 200, signature valid")
+                    });
                 }
                 request = requests.next() => if let Signature::Invalid(reason) = &request.signature {
                     self.narrator.event("webhook", &format!("answered 401: {reason}"));
@@ -99,7 +101,7 @@ impl Witness {
         )
     }
 
-    fn saw(&self, way: &Mutex<Way>, payload: &[u8], at: Instant, name: &str, how: &str) {
+    fn saw(&self, way: &Mutex<Way>, payload: &[u8], at: Instant, name: &str, describe: impl Fn(&str) -> String) {
         // The gateway's own status messages have neither a type nor data, and are no events.
         let Some(seen) = read(payload, |entity| self.truth.knows(entity)) else { return };
         let asked_at = self.truth.asked_at(&seen.entity, seen.counter);
@@ -116,7 +118,7 @@ impl Witness {
         let after =
             took.map_or_else(|| "never committed".to_owned(), |took| format!("{:.1} ms", took.as_secs_f64() * 1e3));
         let again = if is_first { "" } else { ", again" };
-        self.narrator.event(name, &format!("{} {how} ({after}{again})", seen.kind));
+        self.narrator.event(name, &format!("{} ({after}{again})", describe(&seen.kind)));
     }
 }
 

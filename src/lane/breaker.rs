@@ -44,6 +44,8 @@ impl Breaker {
     pub fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
         match &mut self.open {
+            // What was under way when the breaker opened says nothing new.
+            Some(open) if now < open.next_probe => false,
             Some(open) => {
                 open.pause = (open.pause * 2).min(LAST_PROBE);
                 open.next_probe = now + open.pause;
@@ -72,10 +74,17 @@ mod tests {
         assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now)), "a success starts the count anew");
         assert!(breaker.failed(now) && !breaker.is_closed());
         assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE));
-        assert!(!breaker.failed(now), "a failed probe does not open it again");
-        assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE * 2));
-        (0..20).for_each(|_| assert!(!breaker.failed(now)));
-        assert_eq!(breaker.next_probe(), Some(now + LAST_PROBE));
+        assert!(!breaker.failed(now));
+        assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE), "this one was under way when it opened");
+        let probed = now + FIRST_PROBE;
+        assert!(!breaker.failed(probed), "a failed probe does not open it again");
+        assert_eq!(breaker.next_probe(), Some(probed + FIRST_PROBE * 2));
+        let last = (0..20).fold(probed, |_, _| {
+            let probed = breaker.next_probe().unwrap();
+            assert!(!breaker.failed(probed));
+            probed
+        });
+        assert_eq!(breaker.next_probe(), Some(last + LAST_PROBE));
         assert!(breaker.succeeded() && breaker.is_closed());
     }
 }

@@ -174,6 +174,7 @@ impl WebhookLane {
                 // A probe: it says something about the endpoint, and nothing about the event.
                 self.untouched(job);
                 self.breaker.failed(Instant::now());
+                tracing::debug!(webhook = self.name, reason = answer.reason(), "a probe failed");
                 self.progress.report(State::Open(answer.reason())).await?;
             }
             Outcome::Retry(asked) => {

@@ -65,23 +65,23 @@ impl Follower {
             .with_max_delay(Duration::from_secs(10))
             .without_max_times()
             .build();
-        let mut is_said = false;
+        let mut said = String::new();
         for pause in pauses {
             self.pulse.fetch_add(1, Ordering::Relaxed);
             match self.try_open(reached()).await {
                 Ok(opened) => {
-                    if is_said {
+                    if !said.is_empty() {
                         tracing::info!("the database is back");
                     }
                     return opened;
                 }
-                Err(error) if is_said => tracing::debug!(error = format!("{error:#}"), "the database is still away"),
                 Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "the database is away; waiting for it, nothing is lost"
-                    );
-                    is_said = true;
+                    // Said once for each thing that can be wrong, not once for each try.
+                    let error = format!("{error:#}");
+                    if error != said {
+                        tracing::warn!(error, "cannot read the log yet; trying again, nothing is lost");
+                        said = error;
+                    }
                 }
             }
             tokio::time::sleep(pause).await;

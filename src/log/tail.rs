@@ -63,9 +63,9 @@ impl Tail {
     ) -> Result<Result<Tail, (Client, WentBack)>, tokio_postgres::Error> {
         let seen = client
             .query_one(
-                "select position, holes::text, system_identifier, timeline, control.system_identifier, checkpoint.timeline_id,
+                "select position, holes::text, tail.system_identifier, timeline, control.system_identifier, checkpoint.timeline_id,
                     coalesce(pg_sequence_last_value(pg_get_serial_sequence('andon.events', 'id')::regclass), 0)
-                from andon.tail, pg_control_system() control, pg_control_checkpoint() checkpoint",
+                from andon.tail tail, pg_control_system() control, pg_control_checkpoint() checkpoint",
                 &[],
             )
             .await?;
@@ -74,10 +74,10 @@ impl Tail {
         }
         client
             .execute(
-                "update andon.tail set (system_identifier, timeline) =
-                    (select s.system_identifier, c.timeline_id from pg_control_system() s, pg_control_checkpoint() c)
-                where (system_identifier, timeline) is distinct from
-                    (select s.system_identifier, c.timeline_id from pg_control_system() s, pg_control_checkpoint() c)",
+                "update andon.tail tail set system_identifier = control.system_identifier, timeline = checkpoint.timeline_id
+                from pg_control_system() control, pg_control_checkpoint() checkpoint
+                where (tail.system_identifier, tail.timeline)
+                    is distinct from (control.system_identifier, checkpoint.timeline_id)",
                 &[],
             )
             .await?;

@@ -10,7 +10,7 @@ use crate::source::quote::identifier;
 use crate::source::quote::literal;
 
 /// One entry for one operation, with every expression checked and complete.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rung {
     /// What must have happened.
     pub operation: Operation,
@@ -43,13 +43,15 @@ pub fn insert(rungs: &[Rung], operation: Operation, key: &[String], levels: &[(S
         Operation::Update if !key.is_empty() => rungs.iter().collect(),
         _ => rungs.iter().filter(|rung| rung.operation == operation).collect(),
     };
-    let mut arms = String::new();
-    for (number, rung) in (1..).zip(&taken) {
-        if number > 1 {
-            arms.push_str("    union all\n");
+    let mut arms: Vec<Vec<(usize, &Rung)>> = Vec::new();
+    for (number, rung) in (1..).zip(taken.iter().copied()) {
+        match arms.iter_mut().find(|arm| arm.iter().all(|(_, other)| differ_in_name_only(other, rung))) {
+            Some(arm) => arm.push((number, rung)),
+            None => arms.push(vec![(number, rung)]),
         }
-        arms.push_str(&arm(rung, number, levels));
     }
+    let arms: Vec<String> = arms.iter().map(|rungs| arm(rungs, levels)).collect();
+    let arms = arms.join("    union all\n");
     format!(
         "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at, context, data)
 select event.tenant, event.type, event.entity_type, event.entity_id, event.occurred_at, event.context, event.data
@@ -105,7 +107,20 @@ fn condition(rung: &Rung) -> String {
     if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
 }
 
-fn arm(rung: &Rung, number: usize, levels: &[(String, String)]) -> String {
+/// Entries of one table mostly say the same of a row under different names, such as started and completed; they share an arm.
+fn differ_in_name_only(one: &Rung, other: &Rung) -> bool {
+    let same = |rung: &Rung| Rung { of: Vec::new(), when: None, event: String::new(), ..rung.clone() };
+    same(one) == same(other) && used(one) == used(other)
+}
+
+fn arm(rungs: &[(usize, &Rung)], levels: &[(String, String)]) -> String {
+    let (numbers, events): (Vec<String>, Vec<String>) =
+        rungs.iter().map(|(number, rung)| (number.to_string(), format!("when {number} then {}", rung.event))).unzip();
+    let rung = rungs[0].1;
+    let (event, is_taken) = match rungs {
+        [(number, only)] => (only.event.clone(), format!("= {number}")),
+        _ => (format!("(case ladder.rung {} end)", events.join(" ")), format!("in ({})", numbers.join(", "))),
+    };
     let tenant = rung.tenant.as_ref().map_or("''".to_owned(), |sql| format!("coalesce(({sql})::text, '')"));
     let occurred_at = rung
         .occurred_at
@@ -123,7 +138,7 @@ fn arm(rung: &Rung, number: usize, levels: &[(String, String)]) -> String {
         {} as data
     from (select {}.*) as this
 ",
-        rung.event,
+        event,
         literal(&rung.entity_type),
         rung.entity_id,
         object(&rung.data),
@@ -132,7 +147,7 @@ fn arm(rung: &Rung, number: usize, levels: &[(String, String)]) -> String {
     for lookup in used(rung) {
         sql.push_str(&join(lookup));
     }
-    writeln!(sql, "    where ladder.rung = {number}").expect("a String takes everything");
+    writeln!(sql, "    where ladder.rung {is_taken}").expect("a String takes everything");
     sql
 }
 

@@ -210,3 +210,104 @@ impl Capture {
         format!("capture {} ({}, {})", self.number, self.table, operations.join("+"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::EventType;
+    use super::Mapping;
+    use super::Operation;
+
+    fn problems(text: &str) -> String {
+        Mapping::parse("plant.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_entry_takes_over_what_its_table_says_and_overrides_it_by_key() {
+        let text = "
+            [source]
+            name = 'plant'
+            tenant = 'this.tenant_id'
+            [table.jobs]
+            columns = ['id']
+            context = { cell = 'this.cell', line = 'this.line' }
+            [[capture]]
+            table = 'public.jobs'
+            on = ['delete', 'insert']
+            type = 'job.changed'
+            columns = ['status']
+            context = { cell = 'new.place' }";
+
+        let mapping = Mapping::parse("plant.toml", text).unwrap();
+
+        let capture = &mapping.captures[0];
+        assert_eq!(capture.operations, [Operation::Insert, Operation::Delete]);
+        assert_eq!(capture.event, EventType::Literal("job.changed".to_owned()));
+        assert_eq!(capture.entity_type, "job");
+        assert_eq!(capture.tenant.as_ref().unwrap().sql, "this.tenant_id");
+        assert_eq!(capture.columns.iter().map(|column| column.sql.as_str()).collect::<Vec<_>>(), ["id", "status"]);
+        let context: Vec<_> = capture.context.iter().map(|(name, text)| (name.as_str(), text.sql.as_str())).collect();
+        assert_eq!(context, [("cell", "new.place"), ("line", "this.line")]);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_a_file_is_said_at_once() {
+        insta::assert_snapshot!(problems(
+            "[source]
+name = 'Plant 1'
+profil = 'andon'
+site = 3
+[table.job]
+columns = ['id']
+[tables]
+[[capture]]
+tabel = 'jobs'
+on = 'upsert'
+type = 'job created'
+[[capture]]
+table = 'jobs'
+on = 'insert'
+of = ['status']
+type = 'job.created'
+type_sql = \"'job.' || new.status\"
+data = { row = 'to_jsonb(new)', note = 'new.note -- the note' }
+[[capture]]
+table = 'jobs'
+on = 'update'
+type = 'job.updated'
+[[capture]]
+table = 'jobs'
+on = 'update'
+of = ['status']
+type = 'job.started'
+lookup = [{ alias = 'old', table = 'cells', on = 'true' }, { alias = 'cell', table = 'a.b.c' }]
+[[capture]]
+table = 'jobs'
+on = 'delete'
+type_sql = 'old.kind'"
+        ));
+    }
+
+    #[test]
+    fn a_syntax_error_is_said_alone_and_with_its_place() {
+        let said = problems("[source]\nname = 'plant\n[[capture]]\ntable = 'jobs'\n");
+
+        assert!(said.starts_with("plant.toml:2:"), "{said}");
+    }
+
+    #[test]
+    fn an_empty_file_says_what_to_begin_with() {
+        let said = problems("");
+
+        assert!(said.contains("begin with [source]") && said.contains("[[capture]]"), "{said}");
+    }
+
+    #[test]
+    fn the_mappings_of_this_repository_can_be_read() {
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config/sources")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                Mapping::read(&path).unwrap_or_else(|problems| panic!("{problems}"));
+            }
+        }
+    }
+}

@@ -6,8 +6,13 @@ use tokio_postgres::Transaction;
 
 use crate::source::attach::SourceError;
 use crate::source::attach::failed;
+use crate::source::catalogue::Firing;
+use crate::source::catalogue::Table;
 use crate::source::finding::Problems;
+use crate::source::ladder;
+use crate::source::ladder::Rung;
 use crate::source::mapping::Mapping;
+use crate::source::mapping::Operation;
 use crate::source::mapping::TableName;
 use crate::source::quote::identifier;
 use crate::source::quote::literal;
@@ -111,6 +116,7 @@ pub(crate) async fn attach(transaction: &Transaction<'_>, mapping: &Mapping) -> 
     let mut plan = Plan::default();
     let mut wanted = Vec::new();
     for (name, table, rungs) in &survey.tables {
+        try_out(transaction, table, rungs, &mapping.levels).await?;
         let installation = trigger::generate(&mapping.name, name, table, rungs, &mapping.levels);
         install(&mut plan, &installation, installed.iter().find(|known| known.function == installation.function));
         wanted.push(installation.function);
@@ -145,6 +151,30 @@ pub(crate) async fn detach(transaction: &Transaction<'_>, name: &str) -> Result<
     plan.step(format!("forget source {name}"), format!("delete from andon.sources where name = {};\n", literal(name)));
     plan.locks.sort();
     Ok(plan)
+}
+
+/// Each expression has been checked alone; this is the proof that they go together. Left to the trigger, a fault would show only when
+/// the plant works.
+async fn try_out(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    rungs: &[Rung],
+    levels: &[(String, String)],
+) -> Result<(), SourceError> {
+    for operation in
+        Operation::ALL.into_iter().filter(|operation| rungs.iter().any(|rung| rung.operation == *operation))
+    {
+        let rows = match operation {
+            Operation::Insert => format!("{} as new", table.sql),
+            Operation::Update => format!("{0} as new cross join {0} as old", table.sql),
+            Operation::Delete => format!("{} as old", table.sql),
+        };
+        let key = if table.firing == Firing::Statement { table.key.as_slice() } else { &[] };
+        let insert = ladder::insert(rungs, operation, key, levels, &rows);
+        let doing = || format!("put the captures of each {} of {} together", operation.name(), table.sql);
+        transaction.prepare(&insert).await.map_err(|source| failed(&doing(), source))?;
+    }
+    Ok(())
 }
 
 fn install(plan: &mut Plan, wanted: &Installation, known: Option<&Installed>) {

@@ -211,7 +211,7 @@ fn capture(
         (None, EventType::Literal(name)) => name.split('.').next().unwrap_or_default().to_owned(),
         (None, EventType::Sql(_)) => {
             report.add(section.place, entry, "entity_type", "is missing; type_sql gives no name to take it from");
-            return None;
+            String::new()
         }
     };
     let when = section.text(report, "when");
@@ -282,7 +282,7 @@ fn event_type(report: &mut Report<'_>, section: &Section<'_>) -> Option<EventTyp
         (None, Some(sql)) => Some(EventType::Sql(sql)),
         (Some(_), Some(sql)) => {
             report.add(sql.place, &section.entry, "type_sql", "an entry has either type or type_sql");
-            None
+            Some(EventType::Sql(sql))
         }
         (None, None) => {
             if section.get("type").or(section.get("type_sql")).is_none() {

@@ -163,7 +163,8 @@ impl Check<'_> {
         }
         let mut data = Vec::new();
         for column in columns.iter().filter(|column| capture.data.iter().all(|(name, _)| *name != column.sql)) {
-            let text = Text { sql: format!("{row}.{}", identifier(&column.sql)), ..(*column).clone() };
+            let (field, sql) = (format!("columns.{}", column.sql), format!("{row}.{}", identifier(&column.sql)));
+            let text = Text { field, sql, place: column.place };
             data.push((column.sql.clone(), self.value(capture, &scope, &text).await?));
         }
         for (name, text) in &capture.data {

@@ -62,10 +62,11 @@ pub fn generate(
         Firing::Row { .. } => row_body(source, name, table, &operations, rungs, levels),
     };
     // Pinned: the search path, so that nobody can slip in a function or a table of their own; the zone, so that the same row gives
-    // the same event whoever changes it. Revoked: with it, the owner of any table could write events in another's name.
+    // the same event whoever changes it; no JIT, because a session keeps the plan of its first statement, and after a large one each
+    // single row would be compiled for. Revoked: with it, the owner of any table could write events in another's name.
     let definition = format!(
         "create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $andon${body}$andon$;
+language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set jit = off as $andon${body}$andon$;
 revoke all on function {function}() from public;
 "
     );
@@ -137,28 +138,24 @@ fn statement_body(
         Operation::Update => paired.clone(),
         Operation::Delete => "old_rows as old".to_owned(),
     };
+    // The type is named in a statement and not in the declarations: should the table be renamed, a statement fails, and is caught; a
+    // declaration would make the plant's statement fail.
+    let row_type = &table.sql;
     let set = branches(operations, |operation| ladder::insert(rungs, operation, &table.key, levels, &rows(operation)));
     let singles = branches(operations, |operation| {
         let changed = match operation {
-            Operation::Insert => "select new, null as old from new_rows as new".to_owned(),
-            Operation::Update => format!("select new, old from {paired}"),
-            Operation::Delete => "select null as new, old from old_rows as old".to_owned(),
+            Operation::Insert => format!("select new::{row_type} as new from new_rows as new"),
+            Operation::Update => format!("select new::{row_type} as new, old::{row_type} as old from {paired}"),
+            Operation::Delete => format!("select old::{row_type} as old from old_rows as old"),
         };
         let one = match operation {
-            Operation::Insert => "(select new_row.*) as new",
-            Operation::Update => "(select new_row.*) as new cross join (select old_row.*) as old",
-            Operation::Delete => "(select old_row.*) as old",
+            Operation::Insert => "(select (pair.new).*) as new",
+            Operation::Update => "(select (pair.new).*) as new cross join (select (pair.old).*) as old",
+            Operation::Delete => "(select (pair.old).*) as old",
         };
         let single = indent(&ladder::insert(rungs, operation, &table.key, levels, one), 2);
-        let assign = match operation {
-            Operation::Insert => "new_row := pair.new;",
-            Operation::Update => "new_row := pair.new;\n    old_row := pair.old;",
-            Operation::Delete => "old_row := pair.old;",
-        };
-        let row = if operation == Operation::Delete { "old_row" } else { "new_row" };
         format!(
             "for pair in {changed} loop
-    {assign}
     begin
 {single}        captured := captured or found;
     exception when others then
@@ -172,11 +169,10 @@ end loop;
 ",
             literal(source),
             literal(&name.to_string()),
-            key_text(&key, row)
+            key_text(&key, if operation == Operation::Delete { "(pair.old)" } else { "(pair.new)" })
         )
     });
     let (source, table_name) = (literal(source), literal(&name.to_string()));
-    let row_type = &table.sql;
     format!(
         "
 #variable_conflict use_column
@@ -184,8 +180,6 @@ declare
     code     text;
     reason   text;
     pair     record;
-    new_row  {row_type};
-    old_row  {row_type};
     captured boolean := false;
     failures bigint := 0;
 begin
@@ -214,7 +208,11 @@ begin
             perform andon.ring();
         end if;
     exception when others then
-        perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, sqlstate, sqlerrm);
+        begin
+            perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code, reason);
+        exception when others then
+            raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {table_name}, code, reason, sqlerrm;
+        end;
     end;
     return null;
 end ",
@@ -261,7 +259,7 @@ begin
     begin
         perform andon.capture_failed({0}, {1}, lower(tg_op), case tg_op when 'DELETE' then {2} else {3} end, code, reason);
     exception when others then
-        raise warning 'andon: % of % not captured (% %)', tg_op, {1}, code, reason;
+        raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {1}, code, reason, sqlerrm;
     end;
     return null;
 end ",
@@ -299,4 +297,70 @@ fn indent(sql: &str, levels: usize) -> String {
     sql.lines()
         .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{}{line}\n", "    ".repeat(levels)) })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::function_name;
+    use super::generate;
+    use crate::source::catalogue::Firing;
+    use crate::source::catalogue::Table;
+    use crate::source::finding::Place;
+    use crate::source::ladder::Rung;
+    use crate::source::mapping::Lookup;
+    use crate::source::mapping::Operation;
+    use crate::source::mapping::TableName;
+    use crate::source::mapping::Text;
+
+    const PLACE: Place = Place { line: 1, column: 1 };
+
+    fn rung(operation: Operation, event: &str) -> Rung {
+        let on = Text { field: String::new(), sql: "cell.id = this.cell_id".to_owned(), place: PLACE };
+        Rung {
+            operation,
+            of: vec![],
+            when: None,
+            event: format!("'{event}'"),
+            entity_type: "job".to_owned(),
+            entity_id: format!("{}.id", operation.row()),
+            tenant: Some("this.tenant_id".to_owned()),
+            occurred_at: None,
+            lookups: vec![Lookup { alias: "cell".to_owned(), table: TableName::new("cells", PLACE), on }],
+            context: vec![("cell".to_owned(), "cell.name".to_owned())],
+            data: vec![("status".to_owned(), format!("{}.status", operation.row()))],
+        }
+    }
+
+    fn sql(firing: Firing) -> String {
+        let name = TableName::new("jobs", PLACE);
+        let columns = ["id", "tenant_id", "cell_id", "status"].map(str::to_owned).to_vec();
+        let table = Table { sql: name.sql(), columns, key: vec!["id".to_owned()], firing };
+        let mut started = rung(Operation::Update, "job.started");
+        started.of = vec!["status".to_owned()];
+        started.when = Some("new.status = 'in_progress'".to_owned());
+        let rungs = [rung(Operation::Insert, "job.created"), started, rung(Operation::Update, "job.updated")];
+        let installation = generate("mes", &name, &table, &rungs, &[("site".to_owned(), "main".to_owned())]);
+        let triggers: String = installation.triggers.iter().map(|trigger| trigger.create.as_str()).collect();
+        installation.create_function + &triggers
+    }
+
+    #[test]
+    fn a_table_is_captured_statement_by_statement() {
+        insta::assert_snapshot!(sql(Firing::Statement));
+    }
+
+    #[test]
+    fn a_partitioned_table_is_captured_row_by_row() {
+        insta::assert_snapshot!(sql(Firing::Row { reason: "partitioned", targets: vec!["public.jobs".to_owned()] }));
+    }
+
+    #[test]
+    fn function_names_stay_apart_and_within_the_limit() {
+        let name = |table: &str| function_name("mes", &TableName::new(table, PLACE));
+
+        assert_eq!(name("jobs"), "capture_mes_jobs");
+        assert_ne!(name("a.b_c"), name("a_b.c"));
+        assert!(name(&"long".repeat(20)).len() <= 63);
+        assert_ne!(name(&"long".repeat(20)), name(&"long".repeat(21)));
+    }
 }

@@ -210,6 +210,20 @@ async fn a_column_dropped_after_attaching_does_not_stop_the_plant() {
 }
 
 #[tokio::test]
+async fn a_table_renamed_after_attaching_is_still_captured_and_never_stopped() {
+    let mut plant = Plant::with(RATES, RATES_MAPPING).await;
+    plant.run("alter table rates rename to measurements").await;
+    plant.client = connect(&plant.url).await;
+
+    let types = plant.types_after("insert into measurements values (1, 8, 2); update measurements set parts = 4").await;
+    plant.run("insert into measurements values (2, 8, 0)").await;
+
+    assert_eq!(types.len(), 2);
+    assert_eq!(plant.count("select count(*) from measurements").await, 2);
+    assert_eq!(plant.errors().await.len(), 1);
+}
+
+#[tokio::test]
 async fn the_plant_works_on_when_not_even_the_failure_can_be_recorded() {
     let plant = Plant::with(RATES, RATES_MAPPING).await;
     plant.run("alter table andon.capture_errors rename to elsewhere; alter table andon.events rename to gone").await;

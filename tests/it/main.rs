@@ -4,7 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
 
 mod architecture;
+mod attach;
 mod capture;
 mod command;
+mod line;
+mod migrate;
 mod plant;
+mod promises;
 mod rig;

@@ -1,6 +1,8 @@
 //! One worker of the shift. In: a transaction. Out: one thing done in it (an order taken in, an operation moved on, an issue raised or
 //! resolved, an import, a deletion, or something that will be given up), and which events it must cause. It never commits.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use rand::Rng;
 use rand::SeedableRng;
@@ -15,7 +17,9 @@ use crate::demo::truth::Happening;
 const ROUTING: [&str; 4] = ["Laser cut", "Bend", "Weld", "Paint"];
 const CUSTOMERS: [&str; 4] = ["Northwind Rail", "Contoso Pumps", "Fabrikam", "Müller & Söhne"];
 /// With fewer operations at hand, a new order comes in first.
-const OPERATIONS_AT_HAND: usize = 12;
+const OPERATIONS_AT_HAND: usize = 8;
+/// Orders that each worker finds at the beginning of the shift.
+const ORDERS_AT_HAND: u32 = 3;
 /// What is written where a transaction will be rolled back: no event may ever carry it.
 const GIVEN_UP: i32 = 99_999;
 
@@ -28,8 +32,8 @@ pub(super) struct Done {
 }
 
 /// A worker, with the rows that are his: nobody else touches them, so their order is his.
-pub(super) struct Worker<'a> {
-    plant: &'a Plant,
+pub(in crate::demo) struct Worker {
+    plant: Arc<Plant>,
     number: u32,
     orders: u32,
     dice: StdRng,
@@ -62,10 +66,23 @@ struct Order {
     is_updated: bool,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(number: u32, plant: &'a Plant) -> Worker<'a> {
+impl Worker {
+    /// A worker with some orders at hand. They are older than the gateway: what it sees of them begins with their operations.
+    pub(super) async fn hire(number: u32, plant: Arc<Plant>, transaction: &Transaction<'_>) -> Result<Worker> {
         let dice = StdRng::from_os_rng();
-        Worker { plant, number, orders: 0, dice, operations: vec![], finished: vec![], issues: vec![] }
+        let mut worker =
+            Worker { plant, number, orders: 0, dice, operations: vec![], finished: vec![], issues: vec![] };
+        for _ in 0..ORDERS_AT_HAND {
+            worker.take_in_order(transaction).await?;
+        }
+        for operation in &mut worker.operations {
+            operation.order = None;
+        }
+        Ok(worker)
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     /// Does one thing, at random.

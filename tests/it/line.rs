@@ -1,0 +1,199 @@
+//! A gateway on a database of its own, for the tests of delivery. In: destinations and events. Out: what the witnesses received, and
+//! the verdict on it. Its destinations start at the beginning of the log, so that no test has to wait before it works.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use andon::database;
+use andon::database::Database;
+use andon::destination::Defaults;
+use andon::gateway;
+use andon::rig::Postgres;
+use andon::rig::oracle;
+use andon::rig::oracle::Verdict;
+use andon::rig::receiver::Received;
+use andon::rig::subscriber::Message;
+use andon::secret::Secret;
+use andon::topic::Equipment;
+use serde_json::Value;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::plant::connect;
+
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// Long enough for a machine under load; a test that passes never waits it out.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Line {
+    pub(crate) client: Client,
+    pub(crate) url: String,
+    running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+}
+
+impl Line {
+    /// A database with Andon's schema, and no gateway yet.
+    pub(crate) async fn new() -> Line {
+        Line::on(Postgres::shared()).await
+    }
+
+    /// The same, on a server of the test's own.
+    pub(crate) async fn on(server: &Postgres) -> Line {
+        let url = server.create_database().await.unwrap();
+        let mut client = connect(&url).await;
+        andon::migrate::migrate(&mut client).await.unwrap();
+        Line { client, url, running: None }
+    }
+
+    /// A publisher of tenant `acme` that wants everything; `settings` are merged in. Returns the lane's name.
+    pub(crate) async fn publisher(&self, port: u16, settings: Value) -> String {
+        self.publisher_of("acme", "{tenant_id}/{entity_id}/{event}", port, settings).await
+    }
+
+    pub(crate) async fn publisher_of(&self, tenant: &str, pattern: &str, port: u16, settings: Value) -> String {
+        let row = self
+            .client
+            .query_one(
+                "insert into andon.mqtt_publishers (tenant_id, name, broker_url, port, topic_pattern, events, settings)
+                values ($1, 'plant', '127.0.0.1', $2, $3, '{*}', $4) returning id",
+                &[&tenant, &i32::from(port), &pattern, &from_the_start(settings)],
+            )
+            .await
+            .unwrap();
+        format!("andon.mqtt_publishers/{}", row.get::<_, Uuid>(0))
+    }
+
+    /// A webhook of tenant `acme` that wants everything. Returns the lane's name.
+    pub(crate) async fn webhook(&self, url: &str, settings: Value) -> String {
+        self.webhook_of("acme", url, settings).await
+    }
+
+    pub(crate) async fn webhook_of(&self, tenant: &str, url: &str, settings: Value) -> String {
+        let row = self
+            .client
+            .query_one(
+                "insert into andon.webhooks (tenant_id, url, secret_key, events, settings)
+                values ($1, $2, $3, '{*}', $4) returning id",
+                &[&tenant, &url, &SECRET, &from_the_start(settings)],
+            )
+            .await
+            .unwrap();
+        format!("andon.webhooks/{}", row.get::<_, Uuid>(0))
+    }
+
+    /// Starts the gateway in this process.
+    pub(crate) fn start(&mut self) {
+        self.start_at(&self.url.clone());
+    }
+
+    /// The same, with another way to the database.
+    pub(crate) fn start_at(&mut self, url: &str) {
+        prepare_process();
+        let settings = gateway::Settings {
+            database: Database::new(&database::Settings { url: Secret::new(url.to_owned()), ca_file: None }).unwrap(),
+            name: "test".to_owned(),
+            grace: Duration::from_secs(5),
+            memory: 8 << 20,
+            defaults: Defaults::default(),
+            equipment: Arc::new(Equipment::default()),
+        };
+        let token = CancellationToken::new();
+        let stop = token.clone().cancelled_owned();
+        self.running = Some((token, tokio::spawn(gateway::run(settings, stop))));
+    }
+
+    /// Stops the gateway, and returns how it ended.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        let (token, task) = self.running.take().unwrap();
+        token.cancel();
+        tokio::time::timeout(PATIENCE, task).await.expect("the gateway stops").unwrap()
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
+    }
+
+    /// Emits one event with a counter, in a transaction of its own.
+    pub(crate) async fn emit(&self, tenant: &str, entity: &str, counter: u64) {
+        self.run(&emit_sql(tenant, entity, counter)).await;
+    }
+
+    /// Emits the counters 1 to `last` of each of the entities, in one statement.
+    pub(crate) async fn emit_all(&self, entities: u64, last: u64) -> BTreeMap<String, u64> {
+        self.run(&format!(
+            "insert into andon.events (tenant, type, entity_type, entity_id, data)
+            select 'acme', 'job.updated', 'job', 'e' || entity, jsonb_build_object('entity', 'e' || entity, 'counter', counter)
+            from generate_series(1, {last}) counter, generate_series(1, {entities}) entity order by counter;
+            select andon.ring();"
+        ))
+        .await;
+        (1..=entities).map(|entity| (format!("e{entity}"), last)).collect()
+    }
+
+    /// Waits until a query that gives one boolean says true. It asks again whenever the lane may have moved.
+    pub(crate) async fn until(&self, sql: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut clock = tokio::time::interval(Duration::from_millis(20));
+        while !self.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+            assert!(tokio::time::Instant::now() < deadline, "never became true: {sql}");
+            clock.tick().await;
+        }
+    }
+
+    /// State and reason of a lane, once it is in that state.
+    pub(crate) async fn state(&self, lane: &str, state: &str) -> String {
+        self.until(&format!("select exists (select from andon.lanes where lane = '{lane}' and state = '{state}')"))
+            .await;
+        let sql = "select coalesce(reason, '') from andon.lanes where lane = $1";
+        self.client.query_one(sql, &[&lane]).await.unwrap().get(0)
+    }
+
+    /// What is parked, as `state attempts reason`, oldest first.
+    pub(crate) async fn parked(&self, lane: &str) -> Vec<String> {
+        let sql =
+            "select state || ' ' || attempts || ' ' || reason from andon.deliveries where lane = $1 order by event";
+        self.client.query(sql, &[&lane]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+}
+
+pub(crate) fn emit_sql(tenant: &str, entity: &str, counter: u64) -> String {
+    let data = json!({"entity": entity, "counter": counter});
+    format!("select andon.emit('job.updated', '{data}', '{tenant}', 'job', '{entity}')")
+}
+
+pub(crate) fn prepare_process() {
+    // Another test of this process may have done either already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ANDON_LOG").unwrap_or_else(|_| "andon=info".into());
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+}
+
+/// Entity and counter of a payload, in the andon format.
+pub(crate) fn marker(payload: &[u8]) -> (String, u64) {
+    let payload: Value = serde_json::from_slice(payload).unwrap();
+    let entity = payload["data"]["entity"].as_str().unwrap().to_owned();
+    (entity, payload["data"]["counter"].as_u64().unwrap())
+}
+
+pub(crate) fn judge_messages(expected: &BTreeMap<String, u64>, messages: &[Arc<Message>]) -> Verdict {
+    let events = messages.iter().filter(|message| !message.topic.starts_with("andon/"));
+    judge(expected, events.map(|message| marker(&message.payload)))
+}
+
+pub(crate) fn judge_requests(expected: &BTreeMap<String, u64>, requests: &[Arc<Received>]) -> Verdict {
+    judge(expected, requests.iter().map(|request| marker(&request.body)))
+}
+
+fn judge(expected: &BTreeMap<String, u64>, markers: impl Iterator<Item = (String, u64)>) -> Verdict {
+    let markers: Vec<_> = markers.collect();
+    oracle::judge(expected, markers.iter().map(|(entity, counter)| (entity.as_str(), *counter)))
+}
+
+fn from_the_start(mut settings: Value) -> Value {
+    settings["start_at"] = json!("2000-01-01T00:00:00Z");
+    settings
+}

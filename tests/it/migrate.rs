@@ -1,0 +1,47 @@
+//! Migrations. In: databases in several states. Out: whether they end up current, or are refused with the reason.
+
+use andon::migrate::MigrateError;
+use andon::migrate::migrate;
+use andon::migrate::pending;
+use andon::rig::Postgres;
+
+use crate::plant::Plant;
+use crate::plant::connect;
+
+#[tokio::test]
+async fn a_new_database_gets_everything_once_even_from_two_at_the_same_time() {
+    let url = Postgres::shared().create_database().await.unwrap();
+    let (mut one, mut two) = (connect(&url).await, connect(&url).await);
+
+    let before = pending(&one).await.unwrap();
+    let (first, second) = tokio::join!(migrate(&mut one), migrate(&mut two));
+
+    let mut applied = first.unwrap();
+    applied.extend(second.unwrap());
+    assert_eq!(applied, before);
+    assert_eq!(pending(&one).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_edited_migration_and_a_newer_database_are_refused() {
+    let mut plant = Plant::empty().await;
+
+    plant.run("insert into andon.migrations values (1000, '1000_future', 'x')").await;
+    let newer = migrate(&mut plant.client).await.unwrap_err();
+    plant.run("delete from andon.migrations where version = 1000; update andon.migrations set checksum = 'x' where version = 2").await;
+    let edited = pending(&plant.client).await.unwrap_err();
+
+    assert!(matches!(newer, MigrateError::Newer { found: 1000, .. }), "{newer}");
+    assert!(matches!(&edited, MigrateError::Edited(name) if name == "0002_capture"), "{edited}");
+}
+
+#[tokio::test]
+async fn a_partition_that_cannot_be_made_is_a_warning_and_the_log_goes_on() {
+    let plant = Plant::empty().await;
+    plant.run("alter sequence andon.events_id_seq restart with 2400000; select andon.emit('a.b')").await;
+
+    plant.run("select andon.extend_log(); select andon.emit('a.b')").await;
+
+    assert_eq!(plant.count("select count(*) from andon.events").await, 2);
+    assert_eq!(plant.count("select count(*) from andon.events_default").await, 2);
+}
