@@ -45,6 +45,8 @@ pub struct MqttLane {
     /// Taken and not published on this connection, oldest first.
     unsent: VecDeque<Arc<Event>>,
     suspects: Suspects,
+    /// The trouble that was last reported.
+    said: String,
 }
 
 /// Finds the event that a broker cannot take: one that answers it by ending the connection would otherwise be sent it for ever.
@@ -74,8 +76,15 @@ const STRIKES: u32 = 5;
 impl MqttLane {
     /// A lane that goes on from its stored cursor.
     pub fn new(name: String, publishing: Publishing, progress: Progress) -> MqttLane {
-        let suspects = Suspects::default();
-        MqttLane { name, publishing, progress, version: Version::V5, unsent: VecDeque::new(), suspects }
+        MqttLane {
+            name,
+            publishing,
+            progress,
+            version: Version::V5,
+            unsent: VecDeque::new(),
+            suspects: Suspects::default(),
+            said: String::new(),
+        }
     }
 
     /// Publishes until it is asked to stop.
@@ -95,6 +104,10 @@ impl MqttLane {
                     refusal.reason
                 }
                 Some(Ok(link)) => {
+                    if !self.said.is_empty() {
+                        tracing::info!(publisher = self.name, "connected again");
+                        self.said.clear();
+                    }
                     self.progress.report(State::Running).await?;
                     match self.publish(link, &mut stop).await? {
                         Over::Stopped => break,
@@ -107,11 +120,7 @@ impl MqttLane {
                     }
                 }
             };
-            tracing::warn!(
-                publisher = self.name,
-                reason,
-                "no connection to the broker; trying again, its events wait in the log"
-            );
+            self.say(&reason);
             self.progress.report(State::Retrying(reason)).await?;
             let pause = pauses.next().unwrap_or(Duration::from_secs(30));
             if self.wait(pause, &mut stop).await? {
@@ -120,6 +129,18 @@ impl MqttLane {
         }
         self.progress.checkpoint().await?;
         Ok(Ended::Stopped)
+    }
+
+    /// Says once what keeps the lane from its broker, and not at each try.
+    fn say(&mut self, reason: &str) {
+        if self.said != reason {
+            tracing::warn!(
+                publisher = self.name,
+                reason,
+                "no connection to the broker; trying again, its events wait in the log"
+            );
+            reason.clone_into(&mut self.said);
+        }
     }
 
     /// None: asked to stop.

@@ -97,6 +97,10 @@ impl WebhookLane {
                     while let Some(ended) = self.attempts.try_join_next() {
                         self.settle(ended).await?;
                     }
+                    // The next event of an entity is due once this one is written down; the clock would be slow to do it.
+                    if !self.progress.entries.settled.is_empty() {
+                        self.checkpoint().await?;
+                    }
                 }
                 () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() && self.due.is_empty() => {
                     self.look_for_due().await?;

@@ -9,6 +9,7 @@ mod capture;
 mod command;
 mod line;
 mod migrate;
+mod demo;
 mod plant;
 mod promises;
 mod rig;
