@@ -6,9 +6,11 @@
 mod attach;
 mod capture;
 mod command;
+mod demo;
 mod line;
 mod migrate;
-mod demo;
 mod plant;
 mod promises;
 mod rig;
+mod survival;
+mod tail;
