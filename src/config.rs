@@ -151,7 +151,7 @@ fn host_name() -> String {
 fn mqtt(layers: &mut Layers) -> MqttSettings {
     let default = MqttSettings::default();
     MqttSettings {
-        window: layers.number("mqtt", "window", default.window, 1..=u16::MAX),
+        window: layers.number("mqtt", "window", default.window, 1..=1000),
         keep_alive: layers.duration("mqtt", "keep_alive", default.keep_alive, SECOND..=HOUR),
         // The largest packet that MQTT can say.
         max_payload: layers.size("mqtt", "max_payload", default.max_payload, 1..=268_435_455),
@@ -162,7 +162,7 @@ fn mqtt(layers: &mut Layers) -> MqttSettings {
 fn webhook(layers: &mut Layers) -> WebhookSettings {
     let default = WebhookSettings::default();
     WebhookSettings {
-        concurrency: layers.number("webhook", "concurrency", default.concurrency, 1..=1000),
+        concurrency: layers.number("webhook", "concurrency", default.concurrency, 1..=256),
         timeout: layers.duration("webhook", "timeout", default.timeout, SECOND..=HOUR),
         retry: layers.parsed_list("webhook", "retry", default.retry, Schedule::parse),
         ca_file: layers.file("webhook", "ca_file"),

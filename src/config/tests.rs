@@ -85,10 +85,10 @@ fn every_problem_is_told_at_once_with_its_key() {
       loose: is not a section; write it below one, as in `[loose]`, or remove it
       database.url: is not the address of a PostgreSQL database; write postgres://user:password@host:5432/name?sslmode=require and percent-encode special characters of the password
       log.memory: `1KiB` is out of bounds; choose a value of at least 1048576 bytes
-      mqtt.window: `0` is not a whole number from 1 to 65535
+      mqtt.window: `0` is not a whole number from 1 to 1000
       mqtt.keep_alive: `15` has no unit; write a text such as "15s" or "1MiB"
       mqtt.ca_file: cannot read `/nonexistent/ca.pem`: No such file or directory (os error 2); name a readable file
-      ANDON_WEBHOOK_CONCURRENCY: `many` is not a whole number from 1 to 1000
+      ANDON_WEBHOOK_CONCURRENCY: `many` is not a whole number from 1 to 256
       webhook.timeout: `1y` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m` or `2h`
       webhook.retry: `soon` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m` or `2h`
       equipment.saw: is not a table; write `[equipment."saw"]` above its keys

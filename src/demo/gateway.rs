@@ -43,7 +43,11 @@ impl Gateway {
                     "--config".into(),
                     directory.join("andon.toml").into(),
                 ],
-                environment: vec![("NOTIFY_SOCKET".into(), directory.join("notify").into())],
+                environment: vec![
+                    ("NOTIFY_SOCKET".into(), directory.join("notify").into()),
+                    // Beats one that the user has set for a database of theirs.
+                    ("ANDON_DATABASE_URL".into(), database.into()),
+                ],
                 user: None,
                 end: Signal::SIGTERM,
             })
@@ -116,7 +120,7 @@ async fn is_ready(notices: &UnixDatagram) -> Result<()> {
 async fn run_to_end(program: &PathBuf, database: &str, arguments: &[OsString]) -> Result<()> {
     let ran = Command::new(program)
         .args(arguments)
-        .env("DATABASE_URL", database)
+        .env("ANDON_DATABASE_URL", database)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -113,6 +113,24 @@ async fn a_mapping_is_checked_before_it_is_attached() {
     assert!(absent.status == 2 && absent.err.contains("absent.toml"), "{absent:?}");
 }
 
+#[tokio::test]
+async fn the_sql_of_the_readme_does_what_it_says() {
+    let plant = Plant::empty().await;
+    let readme = include_str!("../../README.md");
+
+    let blocks: Vec<&str> = readme.split("```sql").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let inline = readme.split('`').filter(|text| text.starts_with("select "));
+    for sql in blocks.iter().copied().chain(inline) {
+        plant.run(&sql.replace('…', "")).await;
+    }
+
+    let said = andon(&plant.url, &["check"]);
+    assert_eq!(plant.count("select count(*) from andon.events where type = 'shift.handover'").await, 1);
+    assert!(said.out.contains("ok      webhook         https://erp.example/hooks"), "{said:?}");
+    assert!(said.out.contains("broker          plant at broker.plant:1883"), "{said:?}");
+    assert!(!said.out.contains("FAULT   destination"), "{said:?}");
+}
+
 #[test]
 fn bad_usage_has_a_status_of_its_own_and_a_password_is_never_shown() {
     let url = "postgres://andon:hunter2@127.0.0.1:1/mes";
