@@ -118,7 +118,9 @@ async fn serve(
         error = keep_roster(&mut roster, &follower.signals) => return Err(error),
         () = keep_house(pool) => unreachable!("housekeeping has no end"),
     };
-    systemd::stopping();
+    if matches!(over, Over::Stopped) {
+        systemd::stopping();
+    }
     roster.stop(settings.grace).await?;
     if matches!(over, Over::Stopped) {
         let horizon = feed.horizon().borrow().clone();
