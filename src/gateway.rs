@@ -26,6 +26,7 @@ use crate::log::follow::Follower;
 use crate::log::follow::Opened;
 use crate::log::follow::Session;
 use crate::log::listener::Signals;
+use crate::log::tail;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
 use crate::topic::Equipment;
@@ -113,17 +114,26 @@ async fn serve(
     let over = tokio::select! {
         biased;
         () = stop => Over::Stopped,
-        (client, went_back) = tail(follower, session, &feed) => Over::WentBack(client, went_back),
+        (client, went_back) = follow(follower, session, &feed) => Over::WentBack(client, went_back),
         error = keep_roster(&mut roster, &follower.signals) => return Err(error),
         () = keep_house(pool) => unreachable!("housekeeping has no end"),
     };
-    systemd::stopping();
+    if matches!(over, Over::Stopped) {
+        systemd::stopping();
+    }
     roster.stop(settings.grace).await?;
+    if matches!(over, Over::Stopped) {
+        let horizon = feed.horizon().borrow().clone();
+        // Lanes that are further than the tail wait for it after the next start, which costs time and nothing else.
+        if let Ok(client) = pool.get().await {
+            drop(tail::store(&client, horizon.position, &horizon.undecided).await);
+        }
+    }
     Ok(over)
 }
 
 /// Follows the log through lost connections, until it goes back in time.
-async fn tail(follower: &Follower, mut session: Session, feed: &Feed) -> (Client, WentBack) {
+async fn follow(follower: &Follower, mut session: Session, feed: &Feed) -> (Client, WentBack) {
     loop {
         let error = follower.follow(session, |batch| feed.accept(batch)).await;
         tracing::warn!(error = format!("{error:#}"), "lost the database");

@@ -133,12 +133,7 @@ impl Tail {
     pub async fn checkpoint(&mut self) -> Result<(), tokio_postgres::Error> {
         let now = (self.holes.position(), Arc::clone(&self.undecided));
         if now != self.stored {
-            self.client
-                .execute(
-                    "update andon.tail set position = $1, holes = $2::text::int8multirange, seen_at = now()",
-                    &[&now.0, &now.1.to_string()],
-                )
-                .await?;
+            store(&self.client, now.0, &now.1).await?;
             self.stored = now;
         }
         Ok(())
@@ -176,6 +171,13 @@ impl Tail {
         holes.bury(xid(&xmin));
         Ok((late, fresh))
     }
+}
+
+/// Writes down how far the tail is.
+pub async fn store(client: &Client, position: i64, undecided: &Ranges) -> Result<(), tokio_postgres::Error> {
+    let statement = "update andon.tail set position = $1, holes = $2::text::int8multirange, seen_at = now()";
+    client.execute(statement, &[&position, &undecided.to_string()]).await?;
+    Ok(())
 }
 
 /// Compares the server with the one that `andon.tail` remembers.

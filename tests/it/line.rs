@@ -122,12 +122,17 @@ impl Line {
         self.run(&emit_sql(tenant, entity, counter)).await;
     }
 
-    /// Emits the counters 1 to `last` of each of the entities, in one statement.
+    /// Emits the counters 1 to `last` of each of the entities, in one statement. Returns the last counter of each entity.
     pub(crate) async fn emit_all(&self, entities: u64, last: u64) -> BTreeMap<String, u64> {
+        self.emit_more(entities, 0, last).await
+    }
+
+    /// The same for the counters behind `after`.
+    pub(crate) async fn emit_more(&self, entities: u64, after: u64, last: u64) -> BTreeMap<String, u64> {
         self.run(&format!(
             "insert into andon.events (tenant, type, entity_type, entity_id, data)
             select 'acme', 'job.updated', 'job', 'e' || entity, jsonb_build_object('entity', 'e' || entity, 'counter', counter)
-            from generate_series(1, {last}) counter, generate_series(1, {entities}) entity order by counter;
+            from generate_series({after} + 1, {last}) counter, generate_series(1, {entities}) entity order by counter;
             select andon.ring();"
         ))
         .await;

@@ -1,0 +1,223 @@
+//! What the gateway survives: its own death, that of its connections and of the database, a log that goes back in time, and a change
+//! of the destinations under it.
+
+use std::collections::BTreeMap;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Postgres;
+use andon::rig::Receiver;
+use andon::rig::Subscriber;
+use andon::rig::receiver::Answer;
+use andon::rig::receiver::Received;
+use serde_json::json;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::judge_messages;
+use crate::line::judge_requests;
+use crate::line::marker;
+use crate::plant::connect;
+
+/// `andon run` as a process of its own, killed when it is dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(url: &str) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
+        command.arg("run").env("DATABASE_URL", url).current_dir(std::env::temp_dir()).stdin(Stdio::null());
+        Daemon(command.spawn().unwrap())
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+const ALL_DONE: &str =
+    "select bool_and(position >= (select max(id) from andon.events) and pending = '{}') from andon.lanes";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
+    let (broker, receiver) =
+        (Mosquitto::start(&MosquittoOptions::default()).unwrap(), Receiver::start().await.unwrap());
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let line = Line::new().await;
+    line.publisher(broker.port(), json!({})).await;
+    line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.emit_all(20, 20).await;
+    let daemon = Daemon::start(&line.url);
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 400).await.unwrap();
+    line.until(ALL_DONE).await;
+
+    let second = line.emit_more(20, 20, 200).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 500).await.unwrap();
+    daemon.kill();
+    let _again = Daemon::start(&line.url);
+
+    let (wanted, requests) = (second.clone(), second.clone());
+    subscriber.wait_until(PATIENCE, |got| judge_messages(&wanted, got).missing == 0).await.unwrap();
+    receiver.wait_accepted(PATIENCE, |got| judge_requests(&requests, got).missing == 0).await.unwrap();
+    line.until(ALL_DONE).await;
+    for verdict in [judge_messages(&second, &subscriber.received()), judge_requests(&second, &receiver.accepted())] {
+        assert!(verdict.is_clean(), "{verdict:?}");
+    }
+    let early: Vec<_> = receiver.accepted().into_iter().filter(|it| marker(&it.body).1 <= 20).collect();
+    assert_eq!(early.len(), 400, "what was checkpointed came again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_connections_lose_nothing_and_repeat_nothing() {
+    let (broker, receiver) =
+        (Mosquitto::start(&MosquittoOptions::default()).unwrap(), Receiver::start().await.unwrap());
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    line.publisher(broker.port(), json!({})).await;
+    line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.start();
+    let mut expected = line.emit_all(10, 20).await;
+
+    for round in 1..=5 {
+        let so_far = round * 200;
+        receiver.wait_accepted(PATIENCE, |got| got.len() as u64 >= so_far).await.unwrap();
+        line.run("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'andon%' and datname = current_database()")
+            .await;
+        expected = line.emit_more(10, round * 20, (round + 1) * 20).await;
+    }
+
+    let (wanted, requests) = (expected.clone(), expected.clone());
+    subscriber.wait_until(PATIENCE, |got| judge_messages(&wanted, got).missing == 0).await.unwrap();
+    receiver.wait_accepted(PATIENCE, |got| judge_requests(&requests, got).missing == 0).await.unwrap();
+    line.stop().await.unwrap();
+    for verdict in [judge_messages(&expected, &subscriber.received()), judge_requests(&expected, &receiver.accepted())]
+    {
+        assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_crashes_loses_nothing() {
+    let server = tokio::task::spawn_blocking(|| Postgres::start().unwrap()).await.unwrap();
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::on(&server).await;
+    line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.start();
+    line.emit_all(10, 20).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 200).await.unwrap();
+
+    server.restart_immediate().unwrap();
+    line.client = connect(&line.url).await;
+    let expected = line.emit_more(10, 20, 40).await;
+
+    receiver.wait_accepted(PATIENCE, |got| judge_requests(&expected, got).missing == 0).await.unwrap();
+    line.stop().await.unwrap();
+    let verdict = judge_requests(&expected, &receiver.accepted());
+    assert!(verdict.is_clean(), "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_went_back_in_time_is_read_again_from_what_exists() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.start();
+    line.emit_all(5, 10).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 50).await.unwrap();
+    line.stop().await.unwrap();
+
+    // As after a restore from before the last 20 events: the sequence is behind what was read, and its ids are given out again.
+    line.run("delete from andon.events where id > 30; select setval(pg_get_serial_sequence('andon.events', 'id'), 30)")
+        .await;
+    line.start();
+    line.until("select position = 30 from andon.lanes").await;
+    line.emit_all(5, 4).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 70).await.unwrap();
+    line.until(ALL_DONE).await;
+    line.stop().await.unwrap();
+    assert_eq!(receiver.accepted().len(), 70, "nothing of what is still there came again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_differ() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.start();
+    line.emit_all(5, 10).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 50).await.unwrap();
+    line.until(ALL_DONE).await;
+    line.stop().await.unwrap();
+
+    // As after the promotion of a standby that lagged: another timeline, and events of which nobody can say whether they were read.
+    line.run("update andon.tail set timeline = timeline - 1; update andon.events set occurred_at = occurred_at - interval '1 hour' where id <= 20")
+        .await;
+    line.start();
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 80).await.unwrap();
+    line.until(ALL_DONE).await;
+    line.stop().await.unwrap();
+    assert_eq!(receiver.accepted().len(), 80, "those that are surely the same came again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_falls_behind_reads_the_log_and_comes_back() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/slow", Answer::status(200).after(Duration::from_millis(2)));
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/slow"), json!({"concurrency": 4})).await;
+    line.webhook(&receiver.url("/fast"), json!({})).await;
+    line.start();
+
+    let mut expected = BTreeMap::new();
+    for round in 0..3 {
+        expected = line.emit_more(60, round * 20, (round + 1) * 20).await;
+    }
+
+    for path in ["/slow", "/fast"] {
+        let count = |got: &[Arc<Received>]| got.iter().filter(|it| it.path == path).count();
+        receiver.wait_accepted(PATIENCE, |got| count(got) >= 3600).await.unwrap();
+        let own: Vec<_> = receiver.accepted().into_iter().filter(|it| it.path == path).collect();
+        let verdict = judge_requests(&expected, &own);
+        assert!(verdict.is_clean() && verdict.duplicates == 0, "{path}: {verdict:?}");
+    }
+    line.until(ALL_DONE).await;
+    line.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_gateway_stands_by_and_takes_over() {
+    let receiver = Receiver::start().await.unwrap();
+    let line = Line::new().await;
+    line.webhook(&receiver.url("/hook"), json!({})).await;
+    let active = Daemon::start(&line.url);
+    line.emit("acme", "e", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    line.until(ALL_DONE).await;
+    let _standby = Daemon::start(&line.url);
+    line.until("select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 2 and not granted)")
+        .await;
+
+    line.emit("acme", "e", 2).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
+    line.until(ALL_DONE).await;
+    active.kill();
+    line.emit("acme", "e", 3).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 3).await.unwrap();
+    let verdict = judge_requests(&BTreeMap::from([("e".to_owned(), 3)]), &receiver.accepted());
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+}

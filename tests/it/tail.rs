@@ -1,0 +1,183 @@
+//! The tail against a real PostgreSQL: many writers, late commits, rollbacks, lost connections.
+
+use std::collections::BTreeSet;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use andon::database;
+use andon::database::Database;
+use andon::log::follow::Follower;
+use andon::log::follow::Opened;
+use andon::rig::record::Record;
+use andon::secret::Secret;
+use rand::Rng as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::emit_sql;
+use crate::line::prepare_process;
+use crate::plant::connect;
+
+/// A tail that writes down every id it hands on.
+struct Tailing {
+    seen: Arc<Record<i64>>,
+    task: JoinHandle<()>,
+}
+
+impl Tailing {
+    fn start(url: &str) -> Tailing {
+        prepare_process();
+        let settings = database::Settings { url: Secret::new(url.to_owned()), ca_file: None };
+        let follower = Follower {
+            database: Database::new(&settings).unwrap(),
+            signals: Arc::default(),
+            pulse: Arc::new(AtomicU64::new(0)),
+        };
+        let seen = Arc::new(Record::new());
+        let record = Arc::clone(&seen);
+        let task = tokio::spawn(async move {
+            let Opened::Ready(session) = follower.open(|| None).await else { panic!("the log went back") };
+            let error = follower
+                .follow(session, |batch| batch.events.iter().for_each(|event| record.append(Arc::new(event.id))))
+                .await;
+            panic!("{error:#}");
+        });
+        Tailing { seen, task }
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        self.seen.snapshot().iter().map(|id| **id).collect()
+    }
+}
+
+impl Drop for Tailing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn committed(line: &Line) -> BTreeSet<i64> {
+    line.client.query("select id from andon.events", &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_committed_event_is_seen_once_beside_32_writers_and_one_that_stays_open() {
+    let line = Line::new().await;
+    let tailing = Tailing::start(&line.url);
+    let import = connect(&line.url).await;
+    import.batch_execute("begin").await.unwrap();
+    import
+        .batch_execute(
+            "insert into andon.events (tenant, type, entity_type, entity_id)
+            select 'acme', 'job.updated', 'job', 'import' from generate_series(1, 10000); select andon.ring()",
+        )
+        .await
+        .unwrap();
+
+    let mut writers = JoinSet::new();
+    for seed in 0..32 {
+        let url = line.url.clone();
+        writers.spawn(async move {
+            let client = connect(&url).await;
+            let mut random = StdRng::seed_from_u64(seed);
+            for _ in 0..60 {
+                client.batch_execute("begin").await.unwrap();
+                for counter in 0..random.random_range(1..4) {
+                    client.batch_execute(&emit_sql("acme", "e", counter)).await.unwrap();
+                }
+                let end = if random.random_bool(0.2) { "rollback" } else { "commit" };
+                client.batch_execute(end).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+
+    let of_the_others = committed(&line).await;
+    let flowing = tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= of_the_others.len()).await;
+    flowing.expect("the open transaction holds up nobody");
+    import.batch_execute("commit").await.unwrap();
+    let all = committed(&line).await;
+    assert_eq!(all.len(), of_the_others.len() + 10_000);
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= all.len()).await.unwrap();
+    let seen = tailing.ids();
+    assert_eq!(seen.len(), all.len(), "some were seen twice");
+    assert_eq!(BTreeSet::from_iter(seen), all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bell_wakes_a_sleeping_tail() {
+    let line = Line::new().await;
+    let tailing = Tailing::start(&line.url);
+
+    // Each waits for the one before, so that the tail is asleep or falling asleep: by its fallback alone this would take minutes.
+    for counter in 1..=60 {
+        line.emit("acme", "e", counter).await;
+        tailing.seen.wait_until(PATIENCE, |seen| seen.len() as u64 >= counter).await.unwrap();
+    }
+
+    assert_eq!(tailing.ids().len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_rings_while_the_tail_is_awake() {
+    let line = Line::new().await;
+    let tailing = Tailing::start(&line.url);
+    line.emit("acme", "e", 1).await;
+    tailing.seen.wait_until(PATIENCE, |seen| !seen.is_empty()).await.unwrap();
+    let open = connect(&line.url).await;
+    let listening = tokio_postgres::Config::from_str(&line.url).unwrap();
+    let (listener, mut connection) = listening.connect(tokio_postgres::NoTls).await.unwrap();
+    let rung = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&rung);
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            if matches!(message, tokio_postgres::AsyncMessage::Notification(_)) {
+                heard.store(true, Ordering::Relaxed);
+            }
+        }
+    });
+    // The tail cannot fall asleep beside this transaction: it holds the bell's lock, having rung once.
+    open.batch_execute(&format!("begin; {}", emit_sql("acme", "open", 1))).await.unwrap();
+    line.emit("acme", "e", 2).await;
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 2).await.unwrap();
+    open.batch_execute(&format!("commit; begin; {}", emit_sql("acme", "open", 2))).await.unwrap();
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 3).await.unwrap();
+    open.batch_execute(&format!("rollback; begin; {}", emit_sql("acme", "open", 3))).await.unwrap();
+    let shares =
+        "select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 1
+        and mode = 'ShareLock' and granted)";
+
+    while !line.client.query_one(shares, &[]).await.unwrap().get::<_, bool>(0) {
+        open.batch_execute(&format!("rollback; begin; {}", emit_sql("acme", "open", 4))).await.unwrap();
+    }
+    listener.batch_execute("listen andon").await.unwrap();
+    for counter in 3..=20 {
+        line.emit("acme", "e", counter).await;
+    }
+
+    listener.batch_execute("select 1").await.unwrap();
+    assert!(!rung.load(Ordering::Relaxed), "a NOTIFY was sent although the tail was awake");
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 21).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holes_of_rolled_back_transactions_are_closed() {
+    let line = Line::new().await;
+    let tailing = Tailing::start(&line.url);
+    for counter in 1..=20 {
+        line.run(&format!("begin; {}; rollback", emit_sql("acme", "ghost", counter))).await;
+        line.emit("acme", "e", counter).await;
+    }
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 20).await.unwrap();
+
+    line.until("select position = 40 and holes = '{}' from andon.tail").await;
+
+    assert_eq!(tailing.ids().len(), 20);
+}
