@@ -1,16 +1,23 @@
 //! The command line as an integrator and an operator meet it. In: the program itself, on a real PostgreSQL. Out: what it prints, and its
 //! exit status.
 
+use std::io::BufRead;
+use std::io::BufReader;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
+use std::process::Stdio;
 
 use crate::plant::ERYXON;
 use crate::plant::Plant;
 use crate::plant::SCHEMA;
 use crate::plant::connect;
 use andon::rig::Postgres;
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde_json::Value;
 
 const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 
@@ -129,6 +136,29 @@ async fn the_sql_of_the_readme_does_what_it_says() {
     assert!(said.out.contains("ok      webhook         https://erp.example/hooks"), "{said:?}");
     assert!(said.out.contains("broker          plant at broker.plant:1883"), "{said:?}");
     assert!(!said.out.contains("FAULT   destination"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_signal_stops_it_in_order_whether_the_database_is_there_or_not() {
+    let there = Plant::empty().await.url;
+    let away = "postgres://andon:hunter2@127.0.0.1:1/mes".to_owned();
+
+    for (url, signal, last) in [(there, Signal::SIGTERM, "starting"), (away, Signal::SIGINT, "the database is away")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
+        command.env_clear().env("ANDON_DATABASE_URL", url).current_dir(std::env::temp_dir());
+        let mut child = command.args(["run", "--log", "json"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.by_ref().any(|line| line.contains(last)), "never said `{last}`");
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+
+        let rest: Vec<String> = lines.collect();
+        let status = child.wait().unwrap();
+        let told: Vec<Value> = rest.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(status.code(), Some(0), "{rest:?}");
+        assert!(told.iter().any(|line| line["signal"] == signal.as_str()), "{rest:?}");
+        assert_eq!(told.last().unwrap()["message"], "stopped");
+        assert!(!rest.join("").contains("hunter2"));
+    }
 }
 
 #[test]
