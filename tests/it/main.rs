@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
 
 mod attach;
+mod bad_input;
 mod capture;
 mod command;
 mod line;
@@ -12,3 +13,4 @@ mod demo;
 mod plant;
 mod promises;
 mod rig;
+mod webhook;
