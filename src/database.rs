@@ -182,6 +182,9 @@ fn parse(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(PATIENCE);
     }
+    // Reads of ranges look costly to the planner and are not: compiling them would take longer than they do.
+    let options = format!("{} -c jit=off", config.get_options().unwrap_or_default());
+    config.options(options.trim());
     // A server that vanished without a word is noticed within half a minute, not after the two hours of the system.
     config.keepalives_idle(PATIENCE).keepalives_interval(PATIENCE / 2).keepalives_retries(3);
     if config.get_tcp_user_timeout().is_none() {

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod attach;
+mod bad_input;
 mod capture;
 mod command;
 mod demo;
@@ -15,3 +16,4 @@ mod promises;
 mod rig;
 mod survival;
 mod tail;
+mod webhook;
