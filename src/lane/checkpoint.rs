@@ -5,7 +5,6 @@ use std::mem;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
-use jiff::Timestamp;
 
 use crate::destination::LaneName;
 use crate::destination::Listed;
@@ -96,8 +95,7 @@ impl Entries {
 /// before does not come again.
 pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow::Result<Enlisted> {
     let client = pool.get().await.context("cannot reach the database")?;
-    let start_at: Option<Timestamp> = listed.usable.as_ref().ok().and_then(|destination| destination.start_at);
-    let start: Option<i64> = match start_at {
+    let start: Option<i64> = match listed.start_at {
         Some(time) => client
             .query_one("select min(id) - 1 from andon.events where occurred_at >= $1", &[&time])
             .await?
