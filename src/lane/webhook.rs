@@ -119,7 +119,7 @@ impl WebhookLane {
                 events = self.progress.intake.next(room), if room > 0 => self.admit(events),
             }
             if let Some(reason) = self.gone.take() {
-                return self.disable(reason).await;
+                return self.disable(reason, &mut stop).await;
             }
         }
     }
@@ -340,24 +340,45 @@ impl WebhookLane {
     }
 
     /// The endpoint wants nothing more: the lane stands still, with its cursor where it is, until its row is changed.
-    async fn disable(mut self, reason: String) -> Result<Ended, Lost> {
+    async fn disable(mut self, reason: String, stop: &mut Stop) -> Result<Ended, Lost> {
         tracing::warn!(webhook = self.name, reason, "disabled until its row is changed");
-        self.drain(self.endpoint.webhook().timeout).await?;
         self.progress.report(State::Disabled(reason.clone())).await?;
+        let timeout = self.endpoint.webhook().timeout;
+        tokio::select! {
+            biased;
+            // Whoever changes the row is not kept waiting by requests to an endpoint that wants nothing more.
+            _ = stop.asked() => {}
+            ended = self.end_attempts(timeout) => ended?,
+        }
+        // How these ended was reported as well.
+        self.progress.report(State::Disabled(reason.clone())).await?;
+        self.progress.finish().await?;
+        let mut clock = Progress::clock();
+        while !self.progress.is_written() {
+            tokio::select! {
+                biased;
+                _ = stop.asked() => break,
+                _ = clock.tick() => self.progress.finish().await?,
+            }
+        }
         Ok(Ended::Disabled(reason))
     }
 
     /// Finishes what is being tried, within `grace`, and writes down how far the lane is.
     async fn drain(&mut self, grace: Duration) -> Result<Ended, Lost> {
+        self.end_attempts(grace).await?;
+        self.progress.finish().await?;
+        Ok(Ended::Stopped)
+    }
+
+    async fn end_attempts(&mut self, grace: Duration) -> Result<(), Lost> {
         let finishing = async {
             while let Some(ended) = self.attempts.join_next().await {
                 self.settle(ended).await?;
             }
             Ok(())
         };
-        tokio::time::timeout(grace, finishing).await.unwrap_or(Ok(()))?;
-        self.progress.checkpoint().await?;
-        Ok(Ended::Stopped)
+        tokio::time::timeout(grace, finishing).await.unwrap_or(Ok(()))
     }
 }
 

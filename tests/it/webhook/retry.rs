@@ -86,12 +86,12 @@ async fn a_410_disables_its_lane_alone_and_an_edited_row_goes_on_from_the_cursor
     line.start();
     line.emit("acme", "e", 1).await;
     assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
-    let cursor = line.cursor(&gone).await;
     let tried = receiver.received().iter().filter(|request| request.path == "/gone").count();
 
     line.emit("acme", "e", 2).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
     line.stop().await.unwrap();
+    let cursor = line.cursor(&gone).await;
     line.start();
     line.emit("acme", "e", 3).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
