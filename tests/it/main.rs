@@ -8,6 +8,7 @@ mod capture;
 mod command;
 mod line;
 mod migrate;
+mod mqtt;
 mod demo;
 mod plant;
 mod promises;
