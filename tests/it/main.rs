@@ -11,6 +11,8 @@ mod command;
 mod demo;
 mod line;
 mod migrate;
+mod mqtt;
+mod demo;
 mod plant;
 mod promises;
 mod rig;
