@@ -97,7 +97,7 @@ pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow
     let client = pool.get().await.context("cannot reach the database")?;
     let start: Option<i64> = match listed.start_at {
         Some(time) => client
-            .query_one("select min(id) - 1 from andon.events where occurred_at >= $1", &[&time])
+            .query_one("select min(id) - 1 from andon.events where captured_at >= $1", &[&time])
             .await?
             .get::<_, Option<i64>>(0),
         None => None,

@@ -12,7 +12,6 @@ mod demo;
 mod line;
 mod migrate;
 mod mqtt;
-mod demo;
 mod plant;
 mod promises;
 mod rig;
