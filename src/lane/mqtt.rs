@@ -236,8 +236,8 @@ impl MqttLane {
             unacknowledged.extend(self.settle(event, ack).map(|back| back.event));
         }
         is_welcome |= birth_is_open && birth.await != Ack::Lost;
-        let is_suspicious = is_welcome && !answered && !is_busy;
-        if is_suspicious && self.suspects.connection_ended(unacknowledged.iter().map(|event| event.id)) {
+        let in_flight = unacknowledged.iter().map(|event| event.id);
+        if !answered && !is_busy && self.suspects.connection_ended(in_flight, is_welcome) {
             let event = unacknowledged.remove(0);
             self.bury(event, &format!("{STRIKES} connections ended on it, alone in flight; the last: {reason}"));
         }

@@ -2,6 +2,12 @@
 //! got, what the broker acknowledged, and what the lane says of it.
 
 mod broken;
+mod poison;
+mod refused;
+mod status;
+mod tls;
+mod topics;
+mod version;
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -12,6 +18,7 @@ use andon::rig::subscriber::Message;
 use andon::rig::subscriber::Subscriber;
 
 use crate::line::Line;
+use crate::line::PATIENCE;
 use crate::line::marker;
 
 /// The events among what arrived: the lanes' status messages are none.
@@ -45,10 +52,35 @@ fn expected(entities: u64, last: u64) -> BTreeMap<String, u64> {
     (1..=entities).map(|entity| (format!("e{entity}"), last)).collect()
 }
 
+/// One event whose payload holds this text.
+async fn emit_with(line: &Line, entity: &str, counter: u64, text: &str) {
+    line.run(&format!(
+        "select andon.emit('job.updated', jsonb_build_object('entity', '{entity}', 'counter', {counter}, 'text', '{text}'),
+        'acme', 'job', '{entity}')"
+    ))
+    .await;
+}
+
+/// Changes the only publisher's row.
+async fn set(line: &Line, columns: &str) {
+    line.run(&format!("update andon.mqtt_publishers set {columns}")).await;
+}
+
 /// Waits until the lane has acknowledged all events of the log.
 async fn wait_for_done(line: &Line, lane: &str) {
     line.until(&format!(
-        "select position >= (select max(id) from andon.events) and isempty(pending) from andon.lanes where lane = '{lane}'"
+        "select exists (select from andon.lanes where lane = '{lane}' and isempty(pending)
+        and position >= (select max(id) from andon.events))"
     ))
     .await;
+}
+
+/// Waits until a query says true, for longer than [`PATIENCE`]: the pauses between connections grow.
+async fn wait_long(line: &Line, sql: &str) {
+    let both = async {
+        while !line.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, both).await.unwrap_or_else(|_| panic!("never became true: {sql}"));
 }

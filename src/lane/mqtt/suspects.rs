@@ -36,13 +36,16 @@ impl Suspects {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// A connection on which the broker had answered the status message ended without an answer to any of the events in flight.
-    /// True: the first of them is guilty.
-    pub(super) fn connection_ended(&mut self, in_flight: impl ExactSizeIterator<Item = i64>) -> bool {
+    /// A connection ended without an answer to any of the events in flight. True: the first of them is guilty.
+    pub(super) fn connection_ended(&mut self, in_flight: impl ExactSizeIterator<Item = i64>, is_welcome: bool) -> bool {
         let count = in_flight.len();
         let Some(first) = in_flight.into_iter().next() else { return false };
         if self.left == 0 {
+            // Sent in one go with the status message, they may have kept its answer from us: being slow for a while costs nothing.
             self.left = count;
+            return false;
+        }
+        if !is_welcome {
             return false;
         }
         let (suspect, strikes) = self.strikes;
@@ -64,7 +67,7 @@ mod tests {
         let mut suspects = Suspects::default();
         let verdicts: Vec<bool> = std::iter::once(3)
             .chain([1; 5])
-            .map(|in_flight| suspects.connection_ended(vec![7; in_flight].into_iter()))
+            .map(|in_flight| suspects.connection_ended(vec![7; in_flight].into_iter(), true))
             .collect();
 
         assert_eq!(verdicts, [false, false, false, false, false, true]);
@@ -77,9 +80,19 @@ mod tests {
     #[test]
     fn strikes_of_different_events_do_not_add_up() {
         let mut suspects = Suspects::default();
-        suspects.connection_ended([1, 2].into_iter());
+        suspects.connection_ended([1, 2].into_iter(), true);
 
-        let verdicts: Vec<bool> = (0..20).map(|event| suspects.connection_ended([event % 2].into_iter())).collect();
+        let verdicts: Vec<bool> =
+            (0..20).map(|event| suspects.connection_ended([event % 2].into_iter(), true)).collect();
+
+        assert!(!verdicts.contains(&true));
+    }
+
+    #[test]
+    fn a_broker_that_is_down_is_no_strike() {
+        let mut suspects = Suspects::default();
+
+        let verdicts: Vec<bool> = (0..20).map(|_| suspects.connection_ended([1].into_iter(), false)).collect();
 
         assert!(!verdicts.contains(&true));
     }
@@ -89,7 +102,7 @@ mod tests {
         let mut suspects = Suspects::default();
         assert_eq!(suspects.window(256, false), 256);
 
-        suspects.connection_ended([1, 2].into_iter());
+        suspects.connection_ended([1, 2].into_iter(), true);
 
         assert_eq!((suspects.window(256, false), suspects.window(256, true)), (0, 1));
     }
