@@ -111,7 +111,7 @@ impl MqttLane {
                 break;
             }
         }
-        self.progress.checkpoint().await?;
+        self.progress.finish().await?;
         Ok(Ended::Stopped)
     }
 

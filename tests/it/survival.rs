@@ -63,7 +63,7 @@ async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 400).await.unwrap();
     line.until(ALL_DONE).await;
 
-    let second = line.emit_more(20, 20, 200).await;
+    let second = line.emit_more(20, 20, 70).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 500).await.unwrap();
     daemon.kill();
     let _again = Daemon::start(&line.url);
