@@ -77,7 +77,7 @@ enum Command {
     /// lost either way: what was not acknowledged is sent again at the next start.
     Run,
     /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
-    Demo(DemoOptions),
+    Demo(Box<DemoOptions>),
 }
 
 /// Why a command ended before its time.
@@ -117,7 +117,7 @@ impl Cli {
             Command::Detach(options) => options.run(place).await?,
             Command::Check(options) => return Ok(options.run(place).await),
             Command::Run => run::run(place.load()?).await?,
-            Command::Demo(options) => return Ok(demo::run(options).await?),
+            Command::Demo(options) => return Ok(demo::run(*options).await?),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -74,7 +74,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // Proof: the rig knows nothing of Andon, so that it can bear witness.
     ("rig", &[]),
-    ("demo", &["migrate", "quantity", "rig", "source"]),
+    ("demo", &["nearest", "quantity", "rig", "source"]),
 ];
 
 /// Each driver, and the only places that name it (a file, or a folder with everything in it).
