@@ -13,5 +13,6 @@ mod migrate;
 mod plant;
 mod promises;
 mod rig;
+mod sources;
 mod survival;
 mod tail;
