@@ -132,6 +132,12 @@ impl Place {
         Config::inspect(self.file(), environment, self.url())
     }
 
+    /// Whether a database is given anywhere.
+    fn names_database(&self) -> bool {
+        let missing = |problem: &Problem| problem.key == "database.url" && problem.message.starts_with("is not set");
+        self.inspect(config::environment()).map_or(true, |(_, problems)| !problems.iter().any(missing))
+    }
+
     fn database(&self) -> Result<Database, Failure> {
         Database::new(&self.load()?.database).map_err(|error| Failure::Usage(error.into()))
     }

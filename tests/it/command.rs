@@ -64,6 +64,24 @@ async fn a_database_is_migrated_attached_checked_and_detached() {
 }
 
 #[tokio::test]
+async fn a_mapping_is_explained_with_a_database_and_without() {
+    let plant = Plant::built().await;
+
+    let mut alone = Command::new(env!("CARGO_BIN_EXE_andon"));
+    alone.env_clear().current_dir(std::env::temp_dir()).args(["check", "--source", ERYXON, "--explain"]);
+    let alone = String::from_utf8(alone.output().unwrap().stdout).unwrap();
+    let typed = andon(&plant.url, &["check", "--source", ERYXON, "--explain"]);
+
+    assert!(
+        alone.contains("eryxon/chicago") || alone.contains("acme/chicago/fabrication/laser_1/job/completed"),
+        "{alone}"
+    );
+    assert!(alone.contains(r#""job_number": "<job.job_number>""#), "{alone}");
+    assert!(typed.status == 0 && typed.out.contains("fits the database"), "{typed:?}");
+    assert!(typed.out.contains(r#""id": "<uuid>""#) && typed.out.contains(r#""quantity": "<int4>""#), "{}", typed.out);
+}
+
+#[tokio::test]
 async fn a_check_tells_every_fault_at_once() {
     let plant = Plant::attached().await;
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
