@@ -29,7 +29,8 @@ update public.jobs set priority = 'high' where id = 'JOB-:n';
 
 -- > Press 1 takes JOB-:n
 insert into public.station_assignments (id, station_id, job_id, qty_done, started_at)
-values (('00000001-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'ST-:n-1', 'JOB-:n', 0, timestamp '2026-03-02 06:00' + :n * interval '1 minute');
+values (('00000001-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'ST-:n-1', 'JOB-:n', 0,
+        timestamp '2026-03-02 06:00' + :n * interval '1 minute');
 update public.stations set status = 'running' where id = 'ST-:n-1';
 update public.jobs set status = 'running' where id = 'JOB-:n';
 insert into public.events_log (id, event_type, station_id, job_id, meta, "timestamp")
@@ -39,7 +40,8 @@ values (('00000002-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'job_assigned
 -- > Press 1: 12 of 40 done
 update public.station_assignments set qty_done = 12 where job_id = 'JOB-:n';
 insert into public.performance_logs (id, station_id, job_id, qty_completed, "timestamp")
-values (('00000003-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'ST-:n-1', 'JOB-:n', 12, timestamp '2026-03-02 06:10' + :n * interval '1 minute');
+values (('00000003-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'ST-:n-1', 'JOB-:n', 12,
+        timestamp '2026-03-02 06:10' + :n * interval '1 minute');
 
 -- x The operator counts wrong and takes it back: nobody hears of 400
 update public.station_assignments set qty_done = 400 where job_id = 'JOB-:n';
@@ -64,7 +66,8 @@ update public.stations set status = 'running' where id = 'ST-:n-2';
 -- > JOB-:n completed, 40 of 40
 update public.station_assignments set qty_done = 40 where job_id = 'JOB-:n';
 insert into public.performance_logs (id, station_id, job_id, qty_completed, "timestamp")
-values (('00000005-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'ST-:n-2', 'JOB-:n', 20, timestamp '2026-03-02 06:40' + :n * interval '1 minute');
+values (('00000005-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'ST-:n-2', 'JOB-:n', 20,
+        timestamp '2026-03-02 06:40' + :n * interval '1 minute');
 update public.jobs set status = 'completed' where id = 'JOB-:n';
 update public.stations set status = 'idle' where id = 'ST-:n-2';
 insert into public.events_log (id, event_type, station_id, job_id, meta, "timestamp")
@@ -73,7 +76,8 @@ values (('00000006-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, 'job_complete
 
 -- > Two good parts more are counted at the end of the line
 insert into public.performance_logs (id, station_id, job_id, qty_completed, "timestamp")
-values (('00000007-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, null, 'JOB-:n', 2, timestamp '2026-03-02 06:45' + :n * interval '1 minute');
+values (('00000007-0000-4000-8000-' || lpad(':n', 12, '0'))::uuid, null, 'JOB-:n', 2,
+        timestamp '2026-03-02 06:45' + :n * interval '1 minute');
 
 -- > Assembly 4 is taken out of use for cleaning, and back
 update public.stations set is_active = false where id = 'ST-:n-2';
