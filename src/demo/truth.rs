@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::Result;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::demo::plant;
@@ -67,7 +68,7 @@ impl Truth {
     }
 }
 
-/// The log at the end: the events of each entity, counted from 1 in their order.
+/// The log at the end: the events of each entity, counted from 1 in the order of their ids.
 pub(super) struct Log {
     events: HashMap<Uuid, Place>,
     expected: BTreeMap<String, u64>,
@@ -79,6 +80,16 @@ struct Place {
     tenant: String,
     entity: String,
     counter: u64,
+    /// When its transaction was committed.
+    committed_at: Timestamp,
+}
+
+impl Place {
+    /// Two transactions that wrote of one entity at the same time have no order, unless one waited for the other: then the ids and the
+    /// commits have the same one.
+    fn comes_before(&self, other: &Place) -> bool {
+        self.counter < other.counter && self.committed_at <= other.committed_at
+    }
 }
 
 /// An event that arrived, if it is one, at a destination of this tenant.
@@ -87,7 +98,8 @@ pub(super) type Receipt = (String, Option<Uuid>);
 impl Log {
     pub(super) async fn read(database: &str) -> Result<Log> {
         let client = plant::connect(database).await?;
-        let statement = "select event_id, tenant, entity_type, entity_id from andon.events order by id";
+        let statement = "select event_id, tenant, entity_type, entity_id, pg_xact_commit_timestamp(xact::xid)
+                         from andon.events order by id";
         let rows = client.query(statement, &[]).await.context("cannot read the log")?;
         let capture_error = plant::capture_error(&client).await?;
         let mut log = Log { events: HashMap::new(), expected: BTreeMap::new(), capture_error };
@@ -96,7 +108,8 @@ impl Log {
             let entity = format!("{tenant}/{kind}/{id}");
             let counter = log.expected.entry(entity.clone()).or_default();
             *counter += 1;
-            log.events.insert(row.get(0), Place { tenant, entity, counter: *counter });
+            let place = Place { tenant, entity, counter: *counter, committed_at: row.get(4) };
+            log.events.insert(row.get(0), place);
         }
         Ok(log)
     }
@@ -108,10 +121,46 @@ impl Log {
 
     /// What the oracle says of what arrived. What arrived at another tenant, or is in no log, is a phantom.
     pub(super) fn judge(&self, receipts: &[Receipt]) -> Verdict {
-        let placed = receipts.iter().map(|(tenant, event)| {
-            let place = event.and_then(|event| self.events.get(&event)).filter(|place| place.tenant == *tenant);
-            place.map_or(("", 0), |place| (place.entity.as_str(), place.counter))
-        });
-        oracle::judge(&self.expected, placed)
+        let places: Vec<Option<&Place>> = receipts
+            .iter()
+            .map(|(tenant, event)| {
+                event.and_then(|event| self.events.get(&event)).filter(|place| place.tenant == *tenant)
+            })
+            .collect();
+        let counted = places.iter().map(|place| place.map_or(("", 0), |place| (place.entity.as_str(), place.counter)));
+        Verdict { out_of_order: disorders(places.iter().copied().flatten()), ..oracle::judge(&self.expected, counted) }
+    }
+}
+
+/// First receipts that came after one of a later event of the same entity.
+fn disorders<'l>(received: impl Iterator<Item = &'l Place>) -> u64 {
+    let mut seen: HashMap<&str, BTreeMap<u64, &Place>> = HashMap::new();
+    let mut disorders = 0;
+    for place in received {
+        let known = seen.entry(&place.entity).or_default();
+        let is_first = known.insert(place.counter, place).is_none();
+        let is_late = known.range(place.counter + 1..).any(|(_, other)| place.comes_before(other));
+        disorders += u64::from(is_first && is_late);
+    }
+    disorders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(counter: u64, second: i64) -> Place {
+        let committed_at = Timestamp::from_second(second).unwrap();
+        Place { tenant: String::new(), entity: "job/1".to_owned(), counter, committed_at }
+    }
+
+    #[test]
+    fn what_was_committed_later_with_a_lower_id_has_no_order() {
+        let (first, second, third) = (place(1, 30), place(2, 20), place(3, 40));
+
+        assert_eq!(disorders([&second, &first, &third].into_iter()), 0);
+        assert_eq!(disorders([&first, &second, &third].into_iter()), 0);
+        assert_eq!(disorders([&first, &third, &second].into_iter()), 1);
+        assert_eq!(disorders([&third, &first, &third, &second].into_iter()), 2);
     }
 }

@@ -156,6 +156,8 @@ fn settings(directory: &Path, port: u16) -> Vec<String> {
         "max_connections=200".to_owned(),
         "shared_buffers=64MB".to_owned(),
         "timezone=UTC".to_owned(),
+        // So that a witness can tell in which order transactions were committed.
+        "track_commit_timestamp=on".to_owned(),
     ]
 }
 

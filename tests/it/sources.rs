@@ -22,7 +22,9 @@ use andon::source::Mapping;
 use andon::source::attach;
 use andon::source::detach;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio_postgres::Client;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::attach::catalogue;
@@ -81,6 +83,60 @@ async fn attach_edit_attach_and_detach_leave_the_catalogue_of_every_system_as_it
         assert!(attached.len() > before.len());
         assert_eq!(catalogue(&client).await, before, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_sees_only_its_own_organization_is_captured_like_the_owner() {
+    let system = System::find("plant-mes").unwrap();
+    let mut logs = Vec::new();
+    for role in ["none", "mes_operator"] {
+        let client = attached(&system).await;
+        client
+            .batch_execute(&format!(
+                "do $$ begin create role mes_operator; exception when duplicate_object then null; end $$;
+                 grant usage on schema public to mes_operator;
+                 grant all on all tables in schema public to mes_operator;
+                 grant all on all sequences in schema public to mes_operator;
+                 set role {role}"
+            ))
+            .await
+            .unwrap();
+
+        run_a_cycle(&client, &system).await;
+        client.batch_execute("set app.current_organization_id = '2'").await.unwrap();
+        let organizations = "select count(distinct organization_id) from work_orders";
+        let visible: i64 = client.query_one(organizations, &[]).await.unwrap().get(0);
+        client.batch_execute("reset role").await.unwrap();
+        let errors: i64 = client.query_one("select count(*) from andon.capture_errors", &[]).await.unwrap().get(0);
+        let log = "select tenant, type, entity_type, entity_id, context::text, data from andon.events order by id";
+        let events: Vec<_> = client.query(log, &[]).await.unwrap().iter().map(without_times).collect();
+
+        assert_eq!((errors, visible), (0, if role == "none" { 2 } else { 1 }), "{role}");
+        logs.push(events);
+    }
+
+    assert!(logs[0].len() > 50);
+    assert_eq!(logs[0], logs[1]);
+}
+
+/// Who, what, where, and the payload without what depends on the time of day.
+fn without_times(row: &Row) -> (Vec<String>, Value) {
+    let mut data: Value = row.get(5);
+    if let Some(fields) = data.as_object_mut() {
+        fields
+            .retain(|_, value| value.as_str().is_none_or(|text| text.parse::<Timestamp>().is_err() && text.len() < 64));
+    }
+    ((0..5).map(|column| row.get(column)).collect(), data)
+}
+
+/// A database of its own, with the system's schema and plant, attached.
+async fn attached(system: &System) -> Client {
+    let url = Postgres::shared().create_database().await.unwrap();
+    plant::build(&url, system).await.unwrap();
+    let mut client = connect(&url).await;
+    andon::migrate::migrate(&mut client).await.unwrap();
+    attach(&mut client, &system.mapping).await.unwrap();
+    client
 }
 
 /// A system at work: its database attached, and a gateway that serves a broker and a webhook for each of its tenants.
