@@ -1,9 +1,11 @@
 //! Attaching a source: from a mapping file to triggers. In: a TOML file and a connection as the owner of the tables. Out: functions and
-//! triggers that write `andon.events`, or every reason why not. It never reads or writes the plant's rows itself.
+//! triggers that write `andon.events`, or every reason why not; and how notifications of a channel are to be read. It never reads or
+//! writes the plant's rows itself.
 
 pub mod attach;
 pub mod catalogue;
 
+pub mod channel;
 pub mod expression;
 pub mod finding;
 pub mod ladder;

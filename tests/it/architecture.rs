@@ -52,7 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "topic",
         ],
     ),
-    ("gateway", &["database", "destination", "feed", "lane", "log", "payload", "topic"]),
+    ("gateway", &["database", "destination", "feed", "lane", "log", "payload", "source", "topic"]),
     // Edges.
     ("config", &["database", "nearest", "quantity", "retry", "secret", "settings", "topic"]),
     ("telemetry", &[]),

@@ -6,6 +6,7 @@
 mod architecture;
 mod attach;
 mod capture;
+mod channels;
 mod command;
 mod demo;
 mod line;

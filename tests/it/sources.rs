@@ -69,10 +69,8 @@ async fn attach_edit_attach_and_detach_leave_the_catalogue_of_every_system_as_it
         andon::migrate::migrate(&mut client).await.unwrap();
         client.batch_execute(&system.schema).await.unwrap();
         let before = catalogue(&client).await;
-        // The last entry goes, and the first one gets another name.
-        let text = system.mapping.text.replacen("\ntype = \"", "\ntype = \"edited.", 1);
-        let (edited, _) = text.rsplit_once("[[capture]]").unwrap();
-        let edited = Mapping::parse(name, edited).unwrap();
+        let edited = system.mapping.text.replacen("\ntype = \"", "\ntype = \"edited.", 1);
+        let edited = Mapping::parse(name, &edited).unwrap();
 
         attach(&mut client, &system.mapping).await.unwrap();
         let report = attach(&mut client, &edited).await.unwrap();

@@ -15,6 +15,8 @@ use crate::payload;
 use crate::payload::Format;
 use crate::source::Mapping;
 use crate::source::Types;
+use crate::source::channel::Channel;
+use crate::source::channel::EventName;
 use crate::source::mapping::Capture;
 use crate::source::mapping::EventType;
 use crate::source::mapping::Operation;
@@ -32,7 +34,8 @@ const WIDEST: usize = 36;
 
 /// The table.
 pub(super) fn table(mapping: &Mapping, types: Option<&Types>) -> String {
-    let rows: Vec<[String; 4]> = mapping.captures.iter().map(|capture| row(mapping, capture, types)).collect();
+    let mut rows: Vec<[String; 4]> = mapping.captures.iter().map(|capture| row(mapping, capture, types)).collect();
+    rows.extend(mapping.channels.iter().map(|channel| channel_row(mapping, channel)));
     let width = rows.iter().map(|[event, ..]| event.chars().count()).filter(|width| *width <= WIDEST).max();
     let width = width.unwrap_or(WIDEST);
     let mut text = format!("{:width$}  FROM\n", "EVENT");
@@ -54,7 +57,34 @@ fn row(mapping: &Mapping, capture: &Capture, types: Option<&Types>) -> [String; 
             (format!("{stem}.<{column}>"), format!("{stem}.{column}"))
         }
     };
-    let event = event(mapping, capture, types, kind);
+    let [topic, payload] = sent(mapping, &event(mapping, capture, types, kind));
+    [name, from(capture), topic, payload]
+}
+
+/// A notification, as the paths of the entry read it.
+fn channel_row(mapping: &Mapping, channel: &Channel) -> [String; 4] {
+    let (name, kind) = match &channel.event {
+        EventName::Literal(name) => (name.clone(), name.clone()),
+        EventName::Path(path) => {
+            (format!("<{path}>"), format!("{}.{}", channel.entity_type, path.rsplit('.').next().unwrap_or_default()))
+        }
+    };
+    let mut context: Vec<(&str, String)> =
+        mapping.levels.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    for (name, path) in &channel.context {
+        context.retain(|(known, _)| known != name);
+        context.push((name, example(name).map_or_else(|| format!("<{path}>"), str::to_owned)));
+    }
+    let data: Vec<(&str, String)> =
+        channel.data.iter().map(|(name, path)| (name.as_str(), format!("<{path}>"))).collect();
+    let tenant = channel.tenant.as_ref().map_or(String::new(), |path| format!("<{path}>"));
+    let event = made(tenant, kind, channel.entity_type.clone(), &context, &data);
+    let [topic, payload] = sent(mapping, &event);
+    [name, format!("channel {}", channel.name), topic, payload]
+}
+
+/// Topic and payload of an event, as a publisher without settings of its own sends it.
+fn sent(mapping: &Mapping, event: &Event) -> [String; 2] {
     let (naming, format) = match mapping.profile {
         Profile::Andon => (Naming::Ascii, Format::Andon),
         Profile::Eryxon => (Naming::Eryxon, Format::Eryxon),
@@ -63,10 +93,10 @@ fn row(mapping: &Mapping, capture: &Capture, types: Option<&Types>) -> [String; 
     let levels =
         Levels { enterprise: level("acme"), site: level("chicago"), area: level("fabrication"), ..Levels::default() };
     let pattern = Pattern::compile(PATTERN).expect("the default pattern has no fault");
-    let topic = pattern.expand(&event, naming, None, &Equipment::default(), &levels);
+    let topic = pattern.expand(event, naming, None, &Equipment::default(), &levels);
     let topic = topic.map_or_else(|problem| problem.to_string(), |topic| topic.to_string());
-    let payload = String::from_utf8_lossy(&payload::mqtt(&event, format)).into_owned();
-    [name, from(capture), topic, payload]
+    let payload = String::from_utf8_lossy(&payload::mqtt(event, format)).into_owned();
+    [topic, payload]
 }
 
 fn from(capture: &Capture) -> String {
@@ -106,15 +136,25 @@ fn event(mapping: &Mapping, capture: &Capture, types: Option<&Types>, kind: Stri
     }
     data.extend(capture.data.iter().map(|(name, text)| (name.as_str(), format!("<{}>", shape(text)))));
     let tenant = if capture.tenant.is_some() { "<tenant>" } else { "" };
+    made(tenant.to_owned(), kind, capture.entity_type.clone(), &context, &data)
+}
+
+fn made(
+    tenant: String,
+    kind: String,
+    entity_type: String,
+    context: &[(&str, String)],
+    data: &[(&str, String)],
+) -> Event {
     Event::new(
         0,
         Uuid::from_u128(0x0198_c2f4_0000_7000_8000_0000_0000_0001),
-        TenantId(tenant.to_owned()),
+        TenantId(tenant),
         kind,
-        Entity { kind: capture.entity_type.clone(), id: "<id>".to_owned() },
+        Entity { kind: entity_type, id: "<id>".to_owned() },
         "2026-11-20T06:00:00Z".parse().expect("a time"),
-        object(&context),
-        object(&data),
+        object(context),
+        object(data),
     )
 }
 
@@ -155,6 +195,23 @@ mod tests {
     use super::table;
     use crate::demo::system::System;
     use crate::demo::system::names;
+    use crate::source::Mapping;
+
+    #[test]
+    fn a_channel_is_a_row_of_the_table_like_any_other() {
+        let text = "[source]\nname = 'line'\nsite = 'Hamburg'\n[[channel]]\nchannel = 'machines'\ntype_path = 'event'\n\
+                    entity_type = 'machine'\ncontext = { cell = 'machine.name' }\nfields = ['code']";
+
+        insta::assert_snapshot!(table(&Mapping::parse("line.toml", text).unwrap(), None), @r#"
+        EVENT    FROM
+
+        <event>  channel machines
+                 acme/hamburg/fabrication/laser_1/machine/event
+                 {"id":"0198c2f4-0000-7000-8000-000000000001","type":"machine.event","timestamp":"2026-11-20T06:00:00.000Z","entity":{"type":"machine","id":"<id>"},"context":{"site": "Hamburg", "cell": "Laser 1"},"data":{"code": "<code>"}}
+
+        Topics by the default pattern {enterprise}/{site}/{area}/{cell}/{event}. acme, chicago and fabrication stand for the default_* columns of the publisher.
+        "#);
+    }
 
     #[test]
     fn the_table_of_every_system_is_as_pinned() {
