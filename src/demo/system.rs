@@ -36,7 +36,7 @@ macro_rules! known {
     };
 }
 
-known!["eryxon", "plant-mes", "leanops", "productions"];
+known!["eryxon", "plant-mes", "leanops", "productions", "cnc-platform"];
 
 /// The names of those that come with the program.
 pub fn names() -> impl Iterator<Item = &'static str> {
