@@ -5,12 +5,14 @@
 pub mod attach;
 pub mod catalogue;
 
+pub mod census;
 pub mod channel;
 pub mod expression;
 pub mod finding;
 pub mod ladder;
 pub mod mapping;
 pub mod plan;
+pub mod propose;
 pub mod quote;
 pub(crate) mod read;
 pub(crate) mod scope;
