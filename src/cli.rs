@@ -5,6 +5,7 @@ mod attach;
 mod check;
 mod migrate;
 mod run;
+mod source;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ enum Command {
     Attach(attach::Attach),
     /// Remove every trace of an attached source; its events stay in the log
     Detach(attach::Detach),
+    /// Help with source mappings
+    #[command(subcommand)]
+    Source(source::Source),
     /// Tell everything that is wrong: configuration, database, sources, destinations, brokers
     ///
     /// Nothing is changed, and no event is sent. Exit status 1 when there is a fault.
@@ -77,7 +81,7 @@ enum Command {
     /// lost either way: what was not acknowledged is sent again at the next start.
     Run,
     /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
-    Demo(DemoOptions),
+    Demo(Box<DemoOptions>),
 }
 
 /// Why a command ended before its time.
@@ -115,9 +119,10 @@ impl Cli {
             Command::Migrate => migrate::run(&place.database()?).await?,
             Command::Attach(options) => options.run(place).await?,
             Command::Detach(options) => options.run(place).await?,
+            Command::Source(command) => command.run(place).await?,
             Command::Check(options) => return Ok(options.run(place).await),
             Command::Run => run::run(place.load()?).await?,
-            Command::Demo(options) => return Ok(demo::run(options).await?),
+            Command::Demo(options) => return Ok(demo::run(*options).await?),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -130,6 +135,12 @@ impl Place {
 
     fn inspect(&self, environment: Environment) -> Result<(Config, Vec<Problem>), ConfigError> {
         Config::inspect(self.file(), environment, self.url())
+    }
+
+    /// Whether a database is given anywhere.
+    fn names_database(&self) -> bool {
+        let missing = |problem: &Problem| problem.key == "database.url" && problem.message.starts_with("is not set");
+        self.inspect(config::environment()).map_or(true, |(_, problems)| !problems.iter().any(missing))
     }
 
     fn database(&self) -> Result<Database, Failure> {
@@ -169,6 +180,7 @@ mod tests {
           migrate  Create schema `andon` in the database, or bring it up to date
           attach   Install the triggers of a source mapping, or update them after the mapping was edited
           detach   Remove every trace of an attached source; its events stay in the log
+          source   Help with source mappings
           check    Tell everything that is wrong: configuration, database, sources, destinations, brokers
           run      Carry events until told to stop
           demo     Show it at work: a simulated plant on throw-away servers, and witnesses that judge what

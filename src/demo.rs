@@ -1,13 +1,15 @@
-//! The demonstration: a simulated plant on real, throw-away servers, and witnesses that judge what arrives. In: how long, how fast. Out:
-//! a line for each thing that happens, or one line of JSON, and an exit status that says whether anything was lost or out of order. It
-//! uses the gateway as a user would, as a child process, and takes no figure from it.
+//! The demonstration: a simulated plant on real, throw-away servers, and witnesses that judge what arrives. In: which system, how long,
+//! how fast. Out: a line for each thing that happens, or one line of JSON, and an exit status that says whether anything was lost or out
+//! of order. It uses the gateway as a user would, as a child process, and takes no figure from it.
 
 mod gateway;
-mod plant;
+pub mod plant;
 mod report;
-mod shift;
+pub mod shift;
+pub mod system;
 mod truth;
 mod witness;
+mod work;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,13 +17,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
+use futures_util::future::try_join_all;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::demo::gateway::Gateway;
+use crate::demo::plant::Outlet;
 use crate::demo::report::Narrator;
-use crate::demo::shift::Worker;
+use crate::demo::system::System;
+use crate::demo::truth::Log;
 use crate::demo::truth::Truth;
 use crate::demo::witness::Witness;
 use crate::quantity;
@@ -37,6 +42,10 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 /// Options of `andon demo`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DemoOptions {
+    /// System to show: its name, or its mapping, with NAME.schema.sql and NAME.shift.sql beside it
+    #[arg(long, default_value = "eryxon", value_name = "NAME or FILE", value_parser = system)]
+    pub source: System,
+
     /// How long the shift works, such as `10s` or `2m`; until Ctrl-C if not given
     #[arg(long = "for", value_name = "DURATION", value_parser = quantity::duration)]
     pub duration: Option<Duration>,
@@ -68,43 +77,53 @@ pub async fn run(options: DemoOptions) -> Result<ExitCode> {
 /// The servers and witnesses, ready. The fields end in this order: the gateway first, then what it talks to.
 struct Stage {
     gateway: Gateway,
-    subscriber: Subscriber,
+    subscribers: Vec<Subscriber>,
     receiver: Receiver,
-    _mosquitto: Mosquitto,
+    _brokers: Vec<Mosquitto>,
     postgres: Postgres,
     database: String,
-    workers: Vec<Worker>,
+    outlets: Vec<Outlet>,
 }
 
 impl Stage {
     async fn set(options: &DemoOptions) -> Result<Stage> {
         let narrator = Narrator::new(options);
-        narrator.say("starting a throw-away PostgreSQL and mosquitto");
-        let (postgres, mosquitto) = tokio::try_join!(
-            blocking(Postgres::start),
-            blocking(|| Mosquitto::start(&MosquittoOptions { persistence: true, ..MosquittoOptions::default() })),
-        )?;
-        let receiver = Receiver::start().await?;
-        let subscriber = Subscriber::start(mosquitto.port()).await?;
+        let system = &options.source;
+        narrator.say("starting a throw-away PostgreSQL");
+        let postgres = blocking(Postgres::start).await?;
         let database = postgres.create_database().await?;
-        let plant = Arc::new(plant::build(&database, mosquitto.port(), &receiver).await?);
-        let workers = shift::hire(&plant, &database).await?;
-        narrator.say("attaching the plant's database");
-        let gateway = Gateway::start(&database).await?;
-        narrator.say(&format!(
-            "the gateway runs: broker 127.0.0.1:{}, webhook {}",
-            mosquitto.port(),
-            plant.webhook_url
-        ));
-        Ok(Stage { gateway, subscriber, receiver, _mosquitto: mosquitto, postgres, database, workers })
+        narrator.say(&format!("attaching the database of {}", system.mapping.name));
+        plant::build(&database, system).await?;
+        let mut gateway = Gateway::prepare(&database, &system.mapping).await?;
+        let tenants = plant::tenants(&postgres, &database, &system.shift).await?;
+        narrator.say("starting a throw-away mosquitto for each tenant");
+        let receiver = Receiver::start().await?;
+        let brokers = try_join_all(tenants.iter().map(|_| {
+            blocking(|| Mosquitto::start(&MosquittoOptions { persistence: true, ..MosquittoOptions::default() }))
+        }))
+        .await?;
+        let subscribers = try_join_all(brokers.iter().map(|broker| Subscriber::start(broker.port()))).await?;
+        let outlet = |((number, tenant), broker): ((u32, String), &Mosquitto)| {
+            let path = if tenants.len() == 1 { "/andon".to_owned() } else { format!("/andon/{number}") };
+            Outlet { tenant, broker: broker.port(), path }
+        };
+        let outlets: Vec<Outlet> = (1..).zip(tenants.clone()).zip(&brokers).map(outlet).collect();
+        plant::direct(&database, &system.mapping, &outlets, &receiver).await?;
+        gateway.start().await?;
+        narrator.say("the gateway runs");
+        for Outlet { tenant, broker, path } in &outlets {
+            let whose = if tenant.is_empty() { "destinations".to_owned() } else { format!("tenant {tenant}") };
+            narrator.say(&format!("{whose}: broker 127.0.0.1:{broker}, webhook {}", receiver.url(path)));
+        }
+        Ok(Stage { gateway, subscribers, receiver, _brokers: brokers, postgres, database, outlets })
     }
 
     async fn play(mut self, options: &DemoOptions, stop: &CancellationToken) -> Result<ExitCode> {
         let truth = Arc::new(Truth::new(Narrator::new(options)));
         let witness = Witness::new(Arc::clone(&truth), Narrator::new(options));
-        let watching = witness.watch(&self.subscriber, &self.receiver);
+        let watching = witness.watch(&self.outlets, &self.subscribers, &self.receiver);
         let work_over = stop.child_token();
-        let working = shift::work(self.workers, &self.database, options.rate, &truth, &work_over);
+        let working = work::work(&options.source.shift, &self.database, options.rate, &truth, &work_over);
         let playing = async {
             let (worked, ()) = tokio::join!(working, async {
                 match options.duration {
@@ -122,9 +141,9 @@ impl Stage {
         tokio::select! {
             played = playing => played?,
             failed = self.gateway.keep_running() => match failed? {},
-            never = watching => match never {},
+            () = watching => unreachable!("a witness watches for ever"),
         }
-        let report = report::Report::new(plant::captured(&self.database).await?, &truth, &witness);
+        let report = report::Report::new(&Log::read(&self.database).await?, &truth, &witness);
         let is_clean = report.print(options.json)?;
         drop(self.gateway);
         self.postgres.stop()?;
@@ -157,6 +176,10 @@ async fn blocking<T: Send + 'static>(start: impl FnOnce() -> Result<T> + Send + 
     tokio::task::spawn_blocking(start).await.context("a server's start was given up")?
 }
 
+fn system(name: &str) -> Result<System, String> {
+    System::find(name).map_err(|error| format!("{error:#}"))
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(rate),
@@ -187,8 +210,10 @@ mod tests {
     fn a_nonsense_option_says_what_to_write() {
         let duration = Command::try_parse_from(["demo", "--for", "soon"]).err().unwrap().to_string();
         let rate = Command::try_parse_from(["demo", "--rate", "0"]).err().unwrap().to_string();
+        let system = Command::try_parse_from(["demo", "--source", "erixon"]).err().unwrap().to_string();
 
         assert!(duration.contains("`soon` is not a duration"), "{duration}");
         assert!(rate.contains("more than 0"), "{rate}");
+        assert!(system.contains("did you mean `eryxon`?"), "{system}");
     }
 }

@@ -1,6 +1,7 @@
 //! The gateway's life: start, supervise, stop. The one place where the stages meet. In: settings, and a future that ends when the
 //! process is to stop. Out: an error if any part of it died; a supervisor is to start it again.
 
+mod channels;
 pub mod listing;
 mod roster;
 mod systemd;
@@ -116,6 +117,9 @@ async fn serve(
         (client, went_back) = follow(follower, session, &feed) => Over::WentBack(client, went_back),
         error = keep_roster(&mut roster, &follower.signals) => return Err(error),
         () = keep_house(pool) => unreachable!("housekeeping has no end"),
+        () = Box::pin(channels::carry(&settings.database, pool, &follower.signals)) => {
+            unreachable!("listening has no end")
+        }
     };
     if matches!(over, Over::Stopped) {
         systemd::stopping();

@@ -2,6 +2,7 @@
 //! brokers. Out: one line for each, and an exit status. It changes nothing and sends no event.
 
 mod brokers;
+mod explain;
 mod findings;
 mod plant;
 
@@ -16,12 +17,19 @@ use crate::config;
 use crate::config::Config;
 use crate::database::Database;
 use crate::source::Mapping;
+use crate::source::Types;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Check this source mapping against the database instead of those that are attached
     #[arg(long, value_name = "FILE")]
     source: Option<PathBuf>,
+
+    /// Print a table of what the mapping sends: each event, from which change, with an example of topic and payload
+    ///
+    /// Where a database is given, the mapping is checked against it, and the examples show the types of its columns.
+    #[arg(long, requires = "source")]
+    explain: bool,
 }
 
 impl Check {
@@ -31,14 +39,24 @@ impl Check {
         if let Some(Err(problems)) = &mapping {
             problems.0.iter().for_each(|finding| findings.fault("mapping", finding));
         }
+        let is_explained = self.explain && mapping.as_ref().is_some_and(Result::is_ok);
+        if is_explained && !place.names_database() {
+            // The mapping alone says enough.
+            mapping.iter().flatten().for_each(|mapping| print!("{}", explain::table(mapping, None)));
+            return ExitCode::SUCCESS;
+        }
+        let mut types = None;
         if let Some(config) = configuration(place, &mut findings) {
             match &mapping {
                 None => whole(&config, &mut findings).await,
-                Some(Ok(mapping)) => one_source(&config, mapping, &mut findings).await,
+                Some(Ok(mapping)) => types = one_source(&config, mapping, &mut findings).await,
                 Some(Err(_)) => {}
             }
         }
         print!("{findings}");
+        if is_explained {
+            mapping.iter().flatten().for_each(|mapping| print!("\n{}", explain::table(mapping, types.as_ref())));
+        }
         if findings.has_fault() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
@@ -69,10 +87,10 @@ async fn whole(config: &Config, findings: &mut Findings) {
     brokers::check(listed, config, findings).await;
 }
 
-async fn one_source(config: &Config, mapping: &Mapping, findings: &mut Findings) {
-    let Some(database) = prepared(config, findings) else { return };
-    let Some(mut client) = plant::database(&database, findings).await else { return };
-    plant::mapping(&mut client, mapping, findings).await;
+async fn one_source(config: &Config, mapping: &Mapping, findings: &mut Findings) -> Option<Types> {
+    let database = prepared(config, findings)?;
+    let mut client = plant::database(&database, findings).await?;
+    plant::mapping(&mut client, mapping, findings).await
 }
 
 fn prepared(config: &Config, findings: &mut Findings) -> Option<Database> {

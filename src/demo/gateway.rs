@@ -1,5 +1,5 @@
-//! The gateway as the demo's child. In: the URL of the plant's database. Out: a running `andon run`, attached and ready, that is started
-//! again when somebody kills it. It uses the command line as a user would and touches nothing of the gateway's inside.
+//! The gateway as the demo's child. In: the URL of the plant's database. Out: the source attached, and a running `andon run` that is
+//! started again when somebody kills it. It uses the command line as a user would and touches nothing of the gateway's inside.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -15,11 +15,11 @@ use tokio::net::UnixDatagram;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::demo::plant;
 use crate::rig::process::PATIENCE;
 use crate::rig::process::Plan;
 use crate::rig::process::Server;
 use crate::rig::process::State;
+use crate::source::Mapping;
 
 /// Ends by itself are faults, not visitors with `kill -9`: so many in a row end the demo.
 const FAULTS_IN_A_ROW: u32 = 3;
@@ -31,8 +31,8 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Prepares the database, attaches the source, starts the gateway, and returns when it is ready.
-    pub(super) async fn start(database: &str) -> Result<Gateway> {
+    /// Prepares the database and attaches the source; the gateway does not run yet.
+    pub(super) async fn prepare(database: &str, mapping: &Mapping) -> Result<Gateway> {
         let program = std::env::current_exe().context("cannot find the own program")?;
         let server = Server::prepare(|directory| {
             Ok(Plan {
@@ -52,14 +52,12 @@ impl Gateway {
                 end: Signal::SIGTERM,
             })
         })?;
-        let mapping = server.write("eryxon.toml", plant::MAPPING)?;
+        let mapping = server.write(&format!("{}.toml", mapping.name), &mapping.text)?;
         run_to_end(&program, database, &["migrate".into()]).await?;
         run_to_end(&program, database, &["attach".into(), "--source".into(), mapping.into()]).await?;
         server.write("andon.toml", format!("[database]\nurl = \"{database}\"\n"))?;
         let notices = UnixDatagram::bind(server.directory().join("notify")).context("cannot listen for readiness")?;
-        let mut gateway = Gateway { server, notices };
-        gateway.start_once().await?;
-        Ok(gateway)
+        Ok(Gateway { server, notices })
     }
 
     /// Starts the gateway again whenever it ends; returns only when that makes no sense any more.
@@ -72,11 +70,12 @@ impl Gateway {
                 bail!("the gateway ended {faults} times in a row:\n{}", self.server.log_tail());
             }
             eprintln!("gateway: {}; starting it again", how(status));
-            self.start_once().await?;
+            self.start().await?;
         }
     }
 
-    async fn start_once(&mut self) -> Result<()> {
+    /// Starts the gateway, and returns when it is ready.
+    pub(super) async fn start(&mut self) -> Result<()> {
         let pid = self.server.start()?;
         eprintln!("gateway: pid {pid}");
         tokio::select! {

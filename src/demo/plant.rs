@@ -1,86 +1,106 @@
-//! The demo's plant: a small workshop in the schema of an eryxon system. In: an empty database, a broker's port, a receiver. Out: the
-//! schema, a tenant, its cells, one publisher and one webhook. It knows the schema, and nothing of the gateway.
+//! The demo's plant: a system's database, and where its events are to go. In: an empty database, a system, a broker's port and a
+//! receiver. Out: the schema with its rows, the tenants that its events will belong to, one publisher and one webhook for each. It knows
+//! nothing of the gateway.
 
 use anyhow::Context;
 use anyhow::Result;
+use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
-use uuid::Uuid;
 
+use crate::demo::shift::Shift;
+use crate::demo::system::System;
+use crate::rig::Postgres;
 use crate::rig::Receiver;
+use crate::source::Mapping;
 
-/// The source that the demo attaches.
-pub(super) const MAPPING: &str = include_str!("../../config/sources/eryxon.toml");
-const SCHEMA: &str = include_str!("../../config/sources/eryxon.schema.sql");
-const WEBHOOK_PATH: &str = "/andon";
-const CELLS: [&str; 5] = ["Laser 1", "Press Brake 2", "Weld Cell 3", "Paint Shop", "Assembly 5"];
-
-/// What the shift works with.
-pub(super) struct Plant {
-    pub(super) tenant: Uuid,
-    pub(super) cells: Vec<Cell>,
-    pub(super) webhook_url: String,
-}
-
-/// A work center.
-pub(super) struct Cell {
-    pub(super) id: Uuid,
-    pub(super) name: &'static str,
-}
+/// What a publisher puts where an event names no enterprise: one for each tenant.
+const ENTERPRISES: [&str; 4] = ["acme", "globex", "initech", "umbrella"];
 
 /// Loads the schema and the rows that are there before the shift begins.
-pub(super) async fn build(database: &str, broker: u16, receiver: &Receiver) -> Result<Plant> {
+pub async fn build(database: &str, system: &System) -> Result<()> {
     let client = connect(database).await?;
-    client.batch_execute(SCHEMA).await.context("cannot load the plant's schema")?;
-    let secret = format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 24]>()));
-    receiver.expect_signature(WEBHOOK_PATH, &secret);
-    let tenant = Uuid::new_v4();
-    let webhook_url = receiver.url(WEBHOOK_PATH);
-    client
-        .execute(
-            "insert into public.tenants (id, name, company_name) values ($1, 'Acme', 'Acme Metalworks')",
-            &[&tenant],
-        )
-        .await
-        .context("cannot add the tenant")?;
-    let mut cells = Vec::new();
-    for (place, name) in (1_i32..).zip(CELLS) {
-        let cell = Cell { id: Uuid::new_v4(), name };
-        client
-            .execute(
-                "insert into public.cells (id, tenant_id, name, sequence, active) values ($1, $2, $3, $4, true)",
-                &[&cell.id, &tenant, &cell.name, &place],
-            )
-            .await
-            .with_context(|| format!("cannot add the cell {name}"))?;
-        cells.push(cell);
-    }
-    client
-        .execute(
-            "insert into public.mqtt_publishers (id, tenant_id, name, broker_url, port, use_tls, topic_pattern, events, active,
-                                                 default_enterprise, default_site, default_area)
-             values ($1, $2, 'plant broker', '127.0.0.1', $3, false, '{enterprise}/{site}/{area}/{cell}/{event}', '{*}', true,
-                     'acme', 'chicago', 'fabrication')",
-            &[&Uuid::new_v4(), &tenant, &i32::from(broker)],
-        )
-        .await
-        .context("cannot add the publisher")?;
-    client
-        .execute(
-            "insert into public.webhooks (id, tenant_id, url, secret_key, events, active) values ($1, $2, $3, $4, '{*}', true)",
-            &[&Uuid::new_v4(), &tenant, &webhook_url, &secret],
-        )
-        .await
-        .context("cannot add the webhook")?;
-    Ok(Plant { tenant, cells, webhook_url })
+    let run = async |what: &str, sql: &str| {
+        client.batch_execute(sql).await.with_context(|| format!("cannot load the {what} of {}", system.mapping.name))
+    };
+    run("schema", &system.schema).await?;
+    run("plant", &system.shift.plant).await
 }
 
-/// How many events the log holds.
-pub(super) async fn captured(database: &str) -> Result<i64> {
+/// Whose events the shift makes: one cycle of it is run in a copy of the database, which has the source attached.
+pub async fn tenants(postgres: &Postgres, database: &str, shift: &Shift) -> Result<Vec<String>> {
+    let copy = postgres.copy_database(database).await?;
+    let client = connect(&copy).await?;
+    for step in &shift.steps {
+        let end = if step.is_given_up { "rollback" } else { "commit" };
+        let ran = client.batch_execute(&format!("begin;\n{}\n;{end}", step.sql(1))).await;
+        ran.with_context(|| format!("cannot do `{}`", step.what(1)))?;
+    }
+    if let Some(reason) = capture_error(&client).await? {
+        bail!("a step of the shift could not be captured: {reason}");
+    }
+    let rows = client.query("select distinct tenant from andon.events order by 1", &[]).await?;
+    if rows.is_empty() {
+        bail!("the shift causes no event; does the mapping fit it?");
+    }
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// What a tenant's destinations are.
+#[derive(Debug)]
+pub struct Outlet {
+    /// Whose.
+    pub tenant: String,
+    /// The broker's port on 127.0.0.1.
+    pub broker: u16,
+    /// The webhook's path at the receiver.
+    pub path: String,
+}
+
+/// Adds a publisher and a webhook for each tenant: to the source's own tables if it has them, else to those of Andon.
+pub async fn direct(database: &str, mapping: &Mapping, outlets: &[Outlet], receiver: &Receiver) -> Result<()> {
     let client = connect(database).await?;
-    Ok(client.query_one("select count(*) from andon.events", &[]).await.context("cannot count the log")?.get(0))
+    let table = |own: &Option<_>, ours: &str| own.as_ref().map_or(ours.to_owned(), ToString::to_string);
+    let publishers = table(&mapping.mqtt_publishers, "andon.mqtt_publishers");
+    let webhooks = table(&mapping.webhooks, "andon.webhooks");
+    for (outlet, enterprise) in outlets.iter().zip(ENTERPRISES.iter().cycle()) {
+        let publisher = json!({
+            "tenant_id": outlet.tenant, "name": "plant broker", "broker_url": "127.0.0.1", "port": outlet.broker,
+            "use_tls": false, "topic_pattern": "{enterprise}/{site}/{area}/{cell}/{event}", "events": ["*"], "active": true,
+            "default_enterprise": enterprise, "default_site": "chicago", "default_area": "fabrication",
+        });
+        insert(&client, &publishers, &publisher).await.context("cannot add the publisher")?;
+        let secret = format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 24]>()));
+        receiver.expect_signature(&outlet.path, &secret);
+        let webhook = json!({
+            "tenant_id": outlet.tenant, "url": receiver.url(&outlet.path), "secret_key": secret, "events": ["*"], "active": true,
+        });
+        insert(&client, &webhooks, &webhook).await.context("cannot add the webhook")?;
+    }
+    Ok(())
+}
+
+/// The columns take the types that the table gives them, which differ from one system to the next.
+async fn insert(client: &Client, table: &str, row: &Value) -> Result<()> {
+    let columns = row.as_object().context("a row is an object")?.keys().cloned().collect::<Vec<_>>().join(", ");
+    client
+        .execute(
+            &format!("insert into {table} ({columns}) select {columns} from jsonb_populate_record(null::{table}, $1)"),
+            &[row],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Why something could not be captured, if so.
+pub(super) async fn capture_error(client: &Client) -> Result<Option<String>> {
+    let first =
+        "select format('%s of %s: %s', operation, table_name, message) from andon.capture_errors order by id limit 1";
+    Ok(client.query_opt(first, &[]).await.context("cannot read andon.capture_errors")?.map(|row| row.get(0)))
 }
 
 /// A connection whose failure shows at its next use.

@@ -10,6 +10,7 @@ use jiff::Zoned;
 use serde::Serialize;
 
 use crate::demo::DemoOptions;
+use crate::demo::truth::Log;
 use crate::demo::truth::Truth;
 use crate::demo::witness::Witness;
 use crate::rig::oracle::Verdict;
@@ -47,14 +48,14 @@ impl Narrator {
 /// The figures at the end.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    captured: i64,
+    captured: u64,
     mqtt: Figures,
     webhook: Figures,
     latency_ms: Latency,
     #[serde(skip)]
     is_clean: bool,
     #[serde(skip)]
-    phantom: u64,
+    complaints: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,14 +74,25 @@ struct Latency {
 }
 
 impl Report {
-    pub(super) fn new(captured: i64, truth: &Truth, witness: &Witness) -> Report {
-        let (mqtt, webhook) = (witness.mqtt_verdict(), witness.webhook_verdict());
+    pub(super) fn new(log: &Log, truth: &Truth, witness: &Witness) -> Report {
+        let (mqtt, webhook) = (log.judge(&witness.published()), log.judge(&witness.posted()));
         let mut latencies = witness.mqtt_latencies();
         latencies.sort();
+        let mut complaints = Vec::new();
+        if mqtt.phantom + webhook.phantom > 0 {
+            complaints.push(format!(
+                "{} publishes and {} posts of what was never committed, or at another tenant",
+                mqtt.phantom, webhook.phantom
+            ));
+        }
+        if log.captured() != truth.count() {
+            complaints.push(format!("{} events were committed, and the log holds {}", truth.count(), log.captured()));
+        }
+        complaints.extend(log.capture_error.iter().map(|reason| format!("not everything was captured: {reason}")));
         Report {
-            captured,
-            is_clean: mqtt.is_clean() && webhook.is_clean() && u64::try_from(captured) == Ok(truth.count()),
-            phantom: mqtt.phantom + webhook.phantom,
+            captured: log.captured(),
+            is_clean: mqtt.is_clean() && webhook.is_clean() && complaints.is_empty(),
+            complaints,
             mqtt: figures(&mqtt),
             webhook: figures(&webhook),
             latency_ms: Latency { p50: percentile(&latencies, 0.50), p99: percentile(&latencies, 0.99) },
@@ -101,11 +113,8 @@ impl Report {
             }
             line(&format!("latency   p50 {} ms, p99 {} ms", self.latency_ms.p50, self.latency_ms.p99));
         }
-        if self.phantom > 0 {
-            eprintln!("demo: {} receipts of what was never committed", self.phantom);
-        }
-        if u64::try_from(self.captured) != Ok(self.mqtt.expected) {
-            eprintln!("demo: {} events were committed, and {} captured", self.mqtt.expected, self.captured);
+        for complaint in &self.complaints {
+            eprintln!("demo: {complaint}");
         }
         Ok(self.is_clean)
     }

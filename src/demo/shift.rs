@@ -1,121 +1,128 @@
-//! The simulated shift: workers who change the plant's rows, each on a connection of its own. In: a plant and a rate. Out: transactions,
-//! committed or rolled back, and the account of those that were committed. It knows nothing of what becomes of them.
+//! A shift: what people do in a plant, as SQL that stands beside its mapping. In: the text of a `*.shift.sql` file. Out: what is there
+//! before the shift begins, and its steps, for any number of the cycle. It runs nothing.
+//!
+//! ```sql
+//! -- plant
+//! insert into stations …;                  -- once, before the source is attached
+//! -- > Order 7-:n is taken in             -- a step: one transaction; :n is the number of the cycle
+//! insert into jobs …;
+//! -- x Order 7-:n is completed by mistake -- the same, rolled back
+//! update jobs …;
+//! ```
 
-mod work;
-
-use std::sync::Arc;
-use std::time::Duration;
-
-use anyhow::Context;
 use anyhow::Result;
-use futures_util::future::try_join_all;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use anyhow::bail;
 
-use crate::demo::plant;
-use crate::demo::plant::Plant;
-use crate::demo::truth::Truth;
-
-pub(super) use work::Worker;
-
-const WORKERS: u32 = 6;
-
-/// Puts the workers in their places. Before the source is attached, so that what they find there is no event.
-pub(super) async fn hire(plant: &Arc<Plant>, database: &str) -> Result<Vec<Worker>> {
-    let mut client = plant::connect(database).await?;
-    let transaction = client.transaction().await?;
-    let mut workers = Vec::new();
-    for number in 0..WORKERS {
-        let hired = Worker::hire(number, Arc::clone(plant), &transaction).await;
-        workers.push(hired.context("cannot fill the plant")?);
-    }
-    transaction.commit().await.context("cannot fill the plant")?;
-    Ok(workers)
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shift {
+    /// SQL for the rows that the shift finds.
+    pub plant: String,
+    /// One pass over them is a cycle.
+    pub steps: Vec<Step>,
 }
 
-/// Lets the workers work, at so many events per second together, until `over`. Each transaction is finished: its fate is known.
-pub(super) async fn work(
-    workers: Vec<Worker>,
-    database: &str,
-    rate: f64,
-    truth: &Truth,
-    over: &CancellationToken,
-) -> Result<()> {
-    let pause = workers.len() as f64 / rate;
-    let all = workers.into_iter().map(|worker| work_alone(worker, database, pause, truth, over));
-    try_join_all(all).await.context("the shift cannot go on")?;
-    Ok(())
+/// One transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// To be rolled back: nobody may ever hear of it.
+    pub is_given_up: bool,
+    what: String,
+    sql: String,
 }
 
-async fn work_alone(
-    mut worker: Worker,
-    database: &str,
-    pause: f64,
-    truth: &Truth,
-    over: &CancellationToken,
-) -> Result<()> {
-    let mut client = plant::connect(database).await?;
-    // Spread over the first pause, so that they do not work in step.
-    let mut next = Instant::now() + Duration::from_secs_f64(pause * f64::from(worker.number()) / f64::from(WORKERS));
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => {}
-            () = over.cancelled() => return Ok(()),
+impl Shift {
+    /// Reads the file.
+    pub fn parse(text: &str) -> Result<Shift> {
+        let mut shift = Shift { plant: String::new(), steps: Vec::new() };
+        let mut has_plant = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            let begun = [("-- > ", false), ("-- x ", true)]
+                .into_iter()
+                .find_map(|(mark, is_given_up)| Some((line.strip_prefix(mark)?, is_given_up)));
+            if let Some((what, is_given_up)) = begun {
+                shift.steps.push(Step { is_given_up, what: what.trim().to_owned(), sql: String::new() });
+            } else if line.starts_with("-- plant") {
+                if !shift.steps.is_empty() {
+                    bail!("line {number}: `-- plant` comes before the first step; move it up");
+                }
+                has_plant = true;
+            } else {
+                let section = match shift.steps.last_mut() {
+                    Some(step) => &mut step.sql,
+                    None if has_plant => &mut shift.plant,
+                    None if line.trim().is_empty() || line.starts_with("--") => continue,
+                    None => bail!("line {number}: SQL before the line `-- plant`; write that line above it"),
+                };
+                section.push_str(line);
+                section.push('\n');
+            }
         }
-        let transaction = client.transaction().await?;
-        let done = worker.do_something(&transaction).await?;
-        if done.is_given_up {
-            transaction.rollback().await?;
+        if shift.steps.is_empty() {
+            bail!("there is no step; begin one with the line `-- > what a person sees`");
+        }
+        Ok(shift)
+    }
+}
+
+impl Step {
+    /// What a person sees.
+    pub fn what(&self, cycle: u64) -> String {
+        numbered(&self.what, cycle)
+    }
+
+    /// The statements, without `begin` and `commit`.
+    pub fn sql(&self, cycle: u64) -> String {
+        numbered(&self.sql, cycle)
+    }
+}
+
+/// Puts the number of the cycle in the place of `:n`, but not in `::numeric` or `:name`.
+fn numbered(text: &str, cycle: u64) -> String {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut made = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(":n") {
+        let (before, after) = (&rest[..at], &rest[at + 2..]);
+        made.push_str(before);
+        if before.ends_with(':') || after.starts_with(is_word) {
+            made.push_str(":n");
         } else {
-            truth.announce(&done.happenings);
-            transaction.commit().await?;
-            truth.confirm(&done.happenings);
+            made.push_str(&cycle.to_string());
         }
-        next += Duration::from_secs_f64(pause * done.happenings.len() as f64);
+        rest = after;
     }
+    made + rest
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::demo::DemoOptions;
-    use crate::demo::report::Narrator;
-    use crate::demo::witness;
-    use crate::migrate;
-    use crate::rig::Postgres;
-    use crate::rig::Receiver;
-    use crate::rig::oracle;
-    use crate::source::Mapping;
-    use crate::source::attach;
+    use super::Shift;
+    use super::numbered;
 
-    #[tokio::test]
-    async fn what_the_shift_commits_is_what_the_log_holds() {
-        let database = Postgres::shared().create_database().await.unwrap();
-        let receiver = Receiver::start().await.unwrap();
-        let plant = Arc::new(plant::build(&database, 1883, &receiver).await.unwrap());
-        let workers = hire(&plant, &database).await.unwrap();
-        let mut client = plant::connect(&database).await.unwrap();
-        migrate::migrate(&mut client).await.unwrap();
-        attach::attach(&mut client, &Mapping::parse("eryxon.toml", plant::MAPPING).unwrap()).await.unwrap();
-        let truth = Truth::new(Narrator::new(&DemoOptions { duration: None, rate: 2000.0, json: true }));
-        let over = CancellationToken::new();
+    #[test]
+    fn a_file_is_a_plant_and_its_steps() {
+        let shift =
+            Shift::parse("-- The shift.\n\n-- plant\ninsert 1;\n-- > Order :n\ninsert :n;\n-- a note\n-- x Oops\nx;\n")
+                .unwrap();
 
-        let (worked, ()) = tokio::join!(work(workers, &database, 2000.0, &truth, &over), async {
-            while truth.count() < 1000 {
-                tokio::task::yield_now().await;
-            }
-            over.cancel();
-        });
-        worked.unwrap();
+        assert_eq!(shift.plant, "insert 1;\n");
+        assert_eq!((shift.steps[0].what(7), shift.steps[0].is_given_up), ("Order 7".to_owned(), false));
+        assert_eq!(shift.steps[0].sql(7), "insert 7;\n-- a note\n");
+        assert_eq!((shift.steps[1].what(7), shift.steps[1].is_given_up), ("Oops".to_owned(), true));
+    }
 
-        let logged = "select json_build_object('event', type, 'data', data)::text from andon.events order by id";
-        let rows = client.query(logged, &[]).await.unwrap();
-        let seen: Vec<witness::Seen> = rows
-            .iter()
-            .filter_map(|row| witness::read(row.get::<_, &str>(0).as_bytes(), |key| truth.knows(key)))
-            .collect();
-        let verdict = oracle::judge(&truth.committed(), seen.iter().map(|seen| (seen.entity.0.as_str(), seen.counter)));
-        assert_eq!(rows.len() as u64, truth.count());
-        assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    #[test]
+    fn only_a_lone_n_is_the_number_of_the_cycle() {
+        assert_eq!(numbered("'J-:n' :n::numeric x::name :now", 12), "'J-12' 12::numeric x::name :now");
+    }
+
+    #[test]
+    fn a_file_out_of_order_says_what_to_do() {
+        let said = |text| Shift::parse(text).unwrap_err().to_string();
+
+        assert!(said("select 1;").contains("line 1: SQL before"));
+        assert!(said("-- plant\n").contains("no step"));
+        assert!(said("-- > a\n-- plant\n").contains("line 2"));
     }
 }

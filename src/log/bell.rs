@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 const OURS: i32 = 1_097_753_711;
 const BELL: i32 = 1;
 const TAIL: i32 = 2;
+const CHANNELS: i32 = 3;
 
 /// How often an awake tail looks, while a transaction that will not ring is open. It looks less often the longer that lasts, so that a
 /// transaction left open for an hour does not cost an hour of polling; nobody waits longer than the last of these.
@@ -40,6 +41,12 @@ pub(crate) async fn claim_tail(client: &Client) -> Result<bool, tokio_postgres::
 /// Waits until no other daemon has it any more, and takes it.
 pub(crate) async fn await_tail(client: &Client) -> Result<(), tokio_postgres::Error> {
     client.query_one("select pg_advisory_lock($1, $2)", &[&OURS, &TAIL]).await?;
+    Ok(())
+}
+
+/// Waits until no other session listens to the channels of this database: what two of them heard would be in the log twice.
+pub(crate) async fn await_channels(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.query_one("select pg_advisory_lock($1, $2)", &[&OURS, &CHANNELS]).await?;
     Ok(())
 }
 

@@ -16,14 +16,16 @@ use tokio_postgres::Connection;
 pub struct Signals {
     /// A writer committed while the tail slept.
     pub bell: Notify,
-    /// A destination, or a source, was changed.
+    /// A destination, or a source, was changed: for the lanes.
     pub destinations: Notify,
+    /// The same, for those who listen to the channels of sources.
+    pub sources: Notify,
 }
 
 /// The payload with which a change of the destinations is told from the bell, which has none.
 const DESTINATIONS: &str = "destinations";
 
-/// Subscribes. Returns once the server has confirmed it; the task ends with the connection, and both signals are given then, so that
+/// Subscribes. Returns once the server has confirmed it; the task ends with the connection, and the bell is rung then, so that
 /// nobody sleeps on.
 pub(crate) async fn listen<S, T>(
     client: Client,
@@ -37,7 +39,10 @@ where
     let draining = tokio::spawn(async move {
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
             match message {
-                AsyncMessage::Notification(note) if note.payload() == DESTINATIONS => signals.destinations.notify_one(),
+                AsyncMessage::Notification(note) if note.payload() == DESTINATIONS => {
+                    signals.destinations.notify_one();
+                    signals.sources.notify_one();
+                }
                 AsyncMessage::Notification(_) => signals.bell.notify_one(),
                 _ => {}
             }

@@ -88,12 +88,21 @@ impl Postgres {
 
     /// Makes an empty database, and returns its URL.
     pub async fn create_database(&self) -> Result<String> {
+        // `template0` takes no connections, so that two databases can be made at the same time.
+        self.create_from("template0").await
+    }
+
+    /// Makes a copy of a database to which nobody is connected, and returns its URL.
+    pub async fn copy_database(&self, url: &str) -> Result<String> {
+        self.create_from(url.rsplit('/').next().unwrap_or_default()).await
+    }
+
+    async fn create_from(&self, template: &str) -> Result<String> {
         let name = format!("rig_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let (client, connection) =
             tokio_postgres::connect(&self.url("postgres"), NoTls).await.context("cannot reach the rig's PostgreSQL")?;
         let connection = tokio::spawn(connection);
-        // `template0` takes no connections, so that two databases can be made at the same time.
-        let made = client.batch_execute(&format!("create database {name} template template0")).await;
+        let made = client.batch_execute(&format!("create database {name} template {template}")).await;
         drop(client);
         connection.await?.context("the connection to the rig's PostgreSQL failed")?;
         made.with_context(|| format!("cannot create database {name}"))?;
@@ -147,6 +156,8 @@ fn settings(directory: &Path, port: u16) -> Vec<String> {
         "max_connections=200".to_owned(),
         "shared_buffers=64MB".to_owned(),
         "timezone=UTC".to_owned(),
+        // So that a witness can tell in which order transactions were committed.
+        "track_commit_timestamp=on".to_owned(),
     ]
 }
 

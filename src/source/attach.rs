@@ -15,6 +15,7 @@ use crate::source::plan;
 use crate::source::plan::Change;
 use crate::source::plan::Plan;
 use crate::source::survey;
+use crate::source::survey::Types;
 
 /// How often a busy table is asked for, and how long to stay away in between. One request lasts half a second at most, which is less
 /// than PostgreSQL's `deadlock_timeout`: should the plant and we wait for each other, it is we who give in.
@@ -60,10 +61,15 @@ pub struct Report {
 
 /// Checks the mapping against the database. No finding means that `attach` will do.
 pub async fn check(client: &mut Client, mapping: &Mapping) -> Result<Vec<Finding>, SourceError> {
+    Ok(describe(client, mapping).await?.0)
+}
+
+/// The same, with the types that the mapping's expressions have in this database.
+pub async fn describe(client: &mut Client, mapping: &Mapping) -> Result<(Vec<Finding>, Types), SourceError> {
     let transaction = begin(client).await?;
     let survey = survey::survey(&transaction, mapping).await.map_err(|source| failed("check the mapping", source))?;
     transaction.rollback().await.map_err(|source| failed("end the check", source))?;
-    Ok(survey.findings)
+    Ok((survey.findings, survey.types))
 }
 
 /// The SQL that `attach` would run now; run by hand it does the same.

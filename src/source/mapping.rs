@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::source::channel::Channel;
 use crate::source::finding::Finding;
 use crate::source::finding::Place;
 use crate::source::finding::Problems;
@@ -31,6 +32,8 @@ pub struct Mapping {
     pub webhooks: Option<TableName>,
     /// The entries, in the order of the file.
     pub captures: Vec<Capture>,
+    /// The channels that are listened to.
+    pub channels: Vec<Channel>,
 }
 
 impl Mapping {

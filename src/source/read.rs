@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use toml::de::DeValue;
 
 use crate::nearest::nearest;
+use crate::source::channel;
 use crate::source::expression;
 use crate::source::finding::Place;
 use crate::source::finding::Problems;
@@ -66,10 +67,12 @@ pub(crate) fn mapping(file: &str, text: &str) -> Result<Mapping, Problems> {
         return Err(Problems(report.findings));
     }
     let start = Place { line: 1, column: 1 };
-    let root = Section::of_table(&mut report, "", start, document.get_ref(), &["source", "table", "capture"]);
+    let root =
+        Section::of_table(&mut report, "", start, document.get_ref(), &["source", "table", "capture", "channel"]);
     let (mut mapping, tenant) = source(&mut report, &root);
     let shared = tables(&mut report, &root);
     captures(&mut report, &root, &mut mapping, &shared, tenant.as_ref());
+    channel::channels(&mut report, &root, &mut mapping);
     for (name, table) in shared.iter().filter(|(_, table)| !table.is_used(&mapping.captures)) {
         let tables: Vec<String> = mapping.captures.iter().map(|capture| capture.table.to_string()).collect();
         let proposal = nearest(name, tables.iter().map(String::as_str))
@@ -98,6 +101,7 @@ fn source(report: &mut Report<'_>, root: &Section<'_>) -> (Mapping, Option<Text>
         mqtt_publishers: None,
         webhooks: None,
         captures: Vec::new(),
+        channels: Vec::new(),
     };
     let Some(value) = root.get("source") else {
         report.add(root.place, "source", "", "is missing; begin with [source] and name = \"…\"");
@@ -171,6 +175,7 @@ fn captures(
             let place = report.place(value.span().start);
             return report.add(place, "capture", "", "is not a list of entries; write [[capture]]");
         }
+        None if root.get("channel").is_some() => return,
         None => {
             return report.add(root.place, "capture", "", "is missing; without a [[capture]] nothing becomes an event");
         }
@@ -266,11 +271,7 @@ fn operations(report: &mut Report<'_>, section: &Section<'_>) -> Vec<Operation> 
 fn event_type(report: &mut Report<'_>, section: &Section<'_>) -> Option<EventType> {
     match (section.text(report, "type"), section.text(report, "type_sql")) {
         (Some(name), None) => {
-            let is_name = name.sql.split('.').all(|level| {
-                !level.is_empty()
-                    && level.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-')
-            });
-            if !is_name {
+            if !channel::is_event_name(&name.sql) {
                 let message = format!(
                     "`{}` is not a dotted name such as job.created; an expression goes into type_sql",
                     name.sql

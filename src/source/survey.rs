@@ -32,13 +32,38 @@ pub struct Survey {
     pub findings: Vec<Finding>,
     /// The tables, in the order of the file, each with the rungs of its entries.
     pub tables: Vec<(TableName, Table, Vec<Rung>)>,
+    /// What the expressions of the payloads and contexts are.
+    pub types: Types,
+}
+
+/// The types of a mapping's expressions, by entry and field.
+#[derive(Debug, Default)]
+pub struct Types(HashMap<(usize, String), String>);
+
+impl Types {
+    /// The type of a field such as `data.job_number`, if the database knows one.
+    pub fn of(&self, capture: &Capture, field: &str) -> Option<&str> {
+        self.0.get(&(capture.number, field.to_owned())).map(String::as_str)
+    }
+
+    fn note(&mut self, capture: &Capture, field: &str, kind: &Type) {
+        let name = kind.name();
+        let name = name.strip_prefix('_').map_or(name.to_owned(), |element| format!("{element}[]"));
+        self.0.insert((capture.number, field.to_owned()), name);
+    }
 }
 
 /// Looks at every table, column and expression of the mapping. The transaction's search path is left as the triggers will have it.
 pub async fn survey(transaction: &Transaction<'_>, mapping: &Mapping) -> Result<Survey, Error> {
     transaction.batch_execute("set local search_path = pg_catalog, pg_temp; savepoint andon_check").await?;
-    let mut check =
-        Check { transaction, mapping, findings: Vec::new(), tables: HashMap::new(), prepared: HashMap::new() };
+    let mut check = Check {
+        transaction,
+        mapping,
+        findings: Vec::new(),
+        types: Types::default(),
+        tables: HashMap::new(),
+        prepared: HashMap::new(),
+    };
     check.time_zone().await?;
     check.destinations().await?;
     let mut tables: Vec<(TableName, Table, Vec<Rung>)> = Vec::new();
@@ -63,13 +88,14 @@ pub async fn survey(transaction: &Transaction<'_>, mapping: &Mapping) -> Result<
     let mut findings = check.findings;
     findings.sort_by_key(|finding| finding.place);
     findings.dedup_by(|next, last| next.place == last.place && next.message == last.message);
-    Ok(Survey { findings, tables })
+    Ok(Survey { findings, tables, types: check.types })
 }
 
 struct Check<'c> {
     transaction: &'c Transaction<'c>,
     mapping: &'c Mapping,
     findings: Vec<Finding>,
+    types: Types,
     tables: HashMap<String, Found>,
     prepared: HashMap<String, Result<Type, DbError>>,
 }
@@ -187,7 +213,11 @@ impl Check<'_> {
 
     /// An expression for JSON. A timestamp without a zone means nothing to a receiver elsewhere, so it gets the source's.
     async fn value(&mut self, capture: &Capture, scope: &Scope, text: &Text) -> Result<String, Error> {
-        if self.expression(capture, scope, text).await? != Some(Type::TIMESTAMP) {
+        let kind = self.expression(capture, scope, text).await?;
+        if let Some(kind) = &kind {
+            self.types.note(capture, &text.field, kind);
+        }
+        if kind != Some(Type::TIMESTAMP) {
             return Ok(text.sql.clone());
         }
         match &self.mapping.time_zone {

@@ -52,7 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "topic",
         ],
     ),
-    ("gateway", &["database", "destination", "feed", "lane", "log", "payload", "topic"]),
+    ("gateway", &["database", "destination", "feed", "lane", "log", "payload", "source", "topic"]),
     // Edges.
     ("config", &["database", "nearest", "quantity", "retry", "secret", "settings", "topic"]),
     ("telemetry", &[]),
@@ -63,9 +63,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "demo",
             "destination",
+            "event",
             "gateway",
             "lane",
             "migrate",
+            "payload",
             "source",
             "telemetry",
             "tls",
@@ -74,7 +76,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // Proof: the rig knows nothing of Andon, so that it can bear witness.
     ("rig", &[]),
-    ("demo", &["migrate", "quantity", "rig", "source"]),
+    ("demo", &["nearest", "quantity", "rig", "source"]),
 ];
 
 /// Each driver, and the only places that name it (a file, or a folder with everything in it).

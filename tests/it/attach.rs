@@ -6,15 +6,15 @@ use std::time::Duration;
 use andon::source::Change;
 use andon::source::Mapping;
 use andon::source::SourceError;
+use tokio_postgres::Client;
 
 use crate::plant::Plant;
 use crate::plant::connect;
 use crate::plant::eryxon;
 
 /// Everything that attaching may leave behind: triggers, functions, comments, noted sources.
-async fn catalogue(plant: &Plant) -> Vec<String> {
-    let rows = plant
-        .client
+pub(crate) async fn catalogue(client: &Client) -> Vec<String> {
+    let rows = client
         .query(
             "select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
              union all
@@ -39,19 +39,19 @@ async fn attaching_again_changes_nothing_and_says_so() {
     let mapping = eryxon();
 
     let first = andon::source::attach(&mut plant.client, &mapping).await.unwrap();
-    let after_first = catalogue(&plant).await;
+    let after_first = catalogue(&plant.client).await;
     let second = andon::source::attach(&mut plant.client, &mapping).await.unwrap();
 
     assert_eq!(first.tables.len(), 7);
     assert!(first.tables.iter().all(|(_, change)| *change == Change::Created), "{first:?}");
     assert!(second.tables.iter().all(|(_, change)| *change == Change::Unchanged), "{second:?}");
-    assert_eq!(catalogue(&plant).await, after_first);
+    assert_eq!(catalogue(&plant.client).await, after_first);
 }
 
 #[tokio::test]
 async fn attach_edit_attach_and_detach_leave_the_catalogue_as_it_was() {
     let mut plant = Plant::built().await;
-    let before = catalogue(&plant).await;
+    let before = catalogue(&plant.client).await;
     let mapping = eryxon();
     let edited =
         mapping.text.replace("type = \"job.updated\"", "type = \"job.edited\"").replace("webhooks = \"webhooks\"", "");
@@ -69,23 +69,23 @@ async fn attach_edit_attach_and_detach_leave_the_catalogue_as_it_was() {
     assert_eq!(change("public.shipments"), Some(Change::Dropped));
     assert_eq!(types, ["job.edited"]);
     assert_eq!(detached.tables.len(), 5);
-    assert_eq!(catalogue(&plant).await, before);
+    assert_eq!(catalogue(&plant.client).await, before);
 }
 
 #[tokio::test]
 async fn a_dry_run_changes_nothing_and_its_sql_run_by_hand_attaches_the_same() {
     let mut by_andon = Plant::built().await;
     let mut by_hand = Plant::built().await;
-    let before = catalogue(&by_hand).await;
+    let before = catalogue(&by_hand.client).await;
     let mapping = eryxon();
 
     let sql = andon::source::plan_sql(&mut by_hand.client, &mapping).await.unwrap();
-    let after_dry_run = catalogue(&by_hand).await;
+    let after_dry_run = catalogue(&by_hand.client).await;
     by_hand.run(&sql).await;
     andon::source::attach(&mut by_andon.client, &mapping).await.unwrap();
 
     assert_eq!(after_dry_run, before);
-    assert_eq!(catalogue(&by_hand).await, catalogue(&by_andon).await);
+    assert_eq!(catalogue(&by_hand.client).await, catalogue(&by_andon.client).await);
     let again = andon::source::attach(&mut by_hand.client, &mapping).await.unwrap();
     assert!(again.tables.iter().all(|(_, change)| *change == Change::Unchanged), "{again:?}");
 }
@@ -101,7 +101,7 @@ async fn a_mapping_that_does_not_fit_gives_all_findings_at_once_and_installs_not
              create view overview as select 1 as id",
         )
         .await;
-    let before = catalogue(&plant).await;
+    let before = catalogue(&plant.client).await;
     let mapping = Mapping::parse(
         "plant.toml",
         "[source]
@@ -148,7 +148,7 @@ type = 'view.created'
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));
     assert!(matches!(refused, SourceError::Findings(problems) if problems.0 == findings));
-    assert_eq!(catalogue(&plant).await, before);
+    assert_eq!(catalogue(&plant.client).await, before);
 }
 
 #[tokio::test]
@@ -171,12 +171,12 @@ async fn a_trigger_that_somebody_disabled_or_dropped_is_put_back() {
 #[tokio::test]
 async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
     let mut plant = Plant::built().await;
-    let before = catalogue(&plant).await;
+    let before = catalogue(&plant.client).await;
     let other = connect(&plant.url).await;
     other.batch_execute("begin; update issues set description = 'x'").await.unwrap();
 
     let refused = andon::source::attach(&mut plant.client, &eryxon()).await.unwrap_err();
-    let after_refusal = catalogue(&plant).await;
+    let after_refusal = catalogue(&plant.client).await;
     other.batch_execute("rollback; begin; update issues set description = 'x'").await.unwrap();
     let release = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -12,6 +12,7 @@ use crate::plant::ERYXON;
 use crate::plant::Plant;
 use crate::plant::SCHEMA;
 use crate::plant::connect;
+use andon::demo::system::System;
 use andon::rig::Postgres;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -70,6 +71,50 @@ async fn a_database_is_migrated_attached_checked_and_detached() {
     assert!(good.status == 0 && good.out.contains("ok      source          eryxon fits the database"), "{good:?}");
     assert!(detached.status == 0 && detached.out.contains("dropped    public.jobs"), "{detached:?}");
     assert!(gone.status == 1 && gone.err.contains("is not attached"), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_first_mapping_is_proposed_that_can_be_read_and_fits_as_it_is_and_in_full() {
+    for name in andon::demo::system::names() {
+        let plant = Plant::empty().await;
+        plant.run(&System::find(name).unwrap().schema).await;
+
+        let proposed = andon(&plant.url, &["source", "init", "--name", name]);
+        let all: String = proposed.out.lines().map(without_mark).collect();
+        let fits = |text: &str| andon(&plant.url, &["check", "--source", &file(&format!("{name}.toml"), text)]);
+        let (as_it_is, in_full) = (fits(&proposed.out), fits(&all));
+
+        assert_eq!(proposed.status, 0, "{}", proposed.err);
+        assert!(as_it_is.status == 0 && as_it_is.out.contains("fits the database"), "{as_it_is:?}\n{}", proposed.out);
+        assert!(in_full.status == 0 && in_full.out.contains("fits the database"), "{in_full:?}\n{all}");
+        if name == "eryxon" {
+            insta::assert_snapshot!("source_init_eryxon", proposed.out);
+        }
+    }
+}
+
+/// Every proposal taken: what begins with `#` and no space is an entry, but for the levels.
+fn without_mark(line: &str) -> String {
+    let entry = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ') && !rest.contains('…'));
+    format!("{}\n", entry.unwrap_or(line))
+}
+
+#[tokio::test]
+async fn a_mapping_is_explained_with_a_database_and_without() {
+    let plant = Plant::built().await;
+
+    let mut alone = Command::new(env!("CARGO_BIN_EXE_andon"));
+    alone.env_clear().current_dir(std::env::temp_dir()).args(["check", "--source", ERYXON, "--explain"]);
+    let alone = String::from_utf8(alone.output().unwrap().stdout).unwrap();
+    let typed = andon(&plant.url, &["check", "--source", ERYXON, "--explain"]);
+
+    assert!(
+        alone.contains("eryxon/chicago") || alone.contains("acme/chicago/fabrication/laser_1/job/completed"),
+        "{alone}"
+    );
+    assert!(alone.contains(r#""job_number": "<job.job_number>""#), "{alone}");
+    assert!(typed.status == 0 && typed.out.contains("fits the database"), "{typed:?}");
+    assert!(typed.out.contains(r#""id": "<uuid>""#) && typed.out.contains(r#""quantity": "<int4>""#), "{}", typed.out);
 }
 
 #[tokio::test]

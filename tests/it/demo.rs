@@ -86,14 +86,16 @@ fn assert_nothing_is_missing(code: Option<i32>, printed: &str, noted: &str) -> V
 }
 
 #[tokio::test]
-async fn the_demo_delivers_everything_in_order() {
-    let demo = Demo::start(&["--for", "5s", "--rate", "200", "--json"]);
+async fn the_demo_of_every_system_delivers_everything_in_order() {
+    for name in andon::demo::system::names() {
+        let demo = Demo::start(&["--source", name, "--for", "4s", "--rate", "200", "--json"]);
 
-    let (code, printed, noted) = demo.end().await;
+        let (code, printed, noted) = demo.end().await;
 
-    let report = assert_nothing_is_missing(code, &printed, &noted);
-    assert!(report["captured"].as_u64().unwrap() > 500, "{report}");
-    assert_eq!(printed.lines().count(), 1, "{printed}");
+        let report = assert_nothing_is_missing(code, &printed, &noted);
+        assert!(report["captured"].as_u64().unwrap() > 300, "{name}: {report}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+    }
 }
 
 #[tokio::test]

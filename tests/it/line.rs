@@ -55,6 +55,11 @@ impl Line {
         Line { client: plant.client, url: plant.url, running: None }
     }
 
+    /// A database that has everything already.
+    pub(crate) async fn at(url: &str) -> Line {
+        Line { client: connect(url).await, url: url.to_owned(), running: None }
+    }
+
     /// A publisher of tenant `acme` that wants everything; `settings` are merged in. Returns the lane's name.
     pub(crate) async fn publisher(&self, port: u16, settings: Value) -> String {
         self.publisher_of("acme", "{tenant_id}/{entity_id}/{event}", port, settings).await

@@ -12,6 +12,7 @@ use crate::gateway::listing;
 use crate::migrate;
 use crate::source;
 use crate::source::Mapping;
+use crate::source::Types;
 
 /// Connects; none when there is no use in going on.
 pub(super) async fn database(database: &Database, findings: &mut Findings) -> Option<Client> {
@@ -37,12 +38,20 @@ pub(super) async fn database(database: &Database, findings: &mut Findings) -> Op
     }
 }
 
-/// A mapping against the database, before it is attached.
-pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, findings: &mut Findings) {
-    match source::check(client, mapping).await {
-        Ok(found) if found.is_empty() => findings.good("mapping", format!("{} fits the database", mapping.file)),
-        Ok(found) => found.iter().for_each(|finding| findings.fault("mapping", finding)),
-        Err(error) => findings.fault("mapping", format!("{:#}", anyhow::Error::from(error))),
+/// A mapping against the database, before it is attached; and the types that its expressions have there.
+pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, findings: &mut Findings) -> Option<Types> {
+    match source::describe(client, mapping).await {
+        Ok((found, types)) => {
+            found.iter().for_each(|finding| findings.fault("mapping", finding));
+            if found.is_empty() {
+                findings.good("mapping", format!("{} fits the database", mapping.file));
+            }
+            Some(types)
+        }
+        Err(error) => {
+            findings.fault("mapping", format!("{:#}", anyhow::Error::from(error)));
+            None
+        }
     }
 }
 

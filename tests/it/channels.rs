@@ -1,0 +1,92 @@
+//! NOTIFY channels as sources. In: notifications with good and bad payloads, and mappings that come and go. Out: whether each good one is
+//! an event that arrives, and each bad one stands among the failures.
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Subscriber;
+use andon::source::Mapping;
+use andon::source::attach;
+use andon::source::detach;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::plant::connect;
+
+const MAPPING: &str = "
+[source]
+name = 'line'
+site = 'main'
+[[channel]]
+channel = 'Machine events'
+type_path = 'event'
+entity_type = 'machine'
+entity_id = 'machine.id'
+tenant = 'org'
+context = { cell = 'machine.name' }
+fields = ['code']";
+
+async fn is_heard(line: &Line, channel: &str, count: usize) {
+    // The last statement of the listening session is the one that subscribes.
+    let sql = "from pg_stat_activity where datname = current_database() and state = 'idle'";
+    line.until(&format!("select count(*) = {count} {sql} and query like '%listen \"{channel}\"%'")).await;
+}
+
+#[tokio::test]
+async fn a_notification_becomes_an_event_and_a_bad_one_is_recorded() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let mut owner = connect(&line.url).await;
+    attach(&mut owner, &Mapping::parse("line.toml", MAPPING).unwrap()).await.unwrap();
+    line.publisher_of("acme", "{site}/{cell}/{event}", broker.port(), json!({})).await;
+    line.start();
+    is_heard(&line, "Machine events", 1).await;
+
+    let down = r#"{"event": "machine.down", "org": "acme", "code": 17, "machine": {"id": 4, "name": "Laser 1"}}"#;
+    line.run(&format!(
+        "begin; notify \"Machine events\", '{{\"event\": \"machine.never\", \"org\": \"acme\"}}'; rollback;
+         notify \"Machine events\", 'no JSON';
+         notify \"Machine events\", '{{\"event\": \"machine.down\", \"org\": \"acme\", \"code\": \"\\u0000\"}}';
+         notify \"Machine events\", '{down}'"
+    ))
+    .await;
+
+    subscriber
+        .wait_until(PATIENCE, |all| all.iter().any(|message| message.topic == "main/laser_1/machine/down"))
+        .await
+        .unwrap();
+    let event = line.client.query_one("select to_jsonb(e) from andon.events e", &[]).await.unwrap();
+    let event: Value = event.get(0);
+    assert_eq!(
+        (&event["tenant"], &event["entity_id"], &event["data"]),
+        (&json!("acme"), &json!("4"), &json!({"code": 17}))
+    );
+    let errors = "select source || ' ' || table_name || ' ' || operation || ' ' || sqlstate from andon.capture_errors order by id";
+    let errors: Vec<String> = line.client.query(errors, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(errors, ["line Machine events notify 22032", "line Machine events notify 22P05"]);
+    line.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn channels_come_and_go_with_their_sources_while_the_gateway_runs() {
+    let mut line = Line::new().await;
+    let mut owner = connect(&line.url).await;
+    line.start();
+
+    attach(&mut owner, &Mapping::parse("line.toml", MAPPING).unwrap()).await.unwrap();
+    is_heard(&line, "Machine events", 1).await;
+    let other = MAPPING.replace("Machine events", "other");
+    attach(&mut owner, &Mapping::parse("line.toml", &other).unwrap()).await.unwrap();
+    is_heard(&line, "other", 1).await;
+    line.run("notify \"Machine events\", 'not heard'; notify other, '{\"event\": \"machine.up\", \"org\": \"acme\"}'")
+        .await;
+    line.until("select count(*) = 1 from andon.events where type = 'machine.up'").await;
+    detach(&mut owner, "line").await.unwrap();
+    is_heard(&line, "other", 0).await;
+
+    let errors: i64 = owner.query_one("select count(*) from andon.capture_errors", &[]).await.unwrap().get(0);
+    assert_eq!(errors, 0);
+    line.stop().await.unwrap();
+}
