@@ -86,8 +86,10 @@ impl Tail {
             client.prepare(&format!("select {columns} from andon.events where id > $1 order by id limit $2")).await?;
         let late_rows = client
             .prepare(&format!(
-                "select {columns} from unnest($1::int8[], $2::int8[]) hole (low, high)
-                join andon.events on id between low and high order by id"
+                // Lateral, so that each hole is one probe of the index, however long the log is.
+                "select event.* from unnest($1::int8[], $2::int8[]) hole (low, high) cross join lateral (
+                    select {columns} from andon.events where id between low and high order by id
+                ) event order by id"
             ))
             .await?;
         let stored = (seen.get(0), Arc::new(Ranges::parse(seen.get(1)).expect("the column is an int8multirange")));
