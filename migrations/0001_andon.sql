@@ -17,6 +17,8 @@ create table andon.events (
     occurred_at timestamptz not null default clock_timestamp(),
     context     jsonb       not null default '{}',
     data        jsonb       not null default '{}',
+    -- When the trigger ran. A mapping may say another `occurred_at`; what happens after a failover must not depend on that.
+    captured_at timestamptz not null default clock_timestamp(),
     primary key (id)
 ) partition by range (id);
 

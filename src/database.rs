@@ -66,6 +66,10 @@ pub enum DatabaseError {
 /// How long connecting may take, and how long a silent server is believed to be alive before it is asked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For the server. Reads of ranges look costly to its planner and are not: compiling them would take longer than they do. And it is to
+/// notice within half a minute that we are gone: until then our session holds the lock that lets one daemon at a time read the log.
+const OPTIONS: &str = "-c jit=off -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
+
 /// A connection that has to be polled; notifications come out of it.
 pub type Link = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
@@ -182,6 +186,8 @@ fn parse(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(PATIENCE);
     }
+    let options = format!("{} {OPTIONS}", config.get_options().unwrap_or_default());
+    config.options(options.trim());
     // A server that vanished without a word is noticed within half a minute, not after the two hours of the system.
     config.keepalives_idle(PATIENCE).keepalives_interval(PATIENCE / 2).keepalives_retries(3);
     if config.get_tcp_user_timeout().is_none() {

@@ -56,8 +56,6 @@ pub struct Destination {
     pub route: Route<LaneName>,
     /// What people call it.
     pub name: String,
-    /// Where a new lane starts, if not at now.
-    pub start_at: Option<Timestamp>,
     /// Where it sends to.
     pub target: Target,
 }
@@ -80,6 +78,8 @@ pub struct Listed {
     pub tenant: TenantId,
     /// What people call it.
     pub name: String,
+    /// Where a new lane starts, if not at now. It holds for one that cannot be used yet as well.
+    pub start_at: Option<Timestamp>,
     /// Changes whenever the row changes in anything but its bookkeeping.
     pub fingerprint: String,
     /// The destination, or why there is none.
@@ -111,12 +111,11 @@ pub fn read(kind: Kind, table: &str, profile: Format, row: &Value, defaults: &De
         Some(target) if problems.is_empty() => Ok(Destination {
             route: Route { tenant: tenant.clone(), events, lane: lane.clone() },
             name: name.clone(),
-            start_at,
             target,
         }),
         _ => Err(problems.into_iter().map(|problem| format!("{what} `{name}`: {problem}")).collect()),
     };
-    Some(Listed { lane, tenant, name, fingerprint, usable })
+    Some(Listed { lane, tenant, name, start_at, fingerprint, usable })
 }
 
 fn events(fields: &mut Fields) -> Vec<EventPattern> {

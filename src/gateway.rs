@@ -28,6 +28,7 @@ use crate::log::follow::Opened;
 use crate::log::follow::Session;
 use crate::log::listener::Signals;
 use crate::log::tail;
+use crate::log::tail::Batch;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
 use crate::topic::Equipment;
@@ -96,14 +97,12 @@ async fn serve(
     let opened = tokio::select! {
         biased;
         () = &mut stop => return Ok(Over::Stopped),
-        opened = follower.open(|| None) => opened,
+        opened = open(follower) => opened,
     };
-    let mut session = match opened {
-        Opened::Ready(session) => session,
-        Opened::WentBack(client, went_back) => return Ok(Over::WentBack(client, went_back)),
+    let (session, first) = match opened {
+        Ok(opened) => opened,
+        Err((client, went_back)) => return Ok(Over::WentBack(client, went_back)),
     };
-    // The first look decides the holes that an earlier run left open, before any lane asks what is decided.
-    let first = session.tail.poll().await.context("reading the log")?;
     let feed = Arc::new(Feed::new(settings.memory, first.position, Arc::clone(&first.undecided)));
     let around = Surroundings {
         pool: pool.clone(),
@@ -122,7 +121,9 @@ async fn serve(
             unreachable!("listening has no end")
         }
     };
-    systemd::stopping();
+    if matches!(over, Over::Stopped) {
+        systemd::stopping();
+    }
     roster.stop(settings.grace).await?;
     if matches!(over, Over::Stopped) {
         let horizon = feed.horizon().borrow().clone();
@@ -132,6 +133,20 @@ async fn serve(
         }
     }
     Ok(over)
+}
+
+/// Opens the tail and takes the first look, which decides the holes that an earlier run left open, before any lane asks what is decided.
+async fn open(follower: &Follower) -> Result<(Session, Batch), (Client, WentBack)> {
+    loop {
+        let mut session = match follower.open(|| None).await {
+            Opened::Ready(session) => session,
+            Opened::WentBack(client, went_back) => return Err((client, went_back)),
+        };
+        match session.tail.poll().await {
+            Ok(first) => return Ok((session, first)),
+            Err(error) => tracing::warn!(%error, "lost the database"),
+        }
+    }
 }
 
 /// Follows the log through lost connections, until it goes back in time.

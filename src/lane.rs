@@ -130,7 +130,14 @@ impl Lane {
     pub async fn run(self, mut stop: Stop) -> Result<Ended, Lost> {
         match self {
             Lane::Mqtt(lane) => lane.run(stop).await,
-            Lane::Webhook(lane) => lane.run(stop).await,
+            Lane::Webhook(lane) => {
+                let mut idle = stop.clone();
+                if let Ended::Disabled(_) = lane.run(stop).await? {
+                    // It stands still until its row changes. A stop that came while it was ending is not lost: it is this one's too.
+                    idle.asked().await;
+                }
+                Ok(Ended::Stopped)
+            }
             Lane::Idle => {
                 stop.asked().await;
                 Ok(Ended::Stopped)

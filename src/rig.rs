@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod record;
 pub mod subscriber;
+pub mod tap;
 
 pub use mosquitto::Mosquitto;
 pub use mosquitto::MosquittoOptions;
@@ -17,3 +18,4 @@ pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use receiver::Receiver;
 pub use subscriber::Subscriber;
+pub use tap::Tap;

@@ -1,9 +1,13 @@
 //! TLS for outgoing connections: one crypto provider (ring), the system's certificates, and those that are named. In: paths of PEM
 //! files. Out: a rustls client configuration, or which file is wrong and how.
 
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
+use rustls::AlertDescription;
+use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -52,6 +56,42 @@ pub fn client(ca_file: Option<&Path>, identity: Option<(&Path, &Path)>) -> Resul
     config
         .with_client_auth_cert(chain, secret)
         .map_err(|source| TlsProblem::Refused { path: certificate.to_owned(), source })
+}
+
+/// What TLS has to do with an error, for people. None: nothing.
+pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return Some(advice(error));
+        }
+        next = match error.downcast_ref::<io::Error>() {
+            // An I/O error does not count what it wraps among its sources.
+            Some(wrapper) => wrapper.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn advice(error: &rustls::Error) -> String {
+    let advice = match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "; name the CA that signed it in settings.ca_file"
+        }
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "; the server needs a new one"
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "; connect by a name that stands in it",
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "; the server wants a client certificate: set settings.client_cert_file and settings.client_key_file"
+        }
+        rustls::Error::InvalidMessage(_) => "; the server does not speak TLS on this port",
+        _ => "",
+    };
+    format!("TLS: {error}{advice}")
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {

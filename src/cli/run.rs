@@ -16,6 +16,8 @@ use crate::gateway;
 use crate::gateway::Settings;
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
+    // Before anything is under way, so that no signal meets the system's default.
+    let mut stops = Stops::listen().context("cannot listen for signals")?;
     let database = Database::new(&config.database).map_err(|error| Failure::Usage(error.into()))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), name = config.name, database = database.target(), "starting");
     let settings = Settings {
@@ -26,8 +28,6 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         defaults: Defaults { mqtt: config.mqtt, webhook: config.webhook },
         equipment: Arc::new(config.equipment),
     };
-    // Before the gateway starts, so that no signal meets the system's default.
-    let mut stops = Stops::listen().context("cannot listen for signals")?;
     serve(settings, &mut stops).await?;
     tracing::info!("stopped");
     Ok(())

@@ -104,20 +104,8 @@ impl Roster {
 
     fn note(&mut self, ended: Result<(LaneName, Result<Ended, Lost>), JoinError>) -> anyhow::Result<()> {
         let (lane, ended) = ended.context("a lane's task died")?;
-        match ended? {
-            Ended::Stopped => drop(self.running.remove(&lane)),
-            // It stays on the roster, stopped, until its row changes.
-            Ended::Disabled(_) => {
-                let (stopper, mut stop) = stop::channel();
-                if let Some(running) = self.running.get_mut(&lane) {
-                    running.stopper = stopper;
-                    self.tasks.spawn(async move {
-                        stop.asked().await;
-                        (lane, Ok(Ended::Stopped))
-                    });
-                }
-            }
-        }
+        ended?;
+        self.running.remove(&lane);
         Ok(())
     }
 

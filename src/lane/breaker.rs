@@ -40,10 +40,10 @@ impl Breaker {
         self.open.take().is_some()
     }
 
-    /// An attempt failed. True when that opened the breaker.
-    pub fn failed(&mut self, now: Instant) -> bool {
+    /// An attempt failed, and the destination asked for so much patience. True when that opened the breaker.
+    pub fn failed(&mut self, now: Instant, asked: Duration) -> bool {
         self.failures = self.failures.saturating_add(1);
-        match &mut self.open {
+        let opens = match &mut self.open {
             // What was under way when the breaker opened says nothing new.
             Some(open) if now < open.next_probe => false,
             Some(open) => {
@@ -56,7 +56,11 @@ impl Breaker {
                 true
             }
             None => false,
+        };
+        if let Some(open) = &mut self.open {
+            open.next_probe = open.next_probe.max(now + asked);
         }
+        opens
     }
 }
 
@@ -64,27 +68,43 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const NONE: Duration = Duration::ZERO;
+
     #[test]
     fn it_opens_after_failures_in_a_row_probes_ever_more_rarely_and_closes_on_success() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
 
-        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now)));
+        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now, NONE)));
         assert!(!breaker.succeeded(), "it was closed");
-        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now)), "a success starts the count anew");
-        assert!(breaker.failed(now) && !breaker.is_closed());
+        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now, NONE)), "a success starts the count anew");
+        assert!(breaker.failed(now, NONE) && !breaker.is_closed());
         assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE));
-        assert!(!breaker.failed(now));
+        assert!(!breaker.failed(now, NONE));
         assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE), "this one was under way when it opened");
         let probed = now + FIRST_PROBE;
-        assert!(!breaker.failed(probed), "a failed probe does not open it again");
+        assert!(!breaker.failed(probed, NONE), "a failed probe does not open it again");
         assert_eq!(breaker.next_probe(), Some(probed + FIRST_PROBE * 2));
         let last = (0..20).fold(probed, |_, _| {
             let probed = breaker.next_probe().unwrap();
-            assert!(!breaker.failed(probed));
+            assert!(!breaker.failed(probed, NONE));
             probed
         });
         assert_eq!(breaker.next_probe(), Some(last + LAST_PROBE));
         assert!(breaker.succeeded() && breaker.is_closed());
+    }
+
+    #[test]
+    fn it_does_not_probe_before_the_time_that_the_destination_asked_for() {
+        let (now, asked) = (Instant::now(), Duration::from_secs(90));
+        let mut breaker = Breaker::default();
+
+        for _ in 0..OPENS_AFTER {
+            breaker.failed(now, asked);
+        }
+
+        assert_eq!(breaker.next_probe(), Some(now + asked));
+        breaker.failed(now + asked, NONE);
+        assert_eq!(breaker.next_probe(), Some(now + asked + FIRST_PROBE * 2), "what was asked for once holds once");
     }
 }

@@ -5,7 +5,6 @@ use std::mem;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
-use jiff::Timestamp;
 
 use crate::destination::LaneName;
 use crate::destination::Listed;
@@ -92,13 +91,13 @@ impl Entries {
 }
 
 /// Takes a lane over under a new epoch. One that was not there starts at the given position: that of the tail, or, where its row
-/// names a time, that of the log at this time.
+/// names a time, that of the log at this time. One that comes back does so too, but never behind where it was: what it delivered
+/// before does not come again.
 pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow::Result<Enlisted> {
     let client = pool.get().await.context("cannot reach the database")?;
-    let start_at: Option<Timestamp> = listed.usable.as_ref().ok().and_then(|destination| destination.start_at);
-    let start: Option<i64> = match start_at {
+    let start: Option<i64> = match listed.start_at {
         Some(time) => client
-            .query_one("select min(id) - 1 from andon.events where occurred_at >= $1", &[&time])
+            .query_one("select min(id) - 1 from andon.events where captured_at >= $1", &[&time])
             .await?
             .get::<_, Option<i64>>(0),
         None => None,
@@ -118,8 +117,8 @@ pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow
             values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8)
             on conflict (lane) do update set
                 tenant = excluded.tenant, name = excluded.name, epoch = l.epoch + 1, fingerprint = excluded.fingerprint,
-                position = case when l.state = 'removed' then excluded.position else l.position end,
-                pending = case when l.state = 'removed' then excluded.pending else l.pending end,
+                position = case when l.state = 'removed' then greatest(excluded.position, l.position) else l.position end,
+                pending = case when l.state = 'removed' and excluded.position > l.position then excluded.pending else l.pending end,
                 state = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.state else excluded.state end,
                 reason = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.reason else excluded.reason end,
                 state_since = case when l.state = excluded.state then l.state_since else now() end,

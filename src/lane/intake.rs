@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::destination::LaneName;
 use crate::event::Event;
@@ -14,6 +15,7 @@ use crate::feed::Horizon;
 use crate::feed::Pulled;
 use crate::feed::Taken;
 use crate::lane::cursor::Cursor;
+use crate::log::reader::Page;
 use crate::log::reader::Reader;
 use crate::ranges::Ranges;
 use crate::router::Route;
@@ -23,7 +25,10 @@ use crate::router::Route;
 pub struct Intake {
     feed: Arc<Feed>,
     route: Route<LaneName>,
-    reader: Reader,
+    /// Away while it reads.
+    reader: Option<Reader>,
+    /// Goes on while the lane does other things, so that the next page is there when this one is sent.
+    reading: Option<JoinHandle<(Reader, Option<Page>)>>,
     wake: Arc<Notify>,
     cursor: Cursor,
     place: Place,
@@ -50,7 +55,8 @@ impl Intake {
         Intake {
             feed,
             route,
-            reader,
+            reader: Some(reader),
+            reading: None,
             wake: Arc::default(),
             cursor: Cursor::default(),
             place: Place::Ahead { position, pending },
@@ -93,16 +99,20 @@ impl Intake {
                     *horizon = newer;
                 }
                 Place::Behind { unread, .. } => {
-                    let page = match self.reader.page(unread).await {
-                        Ok(page) => page,
-                        Err(error) => {
-                            // The tail says that the database is away; here it is enough to try again.
-                            tracing::debug!(lane = %self.route.lane, error = format!("{error:#}"), "cannot read the log");
-                            tokio::time::sleep(TRY_AGAIN).await;
-                            continue;
-                        }
-                    };
+                    let reading = self.reading.get_or_insert_with(|| {
+                        let reader = self.reader.take().expect("a reader that is not reading is here");
+                        tokio::spawn(read(reader, unread.clone()))
+                    });
+                    let (reader, page) = reading.await.expect("reading the log does not panic");
+                    self.reader = Some(reader);
+                    self.reading = None;
+                    let Some(page) = page else { continue };
                     *unread = std::mem::take(unread).without(&page.covered);
+                    if !unread.is_empty()
+                        && let Some(reader) = self.reader.take()
+                    {
+                        self.reading = Some(tokio::spawn(read(reader, unread.clone())));
+                    }
                     for taken in pending_with(page.events, &page.covered) {
                         if self.route.takes(&taken.event) {
                             self.cursor.take(&taken);
@@ -140,6 +150,19 @@ impl Intake {
 impl Drop for Intake {
     fn drop(&mut self) {
         self.feed.leave(&self.route.lane);
+    }
+}
+
+/// Reads a page; none when the database does not answer.
+async fn read(mut reader: Reader, unread: Ranges) -> (Reader, Option<Page>) {
+    match reader.page(&unread).await {
+        Ok(page) => (reader, Some(page)),
+        Err(error) => {
+            // The tail says that the database is away; here it is enough to try again.
+            tracing::debug!(error = format!("{error:#}"), "cannot read the log");
+            tokio::time::sleep(TRY_AGAIN).await;
+            (reader, None)
+        }
     }
 }
 

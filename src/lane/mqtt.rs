@@ -2,8 +2,10 @@
 //! done when its PUBACK is in. It never counts a publish as done because a connection ended, and sends what had no PUBACK again,
 //! oldest first, on the next one.
 
+mod dial;
 pub mod link;
 pub mod prepare;
+mod suspects;
 mod v4;
 mod v5;
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 use backon::BackoffBuilder as _;
 use backon::ExponentialBackoff;
 use backon::ExponentialBuilder;
+use futures_util::future::FutureExt as _;
 use futures_util::stream::FuturesOrdered;
 use futures_util::stream::StreamExt as _;
 use tokio::time::Instant;
@@ -23,13 +26,14 @@ use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::State;
+use crate::lane::mqtt::dial::Dial;
 use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::link::Notice;
-use crate::lane::mqtt::link::Refusal;
-use crate::lane::mqtt::link::Version;
 use crate::lane::mqtt::prepare::Prepared;
 use crate::lane::mqtt::prepare::Publishing;
+use crate::lane::mqtt::suspects::STRIKES;
+use crate::lane::mqtt::suspects::Suspects;
 use crate::lane::progress::Progress;
 use crate::lane::stop::Stop;
 use crate::ledger::Attempt;
@@ -41,7 +45,7 @@ pub struct MqttLane {
     name: String,
     publishing: Publishing,
     progress: Progress,
-    version: Version,
+    dial: Dial,
     /// Taken and not published on this connection, oldest first.
     unsent: VecDeque<Arc<Event>>,
     suspects: Suspects,
@@ -49,29 +53,18 @@ pub struct MqttLane {
     said: String,
 }
 
-/// Finds the event that a broker cannot take: one that answers it by ending the connection would otherwise be sent it for ever.
-#[derive(Debug, Default)]
-struct Suspects {
-    /// Events to publish alone, after connections that ended without any acknowledgement.
-    left: usize,
-    /// The one that was alone when a connection ended, and how often that was.
-    strikes: (i64, u32),
-}
-
 /// How a connection ended.
 enum Over {
     Stopped,
     Broken {
         reason: String,
-        /// Something was acknowledged.
+        /// An event was acknowledged, or the connection lasted.
         proven: bool,
     },
 }
 
-/// An unacknowledged publish and a connection that says nothing: it is dead, whatever TCP thinks.
-const STALL: Duration = Duration::from_secs(30);
-/// Connections that must end on one event, alone in flight, before the event and not the broker is held to be the trouble.
-const STRIKES: u32 = 5;
+/// The longest pause between connections. One that lasted longer owes nothing to those before it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl MqttLane {
     /// A lane that goes on from its stored cursor.
@@ -80,7 +73,7 @@ impl MqttLane {
             name,
             publishing,
             progress,
-            version: Version::V5,
+            dial: Dial::default(),
             unsent: VecDeque::new(),
             suspects: Suspects::default(),
             said: String::new(),
@@ -93,16 +86,7 @@ impl MqttLane {
         loop {
             let reason = match self.connect(&mut stop).await? {
                 None => break,
-                Some(Err(refusal)) => {
-                    if refusal.other_version && self.version == Version::V5 {
-                        tracing::info!(publisher = self.name, reason = refusal.reason, "no MQTT 5 here; trying 3.1.1");
-                        self.version = Version::V4;
-                        continue;
-                    }
-                    // The next broker at this address may speak 5.
-                    self.version = Version::V5;
-                    refusal.reason
-                }
+                Some(Err(reason)) => reason,
                 Some(Ok(link)) => {
                     if !self.said.is_empty() {
                         tracing::info!(publisher = self.name, "connected again");
@@ -122,12 +106,12 @@ impl MqttLane {
             };
             self.say(&reason);
             self.progress.report(State::Retrying(reason)).await?;
-            let pause = pauses.next().unwrap_or(Duration::from_secs(30));
+            let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
             if self.wait(pause, &mut stop).await? {
                 break;
             }
         }
-        self.progress.checkpoint().await?;
+        self.progress.finish().await?;
         Ok(Ended::Stopped)
     }
 
@@ -144,8 +128,8 @@ impl MqttLane {
     }
 
     /// None: asked to stop.
-    async fn connect(&mut self, stop: &mut Stop) -> Result<Option<Result<Link, Refusal>>, Lost> {
-        let connecting = Link::connect(self.publishing.plan(), self.version);
+    async fn connect(&mut self, stop: &mut Stop) -> Result<Option<Result<Link, String>>, Lost> {
+        let connecting = self.dial.connect(self.publishing.plan());
         tokio::pin!(connecting);
         let mut clock = Progress::clock();
         loop {
@@ -174,15 +158,24 @@ impl MqttLane {
 
     /// One connection, from its birth to its end.
     async fn publish(&mut self, mut link: Link, stop: &mut Stop) -> Result<Over, Lost> {
-        link.announce(&self.publishing.plan().status_topic, self.publishing.online());
+        let born = Instant::now();
+        let birth = link.announce(&self.publishing.plan().status_topic, self.publishing.online());
+        let birth = async { if let Some(notice) = birth { notice.ack().await } else { Ack::Lost } };
+        tokio::pin!(birth);
+        // What the broker said to the status message: that it refuses it is an answer too.
+        let (mut birth_is_open, mut is_welcome) = (true, false);
+        let stall = self.publishing.stall();
         let mut window = FuturesOrdered::new();
         let mut unacknowledged = Vec::new();
         let mut clock = Progress::clock();
         let mut heard = Instant::now();
-        let mut proven = false;
+        let (mut answered, mut is_busy) = (false, false);
         let reason = loop {
-            let most = if self.suspects.left > 0 { 1 } else { link.limits().window };
-            while window.len() < most
+            let most = self.suspects.window(link.limits().window, is_welcome);
+            // A busy window is filled in portions: each flush costs about the same, whatever it holds.
+            let is_open = window.len() <= most - most / 4;
+            while is_open
+                && window.len() < most
                 && let Some(event) = self.unsent.pop_front()
             {
                 let Some(prepared) = self.prepare(&event, &link) else { continue };
@@ -205,21 +198,32 @@ impl MqttLane {
                     return Ok(Over::Stopped);
                 }
                 _ = clock.tick() => drop(self.progress.checkpoint().await?),
-                Some((event, ack)) = window.next(), if !window.is_empty() => {
+                Some(first) = window.next(), if !window.is_empty() => {
                     heard = Instant::now();
-                    proven |= ack == Ack::Accepted;
-                    if let Some(back) = self.settle(event, ack) {
-                        let reason = back.reason;
-                        unacknowledged.push(back.event);
+                    let mut back = None;
+                    let mut next = Some(first);
+                    // All acknowledgements that are there at once, so that the next publishes leave together too.
+                    while back.is_none() && let Some((event, ack)) = next.take() {
+                        answered |= ack.is_final();
+                        is_busy |= matches!(ack, Ack::NotNow(_));
+                        back = self.settle(event, ack);
+                        next = if back.is_none() { window.next().now_or_never().flatten() } else { None };
+                    }
+                    if let Some(Back { event, reason }) = back {
+                        unacknowledged.push(event);
                         break match reason {
                             Some(reason) => reason,
                             None => link.ended().await,
                         };
                     }
                 }
+                ack = &mut birth, if birth_is_open => {
+                    birth_is_open = false;
+                    is_welcome = ack != Ack::Lost;
+                }
                 reason = link.ended() => break reason,
-                () = sleep_until(heard + STALL), if !window.is_empty() => {
-                    break format!("no acknowledgement for {STALL:?}");
+                () = sleep_until(heard + stall), if !window.is_empty() || (birth_is_open && self.suspects.are_any()) => {
+                    break format!("no acknowledgement for {stall:?}");
                 }
                 events = self.progress.intake.next(room), if room > 0 => self.unsent.extend(events),
             }
@@ -227,15 +231,24 @@ impl MqttLane {
         drop(link);
         // Every notice left is looked at: what was acknowledged counts, all else is sent again before anything else, oldest first.
         while let Some((event, ack)) = window.next().await {
-            proven |= ack == Ack::Accepted;
+            answered |= ack.is_final();
+            is_busy |= matches!(ack, Ack::NotNow(_));
             unacknowledged.extend(self.settle(event, ack).map(|back| back.event));
         }
-        if !proven {
-            self.suspect(&mut unacknowledged, &reason);
+        is_welcome |= birth_is_open && birth.await != Ack::Lost;
+        let in_flight = unacknowledged.iter().map(|event| event.id);
+        if !answered && !is_busy && self.suspects.connection_ended(in_flight, is_welcome) {
+            let event = unacknowledged.remove(0);
+            self.bury(event, &format!("{STRIKES} connections ended on it, alone in flight; the last: {reason}"));
         }
         for event in unacknowledged.into_iter().rev() {
             self.unsent.push_front(event);
         }
+        let proven = answered || born.elapsed() > LONGEST_PAUSE;
+        let reason = match is_welcome {
+            true => reason,
+            false => format!("{reason} (before it took our status on `{}`)", self.publishing.plan().status_topic),
+        };
         Ok(Over::Broken { reason, proven })
     }
 
@@ -253,15 +266,18 @@ impl MqttLane {
         };
         // What is not acknowledged in time stays pending, and is sent by whoever goes on.
         drop(tokio::time::timeout(grace, finishing).await);
-        link.announce(&self.publishing.plan().status_topic, self.publishing.offline());
+        // Goodbye is said behind it, so nobody has to wait for its acknowledgement here.
+        drop(link.announce(&self.publishing.plan().status_topic, self.publishing.offline()));
         link.close().await;
     }
 
     /// Takes note of an acknowledgement. What is to be sent again comes back.
     fn settle(&mut self, event: Arc<Event>, ack: Ack) -> Option<Back> {
+        if ack.is_final() {
+            self.suspects.answered();
+        }
         match ack {
             Ack::Accepted => {
-                self.suspects.left = self.suspects.left.saturating_sub(1);
                 self.progress.done(&event);
                 None
             }
@@ -269,7 +285,7 @@ impl MqttLane {
                 self.bury(event, &reason);
                 None
             }
-            Ack::NotNow(reason) => Some(Back { event, reason: Some(reason) }),
+            Ack::NotNow(reason) | Ack::Failed(reason) => Some(Back { event, reason: Some(reason) }),
             Ack::Lost => Some(Back { event, reason: None }),
         }
     }
@@ -297,23 +313,6 @@ impl MqttLane {
         });
         self.progress.park(event, Fate::Dead, 1, reason);
     }
-
-    /// A connection ended without any acknowledgement: from now on what was in flight is sent one by one, until the one that ends
-    /// connections is found, or all of them are through.
-    fn suspect(&mut self, unacknowledged: &mut Vec<Arc<Event>>, reason: &str) {
-        let Some(first) = unacknowledged.first() else { return };
-        if self.suspects.left == 0 {
-            self.suspects.left = unacknowledged.len();
-            return;
-        }
-        let (suspect, strikes) = self.suspects.strikes;
-        self.suspects.strikes = if suspect == first.id { (suspect, strikes + 1) } else { (first.id, 1) };
-        if self.suspects.strikes.1 >= STRIKES {
-            let event = unacknowledged.remove(0);
-            self.suspects.left = self.suspects.left.saturating_sub(1);
-            self.bury(event, &format!("{STRIKES} connections ended on it, alone in flight; the last: {reason}"));
-        }
-    }
 }
 
 type Acknowledged = (Arc<Event>, Ack);
@@ -335,7 +334,7 @@ fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(30))
+        .with_max_delay(LONGEST_PAUSE)
         .without_max_times()
         .build()
 }

@@ -119,6 +119,18 @@ impl Progress {
         Ok(free)
     }
 
+    /// The last checkpoint of a lane that stops: to the event, though nothing of its own came by lately. Its row may have been changed
+    /// to want what has gone by, and that is not to come now.
+    pub async fn finish(&mut self) -> Result<(), Lost> {
+        self.moved |= self.intake.checkpoint().0 != self.written.0;
+        self.checkpoint().await.map(drop)
+    }
+
+    /// Whether the database knows all that is to be known of the lane.
+    pub fn is_written(&self) -> bool {
+        self.state_is_written && self.entries.is_empty() && !self.moved
+    }
+
     /// Tells a lost lane from a lost database, and says the latter once.
     pub fn database_failed(&mut self, error: anyhow::Error) -> Result<(), Lost> {
         let error = error.downcast::<Lost>().map_or_else(Ok, Err)?;

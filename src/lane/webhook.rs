@@ -45,7 +45,16 @@ pub struct WebhookLane {
     retrying: HashSet<i64>,
     /// When to look for due deliveries. None while nothing is parked.
     look: Option<Instant>,
+    /// What the last probe was made with.
+    probed: Source,
     gone: Option<String>,
+}
+
+/// Where a probe takes its delivery from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Log,
+    Ledger,
 }
 
 #[derive(Debug)]
@@ -77,6 +86,7 @@ impl WebhookLane {
             due: VecDeque::new(),
             retrying: HashSet::new(),
             look,
+            probed: Source::Log,
             gone: None,
         }
     }
@@ -109,14 +119,14 @@ impl WebhookLane {
                 events = self.progress.intake.next(room), if room > 0 => self.admit(events),
             }
             if let Some(reason) = self.gone.take() {
-                return self.disable(reason).await;
+                return self.disable(reason, &mut stop).await;
             }
         }
     }
 
-    /// While the breaker is open one event is enough, to probe with.
+    /// The same while the breaker is open: a probe needs something to choose from, lest one event keeps it open.
     fn room(&self) -> usize {
-        let most = if self.breaker.is_closed() { self.endpoint.webhook().concurrency * AHEAD } else { 1 };
+        let most = self.endpoint.webhook().concurrency * AHEAD;
         if self.progress.has_room() { most.saturating_sub(self.order.queued() + self.attempts.len()) } else { 0 }
     }
 
@@ -130,15 +140,15 @@ impl WebhookLane {
 
     fn start(&mut self) {
         while self.breaker.is_closed() && self.attempts.len() < self.endpoint.webhook().concurrency {
-            let Some(job) = self.next_job() else { return };
+            let Some(job) = self.next_from(Source::Ledger).or_else(|| self.next_from(Source::Log)) else { return };
             self.attempt(job);
         }
     }
 
-    fn next_job(&mut self) -> Option<Job> {
-        match self.due.pop_front() {
-            Some(parked) => Some(Job::Parked(parked)),
-            None => self.order.pop().map(|(_, event)| Job::Fresh(event)),
+    fn next_from(&mut self, source: Source) -> Option<Job> {
+        match source {
+            Source::Ledger => self.due.pop_front().map(Job::Parked),
+            Source::Log => self.order.pop().map(|(_, event)| Job::Fresh(event)),
         }
     }
 
@@ -146,8 +156,18 @@ impl WebhookLane {
         self.attempts.is_empty() && (!self.due.is_empty() || self.order.queued() > 0)
     }
 
+    /// Takes turns between log and ledger, and each sends what failed to its back: an event that the endpoint will never take must not
+    /// be the one that asks whether the endpoint takes any.
     fn probe(&mut self) {
-        if let Some(job) = self.next_job() {
+        let (first, second) = match self.probed {
+            Source::Log => (Source::Ledger, Source::Log),
+            Source::Ledger => (Source::Log, Source::Ledger),
+        };
+        if let Some(job) = self.next_from(first).or_else(|| self.next_from(second)) {
+            self.probed = match job {
+                Job::Fresh(_) => Source::Log,
+                Job::Parked(_) => Source::Ledger,
+            };
             self.attempt(job);
         }
     }
@@ -171,19 +191,19 @@ impl WebhookLane {
                 }
             }
             Outcome::Gone => {
-                self.untouched(job);
+                self.put_back(job);
                 self.gone = Some(answer.reason());
             }
-            Outcome::Retry(_) if !self.breaker.is_closed() => {
+            Outcome::Retry(asked) if !self.breaker.is_closed() => {
                 // A probe: it says something about the endpoint, and nothing about the event.
-                self.untouched(job);
-                self.breaker.failed(Instant::now());
+                self.breaker.failed(Instant::now(), asked.unwrap_or_default());
+                self.postpone(job, &answer);
                 tracing::debug!(webhook = self.name, reason = answer.reason(), "a probe failed");
                 self.progress.report(State::Open(answer.reason())).await?;
             }
             Outcome::Retry(asked) => {
                 self.failed(job, &answer, asked);
-                if self.breaker.failed(Instant::now()) {
+                if self.breaker.failed(Instant::now(), asked.unwrap_or_default()) {
                     let reason = answer.reason();
                     tracing::warn!(
                         webhook = self.name,
@@ -205,16 +225,27 @@ impl WebhookLane {
             }
             Job::Parked(parked) => {
                 self.record(&parked.event, parked.attempts + 1, "delivered", answer);
-                self.settled(&parked, None, answer);
+                self.settled(&parked, None, parked.attempts + 1, answer);
             }
         }
     }
 
-    /// Puts a job back as it was.
-    fn untouched(&mut self, job: Job) {
+    fn put_back(&mut self, job: Job) {
         match job {
             Job::Fresh(event) => self.order.put_back(event.entity.clone(), event),
-            Job::Parked(parked) => self.due.push_front(parked),
+            Job::Parked(parked) => self.due.push_back(parked),
+        }
+    }
+
+    /// Puts what a probe was made with behind everything else, with as many attempts to its name as before.
+    fn postpone(&mut self, job: Job, answer: &Answer) {
+        match job {
+            Job::Fresh(_) => self.put_back(job),
+            Job::Parked(parked) => {
+                let now = Instant::now();
+                let wait = self.breaker.next_probe().unwrap_or(now).saturating_duration_since(now);
+                self.settled(&parked, Some(Fate::Retry(wait)), parked.attempts, answer);
+            }
         }
     }
 
@@ -228,7 +259,7 @@ impl WebhookLane {
         let fate = wait.map_or(Fate::Dead, Fate::Retry);
         self.record(job.event(), number, if wait.is_some() { "retry" } else { "dead" }, answer);
         match job {
-            Job::Parked(parked) => self.settled(&parked, Some(fate), answer),
+            Job::Parked(parked) => self.settled(&parked, Some(fate), number, answer),
             Job::Fresh(event) => {
                 match fate {
                     Fate::Dead => self.order.done(&event.entity),
@@ -247,12 +278,12 @@ impl WebhookLane {
         self.progress.park(event, Fate::Waiting, 0, "waits behind an earlier event of the same entity");
     }
 
-    fn settled(&mut self, parked: &Parked, fate: Option<Fate>, answer: &Answer) {
+    fn settled(&mut self, parked: &Parked, fate: Option<Fate>, attempts: i32, answer: &Answer) {
         self.progress.entries.settled.push(Settlement {
             id: parked.id,
             entity: parked.event.entity.clone(),
             fate,
-            attempts: parked.attempts + 1,
+            attempts,
             reason: answer.reason(),
         });
     }
@@ -309,24 +340,45 @@ impl WebhookLane {
     }
 
     /// The endpoint wants nothing more: the lane stands still, with its cursor where it is, until its row is changed.
-    async fn disable(mut self, reason: String) -> Result<Ended, Lost> {
+    async fn disable(mut self, reason: String, stop: &mut Stop) -> Result<Ended, Lost> {
         tracing::warn!(webhook = self.name, reason, "disabled until its row is changed");
-        self.drain(self.endpoint.webhook().timeout).await?;
         self.progress.report(State::Disabled(reason.clone())).await?;
+        let timeout = self.endpoint.webhook().timeout;
+        tokio::select! {
+            biased;
+            // Whoever changes the row is not kept waiting by requests to an endpoint that wants nothing more.
+            _ = stop.asked() => {}
+            ended = self.end_attempts(timeout) => ended?,
+        }
+        // How these ended was reported as well.
+        self.progress.report(State::Disabled(reason.clone())).await?;
+        self.progress.finish().await?;
+        let mut clock = Progress::clock();
+        while !self.progress.is_written() {
+            tokio::select! {
+                biased;
+                _ = stop.asked() => break,
+                _ = clock.tick() => self.progress.finish().await?,
+            }
+        }
         Ok(Ended::Disabled(reason))
     }
 
     /// Finishes what is being tried, within `grace`, and writes down how far the lane is.
     async fn drain(&mut self, grace: Duration) -> Result<Ended, Lost> {
+        self.end_attempts(grace).await?;
+        self.progress.finish().await?;
+        Ok(Ended::Stopped)
+    }
+
+    async fn end_attempts(&mut self, grace: Duration) -> Result<(), Lost> {
         let finishing = async {
             while let Some(ended) = self.attempts.join_next().await {
                 self.settle(ended).await?;
             }
             Ok(())
         };
-        tokio::time::timeout(grace, finishing).await.unwrap_or(Ok(()))?;
-        self.progress.checkpoint().await?;
-        Ok(Ended::Stopped)
+        tokio::time::timeout(grace, finishing).await.unwrap_or(Ok(()))
     }
 }
 

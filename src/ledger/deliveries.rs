@@ -26,6 +26,9 @@ pub async fn park(
     lane: &LaneName,
     parkings: &[Parking],
 ) -> Result<(), tokio_postgres::Error> {
+    if parkings.is_empty() {
+        return Ok(());
+    }
     let statement = transaction
         .prepare(
             "insert into andon.deliveries (lane, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data,

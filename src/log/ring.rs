@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::event::Event;
 
-/// One event and the tail's position before the batch in which it was read: a late arrival has an id at or below it.
+/// One event, and the id down to which everything above it is decided: a late arrival has an id at or below it.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The event.
     pub event: Arc<Event>,
-    /// The tail's position before the batch.
+    /// The tail's position before the batch, or the last hole below the event where that is higher.
     pub floor: i64,
 }
 

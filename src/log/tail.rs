@@ -193,7 +193,7 @@ async fn went_back(client: &Client, seen: &Row) -> Result<Option<WentBack>, toki
             .query_one(
                 &format!(
                     "select least($1, $2, coalesce((select min(id) - 1 from andon.events, andon.tail
-                        where occurred_at > seen_at - interval '{CLOCK_MARGIN}'), $1))"
+                        where captured_at > seen_at - interval '{CLOCK_MARGIN}'), $1))"
                 ),
                 &[&position, &last_id],
             )

@@ -66,6 +66,11 @@ impl Proxy {
         *self.faults.budget() = Some(bytes);
     }
 
+    /// How often connections were dropped so far.
+    pub fn cuts(&self) -> u64 {
+        *self.faults.cuts.borrow()
+    }
+
     /// Stops forwarding; the sockets stay open.
     pub fn stall(&self) {
         self.faults.stalls.send_replace(true);

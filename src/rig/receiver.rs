@@ -51,6 +51,8 @@ pub struct Received {
     pub signature: Signature,
     /// When its last byte had arrived.
     pub at: Instant,
+    /// The bodies of the other requests to this path that were open at that moment.
+    pub beside: Vec<Bytes>,
 }
 
 /// How a request is answered.
@@ -127,8 +129,19 @@ struct Shared {
 #[derive(Default, Clone)]
 struct Path {
     secret: Option<String>,
+    /// Answers to bodies with this text in them.
+    poison: Vec<(String, Answer)>,
     first: VecDeque<Answer>,
     then: Option<Answer>,
+    open: Vec<(u64, Bytes)>,
+    arrivals: u64,
+}
+
+/// A request while it is open: until it is answered, or the sender gives up.
+struct Open<'a> {
+    shared: &'a Shared,
+    path: String,
+    number: u64,
 }
 
 impl Receiver {
@@ -164,6 +177,11 @@ impl Receiver {
     /// Answer the next `count` requests to this path so, and then as before.
     pub fn answer_next(&self, path: &str, count: usize, answer: &Answer) {
         self.shared.with_path(path, |found| found.first.extend(std::iter::repeat_n(answer.clone(), count)));
+    }
+
+    /// From now on, answer requests to this path so whose body holds this text, before anything else that was said.
+    pub fn answer_containing(&self, path: &str, text: &str, answer: Answer) {
+        self.shared.with_path(path, |found| found.poison.push((text.to_owned(), answer)));
     }
 
     /// All requests so far, in the order in which they arrived.
@@ -208,6 +226,32 @@ impl Shared {
         let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         act(paths.entry(path.to_owned()).or_default())
     }
+
+    /// Notes a request as open, and returns what else is.
+    fn open(&self, path: &str, body: &Bytes) -> (Open<'_>, Vec<Bytes>) {
+        self.with_path(path, |found| {
+            let beside = found.open.iter().map(|(_, body)| body.clone()).collect();
+            found.arrivals += 1;
+            found.open.push((found.arrivals, body.clone()));
+            (Open { shared: self, path: path.to_owned(), number: found.arrivals }, beside)
+        })
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.shared.with_path(&self.path, |found| found.open.retain(|(number, _)| *number != self.number));
+    }
+}
+
+impl Path {
+    fn next_answer(&mut self, body: &[u8]) -> Option<Answer> {
+        let body = String::from_utf8_lossy(body);
+        if let Some((_, answer)) = self.poison.iter().find(|(text, _)| body.contains(text)) {
+            return Some(answer.clone());
+        }
+        self.first.pop_front().or_else(|| self.then.clone())
+    }
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -240,15 +284,14 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = head.uri.to_string();
-    let (secret, answer) = shared.with_path(head.uri.path(), |found| {
-        (found.secret.clone(), found.first.pop_front().or_else(|| found.then.clone()))
-    });
+    let (open, beside) = shared.open(head.uri.path(), &body);
+    let (secret, answer) = shared.with_path(head.uri.path(), |found| (found.secret.clone(), found.next_answer(&body)));
     let signature = verify::verify(secret.as_deref(), &head.headers, &body);
     let mut answer = answer.unwrap_or_else(|| Answer::status(200));
     if let Signature::Invalid(_) = signature {
         answer = Answer::status(401);
     }
-    let received = Arc::new(Received { path, headers: head.headers, body, signature, at: Instant::now() });
+    let received = Arc::new(Received { path, headers: head.headers, body, signature, at: Instant::now(), beside });
     shared.received.append(Arc::clone(&received));
     tokio::time::sleep(answer.delay).await;
     let body = match answer.manner {
@@ -266,6 +309,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
         response = response.header(name, value);
     }
     let response = response.body(body)?;
+    drop(open);
     if response.status().is_success() {
         shared.accepted.append(received);
     }

@@ -39,6 +39,8 @@ pub struct Message {
     pub user_properties: Vec<(String, String)>,
     /// Whether the broker sent it because it had kept it.
     pub retain: bool,
+    /// Whether the broker sent it before, and got no acknowledgement from us.
+    pub dup: bool,
     /// When it arrived.
     pub at: Instant,
 }
@@ -72,6 +74,8 @@ impl Subscriber {
         let mut mqtt = MqttOptions::new(id, ("127.0.0.1", options.port));
         mqtt.set_clean_start(false)
             .set_session_expiry_interval(Some(u32::MAX))
+            // It publishes nothing, and the library walks a table of this size at every acknowledgement.
+            .set_outgoing_inflight_upper_limit(1)
             .set_ack_mode(AckMode::Manual)
             .set_unlimited_incoming_packet_size()
             .set_keep_alive(30);
@@ -171,6 +175,7 @@ fn message(publish: &Publish) -> Message {
         payload: publish.payload.clone(),
         user_properties: publish.properties.as_ref().map(|found| found.user_properties.clone()).unwrap_or_default(),
         retain: publish.retain,
+        dup: publish.dup,
         at: Instant::now(),
     }
 }

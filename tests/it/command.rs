@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::plant::ERYXON;
 use crate::plant::Plant;
@@ -12,6 +14,13 @@ use crate::plant::SCHEMA;
 use crate::plant::connect;
 use andon::demo::system::System;
 use andon::rig::Postgres;
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::time::timeout;
 
 const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 
@@ -174,6 +183,40 @@ async fn the_sql_of_the_readme_does_what_it_says() {
     assert!(said.out.contains("ok      webhook         https://erp.example/hooks"), "{said:?}");
     assert!(said.out.contains("broker          plant at broker.plant:1883"), "{said:?}");
     assert!(!said.out.contains("FAULT   destination"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_signal_stops_it_in_order_whether_the_database_is_there_or_not() {
+    let there = Plant::empty().await.url;
+    let away = "postgres://andon:hunter2@127.0.0.1:1/mes".to_owned();
+
+    for (url, signal, mark) in [(there, Signal::SIGTERM, "starting"), (away, Signal::SIGINT, "WARN")] {
+        let told = timeout(Duration::from_secs(30), told_until_stopped(&url, signal, mark)).await.unwrap();
+
+        assert!(told.iter().any(|line| line["signal"] == signal.as_str()), "{told:?}");
+        assert_eq!(told.last().unwrap()["message"], "stopped");
+        assert!(!told.iter().any(|line| line.to_string().contains("hunter2")), "{told:?}");
+    }
+}
+
+/// The log of a gateway that is sent a signal as soon as it has said `mark`, and ends with status 0.
+async fn told_until_stopped(url: &str, signal: Signal, mark: &str) -> Vec<Value> {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_andon"));
+    command.env_clear().env("ANDON_DATABASE_URL", url).current_dir(std::env::temp_dir());
+    command.args(["run", "--log", "json"]).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut told: Vec<Value> = Vec::new();
+    let mut is_told = false;
+    while let Some(line) = lines.next_line().await.unwrap() {
+        told.push(serde_json::from_str(&line).unwrap());
+        if !is_told && line.contains(mark) {
+            is_told = true;
+            kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), signal).unwrap();
+        }
+    }
+    assert_eq!(child.wait().await.unwrap().code(), Some(0), "{told:?}");
+    told
 }
 
 #[test]

@@ -23,6 +23,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::plant::Plant;
 use crate::plant::connect;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -47,6 +48,11 @@ impl Line {
         let mut client = connect(&url).await;
         andon::migrate::migrate(&mut client).await.unwrap();
         Line { client, url, running: None }
+    }
+
+    /// On a plant that is built already.
+    pub(crate) fn of(plant: Plant) -> Line {
+        Line { client: plant.client, url: plant.url, running: None }
     }
 
     /// A database that has everything already.

@@ -5,15 +5,18 @@
 
 mod architecture;
 mod attach;
+mod bad_input;
 mod capture;
 mod channels;
 mod command;
 mod demo;
 mod line;
 mod migrate;
+mod mqtt;
 mod plant;
 mod promises;
 mod rig;
 mod sources;
 mod survival;
 mod tail;
+mod webhook;

@@ -63,7 +63,7 @@ async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 400).await.unwrap();
     line.until(ALL_DONE).await;
 
-    let second = line.emit_more(20, 20, 200).await;
+    let second = line.emit_more(20, 20, 70).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 500).await.unwrap();
     daemon.kill();
     let _again = Daemon::start(&line.url);
@@ -163,7 +163,7 @@ async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_d
     line.stop().await.unwrap();
 
     // As after the promotion of a standby that lagged: another timeline, and events of which nobody can say whether they were read.
-    line.run("update andon.tail set timeline = timeline - 1; update andon.events set occurred_at = occurred_at - interval '1 hour' where id <= 20")
+    line.run("update andon.tail set timeline = timeline - 1; update andon.events set captured_at = captured_at - interval '1 hour' where id <= 20")
         .await;
     line.start();
 

@@ -10,6 +10,7 @@ use crate::cli::check::findings::Findings;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::destination::Target;
+use crate::lane::mqtt::link::Cause;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::link::Plan;
 use crate::lane::mqtt::link::Version;
@@ -61,7 +62,7 @@ fn visitor(plan: &Plan) -> Plan {
 
 async fn greet(plan: &Plan) -> Result<&'static str, String> {
     let (link, version) = match Link::connect(plan, Version::V5).await {
-        Err(refusal) if refusal.other_version => (Link::connect(plan, Version::V4).await, "MQTT 3.1.1"),
+        Err(refusal) if refusal.cause != Cause::Other => (Link::connect(plan, Version::V4).await, "MQTT 3.1.1"),
         outcome => (outcome, "MQTT 5"),
     };
     match link {

@@ -53,8 +53,19 @@ pub enum Version {
 pub struct Refusal {
     /// For people.
     pub reason: String,
-    /// The broker does not speak this version.
-    pub other_version: bool,
+    /// What it says about the version that was tried.
+    pub cause: Cause,
+}
+
+/// What a refusal has to do with the version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The broker says that it does not speak this version.
+    Version,
+    /// It closed the connection before it said anything: some old brokers do so, and any broker that goes down.
+    Silence,
+    /// Nothing.
+    Other,
 }
 
 /// What the broker said about a publish.
@@ -62,12 +73,21 @@ pub struct Refusal {
 pub enum Ack {
     /// It has it.
     Accepted,
-    /// Not now: a quota, or trouble of its own.
+    /// Not now: a quota. It says nothing against the event.
     NotNow(String),
+    /// It failed, and does not say whether the event or the broker is the trouble.
+    Failed(String),
     /// Never.
     Refused(String),
     /// The connection ended first.
     Lost,
+}
+
+impl Ack {
+    /// Whether the broker is through with the event.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Ack::Accepted | Ack::Refused(_))
+    }
 }
 
 /// What the broker allows.
@@ -112,7 +132,7 @@ impl Link {
             }
         };
         tokio::time::timeout(CONNECT_TIME, connecting).await.unwrap_or_else(|_| {
-            Err(Refusal { reason: format!("no answer within {CONNECT_TIME:?}"), other_version: false })
+            Err(Refusal { reason: format!("no answer within {CONNECT_TIME:?}"), cause: Cause::Other })
         })
     }
 
@@ -132,12 +152,11 @@ impl Link {
         }
     }
 
-    /// Publishes retained, on the status topic. Nobody waits for it: a broker that refuses it serves events all the same.
-    pub fn announce(&self, topic: &str, payload: Bytes) {
+    /// Publishes on the status topic, retained where the broker can. None: the connection has ended.
+    pub fn announce(&self, topic: &str, payload: Bytes) -> Option<Notice> {
         match self {
-            Link::V5(link) if link.limits().retains => drop(link.publish(topic, payload, None, true)),
-            Link::V5(_) => {}
-            Link::V4(link) => drop(link.publish(topic, payload, true)),
+            Link::V5(link) => link.publish(topic, payload, None, link.limits().retains).map(Notice::V5),
+            Link::V4(link) => link.publish(topic, payload, true).map(Notice::V4),
         }
     }
 

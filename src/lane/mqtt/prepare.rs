@@ -5,6 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hash as _;
 use std::hash::Hasher as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub struct Prepared {
 
 /// What a PUBLISH needs beside topic and payload: headers, packet id, the event's id as a user property, the content type.
 const OVERHEAD: usize = 128;
+/// See [`Publishing::stall`].
+const LONGEST_STALL: Duration = Duration::from_secs(30);
 
 impl Publishing {
     /// Prepares connection and topics. The error says what is wrong with the certificates.
@@ -78,6 +81,14 @@ impl Publishing {
     /// How to reach the broker.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// How long an acknowledgement may take before the connection is dead, whatever TCP thinks: as long as a ping may take.
+    pub fn stall(&self) -> Duration {
+        match self.plan.keep_alive {
+            Duration::ZERO => LONGEST_STALL,
+            keep_alive => (keep_alive * 2).min(LONGEST_STALL),
+        }
     }
 
     /// What the status topic says while the lane is connected.

@@ -11,19 +11,25 @@ use rumqttc_v4::Event;
 use rumqttc_v4::EventLoop;
 use rumqttc_v4::LastWill;
 use rumqttc_v4::MqttOptions;
+use rumqttc_v4::NetworkOptions;
 use rumqttc_v4::Packet;
 use rumqttc_v4::PublishNotice;
 use rumqttc_v4::PublishOptions;
 use rumqttc_v4::PublishResult;
 use rumqttc_v4::QoS;
+use rumqttc_v4::StateError;
 use rumqttc_v4::TlsConfiguration;
 use rumqttc_v4::Transport;
+use rumqttc_v4::mqttbytes;
 use tokio::task::JoinHandle;
 
 use crate::lane::mqtt::link::Ack;
+use crate::lane::mqtt::link::CONNECT_TIME;
+use crate::lane::mqtt::link::Cause;
 use crate::lane::mqtt::link::Limits;
 use crate::lane::mqtt::link::Plan;
 use crate::lane::mqtt::link::Refusal;
+use crate::tls;
 
 /// One connection.
 #[derive(Debug)]
@@ -56,6 +62,11 @@ impl Link {
         options.set_inflight(plan.window);
         options.set_last_will(LastWill::new(&plan.status_topic, plan.last_will.to_vec(), QoS::AtLeastOnce, true));
         let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(plan.window) + 8).build();
+        // What is flushed is a whole batch; the kernel must not wait for more.
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        network.set_connection_timeout(CONNECT_TIME.as_secs());
+        events.set_network_options(network);
         let limits = connack(&mut events, plan).await?;
         let polling = tokio::spawn(async move {
             loop {
@@ -113,7 +124,7 @@ async fn connack(events: &mut EventLoop, plan: &Plan) -> Result<Limits, Refusal>
             }
             Ok(_) => {}
             Err(error) => {
-                return Err(Refusal { reason: reason(&error), other_version: false });
+                return Err(Refusal { reason: reason(&error), cause: Cause::Other });
             }
         }
     }
@@ -122,6 +133,11 @@ async fn connack(events: &mut EventLoop, plan: &Plan) -> Result<Limits, Refusal>
 fn reason(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection: {code:?}"),
-        other => other.to_string(),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => "the broker closed the connection".to_owned(),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => "the broker answers no ping".to_owned(),
+        ConnectionError::MqttState(
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
+        ) => tls::explain(error).unwrap_or_else(|| format!("the connection broke: {error}")),
+        other => tls::explain(other).unwrap_or_else(|| other.to_string()),
     }
 }

@@ -12,6 +12,7 @@ use rumqttc_v5::Event;
 use rumqttc_v5::EventLoop;
 use rumqttc_v5::LastWill;
 use rumqttc_v5::MqttOptions;
+use rumqttc_v5::NetworkOptions;
 use rumqttc_v5::Packet;
 use rumqttc_v5::PubAckReason;
 use rumqttc_v5::PublishNotice;
@@ -20,16 +21,20 @@ use rumqttc_v5::PublishOptions;
 use rumqttc_v5::PublishProperties;
 use rumqttc_v5::PublishResult;
 use rumqttc_v5::QoS;
+use rumqttc_v5::StateError;
 use rumqttc_v5::TlsConfiguration;
 use rumqttc_v5::Transport;
+use rumqttc_v5::mqttbytes;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::CONNECT_TIME;
+use crate::lane::mqtt::link::Cause;
 use crate::lane::mqtt::link::Limits;
 use crate::lane::mqtt::link::Plan;
 use crate::lane::mqtt::link::Refusal;
+use crate::tls;
 
 /// One connection.
 #[derive(Debug)]
@@ -57,9 +62,14 @@ impl Link {
         }
         let seconds = u16::try_from(plan.keep_alive.as_secs()).unwrap_or(u16::MAX);
         options.set_keep_alive(seconds).set_clean_start(true).set_connect_timeout(CONNECT_TIME);
+        // What is flushed is a whole batch; the kernel must not wait for more.
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
         options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
-        // A table of this size is walked at every flush; the library's default of 65,535 costs ten times the speed.
-        options.set_outgoing_inflight_upper_limit(plan.window.saturating_mul(4).min(8192));
+        // A table of this size is walked at every flush: the library's default of 65,535 costs ten times the speed. The lane never has
+        // more than its window between the oldest unacknowledged publish and the newest, and the status message beside it.
+        options.set_outgoing_inflight_upper_limit(plan.window.saturating_add(8));
         options.set_last_will(LastWill::new(&plan.status_topic, plan.last_will.to_vec(), QoS::AtLeastOnce, true, None));
         let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(plan.window) + 8).build();
         let limits = connack(&mut events, plan).await?;
@@ -115,10 +125,12 @@ impl Notice {
         };
         match reason {
             PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ack::Accepted,
-            PubAckReason::QuotaExceeded
-            | PubAckReason::PacketIdentifierInUse
-            | PubAckReason::UnspecifiedError
-            | PubAckReason::ImplementationSpecificError => Ack::NotNow(format!("the broker answered {reason:?}")),
+            PubAckReason::QuotaExceeded | PubAckReason::PacketIdentifierInUse => {
+                Ack::NotNow(format!("the broker answered {reason:?}"))
+            }
+            PubAckReason::UnspecifiedError | PubAckReason::ImplementationSpecificError => {
+                Ack::Failed(format!("the broker answered {reason:?}"))
+            }
             PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
                 Ack::Refused(format!("the broker answered {reason:?}"))
             }
@@ -142,16 +154,25 @@ async fn connack(events: &mut EventLoop, plan: &Plan) -> Result<Limits, Refusal>
             }
             Ok(_) => {}
             Err(error) => {
-                let other_version = matches!(
-                    error,
-                    ConnectionError::ConnectionRefused(
-                        ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion
-                    ) | ConnectionError::NotConnAck(_)
-                        | ConnectionError::MqttState(_)
-                );
-                return Err(Refusal { reason: reason(&error), other_version });
+                return Err(Refusal { reason: reason(&error), cause: cause(&error) });
             }
         }
+    }
+}
+
+fn cause(error: &ConnectionError) -> Cause {
+    match error {
+        ConnectionError::ConnectionRefused(
+            ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion,
+        )
+        // An answer that is none in MQTT 5, such as the CONNACK of 3.1.1.
+        | ConnectionError::NotConnAck(_) => Cause::Version,
+        ConnectionError::MqttState(StateError::ConnectionAborted) => Cause::Silence,
+        ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error))) => {
+            if tls::explain(error).is_none() { Cause::Silence } else { Cause::Other }
+        }
+        ConnectionError::MqttState(StateError::Deserialization(_)) => Cause::Version,
+        _ => Cause::Other,
     }
 }
 
@@ -159,6 +180,11 @@ fn reason(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection: {code:?}"),
         ConnectionError::Timeout(_) => format!("no answer within {CONNECT_TIME:?}"),
-        other => other.to_string(),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => "the broker closed the connection".to_owned(),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => "the broker answers no ping".to_owned(),
+        ConnectionError::MqttState(
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
+        ) => tls::explain(error).unwrap_or_else(|| format!("the connection broke: {error}")),
+        other => tls::explain(other).unwrap_or_else(|| other.to_string()),
     }
 }

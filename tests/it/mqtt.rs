@@ -1,0 +1,86 @@
+//! The MQTT lane against a real mosquitto, and against what brokers and networks do to it. In: events, faults. Out: what the subscriber
+//! got, what the broker acknowledged, and what the lane says of it.
+
+mod broken;
+mod poison;
+mod refused;
+mod status;
+mod tls;
+mod topics;
+mod version;
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use andon::rig::subscriber::Message;
+use andon::rig::subscriber::Subscriber;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::marker;
+
+/// The events among what arrived: the lanes' status messages are none.
+fn events(got: &[Arc<Message>]) -> impl Iterator<Item = &Arc<Message>> {
+    got.iter().filter(|message| !message.topic.starts_with("andon/"))
+}
+
+/// Waits until so many different events arrived.
+async fn wait_for_all(subscriber: &Subscriber, within: Duration, count: usize) {
+    let (mut seen, mut read) = (HashSet::new(), 0);
+    let is_enough = |got: &[Arc<Message>]| {
+        seen.extend(events(&got[read..]).map(|message| marker(&message.payload)));
+        read = got.len();
+        seen.len() >= count
+    };
+    subscriber.wait_until(within, is_enough).await.unwrap();
+}
+
+/// Inserts the counters `from` to `to` of so many entities, in one transaction.
+fn chunk(entities: u64, from: u64, to: u64) -> String {
+    format!(
+        "insert into andon.events (tenant, type, entity_type, entity_id, data)
+        select 'acme', 'job.updated', 'job', 'e' || entity, jsonb_build_object('entity', 'e' || entity, 'counter', counter)
+        from generate_series({from}, {to}) counter, generate_series(1, {entities}) entity order by counter;
+        select andon.ring();"
+    )
+}
+
+/// The highest counter of each entity.
+fn expected(entities: u64, last: u64) -> BTreeMap<String, u64> {
+    (1..=entities).map(|entity| (format!("e{entity}"), last)).collect()
+}
+
+/// One event whose payload holds this text.
+async fn emit_with(line: &Line, entity: &str, counter: u64, text: &str) {
+    line.run(&format!(
+        "select andon.emit('job.updated', jsonb_build_object('entity', '{entity}', 'counter', {counter}, 'text', '{text}'),
+        'acme', 'job', '{entity}')"
+    ))
+    .await;
+}
+
+/// Changes the only publisher's row.
+async fn set(line: &Line, columns: &str) {
+    line.run(&format!("update andon.mqtt_publishers set {columns}")).await;
+}
+
+/// Waits until the lane has acknowledged all events of the log.
+async fn wait_for_done(line: &Line, lane: &str) {
+    line.until(&format!(
+        "select exists (select from andon.lanes where lane = '{lane}' and isempty(pending)
+        and position >= (select max(id) from andon.events))"
+    ))
+    .await;
+}
+
+/// Waits until a query says true, for longer than [`PATIENCE`]: the pauses between connections grow.
+async fn wait_long(line: &Line, sql: &str) {
+    let both = async {
+        while !line.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, both).await.unwrap_or_else(|_| panic!("never became true: {sql}"));
+}

@@ -1,0 +1,66 @@
+//! An event that ends every connection is found and parked; a broker that merely comes and goes costs no event.
+
+use std::collections::BTreeMap;
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Subscriber;
+use andon::rig::Tap;
+use andon::rig::tap::Seen;
+use andon::rig::tap::TapOptions;
+use serde_json::json;
+
+use super::chunk;
+use super::emit_with;
+use super::expected;
+use super::wait_for_all;
+use super::wait_long;
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::judge_messages;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_ends_every_connection_is_parked_and_the_others_go_on_in_order() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let options = TapOptions { poison: Some(b"arsenic".to_vec()), ..TapOptions::default() };
+    let tap = Tap::start(broker.port(), options).await.unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(tap.port(), json!({})).await;
+    line.run(&chunk(10, 1, 10)).await;
+    emit_with(&line, "bad", 1, "arsenic").await;
+    line.run(&chunk(10, 11, 100)).await;
+
+    line.start();
+    wait_for_all(&subscriber, 2 * PATIENCE, 1_000).await;
+    wait_long(&line, "select count(*) = 1 from andon.deliveries").await;
+
+    line.stop().await.unwrap();
+    let parked = line.parked(&lane).await;
+    assert_eq!(
+        parked,
+        ["dead 1 5 connections ended on it, alone in flight; the last: the broker closed the connection"]
+    );
+    let verdict = judge_messages(&expected(10, 100), &subscriber.received());
+    assert!(verdict.is_clean(), "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_comes_and_goes_costs_no_event() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let tap = Tap::start(broker.port(), TapOptions { flaps: 6, ..TapOptions::default() }).await.unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(tap.port(), json!({})).await;
+    line.emit("acme", "e", 1).await;
+
+    line.start();
+    wait_for_all(&subscriber, 2 * PATIENCE, 1).await;
+
+    line.stop().await.unwrap();
+    let poisoned = tap.seen().snapshot().iter().filter(|seen| ***seen == Seen::Poisoned).count();
+    assert_eq!(poisoned, 6);
+    assert!(line.parked(&lane).await.is_empty());
+    let verdict = judge_messages(&BTreeMap::from([("e".to_owned(), 1)]), &subscriber.received());
+    assert!(verdict.is_clean(), "{verdict:?}");
+}

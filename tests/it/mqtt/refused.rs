@@ -1,0 +1,103 @@
+//! Brokers that say no: to the client, to a topic, to a size. The lane says why, loses nothing that the broker would take, and does not
+//! hammer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Subscriber;
+use andon::rig::Tap;
+use andon::rig::subscriber::SubscriberOptions;
+use andon::rig::tap::Seen;
+use andon::rig::tap::TapOptions;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::emit_with;
+use super::set;
+use super::wait_for_all;
+use super::wait_for_done;
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::judge_messages;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_said_and_tried_slowly_until_it_is_right() {
+    let users = vec![("andon".to_owned(), "right".to_owned())];
+    let broker = Mosquitto::start(&MosquittoOptions { users, ..MosquittoOptions::default() }).unwrap();
+    let tap = Tap::start(broker.port(), TapOptions::default()).await.unwrap();
+    let credentials = Some(("andon".to_owned(), "right".to_owned()));
+    let options = SubscriberOptions { port: broker.port(), filter: "#".to_owned(), credentials };
+    let subscriber = Subscriber::start_with(options).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(tap.port(), json!({})).await;
+    set(&line, "username = 'andon', password = 'wrong'").await;
+    let started = Instant::now();
+    line.start();
+    line.emit("acme", "e", 1).await;
+
+    let reason = line.state(&lane, "retrying").await;
+    let connects = |seen: &[Arc<Seen>]| seen.iter().filter(|seen| matches!(***seen, Seen::Connect(_))).count();
+    tap.seen().wait_until(PATIENCE, |seen| connects(seen) >= 5).await.unwrap();
+    let pauses = started.elapsed();
+    set(&line, "password = 'right'").await;
+
+    wait_for_all(&subscriber, PATIENCE, 1).await;
+    line.stop().await.unwrap();
+    assert_eq!(reason, "the broker refused the connection: NotAuthorized");
+    assert!(pauses > Duration::from_millis(1500), "five connections within {pauses:?}");
+    assert!(!tap.seen().snapshot().iter().any(|seen| **seen == Seen::Connect(4)), "a refusal is no want of MQTT 5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_the_broker_refuses_costs_only_its_own_events() {
+    let acl = Some("topic write acme/good/#\ntopic write andon/#\ntopic read #\n".to_owned());
+    // With no limit on its queue, mosquitto 2.0.11 ends the connection with each refusal.
+    let options = MosquittoOptions { acl, max_queued_messages: 10_000, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&options).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(broker.port(), json!({})).await;
+    for counter in 1..=20 {
+        line.emit("acme", "good", counter).await;
+        line.emit("acme", "forbidden", counter).await;
+    }
+
+    line.start();
+    wait_for_all(&subscriber, PATIENCE, 20).await;
+    wait_for_done(&line, &lane).await;
+
+    line.stop().await.unwrap();
+    let parked = line.parked(&lane).await;
+    assert_eq!(parked, vec!["dead 1 the broker answered NotAuthorized"; 20]);
+    let verdict = judge_messages(&BTreeMap::from([("good".to_owned(), 20)]), &subscriber.received());
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_for_the_broker_is_not_sent_and_costs_no_other() {
+    let options = MosquittoOptions { max_packet_size: Some(2_000), ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&options).unwrap();
+    let tap = Tap::start(broker.port(), TapOptions::default()).await.unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(tap.port(), json!({})).await;
+    line.emit("acme", "e", 1).await;
+    emit_with(&line, "large", 1, &"x".repeat(4_000)).await;
+    line.emit("acme", "e", 2).await;
+
+    line.start();
+    wait_for_all(&subscriber, PATIENCE, 2).await;
+    wait_for_done(&line, &lane).await;
+
+    line.stop().await.unwrap();
+    let parked = line.parked(&lane).await;
+    assert!(parked.len() == 1 && parked[0].starts_with("dead 1 the packet would have 4"), "{parked:?}");
+    assert!(parked[0].ends_with("bytes, and the broker takes 2000; send less"), "{parked:?}");
+    let connects = tap.seen().snapshot().iter().filter(|seen| matches!(***seen, Seen::Connect(_))).count();
+    assert_eq!(connects, 1, "the broker never saw it");
+    let verdict = judge_messages(&BTreeMap::from([("e".to_owned(), 2)]), &subscriber.received());
+    assert!(verdict.is_clean(), "{verdict:?}");
+}

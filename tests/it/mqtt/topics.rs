@@ -1,0 +1,58 @@
+//! Topics end to end: each naming with each policy for missing values, at a real broker.
+
+use std::collections::BTreeMap;
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Subscriber;
+use serde_json::json;
+
+use super::events;
+use super::wait_for_done;
+use crate::line::Line;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_naming_and_each_policy_has_its_own_topic() {
+    let table = [
+        ("ascii", "placeholder", Some("mueller_ag/_/saege_2/p_n_42-a__/job/updated")),
+        ("ascii", "drop", Some("mueller_ag/saege_2/p_n_42-a__/job/updated")),
+        ("ascii", "reject", None),
+        ("verbatim", "placeholder", Some("Müller AG/_/Säge_2/P_N 42-A__/job/updated")),
+        ("verbatim", "drop", Some("Müller AG/Säge_2/P_N 42-A__/job/updated")),
+        ("verbatim", "reject", None),
+        ("eryxon", "placeholder", Some("mller_ag/_/sge2/pn_42-a/job/updated")),
+        ("eryxon", "drop", Some("mller_ag/sge2/pn_42-a/job/updated")),
+        ("eryxon", "reject", None),
+    ];
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let mut lanes = BTreeMap::new();
+    for (naming, missing, topic) in table {
+        let pattern = format!("{naming}-{missing}/{{enterprise}}/{{site}}/{{cell}}/{{part_number}}/{{event}}");
+        let settings = json!({"naming": naming, "missing": missing});
+        lanes.insert(line.publisher_of("acme", &pattern, broker.port(), settings).await, (naming, missing, topic));
+    }
+
+    line.run(
+        r#"insert into andon.events (tenant, type, entity_type, entity_id, context) values ('acme', 'job.updated', 'job', '1',
+        '{"enterprise": "Müller AG", "cell": "Säge/2", "part_number": "P/N 42-A+#"}')"#,
+    )
+    .await;
+    line.start();
+    for lane in lanes.keys() {
+        wait_for_done(&line, lane).await;
+    }
+    let wanted = table.iter().filter(|(.., topic)| topic.is_some()).count();
+    subscriber.wait_until(crate::line::PATIENCE, |got| events(got).count() >= wanted).await.unwrap();
+
+    line.stop().await.unwrap();
+    let received = subscriber.received();
+    let topics: BTreeMap<_, _> = events(&received).filter_map(|message| message.topic.split_once('/')).collect();
+    for (lane, (naming, missing, topic)) in lanes {
+        assert_eq!(topics.get(format!("{naming}-{missing}").as_str()).copied(), topic, "{naming} {missing}");
+        let parked = line.parked(&lane).await;
+        let reason = "dead 1 event has no value for `{site}` and missing is `reject`; supply it, give it a default, or choose another policy";
+        assert_eq!(parked, if topic.is_none() { vec![reason] } else { vec![] }, "{naming} {missing}");
+    }
+}

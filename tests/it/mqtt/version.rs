@@ -1,0 +1,72 @@
+//! Which version of MQTT the lane speaks: 5 where the broker has it, 3.1.1 where it has not, whatever way the broker says so.
+
+use std::sync::Arc;
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Subscriber;
+use andon::rig::Tap;
+use andon::rig::subscriber::Message;
+use andon::rig::tap::Mqtt5;
+use andon::rig::tap::Seen;
+use andon::rig::tap::TapOptions;
+use serde_json::json;
+
+use super::chunk;
+use super::events;
+use super::expected;
+use super::wait_for_all;
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::judge_messages;
+
+/// What a subscriber gets through a broker with these manners, and the versions that were asked for.
+async fn through(mqtt5: Mqtt5) -> (Vec<Arc<Message>>, Vec<u8>) {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let tap = Tap::start(broker.port(), TapOptions { mqtt5, ..TapOptions::default() }).await.unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    line.publisher(tap.port(), json!({})).await;
+    line.run(&chunk(10, 1, 100)).await;
+
+    line.start();
+    wait_for_all(&subscriber, PATIENCE, 1_000).await;
+    line.stop().await.unwrap();
+
+    let seen = tap.seen().snapshot();
+    let versions = seen.iter().filter_map(|seen| if let Seen::Connect(level) = **seen { Some(level) } else { None });
+    (subscriber.received(), versions.collect())
+}
+
+fn is_mqtt5(message: &Message) -> bool {
+    message.user_properties.iter().any(|(name, _)| name == "event_id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_refuses_mqtt_5_gets_3_1_1() {
+    // In the words of MQTT 5, and in those of 3.1.1, which a client of MQTT 5 does not understand: to it they are silence.
+    for (answer, asked) in [(vec![0x20, 3, 0, 0x84, 0], vec![5, 4]), (vec![0x20, 2, 0, 1], vec![5, 4, 5, 4])] {
+        let (received, versions) = through(Mqtt5::Answered(answer.clone())).await;
+
+        let verdict = judge_messages(&expected(10, 100), &received);
+        assert!(verdict.is_clean() && verdict.duplicates == 0, "{answer:?}: {verdict:?}");
+        assert_eq!(versions, asked, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_up_on_mqtt_5_gets_3_1_1() {
+    let (received, versions) = through(Mqtt5::Closed(u32::MAX)).await;
+
+    let verdict = judge_messages(&expected(10, 100), &received);
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    assert_eq!(versions, [5, 4, 5, 4], "it is asked twice, for it might only have been restarting");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hung_up_once_gets_mqtt_5() {
+    let (received, versions) = through(Mqtt5::Closed(1)).await;
+
+    assert_eq!(versions, [5, 4, 5]);
+    assert!(events(&received).all(|message| is_mqtt5(message)));
+}

@@ -1,0 +1,230 @@
+//! Rows that change while the gateway runs. In: new, edited, deactivated and deleted webhooks. Out: whether each change is felt within
+//! a second, touches no other lane, and loses nothing that is in hand.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use andon::rig::receiver::Answer;
+use andon::rig::receiver::Receiver;
+use serde_json::json;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::SECRET;
+use crate::line::judge_requests;
+use crate::line::marker;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Line {
+    /// A webhook that names no time to start at.
+    async fn webhook_from_now(&self, url: &str, settings: &str) -> String {
+        let row = self
+            .client
+            .query_one(
+                "insert into andon.webhooks (tenant_id, url, secret_key, events, settings)
+                values ('acme', $1, $2, '{*}', $3::text::jsonb) returning 'andon.webhooks/' || id",
+                &[&url, &SECRET, &settings],
+            )
+            .await
+            .unwrap();
+        row.get(0)
+    }
+
+    async fn epoch(&self, lane: &str) -> i64 {
+        self.client.query_one("select epoch from andon.lanes where lane = $1", &[&lane]).await.unwrap().get(0)
+    }
+
+    /// Changes a lane's row, and returns how long it took until the lane was another one, or gone.
+    async fn changed(&self, lane: &str, change: &str) -> Duration {
+        let before = self.epoch(lane).await;
+        let row = lane.split_once('/').unwrap().1;
+        self.run(&format!("{change} where id = '{row}'")).await;
+        let started = Instant::now();
+        self.until(&format!("select epoch > {before} from andon.lanes where lane = '{lane}'")).await;
+        started.elapsed()
+    }
+}
+
+/// Entity and counter of what was accepted on a path.
+fn accepted(receiver: &Receiver, path: &str) -> Vec<(String, u64)> {
+    receiver.accepted().iter().filter(|it| it.path == path).map(|it| marker(&it.body)).collect()
+}
+
+fn counters(last: u64) -> Vec<(String, u64)> {
+    (1..=last).map(|counter| ("e".to_owned(), counter)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_webhook_starts_at_now() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/first"), json!({})).await;
+    line.start();
+    line.emit("acme", "past", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+
+    let lane = line.webhook_from_now(&receiver.url("/new"), "{}").await;
+    let inserted = Instant::now();
+    line.state(&lane, "running").await;
+    let took = inserted.elapsed();
+    line.emit("acme", "e", 1).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    line.stop().await.unwrap();
+    assert!(took < SECOND, "{took:?}");
+    assert_eq!(accepted(&receiver, "/new"), counters(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_webhook_is_another_one_within_a_second_and_its_neighbour_is_not_touched() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/old"), json!({})).await;
+    let neighbour = line.webhook(&receiver.url("/neighbour"), json!({})).await;
+    line.start();
+    line.emit("acme", "e", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    let epoch = line.epoch(&neighbour).await;
+
+    let to = format!("update andon.webhooks set url = '{}'", receiver.url("/new"));
+    let new_url = line.changed(&lane, &to).await;
+    line.emit("acme", "e", 2).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 4).await.unwrap();
+    let other_events = line.changed(&lane, "update andon.webhooks set events = '{part.*}'").await;
+    line.emit("acme", "e", 3).await;
+    line.run(r#"select andon.emit('part.created', '{"entity": "p", "counter": 1}', 'acme', 'part', 'p')"#).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 7).await.unwrap();
+    line.stop().await.unwrap();
+    assert!(new_url < SECOND && other_events < SECOND, "{new_url:?} {other_events:?}");
+    assert_eq!(line.epoch(&neighbour).await, epoch);
+    assert_eq!(accepted(&receiver, "/old"), counters(1));
+    assert_eq!(accepted(&receiver, "/new"), [("e".to_owned(), 2), ("p".to_owned(), 1)]);
+    let mut neighbour = accepted(&receiver, "/neighbour");
+    neighbour.retain(|(entity, _)| entity == "e");
+    assert_eq!(neighbour, counters(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_a_webhook_did_not_want_before_its_edit_do_not_come_after_it() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.webhook(&receiver.url("/neighbour"), json!({})).await;
+    line.run("update andon.webhooks set events = '{part.*}' where url like '%/hook'").await;
+    line.start();
+    // The second of them is in the stream: the lane has caught up.
+    for counter in 1..=2 {
+        line.run("select andon.emit('part.created', '{\"entity\": \"p\", \"counter\": 1}', 'acme')").await;
+        receiver.wait_accepted(PATIENCE, |got| got.len() == 2 * counter).await.unwrap();
+    }
+    line.until(&format!(
+        "select position >= (select max(id) from andon.events) and isempty(pending) from andon.lanes where lane = '{lane}'"
+    ))
+    .await;
+    line.emit("acme", "past", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 5).await.unwrap();
+
+    line.changed(&lane, "update andon.webhooks set events = '{job.*}'").await;
+    line.emit("acme", "e", 1).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 7).await.unwrap();
+    line.stop().await.unwrap();
+    assert_eq!(accepted(&receiver, "/hook")[2..], counters(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deactivated_or_deleted_webhook_stops_within_a_second_while_others_go_on() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    let deactivated = line.webhook(&receiver.url("/deactivated"), json!({})).await;
+    let deleted = line.webhook(&receiver.url("/deleted"), json!({})).await;
+    let other = line.webhook(&receiver.url("/other"), json!({})).await;
+    line.start();
+    line.emit("acme", "e", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    let epoch = line.epoch(&other).await;
+
+    let took = [
+        line.changed(&deactivated, "update andon.webhooks set active = false").await,
+        line.changed(&deleted, "delete from andon.webhooks").await,
+    ];
+    line.state(&deactivated, "removed").await;
+    line.state(&deleted, "removed").await;
+    line.emit("acme", "e", 2).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 4).await.unwrap();
+    line.stop().await.unwrap();
+    assert!(took.iter().all(|took| *took < SECOND), "{took:?}");
+    assert_eq!(accepted(&receiver, "/deactivated"), counters(1));
+    assert_eq!(accepted(&receiver, "/deleted"), counters(1));
+    assert_eq!(accepted(&receiver, "/other"), counters(2));
+    assert_eq!(line.epoch(&other).await, epoch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_active_again_gets_nothing_twice() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    let from_a_time = line.webhook(&receiver.url("/from-a-time"), json!({})).await;
+    let from_now = line.webhook_from_now(&receiver.url("/from-now"), "{}").await;
+    line.start();
+    line.state(&from_now, "running").await;
+    line.emit("acme", "e", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+
+    for lane in [&from_a_time, &from_now] {
+        line.changed(lane, "update andon.webhooks set active = false").await;
+        line.changed(lane, "update andon.webhooks set active = true").await;
+    }
+    line.emit("acme", "e", 2).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 4).await.unwrap();
+    line.stop().await.unwrap();
+    assert_eq!(accepted(&receiver, "/from-a-time"), counters(2));
+    assert_eq!(accepted(&receiver, "/from-now"), counters(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_about_to_be_disabled_can_be_edited_all_the_same() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer_containing("/gone", "slow", Answer::hang());
+    receiver.answer("/gone", Answer::status(410));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/gone"), json!({"timeout": "1m"})).await;
+    line.start();
+    line.emit("acme", "slow", 1).await;
+    receiver.wait_until(PATIENCE, |got| got.len() == 1).await.unwrap();
+    line.emit("acme", "e", 1).await;
+    // It waits for the slow one to end before it stands still.
+    line.state(&lane, "disabled").await;
+
+    let to = format!("update andon.webhooks set url = '{}'", receiver.url("/new"));
+    let took = line.changed(&lane, &to).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    line.stop().await.unwrap();
+    assert!(took < SECOND, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_hand_when_a_row_changes_goes_to_the_new_place_in_order() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hangs", Answer::hang());
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hangs"), json!({"timeout": "1m", "concurrency": 4})).await;
+    let expected = line.emit_all(20, 20).await;
+    line.start();
+    receiver.wait_until(PATIENCE, |got| got.len() == 4).await.unwrap();
+
+    let to = format!("update andon.webhooks set url = '{}'", receiver.url("/new"));
+    let took = line.changed(&lane, &to).await;
+
+    let wanted = expected.clone();
+    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    line.stop().await.unwrap();
+    assert!(took < SECOND, "{took:?}");
+    let verdict = judge_requests(&expected, &receiver.accepted());
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+}

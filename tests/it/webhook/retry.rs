@@ -1,0 +1,216 @@
+//! Deliveries that do not go straight through. In: endpoints that fail in each way. Out: whether the schedule, `Retry-After`, 410 and
+//! the breaker do what they say, with all of it in the ledger.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use andon::rig::receiver::Answer;
+use andon::rig::receiver::Receiver;
+use serde_json::json;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::judge_requests;
+use crate::line::marker;
+
+impl Line {
+    /// What was tried, as `attempt outcome code`, in its order.
+    async fn attempts(&self, lane: &str) -> Vec<String> {
+        let sql = "select attempt || ' ' || outcome || ' ' || coalesce(code::text, '-') from andon.attempts
+            where lane = $1 order by at, attempt";
+        self.client.query(sql, &[&lane]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Position and pending ids of a lane.
+    pub(super) async fn cursor(&self, lane: &str) -> (i64, String) {
+        let sql = "select position, pending::text from andon.lanes where lane = $1";
+        let row = self.client.query_one(sql, &[&lane]).await.unwrap();
+        (row.get(0), row.get(1))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_tried_by_its_schedule_and_dead_after_the_last_attempt() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer_containing("/hook", r#""counter": 1"#, Answer::status(500));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1ms", "1ms"]})).await;
+    line.start();
+
+    line.emit("acme", "e", 1).await;
+    line.emit("acme", "e", 2).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    line.stop().await.unwrap();
+    assert_eq!(marker(&receiver.accepted()[0].body), ("e".to_owned(), 2), "the next of the entity goes on");
+    assert_eq!(line.parked(&lane).await, ["dead 3 answered 500: 500"]);
+    assert_eq!(line.attempts(&lane).await[..3], ["1 retry 500", "2 retry 500", "3 dead 500"]);
+    assert_eq!(receiver.received().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_delivery_is_not_tried_before_the_time_that_its_receiver_asked_for() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer_next("/soon", 1, &Answer::status(429).retry_after("2"));
+    receiver.answer_next("/late", 1, &Answer::status(429).retry_after("90"));
+    let mut line = Line::new().await;
+    let soon = line.webhook(&receiver.url("/soon"), json!({"retry": ["1ms"]})).await;
+    let late = line.webhook(&receiver.url("/late"), json!({"retry": ["1ms"]})).await;
+    line.start();
+
+    line.emit("acme", "patient", 1).await;
+    line.until("select count(*) = 2 from andon.deliveries").await;
+    line.emit("acme", "other", 1).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    line.stop().await.unwrap();
+    assert_eq!(line.attempts(&soon).await, ["1 retry 429", "2 delivered 200"]);
+    let received = receiver.received();
+    let at: Vec<_> = received
+        .iter()
+        .filter(|request| request.path == "/soon" && marker(&request.body).0 == "patient")
+        .map(|request| request.at)
+        .collect();
+    assert!(at[1] - at[0] >= Duration::from_secs(2), "{:?}", at[1] - at[0]);
+    assert_eq!(line.parked(&late).await, ["retry 1 answered 429: 429"]);
+    line.until("select bool_and(next_attempt_at - parked_at >= '90 s') from andon.deliveries").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_410_disables_its_lane_alone_and_an_edited_row_goes_on_from_the_cursor() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/gone", Answer::status(410));
+    let mut line = Line::new().await;
+    let gone = line.webhook(&receiver.url("/gone"), json!({})).await;
+    line.webhook(&receiver.url("/other"), json!({})).await;
+    line.start();
+    line.emit("acme", "e", 1).await;
+    assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
+    let tried = receiver.received().iter().filter(|request| request.path == "/gone").count();
+
+    line.emit("acme", "e", 2).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    line.stop().await.unwrap();
+    let cursor = line.cursor(&gone).await;
+    line.start();
+    line.emit("acme", "e", 3).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+
+    assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
+    assert_eq!(line.cursor(&gone).await, cursor);
+    assert_eq!(receiver.received().iter().filter(|request| request.path == "/gone").count(), tried);
+    line.run(&format!(
+        "update andon.webhooks set url = '{}' where url like '%/gone'; select andon.ring()",
+        receiver.url("/moved")
+    ))
+    .await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 6).await.unwrap();
+    assert_eq!(line.state(&gone, "running").await, "");
+    line.stop().await.unwrap();
+    let expected = BTreeMap::from([("e".to_owned(), 3)]);
+    for path in ["/moved", "/other"] {
+        let got: Vec<_> = receiver.accepted().into_iter().filter(|request| request.path == path).collect();
+        let verdict = judge_requests(&expected, &got);
+        assert!(verdict.is_clean() && verdict.duplicates == 0, "{path}: {verdict:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_breaker_opens_probes_one_at_a_time_and_closes_with_nothing_lost() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1ms", "1ms", "1ms"], "concurrency": 4})).await;
+
+    let expected = line.emit_all(30, 5).await;
+    line.start();
+    assert_eq!(line.state(&lane, "open").await, "answered 503: 503");
+    // Five failures open it; what was open beside the fifth may end after it.
+    let opened = receiver.received().len();
+    receiver.wait_until(PATIENCE, |got| got.len() >= opened + 2).await.unwrap();
+    let received = receiver.received();
+    assert!(received.len() < 5 + 4 + 4, "{} attempts", received.len());
+    assert!(received.iter().rev().take(2).all(|probe| probe.beside.is_empty()), "probes are made one at a time");
+    receiver.answer("/hook", Answer::status(200));
+
+    let wanted = expected.clone();
+    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    assert_eq!(line.state(&lane, "running").await, "");
+    line.stop().await.unwrap();
+    let verdict = judge_requests(&expected, &receiver.accepted());
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    assert_eq!(line.parked(&lane).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_event_that_its_endpoint_cannot_take_does_not_keep_the_breaker_open() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer_containing("/hook", "poison", Answer::status(422));
+    let mut line = Line::new().await;
+    let retry = ["1ms"; 20];
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": retry, "concurrency": 1})).await;
+    line.start();
+    line.emit("acme", "poison", 1).await;
+    assert_eq!(line.state(&lane, "open").await, "answered 422: 422");
+
+    let expected = line.emit_all(5, 3).await;
+
+    let wanted = expected.clone();
+    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    line.stop().await.unwrap();
+    let verdict = judge_requests(&expected, &receiver.accepted());
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    assert!(line.parked(&lane).await[0].ends_with("answered 422: 422"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_event_that_its_endpoint_cannot_take_does_not_keep_the_breaker_open() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"], "concurrency": 1})).await;
+    line.start();
+    line.emit_all(5, 1).await;
+    assert_eq!(line.state(&lane, "open").await, "answered 503: 503");
+    line.until("select count(*) = 5 from andon.deliveries").await;
+
+    receiver.answer_containing("/hook", "poison", Answer::status(422));
+    receiver.answer("/hook", Answer::status(200));
+    line.emit("acme", "poison", 1).await;
+    line.emit("acme", "healthy", 1).await;
+
+    receiver.wait_accepted(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    line.stop().await.unwrap();
+    assert_eq!(marker(&receiver.accepted()[0].body), ("healthy".to_owned(), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_deliveries_survive_a_restart_and_go_on_in_their_order() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"]})).await;
+    line.start();
+    for counter in 1..=3 {
+        line.emit("acme", "e", counter).await;
+    }
+    line.until("select count(*) = 3 from andon.deliveries").await;
+    line.stop().await.unwrap();
+    let waits = "waiting 0 waits behind an earlier event of the same entity";
+    assert_eq!(line.parked(&lane).await, ["retry 1 answered 503: 503", waits, waits]);
+
+    receiver.answer("/hook", Answer::status(200));
+    line.emit("acme", "e", 4).await;
+    line.start();
+    line.until("select count(*) = 4 from andon.deliveries").await;
+    assert_eq!(receiver.accepted().len(), 0, "not before its time, and none before it");
+    line.stop().await.unwrap();
+    line.run("update andon.deliveries set next_attempt_at = now() where state = 'retry'").await;
+    line.start();
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 4).await.unwrap();
+    line.until("select count(*) = 0 from andon.deliveries").await;
+    line.stop().await.unwrap();
+    let verdict = judge_requests(&BTreeMap::from([("e".to_owned(), 4)]), &receiver.accepted());
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+}
