@@ -1,9 +1,13 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make; what else is missing, `setup` installs or names.
-.PHONY: demo test lint setup
+.PHONY: demo bench-capture test lint setup
 
 # Shows the line running, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
 	@cargo run --quiet --bin andon -- demo $(if $(SOURCE),--source $(SOURCE)) $(ARGS)
+
+# What capture costs the plant: commits and rows per second without triggers, with them, and with a NOTIFY for each row, as ratios.
+bench-capture: setup
+	@cargo run --quiet --release --bin andon -- bench capture $(ARGS)
 
 test: setup
 	cargo test

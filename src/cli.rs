@@ -15,6 +15,8 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::bench;
+use crate::bench::CaptureBench;
 use crate::config;
 use crate::config::Config;
 use crate::config::ConfigError;
@@ -82,6 +84,15 @@ enum Command {
     Run,
     /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
     Demo(Box<DemoOptions>),
+    /// Measure, on throw-away servers
+    #[command(subcommand, hide = true)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// What capture costs the plant, against none and against a NOTIFY for each row
+    Capture(CaptureBench),
 }
 
 /// Why a command ended before its time.
@@ -122,6 +133,7 @@ impl Cli {
             Command::Source(command) => command.run(place).await?,
             Command::Check(options) => return Ok(options.run(place).await),
             Command::Run => run::run(place.load()?).await?,
+            Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
         }
         Ok(ExitCode::SUCCESS)

@@ -42,3 +42,4 @@ pub mod cli;
 // Proof: real servers, and a plant to try it on.
 pub mod rig;
 pub mod demo;
+pub mod bench;

@@ -59,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "bench",
             "config",
             "database",
             "demo",
@@ -76,12 +77,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // Proof: the rig knows nothing of Andon, so that it can bear witness.
     ("rig", &[]),
+    ("bench", &["migrate", "rig", "source"]),
     ("demo", &["nearest", "quantity", "rig", "source"]),
 ];
 
 /// Each driver, and the only places that name it (a file, or a folder with everything in it).
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("clap", &["cli", "demo.rs", "main.rs", "telemetry.rs"]),
+    ("clap", &["bench.rs", "cli", "demo.rs", "main.rs", "telemetry.rs"]),
     ("deunicode", &["topic/naming.rs"]),
     ("hmac", &["rig", "signature.rs"]),
     ("hyper", &["rig"]),
