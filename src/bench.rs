@@ -88,7 +88,7 @@ pub async fn capture(options: CaptureBench) -> Result<()> {
     );
     for (place, figures) in figures.iter_mut().enumerate() {
         let what = match WRITERS.get(place) {
-            Some(writers) => format!("commits/s, {writers} writers"),
+            Some(writers) => format!("commits/s, writers: {writers}"),
             None => format!("rows/s, {} rows in a statement", options.rows),
         };
         let [plain, captured, naive] = figures.each_mut().map(|figures| median(figures));
