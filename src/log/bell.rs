@@ -13,7 +13,8 @@ use tokio_postgres::Client;
 const OURS: i32 = 1_097_753_711;
 const BELL: i32 = 1;
 const TAIL: i32 = 2;
-const CHANNELS: i32 = 3;
+/// 3 is that of `andon migrate`.
+const CHANNELS: i32 = 4;
 
 /// How often an awake tail looks, while a transaction that will not ring is open. It looks less often the longer that lasts, so that a
 /// transaction left open for an hour does not cost an hour of polling; nobody waits longer than the last of these.

@@ -66,6 +66,8 @@ async fn a_notification_becomes_an_event_and_a_bad_one_is_recorded() {
     let errors = "select source || ' ' || table_name || ' ' || operation || ' ' || sqlstate from andon.capture_errors order by id";
     let errors: Vec<String> = line.client.query(errors, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(errors, ["line Machine events notify 22032", "line Machine events notify 22P05"]);
+    let migrated = tokio::time::timeout(PATIENCE, andon::migrate::migrate(&mut owner)).await;
+    assert!(migrated.expect("a gateway that listens does not hold up `andon migrate`").unwrap().is_empty());
     line.stop().await.unwrap();
 }
 
