@@ -42,7 +42,8 @@ fn andon(url: &str, arguments: &[&str]) -> Said {
 }
 
 fn file(name: &str, text: &str) -> String {
-    let path = std::env::temp_dir().join(format!("andon-{}-{name}", std::process::id()));
+    // Below the build's own directory: these files are not worth cleaning up, and nobody else's.
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }
