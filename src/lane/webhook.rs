@@ -47,6 +47,8 @@ pub struct WebhookLane {
     look: Option<Instant>,
     /// What the last probe was made with.
     probed: Source,
+    /// Events taken since the breaker opened.
+    taken_while_open: usize,
     gone: Option<String>,
 }
 
@@ -87,6 +89,7 @@ impl WebhookLane {
             retrying: HashSet::new(),
             look,
             probed: Source::Log,
+            taken_while_open: 0,
             gone: None,
         }
     }
@@ -124,13 +127,16 @@ impl WebhookLane {
         }
     }
 
-    /// The same while the breaker is open: a probe needs something to choose from, lest one event keeps it open.
+    /// While the breaker is open, enough for a probe to choose from, and no more: what follows a held event only moves to the ledger.
     fn room(&self) -> usize {
         let most = self.endpoint.webhook().concurrency * AHEAD;
-        if self.progress.has_room() { most.saturating_sub(self.order.queued() + self.attempts.len()) } else { 0 }
+        let room = if self.breaker.is_closed() { most } else { most.saturating_sub(self.taken_while_open) };
+        let room = room.min(most.saturating_sub(self.order.queued() + self.attempts.len()));
+        if self.progress.has_room() { room } else { 0 }
     }
 
     fn admit(&mut self, events: Vec<Arc<Event>>) {
+        self.taken_while_open += if self.breaker.is_closed() { 0 } else { events.len() };
         for event in events {
             if let Some(held) = self.order.push(event.entity.clone(), event) {
                 self.park_behind(held);
@@ -186,6 +192,7 @@ impl WebhookLane {
             Outcome::Delivered => {
                 self.delivered(job, &answer);
                 if self.breaker.succeeded() {
+                    self.taken_while_open = 0;
                     tracing::info!(webhook = self.name, "answers again");
                     self.progress.report(State::Running).await?;
                 }
@@ -198,6 +205,7 @@ impl WebhookLane {
                 // A probe: it says something about the endpoint, and nothing about the event.
                 self.breaker.failed(Instant::now(), asked.unwrap_or_default());
                 self.postpone(job, &answer);
+                self.taken_while_open = self.taken_while_open.saturating_sub(AHEAD);
                 tracing::debug!(webhook = self.name, reason = answer.reason(), "a probe failed");
                 self.progress.report(State::Open(answer.reason())).await?;
             }
@@ -208,7 +216,7 @@ impl WebhookLane {
                     tracing::warn!(
                         webhook = self.name,
                         reason,
-                        "keeps failing; its events wait in the log until a probe succeeds"
+                        "keeps failing; its events wait until a probe succeeds"
                     );
                     self.progress.report(State::Open(reason)).await?;
                 }

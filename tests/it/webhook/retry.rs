@@ -143,6 +143,31 @@ async fn the_breaker_opens_probes_one_at_a_time_and_closes_with_nothing_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_events_of_a_dead_endpoint_stay_in_the_log_even_if_their_entities_are_all_held() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let retry = ["1ms"; 9];
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": retry, "concurrency": 2})).await;
+    line.start();
+    line.emit_all(5, 1).await;
+    line.state(&lane, "open").await;
+
+    let expected = line.emit_more(5, 1, 60).await;
+    let opened = receiver.received().len();
+    receiver.wait_until(PATIENCE, |got| got.len() >= opened + 2).await.unwrap();
+    let parked = line.parked(&lane).await.len();
+    receiver.answer("/hook", Answer::status(200));
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 300).await.unwrap();
+    line.stop().await.unwrap();
+    let verdict = judge_requests(&expected, &receiver.accepted());
+    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    // The first of each entity, what the lane may take while the breaker is open, and what two probes let in.
+    assert!(parked <= 5 + 32 + 2 * 16, "{parked} of 300 were moved into the ledger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_event_that_its_endpoint_cannot_take_does_not_keep_the_breaker_open() {
     let receiver = Receiver::start().await.unwrap();
     receiver.answer_containing("/hook", "poison", Answer::status(422));
