@@ -1,8 +1,6 @@
 //! Attaching and detaching. In: mappings and a real PostgreSQL. Out: whether the database's catalogue ends up as it should: exactly what
 //! the mapping says, nothing on a fault, and nothing at all after detaching.
 
-use std::time::Duration;
-
 use andon::source::Change;
 use andon::source::Mapping;
 use andon::source::SourceError;
@@ -179,7 +177,8 @@ async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
     let after_refusal = catalogue(&plant.client).await;
     other.batch_execute("rollback; begin; update issues set description = 'x'").await.unwrap();
     let release = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let waits = "select exists (select from pg_locks where relation = 'issues'::regclass and not granted)";
+        while !other.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
         other.batch_execute("commit").await.unwrap();
     };
     let mapping = eryxon();

@@ -129,6 +129,19 @@ async fn an_interrupt_ends_everything_and_leaves_nothing() {
     assert!(!Path::new(&format!("/proc/{gateway}")).exists());
 }
 
+#[tokio::test]
+async fn a_demo_that_is_killed_leaves_nothing_either() {
+    let mut demo = Demo::start(&["--rate", "50"]);
+    demo.gateway().await;
+    let prefix = format!("andon-rig-{}-", demo.child.id().unwrap());
+    assert!(!left_behind(&prefix).is_empty());
+
+    demo.child.kill().await.unwrap();
+
+    // Nobody tells when the last file of a dead process is gone, so it is asked again and again.
+    wait_for(|| left_behind(&prefix).is_empty());
+}
+
 /// Directories of the rig, and processes that name them on their command line.
 fn left_behind(prefix: &str) -> Vec<String> {
     let directories = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();

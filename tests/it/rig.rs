@@ -1,17 +1,11 @@
 //! The rig itself: before it judges others. In: the rig's own servers and witnesses. Out: whether they see everything, break what they
 //! are told to break, and leave nothing behind.
 
-use std::io::BufRead;
-use std::io::BufReader;
-use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
 use andon::rig::Mosquitto;
 use andon::rig::MosquittoOptions;
-use andon::rig::Postgres;
 use andon::rig::Proxy;
 use andon::rig::Receiver;
 use andon::rig::Subscriber;
@@ -225,46 +219,4 @@ async fn a_proxy_stalls_slows_and_cuts_at_a_byte() {
     assert_eq!(resumed, 4);
     assert!(slowly >= Duration::from_millis(100), "{slowly:?}");
     assert_eq!(rest.len(), 10);
-}
-
-/// What the process starts that the next test kills.
-#[tokio::test]
-#[ignore = "run by `nothing_is_left_when_the_owner_is_killed`"]
-async fn holds_servers_until_it_is_killed() {
-    let postgres = Postgres::start().unwrap();
-    let mosquitto = Mosquitto::start(&MosquittoOptions::default()).unwrap();
-    println!("\npids {} {}", postgres.pid().unwrap(), mosquitto.pid().unwrap());
-    std::future::pending::<()>().await;
-}
-
-#[test]
-fn nothing_is_left_when_the_owner_is_killed() {
-    let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "rig::holds_servers_until_it_is_killed"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let pids: Vec<u32> = lines
-        .filter_map(|line| Some(line.strip_prefix("pids ")?.to_owned()))
-        .flat_map(|line| line.split(' ').map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
-        .take(2)
-        .collect();
-    assert_eq!(pids.len(), 2);
-
-    owner.kill().unwrap();
-    owner.wait().unwrap();
-
-    let prefix = format!("andon-rig-{}-", owner.id());
-    let is_gone = || {
-        let directories = std::fs::read_dir(std::env::temp_dir()).unwrap();
-        let is_left = directories.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
-        !is_left && !pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists())
-    };
-    // Nobody tells when the last file of a dead process is gone, so it is asked again and again.
-    let deadline = Instant::now() + SOON;
-    while !is_gone() {
-        assert!(Instant::now() < deadline, "servers or directories of a killed owner are still there");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
