@@ -225,18 +225,19 @@ async fn a_second_gateway_stands_by_and_takes_over() {
 /// What README.md tells the DBA to grant to the role that `andon run` uses.
 fn grants_of_the_readme() -> String {
     let readme = include_str!("../../README.md");
-    let from = readme.find("grant usage on schema andon to andon_run;").expect("README.md shows the grants");
+    let from = readme.find("create role andon_run login;").expect("README.md shows the grants");
     readme[from..].split("```").next().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_grants_of_the_readme_are_enough_to_run() {
+    // Roles belong to the whole server, so this one is not shared.
+    let server = tokio::task::spawn_blocking(|| Postgres::start().unwrap()).await.unwrap();
     let receiver = Receiver::start().await.unwrap();
-    let mut line = Line::new().await;
+    let mut line = Line::on(&server).await;
     receiver.answer_next("/hook", 1, &Answer::status(500));
     line.webhook(&receiver.url("/hook"), json!({"retry": ["1ms", "1ms"]})).await;
-    // Roles belong to the whole server, which other tests of this process use as well.
-    line.run(&format!("drop role if exists andon_run; create role andon_run login; {}", grants_of_the_readme())).await;
+    line.run(&grants_of_the_readme()).await;
 
     line.start_at(&line.url.replace("postgres://postgres@", "postgres://andon_run@"));
     line.emit("acme", "e", 1).await;
@@ -245,5 +246,4 @@ async fn the_grants_of_the_readme_are_enough_to_run() {
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
-    line.run("drop owned by andon_run; drop role andon_run").await;
 }
