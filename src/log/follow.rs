@@ -108,12 +108,24 @@ impl Follower {
         let reader = self.database.connect().await?;
         if !bell::claim_tail(&reader).await? {
             tracing::info!("another andon serves this database; standing by");
-            bell::await_tail(&reader).await.context("standing by")?;
+            self.stand_by(&reader).await.context("standing by")?;
         }
         Ok(match Tail::open(reader, reached).await.context("opening the log; has `andon migrate` been run?")? {
             Ok(tail) => Opened::Ready(Session { tail, listening }),
             Err((client, went_back)) => Opened::WentBack(client, went_back),
         })
+    }
+
+    /// Waits in the server's queue. Standing by is no reason for a watchdog to bite.
+    async fn stand_by(&self, reader: &Client) -> Result<(), tokio_postgres::Error> {
+        let waiting = bell::await_tail(reader);
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                taken = &mut waiting => return taken,
+                () = tokio::time::sleep(CHECKPOINT) => self.pulse.fetch_add(1, Ordering::Relaxed),
+            };
+        }
     }
 
     async fn read(
