@@ -17,6 +17,8 @@ use clap::Subcommand;
 
 use crate::bench;
 use crate::bench::CaptureBench;
+use crate::chaos;
+use crate::chaos::ChaosOptions;
 use crate::config;
 use crate::config::Config;
 use crate::config::ConfigError;
@@ -84,6 +86,8 @@ enum Command {
     Run,
     /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
     Demo(Box<DemoOptions>),
+    /// Prove it: break everything around it, and judge what arrives
+    Chaos(ChaosOptions),
     /// Measure, on throw-away servers
     #[command(subcommand, hide = true)]
     Bench(Bench),
@@ -135,6 +139,7 @@ impl Cli {
             Command::Run => run::run(place.load()?).await?,
             Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
+            Command::Chaos(options) => return Ok(chaos::run(options).await?),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -197,6 +202,7 @@ mod tests {
           run      Carry events until told to stop
           demo     Show it at work: a simulated plant on throw-away servers, and witnesses that judge what
                    arrives
+          chaos    Prove it: break everything around it, and judge what arrives
           help     Print this message or the help of the given subcommand(s)
 
         Options:

@@ -42,4 +42,5 @@ pub mod cli;
 // Proof: real servers, and a plant to try it on.
 pub mod rig;
 pub mod demo;
+pub mod chaos;
 pub mod bench;

@@ -8,6 +8,7 @@ mod attach;
 mod bad_input;
 mod capture;
 mod channels;
+mod chaos;
 mod command;
 mod demo;
 mod line;
