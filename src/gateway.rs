@@ -109,6 +109,7 @@ async fn serve(
         feed: Arc::clone(&feed),
         equipment: Arc::clone(&settings.equipment),
         gateway: settings.name.clone(),
+        changes: follower.signals.deliveries.subscribe(),
     };
     let mut roster = Roster::new(around, settings.defaults.clone());
     let over = tokio::select! {
