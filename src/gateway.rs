@@ -132,6 +132,7 @@ impl House {
             gateway: self.settings.name.clone(),
             daemon: self.membership.id,
             clock: self.clock.clone(),
+            changes: self.follower.signals.deliveries.subscribe(),
         };
         let mut roster = Roster::new(around, self.settings.defaults.clone());
         let signals = &self.follower.signals;

@@ -239,6 +239,19 @@ impl Register {
         Ok(free)
     }
 
+    /// The entities that are held back by an earlier event of theirs. Makes the first of each due, if nothing else does.
+    pub async fn held(&self) -> anyhow::Result<Vec<Entity>> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share";
+        if transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?.is_none() {
+            return Err(Lost(self.lane.clone()).into());
+        }
+        let held = deliveries::held(&transaction, &self.lane).await?;
+        transaction.commit().await?;
+        Ok(held)
+    }
+
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> anyhow::Result<()> {
         let (name, reason) = state.columns();

@@ -6,6 +6,7 @@
 mod architecture;
 mod attach;
 mod bad_input;
+mod by_hand;
 mod capture;
 mod channels;
 mod command;
