@@ -73,21 +73,22 @@ pub async fn settle(
 ) -> Result<Vec<Entity>, tokio_postgres::Error> {
     let mut moved_on = HashSet::new();
     for Settlement { id, entity, fate, attempts, reason } in settlements {
-        match fate {
-            None => transaction.execute("delete from andon.deliveries where id = $1", &[id]).await?,
+        let stays = match fate {
+            None => {
+                transaction.execute("delete from andon.deliveries where id = $1", &[id]).await?;
+                false
+            }
             Some(fate) => {
                 let (state, after) = columns(*fate);
-                transaction
-                    .execute(
-                        "update andon.deliveries set state = $2, attempts = $3, reason = $4,
-                            next_attempt_at = now() + $5::float8 * interval '1 second'
-                        where id = $1",
-                        &[id, &state, attempts, reason, &after],
-                    )
-                    .await?
+                let sql = "update andon.deliveries set state = $2, attempts = $3, reason = $4,
+                        next_attempt_at = now() + $5::float8 * interval '1 second'
+                    where id = $1";
+                // One that was discarded while it was tried is gone.
+                let is_there = transaction.execute(sql, &[id, &state, attempts, reason, &after]).await? > 0;
+                is_there && *fate != Fate::Dead
             }
         };
-        if !matches!(fate, Some(Fate::Retry(_) | Fate::Waiting)) {
+        if !stays {
             moved_on.insert(entity.clone());
         }
     }
