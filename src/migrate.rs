@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_andon", include_str!("../migrations/0001_andon.sql")),
     ("0002_capture", include_str!("../migrations/0002_capture.sql")),
+    ("0003_ledger", include_str!("../migrations/0003_ledger.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with 14.

@@ -9,6 +9,7 @@ mod bad_input;
 mod capture;
 mod channels;
 mod command;
+mod deliveries;
 mod demo;
 mod line;
 mod migrate;
