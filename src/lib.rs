@@ -9,6 +9,7 @@
 
 // Values: no I/O.
 pub mod event;
+pub mod clock;
 pub mod secret;
 pub mod ranges;
 pub mod quantity;

@@ -11,6 +11,7 @@ const LONGEST: usize = 400;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Values know only values.
     ("event", &[]),
+    ("clock", &[]),
     ("secret", &[]),
     ("ranges", &[]),
     ("quantity", &[]),
@@ -37,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "lane",
         &[
+            "clock",
             "destination",
             "event",
             "feed",
@@ -52,7 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "topic",
         ],
     ),
-    ("gateway", &["database", "destination", "feed", "lane", "log", "payload", "source", "topic"]),
+    ("gateway", &["clock", "database", "destination", "feed", "lane", "log", "payload", "source", "topic"]),
     // Edges.
     ("config", &["database", "nearest", "quantity", "retry", "secret", "settings", "topic"]),
     ("telemetry", &[]),
