@@ -2,6 +2,7 @@
 //! process is to stop. Out: an error if any part of it died; a supervisor is to start it again.
 
 mod channels;
+pub mod house;
 pub mod listing;
 mod membership;
 mod roster;
@@ -36,6 +37,7 @@ use crate::log::tail::Batch;
 use crate::log::tail::Reached;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
+use crate::settings::Retention;
 use crate::topic::Equipment;
 
 /// What a gateway needs.
@@ -53,6 +55,8 @@ pub struct Settings {
     pub defaults: Defaults,
     /// Levels by cell.
     pub equipment: Arc<Equipment>,
+    /// How much of the past is kept.
+    pub retention: Retention,
 }
 
 /// Connections for cursors, parked deliveries and lanes that are behind; shared by all lanes.
@@ -61,8 +65,6 @@ const POOL: usize = 8;
 const ROSTER_FALLBACK: Duration = Duration::from_secs(30);
 /// How soon the roster is tried again, when the database did not let it.
 const ROSTER_RETRY: Duration = Duration::from_secs(1);
-/// How often the log's next partition is seen to.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// Why a gateway does not serve any more.
 enum Over {
@@ -141,7 +143,7 @@ impl House {
             () = stop => Over::Stopped,
             (client, went_back) = follow(&self.follower, session, &feed) => Over::WentBack(client, went_back),
             error = keep_roster(&mut roster, &self.membership, signals) => return Err(error),
-            () = keep_house(&self.pool) => unreachable!("housekeeping has no end"),
+            () = house::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => unreachable!("housekeeping has no end"),
             () = Box::pin(channels::carry(&self.database, &self.pool, signals)) => {
                 unreachable!("listening has no end")
             }
@@ -241,22 +243,6 @@ async fn keep_roster(roster: &mut Roster, membership: &Membership, signals: &Sig
         if holds.is_some() {
             lease = membership.held().await;
         }
-    }
-}
-
-async fn keep_house(pool: &Pool) {
-    loop {
-        let extended = async {
-            pool.get().await?.execute("select andon.extend_log()", &[]).await?;
-            anyhow::Ok(())
-        };
-        if let Err(error) = extended.await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot make the log's next partition; events go to the default one"
-            );
-        }
-        tokio::time::sleep(HOUSEKEEPING).await;
     }
 }
 
