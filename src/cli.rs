@@ -17,6 +17,7 @@ use clap::Subcommand;
 
 use crate::bench;
 use crate::bench::CaptureBench;
+use crate::bench::IsolationBench;
 use crate::config;
 use crate::config::Config;
 use crate::config::ConfigError;
@@ -93,6 +94,8 @@ enum Command {
 enum Bench {
     /// What capture costs the plant, against none and against a NOTIFY for each row
     Capture(CaptureBench),
+    /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
+    Isolation(IsolationBench),
 }
 
 /// Why a command ended before its time.
@@ -134,6 +137,7 @@ impl Cli {
             Command::Check(options) => return Ok(options.run(place).await),
             Command::Run => run::run(place.load()?).await?,
             Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
+            Command::Bench(Bench::Isolation(options)) => bench::isolation(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
         }
         Ok(ExitCode::SUCCESS)
