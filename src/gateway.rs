@@ -152,12 +152,7 @@ impl House {
             return Ok(over);
         }
         systemd::stopping();
-        if let Err(error) = roster.stop(self.settings.grace).await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot hand the lanes over; they are free when the lease runs out"
-            );
-        }
+        roster.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
         // Lanes that are further than the tail wait for it after the next start, which costs time and nothing else.
         if let Ok(client) = self.pool.get().await {
