@@ -20,6 +20,7 @@ use clap::Subcommand;
 
 use crate::bench;
 use crate::bench::CaptureBench;
+use crate::bench::IsolationBench;
 use crate::chaos;
 use crate::chaos::ChaosOptions;
 use crate::config;
@@ -105,6 +106,8 @@ enum Command {
 enum Bench {
     /// What capture costs the plant, against none and against a NOTIFY for each row
     Capture(CaptureBench),
+    /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
+    Isolation(IsolationBench),
 }
 
 /// Why a command ended before its time.
@@ -147,6 +150,7 @@ impl Cli {
             Command::Run => run::run(place.load()?).await?,
             Command::Deliveries(options) => return options.run(place).await,
             Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
+            Command::Bench(Bench::Isolation(options)) => bench::isolation(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
             Command::Chaos(options) => return Ok(chaos::run(options).await?),
         }

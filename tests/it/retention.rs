@@ -54,7 +54,7 @@ impl Line {
         house::tidy(&mut client, retention, &Defaults::default()).await.unwrap();
     }
 
-    async fn number(&self, sql: &str) -> i64 {
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
@@ -293,8 +293,9 @@ async fn attempts_from_before_they_were_kept_by_day_stay() {
         include_str!("../../migrations/0001_andon.sql"),
         include_str!("../../migrations/0002_capture.sql"),
         include_str!("../../migrations/0003_daemons.sql"),
-        "insert into andon.attempts (lane, event, event_id, attempt, outcome) values ('l', 1, gen_random_uuid(), 1, 'retry')",
         include_str!("../../migrations/0004_ledger.sql"),
+        "insert into andon.attempts (lane, event, event_id, attempt, outcome) values ('l', 1, gen_random_uuid(), 1, 'retry')",
+        include_str!("../../migrations/0005_retention.sql"),
     ] {
         line.run(sql).await;
     }
