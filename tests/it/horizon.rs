@@ -2,6 +2,7 @@
 //! two runs, one with four times the events of the other. Out: whether what they leave behind grows with time and trouble only, and not
 //! with the number of events. What passes through the ledger is trouble: its rows are deleted one by one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -94,7 +95,10 @@ async fn run(events: u64) -> Left {
         .unwrap();
     line.until(ALL_DONE).await;
     let accepted = receiver.accepted();
-    let to = |path: &str| accepted.iter().filter(|it| it.path == path).map(|it| marker(&it.body)).count() as i64;
+    let to = |path: &str| {
+        let to_path = accepted.iter().filter(|it| it.path == path);
+        to_path.map(|it| marker(&it.body)).collect::<BTreeSet<_>>().len() as i64
+    };
     // What was tried three times before the breaker opened is dead as well.
     let dead = line.number(DEAD).await;
     assert!(dead >= POISON as i64);
