@@ -8,4 +8,5 @@ pub mod listener;
 pub mod reader;
 pub mod ring;
 mod row;
+pub mod snapshot;
 pub mod tail;
