@@ -13,8 +13,8 @@ use crate::chaos::cast;
 use crate::chaos::cast::DESTINATIONS;
 use crate::chaos::cast::Role;
 use crate::chaos::truth::Truth;
+use crate::chaos::witness::Arrived;
 use crate::chaos::witness::Receipt;
-use crate::chaos::witness::Seen;
 use crate::rig::oracle;
 use crate::rig::oracle::Verdict;
 
@@ -53,7 +53,7 @@ pub(super) struct Evidence<'a> {
     pub(super) seed: u64,
     pub(super) replicas: usize,
     pub(super) truth: &'a Truth,
-    pub(super) seen: &'a HashMap<String, Seen>,
+    pub(super) seen: &'a HashMap<String, Arrived>,
     pub(super) happened: &'a [Happened],
     /// The start of the run, in seconds since 1970.
     pub(super) started: f64,
