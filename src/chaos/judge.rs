@@ -209,3 +209,6 @@ fn largest_source(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec
     let Happened { fault, from, .. } = &happened[place];
     Some(format!("{} after `{fault}` at {from:.1} s, which allows {allowed}", counts[place]))
 }
+
+#[cfg(test)]
+mod tests;
