@@ -1,5 +1,5 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make; what else is missing, `setup` installs or names.
-.PHONY: demo chaos bench-capture test lint setup
+.PHONY: demo chaos bench-capture bench-isolation test lint setup
 
 # Shows the line running, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
@@ -12,6 +12,10 @@ chaos: setup
 # What capture costs the plant: commits and rows per second without triggers, with them, and with a NOTIFY for each row, as ratios.
 bench-capture: setup
 	@cargo run --quiet --release --bin andon -- bench capture $(ARGS)
+
+# What bad destinations cost the good ones: latency and memory with 36 of 120 destinations bad, as ratios of a run without them.
+bench-isolation: setup
+	@cargo run --quiet --release --bin andon -- bench isolation $(ARGS)
 
 test: setup
 	cargo test

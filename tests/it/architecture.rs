@@ -70,7 +70,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "event",
             "gateway",
             "lane",
+            "ledger",
             "migrate",
+            "nearest",
             "payload",
             "source",
             "telemetry",
@@ -87,7 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Each driver, and the only places that name it (a file, or a folder with everything in it).
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("clap", &["bench.rs", "chaos.rs", "cli", "demo.rs", "main.rs", "telemetry.rs"]),
+    ("clap", &["bench", "chaos.rs", "cli", "demo.rs", "main.rs", "telemetry.rs"]),
     ("deunicode", &["topic/naming.rs"]),
     ("hmac", &["rig", "signature.rs"]),
     ("hyper", &["rig"]),

@@ -12,6 +12,7 @@ mod channels;
 mod chaos;
 mod command;
 mod daemon;
+mod deliveries;
 mod demo;
 mod line;
 mod migrate;

@@ -79,8 +79,8 @@ impl Endpoint {
         &self.webhook
     }
 
-    /// Sends the event once.
-    pub async fn attempt(&self, event: &Event) -> Answer {
+    /// Sends the event once; `replayed`: because somebody asked for it again, which the receiver is told.
+    pub async fn attempt(&self, event: &Event, replayed: bool) -> Answer {
         let started = Instant::now();
         let id = format!("{}_{}", event.event_id.simple(), self.suffix);
         let seconds = self.clock.now().as_second();
@@ -96,6 +96,9 @@ impl Endpoint {
             request = request
                 .header("X-Eryxon-Signature", signature::eryxon(self.webhook.secret_text.expose(), &body))
                 .header("X-Eryxon-Event", &event.kind);
+        }
+        if replayed {
+            request = request.header("andon-replayed", "true");
         }
         match request.body(body).send().await {
             Ok(response) => {
