@@ -61,6 +61,7 @@ enum Forgets {
 /// For each fault, what it allows each destination; `arrivals` are the seconds at which each destination received something, ascending.
 pub(super) fn allowances(happened: &[Happened], daemons: usize, arrivals: &[Vec<f64>]) -> Vec<Vec<u64>> {
     let absences: Vec<Absence> = happened.iter().filter_map(absence).collect();
+    let parkings: Vec<Absence> = happened.iter().filter_map(absence_of_parking).chain(absences.clone()).collect();
     happened
         .iter()
         .map(|it| {
@@ -70,7 +71,9 @@ pub(super) fn allowances(happened: &[Happened], daemons: usize, arrivals: &[Vec<
                 .map(|(number, destination)| {
                     let cost = cost(it, daemons, number);
                     let in_flight = cost.flights * destination.in_flight();
-                    let since = last_checkpoint(it, &absences);
+                    // Only webhooks park what fails.
+                    let absences = if destination.way == Way::Webhook { &parkings } else { &absences };
+                    let since = last_checkpoint(it, absences);
                     let is_forgotten = match cost.forgets {
                         Forgets::No => false,
                         // It tried, and could not write down how far it was.
@@ -145,6 +148,7 @@ fn flights(how: Breakage, lasted: f64, destination: &Destination) -> u64 {
 }
 
 /// A time without checkpoints.
+#[derive(Debug, Clone)]
 struct Absence {
     from: f64,
     until: f64,
@@ -155,11 +159,19 @@ struct Absence {
 fn absence(it: &Happened) -> Option<Absence> {
     let daemon = match it.fault {
         Fault::TerminateBackends { daemon } | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
-        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "deliveries" | "daemons", .. } => None,
+        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } => None,
         _ => return None,
     };
-    // Connections are tried again after ever longer pauses; then the next checkpoint has to come.
-    Some(Absence { from: it.from, until: it.until + (it.until - it.from) + UNWRITTEN, daemon })
+    Some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon })
+}
+
+/// A checkpoint that parks something is written with it or not at all.
+fn absence_of_parking(it: &Happened) -> Option<Absence> {
+    matches!(it.fault, Fault::DiskFull { table: "deliveries", .. }).then(|| Absence {
+        from: it.from,
+        until: it.until + UNWRITTEN,
+        daemon: None,
+    })
 }
 
 /// The second since which nothing may have been written down when the fault began.
@@ -250,11 +262,11 @@ mod tests {
     #[test]
     fn absences_that_touch_are_one() {
         let kill = happened(Fault::KillDaemon { daemon: 0, away: LASTS }, 20.0, 25.0);
-        let full = happened(Fault::DiskFull { table: "lanes", lasts: LASTS }, 15.0, 18.0);
-        let before = happened(Fault::DiskFull { table: "deliveries", lasts: LASTS }, 11.0, 14.0);
+        let full = happened(Fault::DiskFull { table: "lanes", lasts: LASTS }, 15.0, 18.5);
+        let before = happened(Fault::DiskFull { table: "deliveries", lasts: LASTS }, 11.0, 14.5);
 
-        // From 10 to 20.2.
-        assert_eq!(allowed(&[before, full, kill], 1), publishers_and_webhooks(32 + 102, 4 + 102));
+        // From 10 to 20.2, where deliveries are parked, and else from 14.
+        assert_eq!(allowed(&[before, full, kill], 1), publishers_and_webhooks(32 + 62, 4 + 102));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::chaos::judge::Judgement;
 use crate::chaos::stage::Stage;
 use crate::chaos::truth;
 
+/// How many sources of duplicates are told.
+const TOLD: usize = 5;
+
 /// Says what happens, to whom it may concern.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Narrator {
@@ -64,8 +67,8 @@ pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
                 destination.duplicates_allowed
             ));
         }
-        if let Some(source) = &judgement.largest_source {
-            line(&format!("most duplicates: {source}"));
+        for source in judgement.sources.iter().take(TOLD) {
+            line(&format!("{:>6} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault));
         }
     }
     line(&serde_json::to_string(judgement).context("cannot write the judgement")?);
@@ -81,8 +84,8 @@ pub(super) async fn explain(judgement: &Judgement, stage: &Stage) {
     for complaint in &judgement.complaints {
         eprintln!("chaos: {complaint}");
     }
-    if let Some(source) = &judgement.largest_source {
-        eprintln!("chaos: most duplicates: {source}");
+    for source in judgement.sources.iter().take(TOLD) {
+        eprintln!("chaos: {} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault);
     }
     match rows(stage).await {
         Ok(rows) => rows.iter().for_each(|row| eprintln!("chaos: {row}")),

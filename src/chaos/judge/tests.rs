@@ -120,8 +120,11 @@ fn a_repeat_needs_a_fault_that_explains_it() {
     assert_eq!((unexplained.duplicates, unexplained.duplicates_allowed), (1, 0));
     assert!(!unexplained.is_clean() && explained.is_clean());
     assert_eq!(explained.faults["restart broker"], 1);
-    let source = explained.largest_source.unwrap();
-    assert!(source.starts_with("1 after `restart broker (broker 1)` at 5.0 s"), "{source}");
+    let [source] = &explained.sources[..] else { panic!("{explained:?}") };
+    assert_eq!(
+        (source.fault.as_str(), source.duplicates, source.allowed),
+        ("restart broker (broker 1) at 5.0 s", 1, 64)
+    );
 }
 
 #[test]
