@@ -78,12 +78,11 @@ pub async fn run(options: ChaosOptions) -> Result<ExitCode> {
     let stage = Stage::set(replicas, options.kill_brokers).await?;
     let (start, started) = (Instant::now(), Timestamp::now());
     let witness = Witness::new(start);
-    let truth = tokio::select! {
+    let (truth, happened) = tokio::select! {
         played = play(plan, &stage, &witness, start, narrator) => played?,
         () = witness.watch(&stage) => unreachable!("a witness watches for ever"),
         () = supervise(&stage, start, narrator) => unreachable!("supervisors never stop"),
     };
-    let (truth, happened) = truth;
     let evidence = Evidence {
         seed,
         replicas,
@@ -95,7 +94,7 @@ pub async fn run(options: ChaosOptions) -> Result<ExitCode> {
     let judgement = judge::judge(&evidence);
     let is_clean = report::print(&judgement, options.json)?;
     if !is_clean {
-        report::explain(&judgement, &stage).await;
+        report::explain(&judgement, plan, &happened, &stage).await;
     }
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

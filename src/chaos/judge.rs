@@ -21,8 +21,6 @@ use crate::rig::oracle::Verdict;
 /// The figures at the end.
 #[derive(Debug, Serialize)]
 pub(super) struct Judgement {
-    pub(super) seed: u64,
-    pub(super) replicas: usize,
     pub(super) committed: u64,
     pub(super) missing: u64,
     pub(super) out_of_order: u64,
@@ -30,6 +28,8 @@ pub(super) struct Judgement {
     pub(super) duplicates: u64,
     pub(super) duplicates_allowed: u64,
     pub(super) faults: BTreeMap<String, u64>,
+    pub(super) seed: u64,
+    pub(super) replicas: usize,
     #[serde(skip)]
     pub(super) destinations: Vec<Line>,
     /// The faults that brought duplicates or allow some, largest first.

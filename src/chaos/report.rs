@@ -7,7 +7,9 @@ use std::time::Instant;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::chaos::allowance::Happened;
 use crate::chaos::judge::Judgement;
+use crate::chaos::schedule::Plan;
 use crate::chaos::stage::Stage;
 use crate::chaos::truth;
 
@@ -76,11 +78,15 @@ pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
 }
 
 /// Says what is wrong, to standard error, and keeps the daemons' logs.
-pub(super) async fn explain(judgement: &Judgement, stage: &Stage) {
+pub(super) async fn explain(judgement: &Judgement, plan: Plan, happened: &[Happened], stage: &Stage) {
+    let Plan { seed, duration, daemons, kills_brokers } = plan;
+    let variant = if kills_brokers { " --kill-brokers" } else { "" };
     eprintln!(
-        "chaos: not clean; the same faults again: andon chaos --seed {} --replicas {}",
-        judgement.seed, judgement.replicas
+        "chaos: not clean; the same faults again: andon chaos --seed {seed} --for {duration:?} --replicas {daemons}{variant}"
     );
+    for Happened { fault, from, until, .. } in happened {
+        eprintln!("chaos: {from:.1} s to {until:.1} s: {fault}");
+    }
     for complaint in &judgement.complaints {
         eprintln!("chaos: {complaint}");
     }
@@ -91,7 +97,7 @@ pub(super) async fn explain(judgement: &Judgement, stage: &Stage) {
         Ok(rows) => rows.iter().for_each(|row| eprintln!("chaos: {row}")),
         Err(error) => eprintln!("chaos: cannot read the lanes: {error:#}"),
     }
-    let directory = std::env::temp_dir().join(format!("andon-chaos-{}-{}", judgement.seed, std::process::id()));
+    let directory = std::env::temp_dir().join(format!("andon-chaos-{seed}-{}", std::process::id()));
     for daemon in &stage.daemons {
         let log = daemon.log();
         let lines: Vec<&str> = log.lines().collect();
