@@ -5,6 +5,7 @@ pub mod bell;
 pub mod follow;
 pub mod holes;
 pub mod listener;
+pub mod partitions;
 pub mod reader;
 pub mod ring;
 mod row;
