@@ -44,6 +44,8 @@ pub struct Parked {
     pub event: Arc<Event>,
     /// How often it was tried before.
     pub attempts: i32,
+    /// How long it has been parked, by the database's clock.
+    pub age: Duration,
 }
 
 /// How an attempt at a parked delivery ended.
