@@ -1,187 +1,108 @@
-//! What capture costs the plant. In: how many rounds, how long. Out: commits per second of small transactions and rows per second of large
-//! statements on three tables that differ only in their triggers: none, those of a mapping, and one that sends a NOTIFY for each row.
-//! Absolute figures say more of the machine than of Andon, so that it prints ratios: the three take turns within each round.
+//! Measurements, on throw-away servers. In: what was measured of each variant, round after round. Out: medians, each beside that of the
+//! baseline, as a table or as JSON. Absolute figures say more of the machine than of Andon, so that variants take turns within a round and
+//! are read as ratios. It never fails because something was slow.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use std::time::Instant;
+mod capture;
+mod daemon;
+mod isolation;
 
-use anyhow::Context;
+use std::io::Write as _;
+
+use anyhow::Context as _;
 use anyhow::Result;
-use futures_util::future::poll_fn;
-use futures_util::future::try_join_all;
+use serde_json::Value;
+use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
-use crate::migrate;
-use crate::rig::Postgres;
-use crate::source::Mapping;
-use crate::source::attach;
+pub use capture::CaptureBench;
+pub use capture::capture;
+pub use isolation::IsolationBench;
+pub use isolation::isolation;
 
-/// How much is measured.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct CaptureBench {
-    /// Rounds; the median of each figure counts
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-
-    /// How long each crowd of writers works in each round, in milliseconds
-    #[arg(long, default_value_t = 1000)]
-    spell: u64,
-
-    /// Rows of a large statement
-    #[arg(long, default_value_t = 20_000)]
-    rows: i64,
+/// What was measured of variants that take turns; the first of them is the baseline.
+struct Comparison {
+    variants: &'static [&'static str],
+    rows: Vec<Row>,
 }
 
-const VARIANTS: [&str; 3] = ["plain", "captured", "naive"];
-const WRITERS: [i64; 3] = [1, 8, 32];
+/// One figure, of each variant, of each round.
+struct Row {
+    what: String,
+    figures: Vec<Vec<f64>>,
+}
 
-const MAPPING: &str = "
-[source]
-name = 'bench'
-tenant = 'this.tenant'
-[[capture]]
-table = 'captured'
-on = 'update'
-of = ['status']
-type = 'job.changed'
-lookup = [{ alias = 'cell', table = 'cells', on = 'cell.id = this.cell' }]
-context = { cell = 'cell.name' }
-columns = ['id', 'number', 'status', 'quantity']
-data = { old_status = 'old.status' }";
-
-/// Measures, and prints a table.
-pub async fn capture(options: CaptureBench) -> Result<()> {
-    let postgres =
-        tokio::task::spawn_blocking(Postgres::start_durable).await.context("the server's start was given up")??;
-    let url = postgres.create_database().await?;
-    let owner = prepare(&url, options.rows).await?;
-    let _listening = listener(&url).await?;
-    let mut crowds: Vec<Vec<Client>> = Vec::new();
-    for writers in WRITERS {
-        crowds.push(try_join_all((0..writers).map(|_| connect(&url))).await?);
+impl Comparison {
+    fn new(variants: &'static [&'static str]) -> Comparison {
+        Comparison { variants, rows: Vec::new() }
     }
-    let mut figures = vec![[const { Vec::new() }; 3]; WRITERS.len() + 1];
-    for round in 0..=options.rounds {
-        for (crowd, figures) in crowds.iter().zip(&mut figures) {
-            for (variant, figures) in VARIANTS.iter().zip(figures) {
-                figures.push(commits(crowd, variant, Duration::from_millis(options.spell)).await?);
+
+    /// Takes the figure of a variant in one round.
+    fn note(&mut self, what: &str, variant: &str, figure: f64) {
+        let column = self.variants.iter().position(|it| *it == variant).expect("a bench names its own variants");
+        let row = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
+            self.rows.push(Row { what: what.to_owned(), figures: vec![Vec::new(); self.variants.len()] });
+            self.rows.len() - 1
+        });
+        self.rows[row].figures[column].push(figure);
+    }
+
+    /// Drops all figures: those of a first round, which is cold.
+    fn forget(&mut self) {
+        self.rows.clear();
+    }
+
+    /// Prints the medians on standard output; `facts` is what else is to be known of the run.
+    fn print(&self, bench: &str, as_json: bool, facts: Value) {
+        let text = if as_json { self.json(bench, facts).to_string() } else { self.table() };
+        // Whoever closed it does not want to read on, which is no fault.
+        drop(writeln!(std::io::stdout().lock(), "{text}"));
+    }
+
+    fn table(&self) -> String {
+        let mut lines = vec![format!("{:<38}", "median of the rounds")];
+        for (column, variant) in self.variants.iter().enumerate() {
+            lines[0] += &if column == 0 { format!("{variant:>10}") } else { format!("{variant:>12}{:>7}", "ratio") };
+        }
+        for row in &self.rows {
+            let medians: Vec<Option<f64>> = row.figures.iter().map(|figures| median(figures)).collect();
+            let mut line = format!("{:<38}", row.what);
+            for (column, figure) in medians.iter().enumerate() {
+                let text = figure.map_or("-".to_owned(), readable);
+                let ratio = ratio(*figure, medians[0]).map_or(String::new(), |ratio| format!("{ratio:.2}"));
+                line += &if column == 0 { format!("{text:>10}") } else { format!("{text:>12}{ratio:>7}") };
             }
+            lines.push(line.trim_end().to_owned());
         }
-        for (variant, figures) in VARIANTS.iter().zip(&mut figures[WRITERS.len()]) {
-            figures.push(bulk(&owner, variant, options.rows).await?);
-        }
-        if round == 0 {
-            // Caches and plans are cold in the first round.
-            figures.iter_mut().flatten().for_each(Vec::clear);
-        }
-        // What the round left behind shall not slow the next one down.
-        owner.batch_execute("truncate andon.events").await?;
-        owner.batch_execute("vacuum plain, captured, naive").await?;
+        lines.join("\n")
     }
-    println!(
-        "{:<34}{:>10}{:>12}{:>8}{:>12}{:>8}",
-        "median of the rounds", "plain", "captured", "ratio", "naive", "ratio"
-    );
-    for (place, figures) in figures.iter_mut().enumerate() {
-        let what = match WRITERS.get(place) {
-            Some(writers) => format!("commits/s, writers: {writers}"),
-            None => format!("rows/s, {} rows in a statement", options.rows),
-        };
-        let [plain, captured, naive] = figures.each_mut().map(|figures| median(figures));
-        println!("{what:<34}{plain:>10.0}{captured:>12.0}{:>8.2}{naive:>12.0}{:>8.2}", captured / plain, naive / plain);
+
+    fn json(&self, bench: &str, facts: Value) -> Value {
+        let rows = self.rows.iter().map(|row| {
+            let baseline = median(&row.figures[0]);
+            let variants = self.variants.iter().zip(&row.figures).map(|(variant, figures)| {
+                let figure = median(figures);
+                let told = json!({"median": figure, "ratio": ratio(figure, baseline), "rounds": figures});
+                ((*variant).to_owned(), told)
+            });
+            json!({"what": row.what, "variants": Value::Object(variants.collect())})
+        });
+        json!({"bench": bench, "baseline": self.variants[0], "facts": facts, "rows": rows.collect::<Vec<_>>()})
     }
-    drop(crowds);
-    postgres.stop()
 }
 
-async fn prepare(url: &str, rows: i64) -> Result<Client> {
-    let mut owner = connect(url).await?;
-    migrate::migrate(&mut owner).await?;
-    owner
-        .batch_execute(
-            "create table cells (id int primary key, name text not null);
-             insert into cells select n, 'Cell ' || n from generate_series(0, 9) n;
-             create function tell() returns trigger language plpgsql as $$
-             begin
-                 perform pg_notify('naive', jsonb_build_object('event', 'job.changed', 'id', new.id, 'number', new.number,
-                     'status', new.status, 'old_status', old.status, 'quantity', new.quantity,
-                     'cell', (select name from cells where id = new.cell))::text);
-                 return null;
-             end $$",
-        )
-        .await?;
-    for variant in VARIANTS {
-        owner
-            .batch_execute(&format!(
-                "create table {variant} (id int primary key, tenant int not null default 1, cell int not null, number text not null,
-                                         status text not null default 'waiting', quantity int not null default 0)
-                     with (fillfactor = 50);
-                 insert into {variant} (id, cell, number) select n, n % 10, 'J-' || n from generate_series(0, {rows} - 1) n"
-            ))
-            .await?;
-    }
-    let trigger = "create trigger tell after update of status on naive for each row execute function tell()";
-    owner.batch_execute(trigger).await?;
-    attach::attach(&mut owner, &Mapping::parse("bench.toml", MAPPING)?).await?;
-    Ok(owner)
+fn median(figures: &[f64]) -> Option<f64> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
 }
 
-/// Somebody listens, or NOTIFY would cost less than it does.
-async fn listener(url: &str) -> Result<Client> {
-    let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {} });
-    client.batch_execute("listen naive; listen andon").await?;
-    Ok(client)
+fn ratio(figure: Option<f64>, baseline: Option<f64>) -> Option<f64> {
+    Some(figure? / baseline?)
 }
 
-/// Commits per second: each writer changes rows of its own, one in a transaction.
-async fn commits(crowd: &[Client], variant: &str, spell: Duration) -> Result<f64> {
-    let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-    let change = format!(
-        "update {variant} set status = case status when 'waiting' then 'running' else 'waiting' end, quantity = quantity + 1 where id = $1"
-    );
-    let begun = Instant::now();
-    let working = try_join_all((0..).zip(crowd).map(async |(writer, client): (i32, &Client)| {
-        let change = client.prepare(&change).await?;
-        let mut turn = 0;
-        while !is_over.load(Ordering::Relaxed) {
-            client.execute(&change, &[&(writer * 100 + turn % 100)]).await?;
-            count.fetch_add(1, Ordering::Relaxed);
-            turn += 1;
-        }
-        anyhow::Ok(())
-    }));
-    let clock = async {
-        tokio::time::sleep(spell).await;
-        is_over.store(true, Ordering::Relaxed);
-    };
-    let (worked, ()) = tokio::join!(working, clock);
-    worked?;
-    Ok(count.into_inner() as f64 / begun.elapsed().as_secs_f64())
-}
-
-/// Rows per second of one statement that changes them all.
-async fn bulk(owner: &Client, variant: &str, rows: i64) -> Result<f64> {
-    let begun = Instant::now();
-    owner.batch_execute(&format!("update {variant} set status = status || 'x' where id < {rows}")).await?;
-    let took = begun.elapsed().as_secs_f64();
-    owner
-        .batch_execute(&format!(
-            "alter table {variant} disable trigger user;
-             update {variant} set status = 'waiting';
-             alter table {variant} enable trigger user"
-        ))
-        .await?;
-    Ok(rows as f64 / took)
-}
-
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+fn readable(figure: f64) -> String {
+    if figure < 100.0 { format!("{figure:.2}") } else { format!("{figure:.0}") }
 }
 
 async fn connect(url: &str) -> Result<Client> {
@@ -189,4 +110,28 @@ async fn connect(url: &str) -> Result<Client> {
         tokio_postgres::connect(url, NoTls).await.context("cannot reach the rig's PostgreSQL")?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_stand_beside_the_baselines() {
+        let mut comparison = Comparison::new(&["plain", "ours"]);
+        comparison.note("events/s", "plain", 7.0);
+        comparison.forget();
+        for (plain, ours) in [(100.0, 50.0), (300.0, 90.0), (200.0, 150.0)] {
+            comparison.note("events/s", "plain", plain);
+            comparison.note("events/s", "ours", ours);
+        }
+        comparison.note("catching up, s", "ours", 1.5);
+
+        insta::assert_snapshot!(comparison.table(), @r"
+        median of the rounds                       plain        ours  ratio
+        events/s                                     200       90.00   0.45
+        catching up, s                                 -        1.50
+        ");
+        assert_eq!(comparison.json("b", json!({}))["rows"][0]["variants"]["ours"]["ratio"], json!(0.45));
+    }
 }

@@ -16,10 +16,13 @@ use std::sync::Arc;
 
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
+use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::destination::Listed;
 use crate::destination::Target;
 use crate::feed::Feed;
+use crate::lane::checkpoint::Enlisted;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
@@ -53,6 +56,10 @@ pub struct Surroundings {
     pub equipment: Arc<Equipment>,
     /// The name of this gateway.
     pub gateway: String,
+    /// Which of the daemons of this database this is.
+    pub daemon: Uuid,
+    /// The database's.
+    pub clock: Clock,
     /// Counts how often somebody changed parked deliveries by hand.
     pub changes: watch::Receiver<u64>,
 }
@@ -69,10 +76,17 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Takes the lane over, from its stored cursor.
-    pub async fn open(listed: Listed, around: &Surroundings) -> anyhow::Result<Lane> {
+    /// Takes the lane over, from its stored cursor; none while another daemon has it.
+    pub async fn open(listed: Listed, around: &Surroundings) -> anyhow::Result<Option<Lane>> {
         let horizon = around.feed.horizon().borrow().clone();
-        let enlisted = checkpoint::enlist(&around.pool, &listed, (horizon.position, &horizon.undecided)).await?;
+        let now = (horizon.position, &*horizon.undecided);
+        let Some(enlisted) = checkpoint::enlist(&around.pool, &listed, now, around.daemon).await? else {
+            return Ok(None);
+        };
+        Lane::enlisted(listed, enlisted, around).await.map(Some)
+    }
+
+    async fn enlisted(listed: Listed, enlisted: Enlisted, around: &Surroundings) -> anyhow::Result<Lane> {
         let lane = listed.lane.0.as_str();
         if let Some(reason) = enlisted.disabled {
             tracing::warn!(lane, reason, "stays disabled until its row is changed");
@@ -104,7 +118,7 @@ impl Lane {
                 let due = DueQueue::new(changes, webhook.order);
                 let held = register.held().await?;
                 let key = listed.lane.0.rsplit('/').next().unwrap_or_default();
-                Endpoint::new(*webhook, key)
+                Endpoint::new(*webhook, key, around.clock.clone())
                     .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, due, held))))
             }
         };

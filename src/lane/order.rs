@@ -91,9 +91,6 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
     /// given back from now on.
     pub fn hold(&mut self, entity: E) -> Vec<T> {
         self.is_busy = false;
-        if self.order == Order::None {
-            return Vec::new();
-        }
         match self.entities.insert(entity, Entity::Held) {
             Some(Entity::Busy(waiting)) => {
                 self.queued -= waiting.len();
