@@ -14,6 +14,7 @@ use crate::database;
 use crate::retry::Schedule;
 use crate::secret::Secret;
 use crate::settings::MqttSettings;
+use crate::settings::Order;
 use crate::settings::Retention;
 use crate::settings::WebhookSettings;
 use crate::topic::Equipment;
@@ -161,6 +162,7 @@ fn mqtt(layers: &mut Layers) -> MqttSettings {
         keep_alive: layers.duration("mqtt", "keep_alive", default.keep_alive, SECOND..=HOUR),
         // The largest packet that MQTT can say.
         max_payload: layers.size("mqtt", "max_payload", default.max_payload, 1..=268_435_455),
+        order: layers.choice("mqtt", "order", default.order, Order::CHOICES, Order::parse),
         ca_file: layers.file("mqtt", "ca_file"),
     }
 }
@@ -171,6 +173,7 @@ fn webhook(layers: &mut Layers) -> WebhookSettings {
         concurrency: layers.number("webhook", "concurrency", default.concurrency, 1..=256),
         timeout: layers.duration("webhook", "timeout", default.timeout, SECOND..=HOUR),
         retry: layers.parsed_list("webhook", "retry", default.retry, Schedule::parse),
+        order: layers.choice("webhook", "order", default.order, Order::CHOICES, Order::parse),
         ca_file: layers.file("webhook", "ca_file"),
     }
 }

@@ -9,4 +9,5 @@ pub mod partitions;
 pub mod reader;
 pub mod ring;
 mod row;
+pub mod snapshot;
 pub mod tail;

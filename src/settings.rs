@@ -5,6 +5,33 @@ use std::time::Duration;
 
 use crate::retry::Schedule;
 
+/// What of a destination's events is delivered one after the other, and waits behind a failed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Those of one entity.
+    #[default]
+    Entity,
+    /// All.
+    Strict,
+    /// None: every event for itself.
+    None,
+}
+
+impl Order {
+    /// What there is to choose from.
+    pub const CHOICES: &str = "one of entity, strict, none";
+
+    /// Reads its name.
+    pub fn parse(text: &str) -> Option<Order> {
+        Some(match text {
+            "entity" => Order::Entity,
+            "strict" => Order::Strict,
+            "none" => Order::None,
+            _ => return None,
+        })
+    }
+}
+
 /// For MQTT publishers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MqttSettings {
@@ -14,13 +41,21 @@ pub struct MqttSettings {
     pub keep_alive: Duration,
     /// The largest payload in bytes.
     pub max_payload: usize,
+    /// What waits for what.
+    pub order: Order,
     /// CA certificates (PEM) to trust beside the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 impl Default for MqttSettings {
     fn default() -> MqttSettings {
-        MqttSettings { window: 256, keep_alive: Duration::from_secs(15), max_payload: 1 << 20, ca_file: None }
+        MqttSettings {
+            window: 256,
+            keep_alive: Duration::from_secs(15),
+            max_payload: 1 << 20,
+            order: Order::default(),
+            ca_file: None,
+        }
     }
 }
 
@@ -33,13 +68,21 @@ pub struct WebhookSettings {
     pub timeout: Duration,
     /// When a failed delivery is tried again.
     pub retry: Schedule,
+    /// What waits for what.
+    pub order: Order,
     /// CA certificates (PEM) to trust beside the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 impl Default for WebhookSettings {
     fn default() -> WebhookSettings {
-        WebhookSettings { concurrency: 8, timeout: Duration::from_secs(15), retry: Schedule::default(), ca_file: None }
+        WebhookSettings {
+            concurrency: 8,
+            timeout: Duration::from_secs(15),
+            retry: Schedule::default(),
+            order: Order::default(),
+            ca_file: None,
+        }
     }
 }
 

@@ -49,6 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "retry",
             "router",
             "secret",
+            "settings",
             "signature",
             "tls",
             "topic",
