@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
+use crate::lane::checkpoint::Counts;
 use crate::lane::checkpoint::Entries;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::Register;
@@ -38,6 +39,10 @@ pub struct Progress {
     moved: bool,
     written: (i64, Instant),
     database_is_away: bool,
+    /// Since the last checkpoint.
+    delivered: i64,
+    /// That this replay is over stands in the database.
+    end_is_written: bool,
 }
 
 impl Progress {
@@ -53,6 +58,8 @@ impl Progress {
             moved: false,
             written,
             database_is_away: false,
+            delivered: 0,
+            end_is_written: false,
         }
     }
 
@@ -77,6 +84,7 @@ impl Progress {
     /// The event is delivered.
     pub fn done(&mut self, event: &Event) {
         self.intake.done(event.id);
+        self.delivered += 1;
         self.moved = true;
     }
 
@@ -104,11 +112,14 @@ impl Progress {
         let is_due = self.moved
             || self.database_is_away
             || !self.entries.is_empty()
+            || (self.intake.is_over() && !self.end_is_written)
             || (position != self.written.0 && self.written.1.elapsed() > IDLE_CHECKPOINT);
         if !is_due {
             return Ok(Vec::new());
         }
-        let free = match self.register.write(position, &pending, &mut self.entries).await {
+        let is_over = self.intake.is_over();
+        let counts = Counts { delivered: self.delivered, is_over };
+        let free = match self.register.write(position, &pending, &mut self.entries, counts).await {
             Ok(free) => free,
             Err(error) => {
                 self.database_failed(error)?;
@@ -117,6 +128,8 @@ impl Progress {
         };
         self.database_is_away = false;
         self.moved = false;
+        self.delivered = 0;
+        self.end_is_written = is_over;
         self.written = (position, Instant::now());
         Ok(free)
     }
