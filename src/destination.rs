@@ -146,13 +146,14 @@ mod tests {
     #[test]
     fn every_problem_of_a_webhook_is_reported_at_once() {
         let row = json!({"id": 1, "tenant_id": 7, "url": "ftp://erp", "secret_key": "", "events": ["job.#"],
-            "settings": {"timeout": "soon", "timout": "5s"}});
+            "settings": {"timeout": "soon", "timout": "5s", "order": "fifo"}});
 
         insta::assert_snapshot!(problems(Kind::Webhook, &row).join("\n"), @r"
         webhook `ftp://erp`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
         webhook `ftp://erp`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
         webhook `ftp://erp`: secret_key is empty; set one or deactivate the webhook
         webhook `ftp://erp`: settings.timeout: `soon` is not a duration such as 15s
+        webhook `ftp://erp`: settings.order: `fifo` is not one of entity, strict, none
         webhook `ftp://erp`: settings.timout is unknown; did you mean `timeout`?
         ");
     }
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn every_problem_of_a_publisher_is_reported_at_once() {
         let row = json!({"id": 1, "name": "plant", "broker_url": "http://broker", "port": 70000,
-            "topic_pattern": "{site}/#/{cel}", "events": null, "settings": {"naming": "ASCII", "window": 0}});
+            "topic_pattern": "{site}/#/{cel}", "events": null, "settings": {"naming": "ASCII", "window": 0, "order": "fifo"}});
 
         insta::assert_snapshot!(problems(Kind::Mqtt, &row).join("\n"), @r"
         mqtt publisher `plant`: events is empty; name event types such as `job.created` or `job.*`, or `*` for all
@@ -170,6 +171,7 @@ mod tests {
         mqtt publisher `plant`: topic_pattern `{site}/#/{cel}`, column 10: unknown placeholder `{cel}`; did you mean `{cell}`?
         mqtt publisher `plant`: settings.naming: `ASCII` is not one of ascii, verbatim, eryxon
         mqtt publisher `plant`: settings.window: `0` is not a number from 1 to 1000
+        mqtt publisher `plant`: settings.order: `fifo` is not one of entity, strict, none
         ");
     }
 

@@ -2,6 +2,7 @@
 //! process is to stop. Out: an error if any part of it died; a supervisor is to start it again.
 
 mod channels;
+pub mod house;
 pub mod listing;
 mod membership;
 mod roster;
@@ -16,7 +17,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
-use tokio::task::JoinError;
 use tokio_postgres::Client;
 
 use crate::clock::Clock;
@@ -36,6 +36,7 @@ use crate::log::tail::Batch;
 use crate::log::tail::Reached;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
+use crate::settings::Retention;
 use crate::topic::Equipment;
 
 /// What a gateway needs.
@@ -53,16 +54,12 @@ pub struct Settings {
     pub defaults: Defaults,
     /// Levels by cell.
     pub equipment: Arc<Equipment>,
+    /// How much of the past is kept.
+    pub retention: Retention,
 }
 
 /// Connections for cursors, parked deliveries and lanes that are behind; shared by all lanes.
 const POOL: usize = 8;
-/// A change of a destination is notified; this is for the one that was not.
-const ROSTER_FALLBACK: Duration = Duration::from_secs(30);
-/// How soon the roster is tried again, when the database did not let it.
-const ROSTER_RETRY: Duration = Duration::from_secs(1);
-/// How often the log's next partition is seen to.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// Why a gateway does not serve any more.
 enum Over {
@@ -141,7 +138,7 @@ impl House {
             () = stop => Over::Stopped,
             (client, went_back) = follow(&self.follower, session, &feed) => Over::WentBack(client, went_back),
             error = keep_roster(&mut roster, &self.membership, signals) => return Err(error),
-            () = keep_house(&self.pool) => unreachable!("housekeeping has no end"),
+            () = house::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => unreachable!("housekeeping has no end"),
             () = Box::pin(channels::carry(&self.database, &self.pool, signals)) => {
                 unreachable!("listening has no end")
             }
@@ -152,12 +149,7 @@ impl House {
             return Ok(over);
         }
         systemd::stopping();
-        if let Err(error) = roster.stop(self.settings.grace).await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot hand the lanes over; they are free when the lease runs out"
-            );
-        }
+        roster.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
         // Lanes that are further than the tail wait for it after the next start, which costs time and nothing else.
         if let Ok(client) = self.pool.get().await {
@@ -199,64 +191,17 @@ async fn follow(follower: &Follower, mut session: Session, feed: &Feed) -> (Clie
 /// Keeps the lanes as the tables want them, for as long as we hold a lease, and again when we hold the next. Returns only with what the
 /// gateway cannot go on with.
 async fn keep_roster(roster: &mut Roster, membership: &Membership, signals: &Signals) -> anyhow::Error {
-    let mut trouble = String::new();
-    let mut is_ready = false;
-    let mut lease = membership.held().await;
     loop {
-        let pause = match roster.reconcile(&lease).await {
-            Ok(has_all) => {
-                trouble.clear();
-                if !is_ready {
-                    is_ready = true;
-                    tracing::info!("ready");
-                    systemd::ready();
-                }
-                if has_all { ROSTER_FALLBACK } else { ROSTER_RETRY }
-            }
-            Err(error) if error.is::<JoinError>() => return error,
-            Err(error) => {
-                let now = format!("{error:#}");
-                if now != trouble {
-                    tracing::error!(error = now, "cannot bring the lanes up to date; trying again");
-                    trouble = now;
-                }
-                ROSTER_RETRY
-            }
-        };
-        let holds = tokio::select! {
-            holds = membership.changed(&lease) => Some(holds),
-            () = signals.destinations.notified() => None,
-            () = tokio::time::sleep(pause) => None,
-            ended = roster.watch() => match ended {
-                Ok(()) => None,
-                Err(error) => return error,
-            },
-        };
-        if holds == Some(false) {
-            tracing::warn!("the lease was not renewed in time; the lanes stop until there is a new one");
-            if let Err(error) = roster.abandon().await {
-                return error;
-            }
+        let lease = membership.held().await;
+        tokio::select! {
+            biased;
+            () = membership.lost(&lease) => {}
+            error = roster.keep(membership, lease.clone(), signals) => return error,
         }
-        if holds.is_some() {
-            lease = membership.held().await;
+        tracing::warn!("the lease was not renewed in time; the lanes stop until there is a new one");
+        if let Err(error) = roster.abandon().await {
+            return error;
         }
-    }
-}
-
-async fn keep_house(pool: &Pool) {
-    loop {
-        let extended = async {
-            pool.get().await?.execute("select andon.extend_log()", &[]).await?;
-            anyhow::Ok(())
-        };
-        if let Err(error) = extended.await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot make the log's next partition; events go to the default one"
-            );
-        }
-        tokio::time::sleep(HOUSEKEEPING).await;
     }
 }
 

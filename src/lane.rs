@@ -107,13 +107,15 @@ impl Lane {
         let intake = Intake::new(feed, destination.route.clone(), reader, enlisted.position, enlisted.pending);
         let name = destination.name;
         let progress = Progress::new(register.clone(), intake);
-        let due = DueQueue::new(around.changes.clone());
+        let changes = around.changes.clone();
         let prepared = match destination.target {
             Target::Mqtt(publisher) => {
+                let due = DueQueue::new(changes, publisher.order);
                 Publishing::new(*publisher, &listed.lane, &around.gateway, Arc::clone(&around.equipment))
                     .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, due))))
             }
             Target::Webhook(webhook) => {
+                let due = DueQueue::new(changes, webhook.order);
                 let held = register.held().await?;
                 let key = listed.lane.0.rsplit('/').next().unwrap_or_default();
                 Endpoint::new(*webhook, key, around.clock.clone())

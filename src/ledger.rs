@@ -48,6 +48,8 @@ pub struct Parked {
     pub event: Arc<Event>,
     /// How often it was tried before.
     pub attempts: i32,
+    /// How long it has been parked, by the database's clock.
+    pub age: Duration,
     /// Whether somebody asked for it again.
     pub replayed: bool,
 }

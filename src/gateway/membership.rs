@@ -86,15 +86,24 @@ impl Membership {
         }
     }
 
-    /// Waits until this lease, or who else lives, is not any more what it was. False: the lease is lost.
+    /// Waits until others live than this lease says. False: it is lost.
     pub(super) async fn changed(&self, known: &Lease) -> bool {
+        self.until(known, |now| now.living != known.living).await
+    }
+
+    /// Waits until this lease is lost.
+    pub(super) async fn lost(&self, known: &Lease) {
+        self.until(known, |_| false).await;
+    }
+
+    async fn until(&self, known: &Lease, is_news: impl Fn(&Lease) -> bool) -> bool {
         let mut lease = self.lease.subscribe();
         loop {
             let now = lease.borrow_and_update().clone();
             if now.term != known.term || !now.holds() {
                 return false;
             }
-            if now.living != known.living {
+            if is_news(&now) {
                 return true;
             }
             drop(tokio::time::timeout_at(now.until, lease.changed()).await);

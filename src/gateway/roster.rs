@@ -15,7 +15,9 @@ use crate::destination::LaneName;
 use crate::destination::Listed;
 use crate::gateway::listing;
 use crate::gateway::membership::Lease;
+use crate::gateway::membership::Membership;
 use crate::gateway::share;
+use crate::gateway::systemd;
 use crate::lane::Ended;
 use crate::lane::Lane;
 use crate::lane::Surroundings;
@@ -24,6 +26,7 @@ use crate::lane::checkpoint::Lost;
 use crate::lane::stop;
 use crate::lane::stop::Stopper;
 use crate::log::bell;
+use crate::log::listener::Signals;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -32,6 +35,9 @@ pub(super) struct Roster {
     defaults: Defaults,
     running: HashMap<LaneName, Running>,
     tasks: JoinSet<(LaneName, Result<Ended, Lost>)>,
+    /// What went wrong last, so that it is said once.
+    trouble: String,
+    is_ready: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +46,10 @@ struct Running {
     stopper: Stopper,
 }
 
+/// A change of a destination is notified; this is for the one that was not.
+const FALLBACK: Duration = Duration::from_secs(30);
+/// How soon it is tried again, when the database or another daemon did not let it.
+const RETRY: Duration = Duration::from_secs(1);
 /// What a lane may take to finish what it has in hand, when its row has changed: the change is to be felt within a second.
 const CHANGE_GRACE: Duration = Duration::from_millis(300);
 /// What all lanes may take to write down how far they are when the lease is lost.
@@ -48,11 +58,51 @@ const LOSS_GRACE: Duration = Duration::from_secs(1);
 impl Roster {
     /// A roster without lanes.
     pub(super) fn new(around: Surroundings, defaults: Defaults) -> Roster {
-        Roster { around, defaults, running: HashMap::new(), tasks: JoinSet::new() }
+        Roster {
+            around,
+            defaults,
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            trouble: String::new(),
+            is_ready: false,
+        }
+    }
+
+    /// Keeps the lanes as the tables and the lease want them. Returns only with what the gateway cannot go on with. Dropping the future
+    /// leaves lanes that run, and some that are about to stop.
+    pub(super) async fn keep(&mut self, membership: &Membership, mut lease: Lease, signals: &Signals) -> anyhow::Error {
+        loop {
+            let pause = match self.reconcile(&lease).await {
+                Ok(has_all) => {
+                    self.trouble.clear();
+                    if !self.is_ready {
+                        self.is_ready = true;
+                        tracing::info!("ready");
+                        systemd::ready();
+                    }
+                    if has_all { FALLBACK } else { RETRY }
+                }
+                Err(error) if error.is::<JoinError>() => return error,
+                Err(error) => {
+                    let now = format!("{error:#}");
+                    if now != self.trouble {
+                        tracing::error!(error = now, "cannot bring the lanes up to date; trying again");
+                        self.trouble = now;
+                    }
+                    RETRY
+                }
+            };
+            tokio::select! {
+                _ = membership.changed(&lease) => lease = membership.held().await,
+                () = signals.destinations.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+                ended = self.watch() => if let Err(error) = ended { return error },
+            }
+        }
     }
 
     /// Makes the lanes that are ours what the tables say. False: another daemon still has one of them.
-    pub(super) async fn reconcile(&mut self, lease: &Lease) -> anyhow::Result<bool> {
+    async fn reconcile(&mut self, lease: &Lease) -> anyhow::Result<bool> {
         loop {
             let ours = self.ours(lease).await?;
             let wanted: HashSet<(&LaneName, &str)> =
@@ -74,24 +124,22 @@ impl Roster {
     }
 
     /// Waits for a lane that ends by itself. An error is one that the gateway cannot go on with.
-    pub(super) async fn watch(&mut self) -> anyhow::Result<()> {
+    async fn watch(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
             Some(ended) => self.note(ended),
             None => std::future::pending().await,
         }
     }
 
-    /// Stops all lanes, waits until each has written down how far it is, and leaves them to others.
+    /// Stops all lanes, and waits until each has written down how far it is. They are free once we have left.
     pub(super) async fn stop(&mut self, grace: Duration) -> anyhow::Result<()> {
-        let lanes: Vec<LaneName> = self.running.keys().cloned().collect();
-        let lanes: Vec<&LaneName> = lanes.iter().collect();
         for running in self.running.values() {
             running.stopper.stop(grace);
         }
         while let Some(ended) = self.tasks.join_next().await {
             self.note(ended)?;
         }
-        checkpoint::release(&**self.around.pool.get().await?, &lanes, self.around.daemon).await
+        Ok(())
     }
 
     /// The lease is lost: others may serve the lanes by now, so that nothing more is sent. What can still be written down is.

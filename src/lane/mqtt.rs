@@ -175,7 +175,7 @@ impl MqttLane {
         let mut unacknowledged = Vec::new();
         let mut clock = Progress::clock();
         let mut heard = Instant::now();
-        let (mut answered, mut is_busy) = (false, false);
+        let (mut answered, mut is_busy, mut is_refused) = (false, false, false);
         let reason = loop {
             let most = self.suspects.window(link.limits().window, is_welcome);
             // A busy window is filled in portions: each flush costs about the same, whatever it holds.
@@ -216,6 +216,7 @@ impl MqttLane {
                         next = if back.is_none() { window.next().now_or_never().flatten() } else { None };
                     }
                     if let Some(Back { job, reason }) = back {
+                        is_refused = reason.is_some();
                         unacknowledged.push(job);
                         break match reason {
                             Some(reason) => reason,
@@ -249,6 +250,9 @@ impl MqttLane {
             answered |= ack.is_final();
             is_busy |= matches!(ack, Ack::NotNow(_));
             unacknowledged.extend(self.settle(job, ack).map(|back| back.job));
+        }
+        if is_refused {
+            self.suspects.refused_for_now(unacknowledged.len());
         }
         is_welcome |= birth_is_open && birth.await != Ack::Lost;
         let in_flight = unacknowledged.iter().map(|job| job.event().id);

@@ -120,7 +120,8 @@ pub async fn due(
 ) -> Result<(Vec<Parked>, Option<Duration>), tokio_postgres::Error> {
     let rows = client
         .query(
-            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed
+            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed,
+                extract(epoch from now() - parked_at)::float8
             from andon.deliveries
             where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
             order by next_attempt_at, event limit $3",
@@ -307,5 +308,11 @@ fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
         context,
         data,
     );
-    Ok(Parked { id: row.try_get(0)?, event: Arc::new(event), attempts: row.try_get(1)?, replayed: row.try_get(11)? })
+    Ok(Parked {
+        id: row.try_get(0)?,
+        event: Arc::new(event),
+        attempts: row.try_get(1)?,
+        replayed: row.try_get(11)?,
+        age: Duration::from_secs_f64(row.try_get::<_, f64>(12)?.max(0.0)),
+    })
 }

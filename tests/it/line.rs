@@ -16,6 +16,7 @@ use andon::rig::receiver::Received;
 use andon::rig::record::Record;
 use andon::rig::subscriber::Message;
 use andon::secret::Secret;
+use andon::settings::Retention;
 use andon::topic::Equipment;
 use serde_json::Value;
 use serde_json::json;
@@ -118,6 +119,7 @@ impl Line {
             memory: 8 << 20,
             defaults: Defaults::default(),
             equipment: Arc::new(Equipment::default()),
+            retention: Retention::default(),
         };
         let token = CancellationToken::new();
         let stop = token.clone().cancelled_owned();

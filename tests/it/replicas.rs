@@ -193,6 +193,8 @@ async fn a_rolling_restart_loses_and_repeats_nothing() {
         daemons.push(Daemon::start(&line.url));
         line.until("select count(*) = 4 from andon.daemons").await;
         assert!(old.stop().await);
+        // It has said goodbye: nobody waits for its lease to run out.
+        line.until("select count(*) = 3 from andon.daemons where andon.lives(lease_until)").await;
         line.emit_more(10, round * 10, round * 10 + 10).await;
         shares(&line, &[1, 1, 2]).await;
     }

@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::lane::mqtt::link::Plan;
 use crate::payload;
 use crate::secret::Secret;
+use crate::settings::Order;
 use crate::tls;
 use crate::topic::Equipment;
 use crate::topic::Topic;
@@ -70,7 +71,11 @@ impl Publishing {
                 .clone()
                 .map(|username| (username, publisher.password.clone().unwrap_or(Secret::new(String::new())))),
             keep_alive: publisher.keep_alive,
-            window: publisher.window,
+            window: match publisher.order {
+                // What follows is not offered before this one is taken.
+                Order::Strict => 1,
+                Order::Entity | Order::None => publisher.window,
+            },
             max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
             status_topic: format!("andon/{}/{}/status", level(gateway), level(&lane.0)),
             last_will: status(gateway, false),

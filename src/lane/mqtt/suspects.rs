@@ -36,6 +36,12 @@ impl Suspects {
         self.left = self.left.saturating_sub(1);
     }
 
+    /// The broker refused one of so many for now: until it has answered to all of them it gets one at a time, so that it cannot take an
+    /// event before an earlier one again.
+    pub(super) fn refused_for_now(&mut self, in_flight: usize) {
+        self.left = self.left.max(in_flight);
+    }
+
     /// A connection ended without an answer to any of the events in flight. True: the first of them is guilty.
     pub(super) fn connection_ended(&mut self, in_flight: impl ExactSizeIterator<Item = i64>, is_welcome: bool) -> bool {
         let count = in_flight.len();
