@@ -27,6 +27,8 @@ pub(super) struct Judgement {
     pub(super) phantom: u64,
     pub(super) duplicates: u64,
     pub(super) duplicates_allowed: u64,
+    /// Those that no fault allows which came before them.
+    pub(super) duplicates_unexplained: u64,
     pub(super) faults: BTreeMap<String, u64>,
     pub(super) seed: u64,
     pub(super) replicas: usize,
@@ -68,6 +70,8 @@ pub(super) struct Evidence<'a> {
     pub(super) started: f64,
 }
 
+/// Seconds after its end in which what a fault caused has come: a lane that was away makes longer and longer pauses before it connects again.
+const EXPLAINS: f64 = 60.0;
 /// How many cases of a kind are told.
 const TOLD: usize = 12;
 
@@ -77,6 +81,7 @@ impl Judgement {
             && self.out_of_order == 0
             && self.phantom == 0
             && self.duplicates <= self.duplicates_allowed
+            && self.duplicates_unexplained == 0
             && self.complaints.is_empty()
     }
 }
@@ -104,11 +109,12 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
             destinations.push((destination.label.to_owned(), number, verdict));
         }
     }
-    arrivals.iter_mut().for_each(|seconds| seconds.sort_by(f64::total_cmp));
+    arrivals.iter_mut().chain(&mut repeats).for_each(|seconds| seconds.sort_by(f64::total_cmp));
     let allowances = allowance::allowances(evidence.happened, evidence.replicas, &arrivals);
     let allowed: Vec<u64> =
         (0..DESTINATIONS.len()).map(|number| allowances.iter().map(|it| it[number]).sum()).collect();
     let sum = |figure: fn(&Verdict) -> u64| destinations.iter().map(|(_, _, verdict)| figure(verdict)).sum();
+    let (sources, duplicates_unexplained) = sources(evidence.happened, &allowances, &repeats);
     let mut faults: BTreeMap<String, u64> = BTreeMap::new();
     for it in evidence.happened {
         *faults.entry(it.fault.name()).or_default() += 1;
@@ -122,8 +128,9 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
         phantom: sum(|verdict| verdict.phantom),
         duplicates: sum(|verdict| verdict.duplicates),
         duplicates_allowed: allowed.iter().sum(),
+        duplicates_unexplained,
         faults,
-        sources: sources(evidence.happened, &allowances, &repeats),
+        sources,
         destinations: destinations
             .into_iter()
             .map(|(label, number, verdict)| Line { label, verdict, duplicates_allowed: allowed[number] })
@@ -196,8 +203,8 @@ fn repeated(receipts: &[&Receipt]) -> Vec<f64> {
 }
 
 /// Each duplicate is laid at the door of the last fault before it that still allows one: lanes of a killed daemon move some seconds later,
-/// and something else may have happened meanwhile.
-fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>]) -> Vec<Source> {
+/// and something else may have happened meanwhile. Returns the faults, and how many duplicates none of them explains.
+fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>]) -> (Vec<Source>, u64) {
     let mut sources: Vec<Source> = happened
         .iter()
         .zip(allowances)
@@ -207,26 +214,26 @@ fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>])
             allowed: allowed.iter().sum(),
         })
         .collect();
-    let mut unexplained = Source { fault: "no fault that allows it".to_owned(), duplicates: 0, allowed: 0 };
+    let mut unexplained = 0;
     for (number, seconds) in repeats.iter().enumerate() {
         let mut left: Vec<u64> = allowances.iter().map(|allowed| allowed[number]).collect();
         for second in seconds {
+            let explains = |it: &Happened| it.from <= *second && *second <= it.until + EXPLAINS;
             let cause = (0..happened.len())
-                .filter(|place| left[*place] > 0 && happened[*place].from <= *second)
+                .filter(|place| left[*place] > 0 && explains(&happened[*place]))
                 .max_by(|one, other| happened[*one].from.total_cmp(&happened[*other].from));
             match cause {
                 Some(place) => {
                     left[place] -= 1;
                     sources[place].duplicates += 1;
                 }
-                None => unexplained.duplicates += 1,
+                None => unexplained += 1,
             }
         }
     }
-    sources.push(unexplained);
     sources.retain(|source| source.duplicates + source.allowed > 0);
     sources.sort_by_key(|source| std::cmp::Reverse((source.duplicates, source.allowed)));
-    sources
+    (sources, unexplained)
 }
 
 #[cfg(test)]

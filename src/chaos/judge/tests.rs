@@ -108,23 +108,31 @@ fn what_was_rolled_back_never_happened_or_is_anothers_is_a_phantom() {
 }
 
 #[test]
-fn a_repeat_needs_a_fault_that_explains_it() {
+fn a_repeat_needs_a_fault_before_it_that_explains_it() {
     let mut seen = all_well();
     seen.get_mut("steady-a").unwrap().receipts.push(receipt("e0", 3, 9.0));
-    let restart = Fault::RestartBroker { broker: 0, away: Duration::ZERO };
-    let restart = Happened { fault: restart, from: 5.0, until: 5.0, served: None };
+    let restart = |broker, from| {
+        let fault = Fault::RestartBroker { broker, away: Duration::ZERO };
+        Happened { fault, from, until: from, served: None }
+    };
 
-    let unexplained = judged(&seen, &[]);
-    let explained = judged(&seen, &[restart]);
+    let explained = judged(&seen, &[restart(0, 5.0)]);
+    let by_nothing = judged(&seen, &[]);
+    let by_another_broker = judged(&seen, &[restart(1, 5.0)]);
+    let too_late = judged(&seen, &[restart(0, 9.5)]);
 
-    assert_eq!((unexplained.duplicates, unexplained.duplicates_allowed), (1, 0));
-    assert!(!unexplained.is_clean() && explained.is_clean());
+    assert!(explained.is_clean());
     assert_eq!(explained.faults["restart broker"], 1);
     let [source] = &explained.sources[..] else { panic!("{explained:?}") };
     assert_eq!(
         (source.fault.as_str(), source.duplicates, source.allowed),
         ("restart broker (broker 1) at 5.0 s", 1, 64)
     );
+    assert_eq!((by_nothing.duplicates, by_nothing.duplicates_allowed), (1, 0));
+    for judgement in [by_nothing, by_another_broker, too_late] {
+        assert_eq!(judgement.duplicates_unexplained, 1);
+        assert!(!judgement.is_clean());
+    }
 }
 
 #[test]
