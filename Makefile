@@ -1,9 +1,13 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make; what else is missing, `setup` installs or names.
-.PHONY: demo bench-capture bench-isolation test lint setup
+.PHONY: demo chaos bench-capture bench-isolation test lint setup
 
 # Shows the line running, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
 	@cargo run --quiet --bin andon -- demo $(if $(SOURCE),--source $(SOURCE)) $(ARGS)
+
+# Breaks everything around the line, and judges what arrives: make chaos FOR=120s REPLICAS=3 SEED=7. Options go through ARGS: ARGS=--kill-brokers
+chaos: setup
+	@cargo run --quiet --release --bin andon -- chaos $(if $(FOR),--for $(FOR)) $(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # What capture costs the plant: commits and rows per second without triggers, with them, and with a NOTIFY for each row, as ratios.
 bench-capture: setup

@@ -3,9 +3,12 @@
 
 mod attach;
 mod check;
+mod deliveries;
+mod destination;
 mod migrate;
 mod run;
 mod source;
+mod table;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,6 +21,8 @@ use clap::Subcommand;
 use crate::bench;
 use crate::bench::CaptureBench;
 use crate::bench::IsolationBench;
+use crate::chaos;
+use crate::chaos::ChaosOptions;
 use crate::config;
 use crate::config::Config;
 use crate::config::ConfigError;
@@ -83,8 +88,15 @@ enum Command {
     /// SIGTERM and Ctrl-C let deliveries that are under way finish within the configured grace; a second signal ends at once. Nothing is
     /// lost either way: what was not acknowledged is sent again at the next start.
     Run,
+    /// What is parked: list it, show it, try it again, discard it
+    ///
+    /// A delivery that could not be made is parked: in state `retry` it is tried again by its schedule, `waiting` it waits behind an
+    /// earlier event of the same job or machine, `dead` it stays until somebody decides.
+    Deliveries(deliveries::Deliveries),
     /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
     Demo(Box<DemoOptions>),
+    /// Prove it: break everything around it, and judge what arrives
+    Chaos(ChaosOptions),
     /// Measure, on throw-away servers
     #[command(subcommand, hide = true)]
     Bench(Bench),
@@ -136,9 +148,11 @@ impl Cli {
             Command::Source(command) => command.run(place).await?,
             Command::Check(options) => return Ok(options.run(place).await),
             Command::Run => run::run(place.load()?).await?,
+            Command::Deliveries(options) => return options.run(place).await,
             Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
             Command::Bench(Bench::Isolation(options)) => bench::isolation(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
+            Command::Chaos(options) => return Ok(chaos::run(options).await?),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -193,15 +207,17 @@ mod tests {
         Usage: andon [OPTIONS] <COMMAND>
 
         Commands:
-          migrate  Create schema `andon` in the database, or bring it up to date
-          attach   Install the triggers of a source mapping, or update them after the mapping was edited
-          detach   Remove every trace of an attached source; its events stay in the log
-          source   Help with source mappings
-          check    Tell everything that is wrong: configuration, database, sources, destinations, brokers
-          run      Carry events until told to stop
-          demo     Show it at work: a simulated plant on throw-away servers, and witnesses that judge what
-                   arrives
-          help     Print this message or the help of the given subcommand(s)
+          migrate     Create schema `andon` in the database, or bring it up to date
+          attach      Install the triggers of a source mapping, or update them after the mapping was edited
+          detach      Remove every trace of an attached source; its events stay in the log
+          source      Help with source mappings
+          check       Tell everything that is wrong: configuration, database, sources, destinations, brokers
+          run         Carry events until told to stop
+          deliveries  What is parked: list it, show it, try it again, discard it
+          demo        Show it at work: a simulated plant on throw-away servers, and witnesses that judge
+                      what arrives
+          chaos       Prove it: break everything around it, and judge what arrives
+          help        Print this message or the help of the given subcommand(s)
 
         Options:
               --config <FILE>   Configuration file [default: config/andon.toml where it exists] [env:

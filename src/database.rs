@@ -97,6 +97,14 @@ impl Database {
         Ok(Database { config, connector: MakeRustlsConnect::new(tls), target, without_tls: Arc::default() })
     }
 
+    /// The same, with sessions whose names end with this mark.
+    pub fn marked(mut self, mark: &str) -> Database {
+        // The server cuts names off behind 63 bytes.
+        let name: String = self.config.get_application_name().unwrap_or_default().chars().take(40).collect();
+        self.config.application_name(name + mark);
+        self
+    }
+
     /// User, host, port and database, for messages.
     pub fn target(&self) -> &str {
         &self.target

@@ -3,32 +3,36 @@
 
 mod channels;
 pub mod listing;
+mod membership;
 mod roster;
+mod share;
 mod systemd;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
-use tokio::task::JoinError;
 use tokio_postgres::Client;
 
+use crate::clock::Clock;
 use crate::database::Database;
 use crate::destination::Defaults;
 use crate::feed::Feed;
+use crate::gateway::membership::Membership;
 use crate::gateway::roster::Roster;
 use crate::lane::Surroundings;
 use crate::lane::checkpoint;
-use crate::lane::checkpoint::Lost;
 use crate::log::follow::Follower;
 use crate::log::follow::Opened;
 use crate::log::follow::Session;
 use crate::log::listener::Signals;
 use crate::log::tail;
 use crate::log::tail::Batch;
+use crate::log::tail::Reached;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
 use crate::topic::Equipment;
@@ -52,10 +56,6 @@ pub struct Settings {
 
 /// Connections for cursors, parked deliveries and lanes that are behind; shared by all lanes.
 const POOL: usize = 8;
-/// A change of a destination is notified; this is for the one that was not.
-const ROSTER_FALLBACK: Duration = Duration::from_secs(30);
-/// How soon the roster is tried again, when the database did not let it.
-const ROSTER_RETRY: Duration = Duration::from_secs(1);
 /// How often the log's next partition is seen to.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
@@ -67,78 +67,100 @@ enum Over {
     WentBack(Client, WentBack),
 }
 
-/// Serves until `stop` ends.
+/// Serves until `stop` ends. Others may serve the same database: they share the lanes.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let pool = settings.database.pool(POOL)?;
+    let has_company = Arc::new(AtomicBool::new(false));
+    let clock = Clock::default();
+    let membership = Membership::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
+    // Whoever finds that our lease is over knows our sessions by it.
+    let database = settings.database.clone().marked(&membership::session_mark(membership.id));
+    let pool = database.pool(POOL)?;
     let follower = Follower {
-        database: settings.database.clone(),
+        database: database.clone(),
         signals: Arc::new(Signals::default()),
         pulse: Arc::new(AtomicU64::new(0)),
+        has_company,
     };
+    let house = House { settings, database, pool, follower, membership, clock };
     tokio::pin!(stop);
     let serving = async {
-        while let Over::WentBack(client, went_back) = serve(&settings, &pool, &follower, stop.as_mut()).await? {
-            rewind(&pool, &client, &went_back).await?;
+        while let Over::WentBack(client, went_back) = house.serve(stop.as_mut()).await? {
+            rewind(&house.pool, &client, &went_back).await?;
         }
+        // Not to leave would only mean that the others wait for the lease to run out.
+        drop(house.membership.leave(&house.pool).await);
         Ok(())
     };
     tokio::select! {
         ended = serving => ended,
-        () = systemd::feed_watchdog(&follower.pulse) => unreachable!("the watchdog is fed for ever"),
+        () = house.membership.keep(&house.database) => unreachable!("the lease is renewed for ever"),
+        () = systemd::feed_watchdog(&house.follower.pulse) => unreachable!("the watchdog is fed for ever"),
     }
 }
 
-async fn serve(
-    settings: &Settings,
-    pool: &Pool,
-    follower: &Follower,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
-) -> anyhow::Result<Over> {
-    let opened = tokio::select! {
-        biased;
-        () = &mut stop => return Ok(Over::Stopped),
-        opened = open(follower) => opened,
-    };
-    let (session, first) = match opened {
-        Ok(opened) => opened,
-        Err((client, went_back)) => return Ok(Over::WentBack(client, went_back)),
-    };
-    let feed = Arc::new(Feed::new(settings.memory, first.position, Arc::clone(&first.undecided)));
-    let around = Surroundings {
-        pool: pool.clone(),
-        feed: Arc::clone(&feed),
-        equipment: Arc::clone(&settings.equipment),
-        gateway: settings.name.clone(),
-    };
-    let mut roster = Roster::new(around, settings.defaults.clone());
-    let over = tokio::select! {
-        biased;
-        () = stop => Over::Stopped,
-        (client, went_back) = follow(follower, session, &feed) => Over::WentBack(client, went_back),
-        error = keep_roster(&mut roster, &follower.signals) => return Err(error),
-        () = keep_house(pool) => unreachable!("housekeeping has no end"),
-        () = Box::pin(channels::carry(&settings.database, pool, &follower.signals)) => {
-            unreachable!("listening has no end")
+/// What lasts as long as the process.
+struct House {
+    settings: Settings,
+    database: Database,
+    pool: Pool,
+    follower: Follower,
+    membership: Membership,
+    clock: Clock,
+}
+
+impl House {
+    async fn serve(&self, mut stop: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<Over> {
+        let opened = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(Over::Stopped),
+            opened = open(&self.follower) => opened,
+        };
+        let (session, first) = match opened {
+            Ok(opened) => opened,
+            Err((client, went_back)) => return Ok(Over::WentBack(client, went_back)),
+        };
+        let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
+        let around = Surroundings {
+            pool: self.pool.clone(),
+            feed: Arc::clone(&feed),
+            equipment: Arc::clone(&self.settings.equipment),
+            gateway: self.settings.name.clone(),
+            daemon: self.membership.id,
+            clock: self.clock.clone(),
+            changes: self.follower.signals.deliveries.subscribe(),
+        };
+        let mut roster = Roster::new(around, self.settings.defaults.clone());
+        let signals = &self.follower.signals;
+        let over = tokio::select! {
+            biased;
+            () = stop => Over::Stopped,
+            (client, went_back) = follow(&self.follower, session, &feed) => Over::WentBack(client, went_back),
+            error = keep_roster(&mut roster, &self.membership, signals) => return Err(error),
+            () = keep_house(&self.pool) => unreachable!("housekeeping has no end"),
+            () = Box::pin(channels::carry(&self.database, &self.pool, signals)) => {
+                unreachable!("listening has no end")
+            }
+        };
+        if matches!(over, Over::WentBack(..)) {
+            // The lanes were, or are about to be, set back by epoch: what they have in hand is of a log that is no more.
+            roster.abandon().await?;
+            return Ok(over);
         }
-    };
-    if matches!(over, Over::Stopped) {
         systemd::stopping();
-    }
-    roster.stop(settings.grace).await?;
-    if matches!(over, Over::Stopped) {
+        roster.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
         // Lanes that are further than the tail wait for it after the next start, which costs time and nothing else.
-        if let Ok(client) = pool.get().await {
+        if let Ok(client) = self.pool.get().await {
             drop(tail::store(&client, horizon.position, &horizon.undecided).await);
         }
+        Ok(over)
     }
-    Ok(over)
 }
 
 /// Opens the tail and takes the first look, which decides the holes that an earlier run left open, before any lane asks what is decided.
 async fn open(follower: &Follower) -> Result<(Session, Batch), (Client, WentBack)> {
     loop {
-        let mut session = match follower.open(|| None).await {
+        let mut session = match follower.open(None).await {
             Opened::Ready(session) => session,
             Opened::WentBack(client, went_back) => return Err((client, went_back)),
         };
@@ -152,55 +174,33 @@ async fn open(follower: &Follower) -> Result<(Session, Batch), (Client, WentBack
 /// Follows the log through lost connections, until it goes back in time.
 async fn follow(follower: &Follower, mut session: Session, feed: &Feed) -> (Client, WentBack) {
     loop {
+        let server = session.tail.server();
         let error = follower.follow(session, |batch| feed.accept(batch)).await;
         tracing::warn!(error = format!("{error:#}"), "lost the database");
-        let reached = || {
-            let horizon = feed.horizon().borrow().clone();
-            Some((horizon.position, horizon.undecided))
-        };
-        match follower.open(reached).await {
+        let horizon = feed.horizon().borrow().clone();
+        let reached = Reached { position: horizon.position, undecided: horizon.undecided, server };
+        match follower.open(Some(reached)).await {
             Opened::Ready(opened) => session = opened,
             Opened::WentBack(client, went_back) => return (client, went_back),
         }
     }
 }
 
-/// Keeps the lanes as the tables want them. Returns only with what the gateway cannot go on with.
-async fn keep_roster(roster: &mut Roster, signals: &Signals) -> anyhow::Error {
-    let mut trouble = String::new();
-    let mut is_ready = false;
+/// Keeps the lanes as the tables want them, for as long as we hold a lease, and again when we hold the next. Returns only with what the
+/// gateway cannot go on with.
+async fn keep_roster(roster: &mut Roster, membership: &Membership, signals: &Signals) -> anyhow::Error {
     loop {
-        let pause = match roster.reconcile().await {
-            Ok(()) => {
-                trouble.clear();
-                if !is_ready {
-                    is_ready = true;
-                    tracing::info!("ready");
-                    systemd::ready();
-                }
-                ROSTER_FALLBACK
-            }
-            Err(error) if is_fatal(&error) => return error,
-            Err(error) => {
-                let now = format!("{error:#}");
-                if now != trouble {
-                    tracing::error!(error = now, "cannot bring the lanes up to date; trying again");
-                    trouble = now;
-                }
-                ROSTER_RETRY
-            }
-        };
+        let lease = membership.held().await;
         tokio::select! {
-            () = signals.destinations.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-            ended = roster.watch() => if let Err(error) = ended { return error },
+            biased;
+            () = membership.lost(&lease) => {}
+            error = roster.keep(membership, lease.clone(), signals) => return error,
+        }
+        tracing::warn!("the lease was not renewed in time; the lanes stop until there is a new one");
+        if let Err(error) = roster.abandon().await {
+            return error;
         }
     }
-}
-
-/// A lane that died, or that another daemon has taken over.
-fn is_fatal(error: &anyhow::Error) -> bool {
-    error.is::<Lost>() || error.is::<JoinError>()
 }
 
 async fn keep_house(pool: &Pool) {
@@ -221,11 +221,16 @@ async fn keep_house(pool: &Pool) {
 
 /// Sets everyone back to where the log can be trusted. The lanes first: if this is cut short, it is found and done again.
 async fn rewind(pool: &Pool, client: &Client, went_back: &WentBack) -> anyhow::Result<()> {
-    let lanes = checkpoint::rewind(pool, went_back.to).await.context("cannot rewind the lanes")?;
-    Tail::rewind(client, went_back).await.context("cannot rewind the tail")?;
+    let reason = &went_back.reason;
+    let Some(position) = went_back.to else {
+        tracing::warn!(reason, "the log went back in time; reading it anew");
+        return Ok(());
+    };
+    let lanes = checkpoint::rewind(pool, position).await.context("cannot rewind the lanes")?;
+    Tail::rewind(client, position).await.context("cannot rewind the tail")?;
     tracing::warn!(
-        reason = went_back.reason,
-        position = went_back.to,
+        reason,
+        position,
         lanes,
         "the log went back in time; what exists after this position is delivered again"
     );

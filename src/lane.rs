@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
+mod parked;
 pub mod progress;
 pub mod stop;
 pub mod webhook;
@@ -14,20 +15,24 @@ pub mod webhook;
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
+use tokio::sync::watch;
+use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::destination::Listed;
 use crate::destination::Target;
 use crate::feed::Feed;
+use crate::lane::checkpoint::Enlisted;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
 use crate::lane::mqtt::prepare::Publishing;
+use crate::lane::parked::DueQueue;
 use crate::lane::progress::Progress;
 use crate::lane::stop::Stop;
 use crate::lane::webhook::WebhookLane;
 use crate::lane::webhook::request::Endpoint;
-use crate::ledger::deliveries;
 use crate::log::reader::Reader;
 use crate::topic::Equipment;
 
@@ -51,6 +56,12 @@ pub struct Surroundings {
     pub equipment: Arc<Equipment>,
     /// The name of this gateway.
     pub gateway: String,
+    /// Which of the daemons of this database this is.
+    pub daemon: Uuid,
+    /// The database's.
+    pub clock: Clock,
+    /// Counts how often somebody changed parked deliveries by hand.
+    pub changes: watch::Receiver<u64>,
 }
 
 /// A lane that is about to start.
@@ -65,10 +76,17 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Takes the lane over, from its stored cursor.
-    pub async fn open(listed: Listed, around: &Surroundings) -> anyhow::Result<Lane> {
+    /// Takes the lane over, from its stored cursor; none while another daemon has it.
+    pub async fn open(listed: Listed, around: &Surroundings) -> anyhow::Result<Option<Lane>> {
         let horizon = around.feed.horizon().borrow().clone();
-        let enlisted = checkpoint::enlist(&around.pool, &listed, (horizon.position, &horizon.undecided)).await?;
+        let now = (horizon.position, &*horizon.undecided);
+        let Some(enlisted) = checkpoint::enlist(&around.pool, &listed, now, around.daemon).await? else {
+            return Ok(None);
+        };
+        Lane::enlisted(listed, enlisted, around).await.map(Some)
+    }
+
+    async fn enlisted(listed: Listed, enlisted: Enlisted, around: &Surroundings) -> anyhow::Result<Lane> {
         let lane = listed.lane.0.as_str();
         if let Some(reason) = enlisted.disabled {
             tracing::warn!(lane, reason, "stays disabled until its row is changed");
@@ -88,31 +106,18 @@ impl Lane {
         let feed = Arc::clone(&around.feed);
         let intake = Intake::new(feed, destination.route.clone(), reader, enlisted.position, enlisted.pending);
         let name = destination.name;
+        let progress = Progress::new(register.clone(), intake);
+        let due = DueQueue::new(around.changes.clone());
         let prepared = match destination.target {
             Target::Mqtt(publisher) => {
-                Publishing::new(*publisher, &listed.lane, &around.gateway, Arc::clone(&around.equipment)).map(
-                    |publishing| {
-                        Lane::Mqtt(Box::new(MqttLane::new(name, publishing, Progress::new(register.clone(), intake))))
-                    },
-                )
+                Publishing::new(*publisher, &listed.lane, &around.gateway, Arc::clone(&around.equipment))
+                    .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, due))))
             }
             Target::Webhook(webhook) => {
-                let held = {
-                    let mut client = around.pool.get().await?;
-                    let transaction = client.transaction().await?;
-                    let held = deliveries::held(&transaction, &listed.lane).await?;
-                    transaction.commit().await?;
-                    held
-                };
+                let held = register.held().await?;
                 let key = listed.lane.0.rsplit('/').next().unwrap_or_default();
-                Endpoint::new(*webhook, key).map(|endpoint| {
-                    Lane::Webhook(Box::new(WebhookLane::new(
-                        name,
-                        endpoint,
-                        Progress::new(register.clone(), intake),
-                        held,
-                    )))
-                })
+                Endpoint::new(*webhook, key, around.clock.clone())
+                    .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, due, held))))
             }
         };
         match prepared {

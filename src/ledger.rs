@@ -4,10 +4,14 @@
 
 pub mod attempts;
 pub mod deliveries;
+pub mod overview;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
 
@@ -44,6 +48,8 @@ pub struct Parked {
     pub event: Arc<Event>,
     /// How often it was tried before.
     pub attempts: i32,
+    /// Whether somebody asked for it again.
+    pub replayed: bool,
 }
 
 /// How an attempt at a parked delivery ended.
@@ -76,4 +82,32 @@ pub struct Attempt {
     pub latency: Duration,
     /// The beginning of the answer, or what went wrong.
     pub excerpt: String,
+}
+
+/// The parked deliveries that somebody means.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// These rows.
+    Rows(Vec<i64>),
+    /// All of a lane that are in this state.
+    All(LaneName, &'static str),
+}
+
+/// What became of deliveries that somebody retried or discarded: those of one lane, one type of event and one state before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handled {
+    /// Whose they are.
+    pub lane: LaneName,
+    /// The type of their events.
+    pub kind: String,
+    /// Their state before.
+    pub was: String,
+    /// Their state now; none for those that are gone.
+    pub now: Option<String>,
+    /// How many.
+    pub count: i64,
+    /// When the first of their events happened.
+    pub oldest: Timestamp,
+    /// When the last of their events happened.
+    pub newest: Timestamp,
 }

@@ -9,6 +9,7 @@
 
 // Values: no I/O.
 pub mod event;
+pub mod clock;
 pub mod secret;
 pub mod ranges;
 pub mod quantity;
@@ -42,4 +43,5 @@ pub mod cli;
 // Proof: real servers, and a plant to try it on.
 pub mod rig;
 pub mod demo;
+pub mod chaos;
 pub mod bench;

@@ -9,6 +9,8 @@ use tokio_postgres::Client;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_andon", include_str!("../migrations/0001_andon.sql")),
     ("0002_capture", include_str!("../migrations/0002_capture.sql")),
+    ("0003_daemons", include_str!("../migrations/0003_daemons.sql")),
+    ("0004_ledger", include_str!("../migrations/0004_ledger.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with 14.

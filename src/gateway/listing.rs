@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use serde_json::Value;
-use tokio_postgres::Client;
+use tokio_postgres::GenericClient;
 use tokio_postgres::types::Json;
 
 use crate::destination;
@@ -13,7 +13,7 @@ use crate::destination::Listed;
 use crate::payload::Format;
 
 /// Reads all rows of all destination tables.
-pub async fn list(client: &Client, defaults: &Defaults) -> anyhow::Result<Vec<Listed>> {
+pub async fn list(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<Listed>> {
     let tables = client
         .query(
             "select 'mqtt', 'andon.mqtt_publishers', 'andon' union all select 'webhook', 'andon.webhooks', 'andon'

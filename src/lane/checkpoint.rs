@@ -1,10 +1,13 @@
 //! A lane's row in `andon.lanes`. In: the lane's cursor and state, and what it parks. Out: a checkpoint, all in one transaction, under
 //! the lane's epoch: who has lost the lane writes nothing. It never decides where the cursor stands.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
+use tokio_postgres::GenericClient;
+use uuid::Uuid;
 
 use crate::destination::LaneName;
 use crate::destination::Listed;
@@ -90,10 +93,15 @@ impl Entries {
     }
 }
 
-/// Takes a lane over under a new epoch. One that was not there starts at the given position: that of the tail, or, where its row
-/// names a time, that of the log at this time. One that comes back does so too, but never behind where it was: what it delivered
-/// before does not come again.
-pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow::Result<Enlisted> {
+/// Takes a lane over under a new epoch; none while another daemon that lives has it. One that was not there starts at the given position:
+/// that of the tail, or, where its row names a time, that of the log at this time. One that comes back does so too, but never behind
+/// where it was: what it delivered before does not come again.
+pub async fn enlist(
+    pool: &Pool,
+    listed: &Listed,
+    now: (i64, &Ranges),
+    daemon: Uuid,
+) -> anyhow::Result<Option<Enlisted>> {
     let client = pool.get().await.context("cannot reach the database")?;
     let start: Option<i64> = match listed.start_at {
         Some(time) => client
@@ -112,17 +120,20 @@ pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow
         None => ("running", None),
     };
     let row = client
-        .query_one(
-            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint)
-            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8)
+        .query_opt(
+            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon)
+            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9)
             on conflict (lane) do update set
                 tenant = excluded.tenant, name = excluded.name, epoch = l.epoch + 1, fingerprint = excluded.fingerprint,
+                daemon = excluded.daemon,
                 position = case when l.state = 'removed' then greatest(excluded.position, l.position) else l.position end,
                 pending = case when l.state = 'removed' and excluded.position > l.position then excluded.pending else l.pending end,
                 state = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.state else excluded.state end,
                 reason = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.reason else excluded.reason end,
                 state_since = case when l.state = excluded.state then l.state_since else now() end,
                 updated_at = now()
+            where l.daemon = excluded.daemon
+                or not exists (select from andon.daemons d where d.daemon = l.daemon and andon.lives(d.lease_until))
             returning epoch, position, pending::text, state, reason",
             &[
                 &listed.lane.0,
@@ -133,44 +144,75 @@ pub async fn enlist(pool: &Pool, listed: &Listed, now: (i64, &Ranges)) -> anyhow
                 &name,
                 &reason,
                 &listed.fingerprint,
+                &daemon,
             ],
         )
         .await?;
+    let Some(row) = row else { return Ok(None) };
     let is_disabled = row.get::<_, &str>(3) == "disabled";
-    Ok(Enlisted {
+    Ok(Some(Enlisted {
         register: Register { pool: pool.clone(), lane: listed.lane.clone(), epoch: row.get(0) },
         position: row.get(1),
         pending: Ranges::parse(row.get(2))?,
         disabled: row.get::<_, Option<String>>(4).filter(|_| is_disabled),
-    })
+    }))
 }
 
-/// Marks the lanes whose destinations are gone, so that one that comes back starts at that time.
-pub async fn keep_only(pool: &Pool, lanes: &[LaneName]) -> anyhow::Result<()> {
-    let kept: Vec<&str> = lanes.iter().map(|lane| lane.0.as_str()).collect();
-    pool.get()
-        .await?
+/// Marks the lanes whose destinations are gone, so that one that comes back starts at that time. One that another daemon still serves is
+/// left to it.
+pub async fn keep_only(client: &impl GenericClient, lanes: &[&LaneName], daemon: Uuid) -> anyhow::Result<()> {
+    client
         .execute(
-            "update andon.lanes set state = 'removed', reason = null, epoch = epoch + 1, state_since = now()
-            where lane <> all ($1) and state <> 'removed'",
-            &[&kept],
+            "update andon.lanes l set state = 'removed', reason = null, epoch = epoch + 1, daemon = null, state_since = now()
+            where lane <> all ($1) and state <> 'removed' and (l.daemon = $2
+                or not exists (select from andon.daemons d where d.daemon = l.daemon and andon.lives(d.lease_until)))",
+            &[&names(lanes), &daemon],
         )
         .await?;
     Ok(())
 }
 
-/// The log went back to `to`: so do the lanes. Returns how many were further.
-pub async fn rewind(pool: &Pool, to: i64) -> anyhow::Result<u64> {
-    let rewound = pool
-        .get()
-        .await?
+/// Which daemon serves each of these lanes, as far as is known.
+pub async fn served(
+    client: &impl GenericClient,
+    lanes: &[&LaneName],
+) -> anyhow::Result<BTreeMap<LaneName, Option<Uuid>>> {
+    let mut served: BTreeMap<LaneName, Option<Uuid>> = lanes.iter().map(|lane| ((*lane).clone(), None)).collect();
+    let rows = client.query("select lane, daemon from andon.lanes where lane = any ($1)", &[&names(lanes)]).await?;
+    served.extend(rows.iter().map(|row| (LaneName(row.get(0)), row.get(1))));
+    Ok(served)
+}
+
+/// Leaves lanes to the other daemons, and tells them.
+pub async fn release(client: &impl GenericClient, lanes: &[&LaneName], daemon: Uuid) -> anyhow::Result<()> {
+    client
         .execute(
-            "update andon.lanes set position = $1, pending = pending * int8multirange(int8range(null, $1, '[]')), epoch = epoch + 1
-            where position > $1",
+            "with released as (
+                update andon.lanes set daemon = null where lane = any ($1) and daemon = $2 returning lane
+            )
+            select pg_notify('andon', 'destinations') from released limit 1",
+            &[&names(lanes), &daemon],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The log went back to `to`: so do the lanes, and nobody goes on with what was read before. Returns how many were further.
+pub async fn rewind(pool: &Pool, to: i64) -> anyhow::Result<u64> {
+    let client = pool.get().await?;
+    let further: i64 = client.query_one("select count(*) from andon.lanes where position > $1", &[&to]).await?.get(0);
+    client
+        .execute(
+            "update andon.lanes set position = least(position, $1), epoch = epoch + 1,
+                pending = pending * int8multirange(int8range(null, $1, '[]'))",
             &[&to],
         )
         .await?;
-    Ok(rewound)
+    Ok(further.unsigned_abs())
+}
+
+fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {
+    lanes.iter().map(|lane| lane.0.as_str()).collect()
 }
 
 impl Register {
@@ -195,6 +237,19 @@ impl Register {
         transaction.commit().await?;
         drop(mem::take(entries));
         Ok(free)
+    }
+
+    /// The entities that are held back by an earlier event of theirs. Makes the first of each due, if nothing else does.
+    pub async fn held(&self) -> anyhow::Result<Vec<Entity>> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share";
+        if transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?.is_none() {
+            return Err(Lost(self.lane.clone()).into());
+        }
+        let held = deliveries::held(&transaction, &self.lane).await?;
+        transaction.commit().await?;
+        Ok(held)
     }
 
     /// Writes what the lane is doing.

@@ -34,6 +34,9 @@ pub struct Intake {
     place: Place,
     /// Read from the log and not handed out yet.
     read: VecDeque<Taken>,
+    /// Done, by the stored cursor, and yet undecided for this daemon's tail: another daemon's had seen further. What of it turns up is not
+    /// taken again.
+    settled: Ranges,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,7 @@ impl Intake {
             cursor: Cursor::default(),
             place: Place::Ahead { position, pending },
             read: VecDeque::new(),
+            settled: Ranges::default(),
         }
     }
 
@@ -74,9 +78,12 @@ impl Intake {
             match &mut self.place {
                 Place::Live => match self.feed.pull(&self.route.lane, most) {
                     Pulled::Events(events) if events.is_empty() => self.wake.notified().await,
-                    Pulled::Events(events) => {
+                    Pulled::Events(mut events) => {
+                        events.retain(|taken| !self.settled.contains(taken.event.id));
                         events.iter().for_each(|taken| self.cursor.take(taken));
-                        return events.into_iter().map(|taken| taken.event).collect();
+                        if !events.is_empty() {
+                            return events.into_iter().map(|taken| taken.event).collect();
+                        }
                     }
                     Pulled::Behind(horizon, unread) => self.place = Place::Behind { horizon, unread },
                 },
@@ -86,6 +93,8 @@ impl Intake {
                     let horizon = reached.expect("the feed outlives its lanes").clone();
                     let since = Ranges::span(*position + 1, horizon.position);
                     let unread = since.union(pending).without(&horizon.undecided);
+                    self.settled = Ranges::clone(&horizon.undecided).without(pending);
+                    self.settled.remove(*position + 1, i64::MAX);
                     self.place = Place::Behind { horizon, unread };
                 }
                 Place::Behind { horizon, unread } if unread.is_empty() => {
@@ -114,7 +123,7 @@ impl Intake {
                         self.reading = Some(tokio::spawn(read(reader, unread.clone())));
                     }
                     for taken in pending_with(page.events, &page.covered) {
-                        if self.route.takes(&taken.event) {
+                        if self.route.takes(&taken.event) && !self.settled.contains(taken.event.id) {
                             self.cursor.take(&taken);
                             self.read.push_back(taken);
                         }
@@ -143,7 +152,7 @@ impl Intake {
                 self.feed.waiting(&self.route.lane).expect("a live lane is in the stream until it leaves it itself")
             }
         };
-        (position, self.cursor.pending(untaken))
+        (position, self.cursor.pending(untaken.without(&self.settled)))
     }
 }
 
@@ -181,4 +190,57 @@ fn pending_with(events: Vec<Arc<Event>>, covered: &Ranges) -> Vec<Taken> {
         taken.push(Taken { event, from });
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::value::RawValue;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::database::Database;
+    use crate::database::Settings;
+    use crate::event::Entity;
+    use crate::event::TenantId;
+    use crate::log::tail::Batch;
+    use crate::router::EventPattern;
+    use crate::secret::Secret;
+
+    fn event(id: i64) -> Arc<Event> {
+        let json = || RawValue::from_string("{}".to_owned()).unwrap();
+        let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+        let tenant = TenantId("acme".to_owned());
+        let kind = "job.created".to_owned();
+        Arc::new(Event::new(id, Uuid::nil(), tenant, kind, entity, Timestamp::UNIX_EPOCH, json(), json()))
+    }
+
+    #[tokio::test]
+    async fn what_another_daemon_saw_decided_is_not_taken_again() {
+        let url = Secret::new("postgres://nobody@127.0.0.1:1/nothing".to_owned());
+        let pool = Database::new(&Settings { url, ca_file: None }).unwrap().pool(1).unwrap();
+        let undecided = Arc::new(Ranges::parse("{[3,6)}").unwrap());
+        let feed = Arc::new(Feed::new(1 << 20, 10, undecided));
+        let tenant = TenantId("acme".to_owned());
+        let events = vec![EventPattern::parse("*").unwrap()];
+        let route = Route { tenant: tenant.clone(), events, lane: LaneName("lane".to_owned()) };
+        // The daemon that had the lane before delivered 3 and 4; for it only 5 was open.
+        let pending = Ranges::parse("{[5,6)}").unwrap();
+        let mut intake = Intake::new(Arc::clone(&feed), route, Reader::new(pool, tenant), 10, pending);
+        let taking = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while taken.len() < 2 {
+                taken.extend(intake.next(10).await.iter().map(|event| event.id));
+            }
+            (taken, intake.checkpoint())
+        });
+        tokio::task::yield_now().await;
+
+        let undecided = Arc::new(Ranges::parse("{[4,5)}").unwrap());
+        feed.accept(Batch { events: vec![event(3), event(5), event(11)], position: 11, undecided });
+
+        let (taken, (position, pending)) = taking.await.unwrap();
+        assert_eq!(taken, [5, 11]);
+        assert_eq!((position, pending.to_string().as_str()), (11, "{[5,6),[11,12)}"));
+    }
 }

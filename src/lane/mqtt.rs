@@ -34,6 +34,9 @@ use crate::lane::mqtt::prepare::Prepared;
 use crate::lane::mqtt::prepare::Publishing;
 use crate::lane::mqtt::suspects::STRIKES;
 use crate::lane::mqtt::suspects::Suspects;
+use crate::lane::parked;
+use crate::lane::parked::DueQueue;
+use crate::lane::parked::Job;
 use crate::lane::progress::Progress;
 use crate::lane::stop::Stop;
 use crate::ledger::Attempt;
@@ -48,6 +51,8 @@ pub struct MqttLane {
     dial: Dial,
     /// Taken and not published on this connection, oldest first.
     unsent: VecDeque<Arc<Event>>,
+    /// Dead ones that somebody wants to be tried again.
+    due: DueQueue,
     suspects: Suspects,
     /// The trouble that was last reported.
     said: String,
@@ -68,13 +73,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl MqttLane {
     /// A lane that goes on from its stored cursor.
-    pub fn new(name: String, publishing: Publishing, progress: Progress) -> MqttLane {
+    pub(super) fn new(name: String, publishing: Publishing, progress: Progress, due: DueQueue) -> MqttLane {
         MqttLane {
             name,
             publishing,
             progress,
             dial: Dial::default(),
             unsent: VecDeque::new(),
+            due,
             suspects: Suspects::default(),
             said: String::new(),
         }
@@ -137,7 +143,7 @@ impl MqttLane {
                 biased;
                 _ = stop.asked() => return Ok(None),
                 connected = &mut connecting => return Ok(Some(connected)),
-                _ = clock.tick() => drop(self.progress.checkpoint().await?),
+                _ = clock.tick() => drop(self.due.checkpoint(&mut self.progress).await?),
             }
         }
     }
@@ -151,7 +157,7 @@ impl MqttLane {
                 biased;
                 _ = stop.asked() => return Ok(true),
                 () = sleep_until(until) => return Ok(false),
-                _ = clock.tick() => drop(self.progress.checkpoint().await?),
+                _ = clock.tick() => self.checkpoint().await?,
             }
         }
     }
@@ -176,16 +182,16 @@ impl MqttLane {
             let is_open = window.len() <= most - most / 4;
             while is_open
                 && window.len() < most
-                && let Some(event) = self.unsent.pop_front()
+                && let Some(job) = self.next()
             {
-                let Some(prepared) = self.prepare(&event, &link) else { continue };
+                let Some((job, prepared)) = self.prepare(job, &link) else { continue };
                 if window.is_empty() {
                     heard = Instant::now();
                 }
-                match link.publish(&prepared.topic, prepared.payload, event.event_id) {
-                    Some(notice) => window.push_back(acknowledgement(event, notice)),
+                match link.publish(&prepared.topic, prepared.payload, job.event().event_id) {
+                    Some(notice) => window.push_back(acknowledgement(job, notice)),
                     None => {
-                        self.unsent.push_front(event);
+                        self.put_back(job);
                         break;
                     }
                 }
@@ -197,25 +203,34 @@ impl MqttLane {
                     self.finish(link, window, grace).await;
                     return Ok(Over::Stopped);
                 }
-                _ = clock.tick() => drop(self.progress.checkpoint().await?),
+                _ = clock.tick() => self.checkpoint().await?,
                 Some(first) = window.next(), if !window.is_empty() => {
                     heard = Instant::now();
                     let mut back = None;
                     let mut next = Some(first);
                     // All acknowledgements that are there at once, so that the next publishes leave together too.
-                    while back.is_none() && let Some((event, ack)) = next.take() {
+                    while back.is_none() && let Some((job, ack)) = next.take() {
                         answered |= ack.is_final();
                         is_busy |= matches!(ack, Ack::NotNow(_));
-                        back = self.settle(event, ack);
+                        back = self.settle(job, ack);
                         next = if back.is_none() { window.next().now_or_never().flatten() } else { None };
                     }
-                    if let Some(Back { event, reason }) = back {
-                        unacknowledged.push(event);
+                    if let Some(Back { job, reason }) = back {
+                        unacknowledged.push(job);
                         break match reason {
                             Some(reason) => reason,
                             None => link.ended().await,
                         };
                     }
+                    // What is due next is looked for once these are written down; the clock would be slow to do it.
+                    if self.due.is_settled(&self.progress) {
+                        self.checkpoint().await?;
+                    }
+                }
+                () = self.due.time_to_look() => {
+                    // The ledger gets a share of the window, so that the live events keep most of it.
+                    let most = link.limits().window.div_ceil(8);
+                    self.due.look(&mut self.progress, Vec::new, most).await?;
                 }
                 ack = &mut birth, if birth_is_open => {
                     birth_is_open = false;
@@ -230,19 +245,19 @@ impl MqttLane {
         };
         drop(link);
         // Every notice left is looked at: what was acknowledged counts, all else is sent again before anything else, oldest first.
-        while let Some((event, ack)) = window.next().await {
+        while let Some((job, ack)) = window.next().await {
             answered |= ack.is_final();
             is_busy |= matches!(ack, Ack::NotNow(_));
-            unacknowledged.extend(self.settle(event, ack).map(|back| back.event));
+            unacknowledged.extend(self.settle(job, ack).map(|back| back.job));
         }
         is_welcome |= birth_is_open && birth.await != Ack::Lost;
-        let in_flight = unacknowledged.iter().map(|event| event.id);
+        let in_flight = unacknowledged.iter().map(|job| job.event().id);
         if !answered && !is_busy && self.suspects.connection_ended(in_flight, is_welcome) {
-            let event = unacknowledged.remove(0);
-            self.bury(event, &format!("{STRIKES} connections ended on it, alone in flight; the last: {reason}"));
+            let job = unacknowledged.remove(0);
+            self.bury(job, &format!("{STRIKES} connections ended on it, alone in flight; the last: {reason}"));
         }
-        for event in unacknowledged.into_iter().rev() {
-            self.unsent.push_front(event);
+        for job in unacknowledged.into_iter().rev() {
+            self.put_back(job);
         }
         let proven = answered || born.elapsed() > LONGEST_PAUSE;
         let reason = match is_welcome {
@@ -260,8 +275,8 @@ impl MqttLane {
         grace: Duration,
     ) {
         let finishing = async {
-            while let Some((event, ack)) = window.next().await {
-                self.settle(event, ack);
+            while let Some((job, ack)) = window.next().await {
+                self.settle(job, ack);
             }
         };
         // What is not acknowledged in time stays pending, and is sent by whoever goes on.
@@ -271,62 +286,100 @@ impl MqttLane {
         link.close().await;
     }
 
+    fn next(&mut self) -> Option<Job> {
+        self.due.pop().map(Job::Parked).or_else(|| self.unsent.pop_front().map(Job::Fresh))
+    }
+
+    fn put_back(&mut self, job: Job) {
+        match job {
+            Job::Fresh(event) => self.unsent.push_front(event),
+            Job::Parked(parked) => self.due.put_back(parked),
+        }
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), Lost> {
+        self.due.checkpoint(&mut self.progress).await.map(drop)
+    }
+
     /// Takes note of an acknowledgement. What is to be sent again comes back.
-    fn settle(&mut self, event: Arc<Event>, ack: Ack) -> Option<Back> {
+    fn settle(&mut self, job: Job, ack: Ack) -> Option<Back> {
         if ack.is_final() {
             self.suspects.answered();
         }
         match ack {
             Ack::Accepted => {
-                self.progress.done(&event);
+                self.accepted(job);
                 None
             }
             Ack::Refused(reason) => {
-                self.bury(event, &reason);
+                self.bury(job, &reason);
                 None
             }
-            Ack::NotNow(reason) | Ack::Failed(reason) => Some(Back { event, reason: Some(reason) }),
-            Ack::Lost => Some(Back { event, reason: None }),
+            Ack::NotNow(reason) | Ack::Failed(reason) => Some(Back { job, reason: Some(reason) }),
+            Ack::Lost => Some(Back { job, reason: None }),
         }
     }
 
-    fn prepare(&mut self, event: &Arc<Event>, link: &Link) -> Option<Prepared> {
-        match self.publishing.prepare(event, link.limits().max_packet) {
-            Ok(prepared) => Some(prepared),
+    /// None: it can not be published, and is parked dead.
+    fn prepare(&mut self, job: Job, link: &Link) -> Option<(Job, Prepared)> {
+        match self.publishing.prepare(job.event(), link.limits().max_packet) {
+            Ok(prepared) => Some((job, prepared)),
             Err(reason) => {
-                self.bury(Arc::clone(event), &reason);
+                self.bury(job, &reason);
                 None
+            }
+        }
+    }
+
+    fn accepted(&mut self, job: Job) {
+        match job {
+            Job::Fresh(event) => self.progress.done(&event),
+            Job::Parked(parked) => {
+                let (number, reason) = (parked.attempts + 1, String::new());
+                self.record(&parked.event, number, "delivered", &reason);
+                self.progress.entries.settled.push(parked::settlement(&parked, None, number, reason));
             }
         }
     }
 
     /// Parks an event that this broker cannot take, so that the others go on.
-    fn bury(&mut self, event: Arc<Event>, reason: &str) {
-        tracing::warn!(publisher = self.name, event = %event.event_id, reason, "cannot be published; parked dead");
+    fn bury(&mut self, job: Job, reason: &str) {
+        let number = job.number();
+        tracing::warn!(publisher = self.name, event = %job.event().event_id, reason, "cannot be published; parked dead");
+        self.record(job.event(), number, "dead", reason);
+        match job {
+            Job::Fresh(event) => self.progress.park(event, Fate::Dead, number, reason),
+            Job::Parked(parked) => {
+                let settlement = parked::settlement(&parked, Some(Fate::Dead), number, reason.to_owned());
+                self.progress.entries.settled.push(settlement);
+            }
+        }
+    }
+
+    fn record(&mut self, event: &Arc<Event>, number: i32, outcome: &'static str, excerpt: &str) {
         self.progress.entries.attempts.push(Attempt {
-            event: Arc::clone(&event),
-            number: 1,
-            outcome: "dead",
+            event: Arc::clone(event),
+            number,
+            outcome,
             code: None,
             latency: Duration::ZERO,
-            excerpt: reason.to_owned(),
+            excerpt: excerpt.to_owned(),
         });
-        self.progress.park(event, Fate::Dead, 1, reason);
     }
 }
 
-type Acknowledged = (Arc<Event>, Ack);
+type Acknowledged = (Job, Ack);
 
-/// An event that is to be sent again.
+/// What is to be sent again.
 struct Back {
-    event: Arc<Event>,
+    job: Job,
     /// What the broker said; None when the connection ended.
     reason: Option<String>,
 }
 
-async fn acknowledgement(event: Arc<Event>, notice: Notice) -> Acknowledged {
+async fn acknowledgement(job: Job, notice: Notice) -> Acknowledged {
     let ack = notice.ack().await;
-    (event, ack)
+    (job, ack)
 }
 
 /// Pauses between connections, with jitter, so that a broker that comes back is not met by all lanes at once.

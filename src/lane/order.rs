@@ -82,6 +82,11 @@ impl<E: Clone + Eq + Hash, T> EntityOrder<E, T> {
         }
     }
 
+    /// The entities of which something is parked.
+    pub fn held(&self) -> impl Iterator<Item = &E> {
+        self.entities.iter().filter(|(_, entity)| matches!(entity, Entity::Held)).map(|(name, _)| name)
+    }
+
     /// How much work is ready or waits.
     pub fn queued(&self) -> usize {
         self.queued

@@ -68,9 +68,10 @@ impl Progress {
         &self.register
     }
 
-    /// Whether the lane may take more events.
+    /// Whether the lane may take more events. Not while the database is away: whatever is delivered then and cannot be written down would
+    /// come again.
     pub fn has_room(&self) -> bool {
-        self.entries.parked.len() < UNWRITTEN
+        !self.database_is_away && self.entries.parked.len() < UNWRITTEN
     }
 
     /// The event is delivered.
@@ -101,6 +102,7 @@ impl Progress {
         self.write_state().await?;
         let (position, pending) = self.intake.checkpoint();
         let is_due = self.moved
+            || self.database_is_away
             || !self.entries.is_empty()
             || (position != self.written.0 && self.written.1.elapsed() > IDLE_CHECKPOINT);
         if !is_due {

@@ -4,8 +4,6 @@
 
 pub mod request;
 
-use std::collections::HashSet;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +18,9 @@ use crate::lane::breaker::Breaker;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::State;
 use crate::lane::order::EntityOrder;
+use crate::lane::parked;
+use crate::lane::parked::DueQueue;
+use crate::lane::parked::Job;
 use crate::lane::progress::Progress;
 use crate::lane::stop::Stop;
 use crate::lane::webhook::request::Answer;
@@ -28,8 +29,6 @@ use crate::lane::webhook::request::Outcome;
 use crate::ledger::Attempt;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
-use crate::ledger::Settlement;
-use crate::ledger::deliveries;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -40,41 +39,34 @@ pub struct WebhookLane {
     order: EntityOrder<Entity, Arc<Event>>,
     attempts: JoinSet<(Job, Answer)>,
     breaker: Breaker,
-    due: VecDeque<Parked>,
-    /// Parked deliveries that are in `due`, being tried, or not yet written as settled.
-    retrying: HashSet<i64>,
-    /// When to look for due deliveries. None while nothing is parked.
-    look: Option<Instant>,
-    /// What the last probe was made with.
-    probed: Source,
+    due: DueQueue,
+    /// Where the last job was taken from.
+    taken: Source,
     /// Events taken since the breaker opened.
     taken_while_open: usize,
     gone: Option<String>,
 }
 
-/// Where a probe takes its delivery from.
+/// Where a job is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Log,
     Ledger,
 }
 
-#[derive(Debug)]
-enum Job {
-    Fresh(Arc<Event>),
-    Parked(Parked),
-}
-
 /// Events in hand per request that may be open: enough to find other entities' work behind that of a slow one.
 const AHEAD: usize = 16;
-/// How soon to look again when the database did not answer.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl WebhookLane {
     /// A lane that goes on from its stored cursor; `held` entities have something parked.
-    pub fn new(name: String, endpoint: Endpoint, progress: Progress, held: Vec<Entity>) -> WebhookLane {
+    pub(super) fn new(
+        name: String,
+        endpoint: Endpoint,
+        progress: Progress,
+        due: DueQueue,
+        held: Vec<Entity>,
+    ) -> WebhookLane {
         let mut order = EntityOrder::default();
-        let look = (!held.is_empty()).then(Instant::now);
         for entity in held {
             order.hold(entity);
         }
@@ -85,10 +77,8 @@ impl WebhookLane {
             order,
             attempts: JoinSet::new(),
             breaker: Breaker::default(),
-            due: VecDeque::new(),
-            retrying: HashSet::new(),
-            look,
-            probed: Source::Log,
+            due,
+            taken: Source::Log,
             taken_while_open: 0,
             gone: None,
         }
@@ -100,7 +90,7 @@ impl WebhookLane {
         loop {
             self.start();
             let room = self.room();
-            let (look, probe) = (self.look, self.breaker.next_probe());
+            let probe = self.breaker.next_probe();
             tokio::select! {
                 biased;
                 grace = stop.asked() => return self.drain(grace).await,
@@ -115,9 +105,7 @@ impl WebhookLane {
                         self.checkpoint().await?;
                     }
                 }
-                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() && self.due.is_empty() => {
-                    self.look_for_due().await?;
-                }
+                () = self.due.time_to_look() => self.look().await?,
                 () = sleep_until(probe.unwrap_or_else(Instant::now)), if probe.is_some() && self.has_probe() => self.probe(),
                 events = self.progress.intake.next(room), if room > 0 => self.admit(events),
             }
@@ -145,15 +133,32 @@ impl WebhookLane {
     }
 
     fn start(&mut self) {
-        while self.breaker.is_closed() && self.attempts.len() < self.endpoint.webhook().concurrency {
-            let Some(job) = self.next_from(Source::Ledger).or_else(|| self.next_from(Source::Log)) else { return };
+        while self.breaker.is_closed()
+            && self.attempts.len() < self.endpoint.webhook().concurrency
+            && let Some(job) = self.next()
+        {
             self.attempt(job);
         }
     }
 
+    /// Takes turns between log and ledger. A probe sends what failed to the back of its line: an event that the endpoint will never
+    /// take must not be the one that asks whether the endpoint takes any.
+    fn next(&mut self) -> Option<Job> {
+        let (first, second) = match self.taken {
+            Source::Log => (Source::Ledger, Source::Log),
+            Source::Ledger => (Source::Log, Source::Ledger),
+        };
+        let job = self.next_from(first).or_else(|| self.next_from(second))?;
+        self.taken = match job {
+            Job::Fresh(_) => Source::Log,
+            Job::Parked(_) => Source::Ledger,
+        };
+        Some(job)
+    }
+
     fn next_from(&mut self, source: Source) -> Option<Job> {
         match source {
-            Source::Ledger => self.due.pop_front().map(Job::Parked),
+            Source::Ledger => self.due.pop().map(Job::Parked),
             Source::Log => self.order.pop().map(|(_, event)| Job::Fresh(event)),
         }
     }
@@ -162,18 +167,8 @@ impl WebhookLane {
         self.attempts.is_empty() && (!self.due.is_empty() || self.order.queued() > 0)
     }
 
-    /// Takes turns between log and ledger, and each sends what failed to its back: an event that the endpoint will never take must not
-    /// be the one that asks whether the endpoint takes any.
     fn probe(&mut self) {
-        let (first, second) = match self.probed {
-            Source::Log => (Source::Ledger, Source::Log),
-            Source::Ledger => (Source::Log, Source::Ledger),
-        };
-        if let Some(job) = self.next_from(first).or_else(|| self.next_from(second)) {
-            self.probed = match job {
-                Job::Fresh(_) => Source::Log,
-                Job::Parked(_) => Source::Ledger,
-            };
+        if let Some(job) = self.next() {
             self.attempt(job);
         }
     }
@@ -181,7 +176,7 @@ impl WebhookLane {
     fn attempt(&mut self, job: Job) {
         let endpoint = Arc::clone(&self.endpoint);
         self.attempts.spawn(async move {
-            let answer = endpoint.attempt(job.event()).await;
+            let answer = endpoint.attempt(job.event(), matches!(&job, Job::Parked(it) if it.replayed)).await;
             (job, answer)
         });
     }
@@ -241,7 +236,7 @@ impl WebhookLane {
     fn put_back(&mut self, job: Job) {
         match job {
             Job::Fresh(event) => self.order.put_back(event.entity.clone(), event),
-            Job::Parked(parked) => self.due.push_back(parked),
+            Job::Parked(parked) => self.due.put_back(parked),
         }
     }
 
@@ -258,10 +253,7 @@ impl WebhookLane {
     }
 
     fn failed(&mut self, job: Job, answer: &Answer, asked: Option<Duration>) {
-        let number = 1 + match &job {
-            Job::Fresh(_) => 0,
-            Job::Parked(parked) => parked.attempts,
-        };
+        let number = job.number();
         let schedule = &self.endpoint.webhook().retry;
         let wait = schedule.delay_at_least(number.unsigned_abs(), rand::random(), asked);
         let fate = wait.map_or(Fate::Dead, Fate::Retry);
@@ -287,13 +279,7 @@ impl WebhookLane {
     }
 
     fn settled(&mut self, parked: &Parked, fate: Option<Fate>, attempts: i32, answer: &Answer) {
-        self.progress.entries.settled.push(Settlement {
-            id: parked.id,
-            entity: parked.event.entity.clone(),
-            fate,
-            attempts,
-            reason: answer.reason(),
-        });
+        self.progress.entries.settled.push(parked::settlement(parked, fate, attempts, answer.reason()));
     }
 
     fn record(&mut self, event: &Arc<Event>, number: i32, outcome: &'static str, answer: &Answer) {
@@ -308,41 +294,17 @@ impl WebhookLane {
     }
 
     async fn checkpoint(&mut self) -> Result<(), Lost> {
-        let parks = !self.progress.entries.is_empty();
-        let settled: Vec<i64> = self.progress.entries.settled.iter().map(|it| it.id).collect();
-        let free = self.progress.checkpoint().await?;
-        if self.progress.entries.is_empty() {
-            for id in settled {
-                self.retrying.remove(&id);
-            }
-            for entity in free {
-                self.order.release(&entity);
-            }
-            if parks {
-                self.look = Some(Instant::now());
-            }
+        for entity in self.due.checkpoint(&mut self.progress).await? {
+            self.order.release(&entity);
         }
         Ok(())
     }
 
-    async fn look_for_due(&mut self) -> Result<(), Lost> {
-        let in_hand: Vec<i64> = self.retrying.iter().copied().collect();
+    async fn look(&mut self) -> Result<(), Lost> {
+        let held = || self.order.held().cloned().collect();
         let most = self.endpoint.webhook().concurrency;
-        let register = self.progress.register();
-        let found = async {
-            let client = register.pool().get().await?;
-            Ok(deliveries::due(&**client, register.lane(), &in_hand, most).await?)
-        };
-        match found.await {
-            Ok((due, next)) => {
-                self.retrying.extend(due.iter().map(|parked| parked.id));
-                self.due.extend(due);
-                self.look = next.map(|wait| Instant::now() + wait);
-            }
-            Err(error) => {
-                self.progress.database_failed(error)?;
-                self.look = Some(Instant::now() + LOOK_AGAIN);
-            }
+        for entity in self.due.look(&mut self.progress, held, most).await? {
+            self.order.release(&entity);
         }
         Ok(())
     }
@@ -387,14 +349,5 @@ impl WebhookLane {
             Ok(())
         };
         tokio::time::timeout(grace, finishing).await.unwrap_or(Ok(()))
-    }
-}
-
-impl Job {
-    fn event(&self) -> &Arc<Event> {
-        match self {
-            Job::Fresh(event) => event,
-            Job::Parked(parked) => &parked.event,
-        }
     }
 }

@@ -1,5 +1,6 @@
-//! Writes and reads `andon.deliveries`. In: deliveries to park and to settle. Out: which are due, and which entities are held back by
-//! an earlier event of theirs. Times are the database's, so that a clock that is off here hurts nothing.
+//! Writes and reads `andon.deliveries`. In: deliveries to park and to settle, and those that an operator retries or discards. Out: which
+//! are due, and which entities are held back by an earlier event of theirs. Times are the database's, so that a clock that is off here
+//! hurts nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
 use crate::event::TenantId;
+use crate::ledger::Choice;
 use crate::ledger::Fate;
+use crate::ledger::Handled;
 use crate::ledger::Parked;
 use crate::ledger::Parking;
 use crate::ledger::Settlement;
@@ -73,21 +76,22 @@ pub async fn settle(
 ) -> Result<Vec<Entity>, tokio_postgres::Error> {
     let mut moved_on = HashSet::new();
     for Settlement { id, entity, fate, attempts, reason } in settlements {
-        match fate {
-            None => transaction.execute("delete from andon.deliveries where id = $1", &[id]).await?,
+        let stays = match fate {
+            None => {
+                transaction.execute("delete from andon.deliveries where id = $1", &[id]).await?;
+                false
+            }
             Some(fate) => {
                 let (state, after) = columns(*fate);
-                transaction
-                    .execute(
-                        "update andon.deliveries set state = $2, attempts = $3, reason = $4,
-                            next_attempt_at = now() + $5::float8 * interval '1 second'
-                        where id = $1",
-                        &[id, &state, attempts, reason, &after],
-                    )
-                    .await?
+                let sql = "update andon.deliveries set state = $2, attempts = $3, reason = $4,
+                        next_attempt_at = now() + $5::float8 * interval '1 second'
+                    where id = $1";
+                // One that was discarded while it was tried is gone.
+                let is_there = transaction.execute(sql, &[id, &state, attempts, reason, &after]).await? > 0;
+                is_there && *fate != Fate::Dead
             }
         };
-        if !matches!(fate, Some(Fate::Retry(_) | Fate::Waiting)) {
+        if !stays {
             moved_on.insert(entity.clone());
         }
     }
@@ -116,7 +120,7 @@ pub async fn due(
 ) -> Result<(Vec<Parked>, Option<Duration>), tokio_postgres::Error> {
     let rows = client
         .query(
-            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data
+            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed
             from andon.deliveries
             where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
             order by next_attempt_at, event limit $3",
@@ -134,6 +138,121 @@ pub async fn due(
         .await?
         .get(0);
     Ok((parked, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
+}
+
+/// Makes chosen deliveries due now, marked as replayed, and wakes their lanes. The order of each entity stays: one that has an earlier
+/// one in front of it waits for that, and those behind it wait for it. Those that wait already are left as they are.
+pub async fn retry(transaction: &Transaction<'_>, choice: &Choice) -> Result<Vec<Handled>, tokio_postgres::Error> {
+    let lanes = take(transaction, choice).await?;
+    let (rows, lane, state) = parameters(choice);
+    let moved = transaction
+        .query(
+            "with chosen as (
+                select id, lane, entity_type, entity_id, event, state from andon.deliveries
+                where (id = any ($1) or (lane = $2 and state = $3)) and state <> 'waiting'
+            ), placed as (
+                select id, state, row_number() over (partition by lane, entity_type, entity_id order by event) = 1 and not exists (
+                    select from andon.deliveries earlier
+                    where (earlier.lane, earlier.entity_type, earlier.entity_id) = (chosen.lane, chosen.entity_type, chosen.entity_id)
+                        and earlier.event < chosen.event and earlier.state <> 'dead'
+                ) as is_first
+                from chosen
+            ), moved as (
+                update andon.deliveries delivery
+                set replayed = true, state = case when is_first then 'retry' else 'waiting' end,
+                    next_attempt_at = case when is_first then now() end
+                from placed where delivery.id = placed.id
+                returning delivery.lane, type, placed.state as was, delivery.state as now, occurred_at
+            )
+            select lane, type, was, now, count(*), min(occurred_at), max(occurred_at) from moved
+            group by lane, type, was, now order by lane, was, now, type",
+            &[&rows, &lane, &state],
+        )
+        .await?;
+    transaction
+        .execute(
+            "update andon.deliveries later set state = 'waiting', next_attempt_at = null
+            where lane = any ($1) and state = 'retry' and exists (
+                select from andon.deliveries earlier
+                where (earlier.lane, earlier.entity_type, earlier.entity_id) = (later.lane, later.entity_type, later.entity_id)
+                    and earlier.event < later.event and earlier.state <> 'dead'
+            )",
+            &[&lanes],
+        )
+        .await?;
+    wake_lanes(transaction).await?;
+    Ok(moved.iter().map(handled).collect())
+}
+
+/// Deletes chosen deliveries for good, and wakes their lanes: what waited behind them is due now.
+pub async fn discard(transaction: &Transaction<'_>, choice: &Choice) -> Result<Vec<Handled>, tokio_postgres::Error> {
+    let lanes = take(transaction, choice).await?;
+    let (rows, lane, state) = parameters(choice);
+    let gone = transaction
+        .query(
+            "with gone as (
+                delete from andon.deliveries where id = any ($1) or (lane = $2 and state = $3)
+                returning lane, type, state, occurred_at
+            )
+            select lane, type, state, null, count(*), min(occurred_at), max(occurred_at) from gone
+            group by lane, type, state order by lane, state, type",
+            &[&rows, &lane, &state],
+        )
+        .await?;
+    transaction
+        .execute(
+            "update andon.deliveries first set state = 'retry', next_attempt_at = now()
+            where lane = any ($1) and state = 'waiting' and not exists (
+                select from andon.deliveries earlier
+                where (earlier.lane, earlier.entity_type, earlier.entity_id) = (first.lane, first.entity_type, first.entity_id)
+                    and earlier.event < first.event and earlier.state <> 'dead'
+            )",
+            &[&lanes],
+        )
+        .await?;
+    wake_lanes(transaction).await?;
+    Ok(gone.iter().map(handled).collect())
+}
+
+/// The lanes of the chosen deliveries, which write nothing until the transaction ends: they lock their own row first as well.
+async fn take(transaction: &Transaction<'_>, choice: &Choice) -> Result<Vec<String>, tokio_postgres::Error> {
+    let (rows, lane, state) = parameters(choice);
+    let lanes = transaction
+        .query(
+            "select lane from andon.lanes
+            where lane in (select lane from andon.deliveries where id = any ($1) or (lane = $2 and state = $3))
+            order by lane for update",
+            &[&rows, &lane, &state],
+        )
+        .await?;
+    Ok(lanes.iter().map(|row| row.get(0)).collect())
+}
+
+type Parameters<'a> = (Option<&'a [i64]>, Option<&'a str>, Option<&'static str>);
+
+fn parameters(choice: &Choice) -> Parameters<'_> {
+    match choice {
+        Choice::Rows(rows) => (Some(rows), None, None),
+        Choice::All(lane, state) => (None, Some(&lane.0), Some(state)),
+    }
+}
+
+/// Lanes look at their parked deliveries when they hear this.
+async fn wake_lanes(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+    transaction.execute("select pg_notify('andon', 'deliveries')", &[]).await?;
+    Ok(())
+}
+
+fn handled(row: &Row) -> Handled {
+    Handled {
+        lane: LaneName(row.get(0)),
+        kind: row.get(1),
+        was: row.get(2),
+        now: row.get(3),
+        count: row.get(4),
+        oldest: row.get(5),
+        newest: row.get(6),
+    }
 }
 
 /// For entities whose first parked delivery is gone: the next one is due now. Returns those that have none left.
@@ -188,5 +307,5 @@ fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
         context,
         data,
     );
-    Ok(Parked { id: row.try_get(0)?, event: Arc::new(event), attempts: row.try_get(1)? })
+    Ok(Parked { id: row.try_get(0)?, event: Arc::new(event), attempts: row.try_get(1)?, replayed: row.try_get(11)? })
 }

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
+use tokio_postgres::Transaction;
 
 /// The first key of all advisory locks of Andon: "Ando" in ASCII.
 const OURS: i32 = 1_097_753_711;
@@ -15,6 +16,7 @@ const BELL: i32 = 1;
 const TAIL: i32 = 2;
 /// 3 is that of `andon migrate`.
 const CHANNELS: i32 = 4;
+const ROSTER: i32 = 5;
 
 /// How often an awake tail looks, while a transaction that will not ring is open. It looks less often the longer that lasts, so that a
 /// transaction left open for an hour does not cost an hour of polling; nobody waits longer than the last of these.
@@ -33,21 +35,27 @@ pub(crate) async fn wake(client: &Client) -> Result<(), tokio_postgres::Error> {
     Ok(())
 }
 
-/// Takes the lock that lets one daemon at a time tail this database. False: another one has it.
+/// Takes the lock of the daemon whose tail rings the bell for all daemons of this database. False: another one has it.
 pub(crate) async fn claim_tail(client: &Client) -> Result<bool, tokio_postgres::Error> {
     let row = client.query_one("select pg_try_advisory_lock($1, $2)", &[&OURS, &TAIL]).await?;
     Ok(row.get(0))
 }
 
-/// Waits until no other daemon has it any more, and takes it.
-pub(crate) async fn await_tail(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.query_one("select pg_advisory_lock($1, $2)", &[&OURS, &TAIL]).await?;
+/// Rings for the other daemons, which do not know what a silent writer has committed.
+pub(crate) async fn ring(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.query_one("select pg_notify('andon', '')", &[]).await?;
     Ok(())
 }
 
 /// Waits until no other session listens to the channels of this database: what two of them heard would be in the log twice.
 pub(crate) async fn await_channels(client: &Client) -> Result<(), tokio_postgres::Error> {
     client.query_one("select pg_advisory_lock($1, $2)", &[&OURS, &CHANNELS]).await?;
+    Ok(())
+}
+
+/// Waits until no other daemon lists the destinations; the lock lasts as long as the transaction.
+pub(crate) async fn lock_roster(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+    transaction.query_one("select pg_advisory_xact_lock($1, $2)", &[&OURS, &ROSTER]).await?;
     Ok(())
 }
 

@@ -1,7 +1,11 @@
 //! The tail's day: read, hand on, sleep, wake. In: a database that may go away and come back. Out: every batch, to the feed. It never
 //! polls while it can sleep, and never sleeps while a commit could pass unheard.
+//!
+//! Every daemon reads the log for itself, but only one at a time holds the bell's lock and looks after writers that do not ring. What it
+//! finds it rings for, so that the others look as well; when it is gone, another takes its place.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,9 +23,9 @@ use crate::log::bell::Watch;
 use crate::log::listener;
 use crate::log::listener::Signals;
 use crate::log::tail::Batch;
+use crate::log::tail::Reached;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
-use crate::ranges::Ranges;
 
 /// Opens the tail, again and again if need be.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Follower {
     pub signals: Arc<Signals>,
     /// Counts the turns of the loop, so that a watchdog can tell a sleeping tail from a dead one.
     pub pulse: Arc<AtomicU64>,
+    /// Whether other daemons serve this database too.
+    pub has_company: Arc<AtomicBool>,
 }
 
 /// A tail and the connection that wakes it.
@@ -53,12 +59,14 @@ pub enum Opened {
 
 /// A belt to the braces: the bell is exact, but a half-open connection does not ring.
 const FALLBACK: Duration = Duration::from_secs(5);
-/// How often the tail writes down how far it is.
+/// How often the tail writes down how far it is, or asks whether the bell has become free.
 const CHECKPOINT: Duration = Duration::from_secs(1);
+/// A database that is silent for so long, while the connection stands, is given up like one that hung up.
+const SILENCE: Duration = Duration::from_secs(30);
 
 impl Follower {
-    /// Opens the tail as soon as the database lets it. `reached` is what was handed on before a connection was lost.
-    pub async fn open(&self, reached: impl Fn() -> Option<(i64, Arc<Ranges>)>) -> Opened {
+    /// Opens the tail as soon as the database lets it. `reached` is how far it was before a connection was lost.
+    pub async fn open(&self, reached: Option<Reached>) -> Opened {
         let pauses = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(Duration::from_millis(100))
@@ -68,7 +76,7 @@ impl Follower {
         let mut said = String::new();
         for pause in pauses {
             self.pulse.fetch_add(1, Ordering::Relaxed);
-            match self.try_open(reached()).await {
+            match self.try_open(reached.clone()).await {
                 Ok(opened) => {
                     if !said.is_empty() {
                         tracing::info!("the database is back");
@@ -95,70 +103,60 @@ impl Follower {
         let ended = self.read(tail, listening, accept).await;
         listening.abort();
         match ended {
-            Err(error) => anyhow::Error::new(error).context("reading the log"),
+            Err(error) => error.context("reading the log"),
             Ok(()) => anyhow::anyhow!("the listening connection ended"),
         }
     }
 
     /// LISTEN first, then read, then sleep: what is committed in between is found by the read.
-    async fn try_open(&self, reached: Option<(i64, Arc<Ranges>)>) -> anyhow::Result<Opened> {
+    async fn try_open(&self, reached: Option<Reached>) -> anyhow::Result<Opened> {
         let (client, connection) = self.database.connect_apart().await?;
         let listening =
             listener::listen(client, connection, Arc::clone(&self.signals)).await.context("listening for the bell")?;
         let reader = self.database.connect().await?;
-        if !bell::claim_tail(&reader).await? {
-            tracing::info!("another andon serves this database; standing by");
-            self.stand_by(&reader).await.context("standing by")?;
-        }
         Ok(match Tail::open(reader, reached).await.context("opening the log; has `andon migrate` been run?")? {
             Ok(tail) => Opened::Ready(Session { tail, listening }),
             Err((client, went_back)) => Opened::WentBack(client, went_back),
         })
     }
 
-    /// Waits in the server's queue. Standing by is no reason for a watchdog to bite.
-    async fn stand_by(&self, reader: &Client) -> Result<(), tokio_postgres::Error> {
-        let waiting = bell::await_tail(reader);
-        tokio::pin!(waiting);
-        loop {
-            tokio::select! {
-                taken = &mut waiting => return taken,
-                () = tokio::time::sleep(CHECKPOINT) => self.pulse.fetch_add(1, Ordering::Relaxed),
-            };
-        }
-    }
-
-    async fn read(
-        &self,
-        tail: &mut Tail,
-        listening: &JoinHandle<()>,
-        accept: impl Fn(Batch),
-    ) -> Result<(), tokio_postgres::Error> {
+    async fn read(&self, tail: &mut Tail, listening: &JoinHandle<()>, accept: impl Fn(Batch)) -> anyhow::Result<()> {
         let mut watch = Watch::new();
-        let mut written = Instant::now();
+        let mut looked_after: Option<Instant> = None;
+        let mut has_bell = false;
         let mut holes = true;
         while !listening.is_finished() {
             self.pulse.fetch_add(1, Ordering::Relaxed);
-            let batch = tail.poll().await?;
+            if looked_after.is_none_or(|last| last.elapsed() >= CHECKPOINT) {
+                if has_bell {
+                    tail.checkpoint().await?;
+                } else if bell::claim_tail(tail.client()).await? {
+                    has_bell = true;
+                    // What the last holder found and had not rung for yet.
+                    bell::ring(tail.client()).await?;
+                }
+                looked_after = Some(Instant::now());
+            }
+            let batch = poll(tail).await?;
             let found = !batch.events.is_empty();
             if found || holes {
                 holes = !batch.undecided.is_empty();
                 accept(batch);
             }
-            if written.elapsed() >= CHECKPOINT {
-                tail.checkpoint().await?;
-                written = Instant::now();
-            }
             if found {
                 watch.restart();
+                self.ring_for_others(tail, has_bell).await?;
+            } else if !has_bell {
+                // Either way the loop reads: a time-out is no error, and the bell says nothing but "look".
+                drop(tokio::time::timeout(CHECKPOINT, self.signals.bell.notified()).await);
             } else if bell::try_sleep(tail.client()).await? {
-                let last = tail.poll().await?;
+                let last = poll(tail).await?;
                 if last.events.is_empty() {
-                    // Either way the loop reads: a time-out is no error, and the bell says nothing but "look".
                     drop(tokio::time::timeout(FALLBACK, self.signals.bell.notified()).await);
                 } else {
                     holes = true;
                     accept(last);
+                    self.ring_for_others(tail, has_bell).await?;
                 }
                 bell::wake(tail.client()).await?;
             } else {
@@ -167,4 +165,16 @@ impl Follower {
         }
         Ok(())
     }
+
+    async fn ring_for_others(&self, tail: &Tail, has_bell: bool) -> anyhow::Result<()> {
+        if has_bell && self.has_company.load(Ordering::Relaxed) {
+            bell::ring(tail.client()).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn poll(tail: &mut Tail) -> anyhow::Result<Batch> {
+    let polled = tokio::time::timeout(SILENCE, tail.poll()).await;
+    Ok(polled.with_context(|| format!("the database did not answer within {SILENCE:?}"))??)
 }

@@ -7,6 +7,7 @@ use futures_util::future::poll_fn;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 use tokio_postgres::Connection;
@@ -20,10 +21,21 @@ pub struct Signals {
     pub destinations: Notify,
     /// The same, for those who listen to the channels of sources.
     pub sources: Notify,
+    /// Counts how often somebody may have changed parked deliveries by hand: for every lane.
+    pub deliveries: watch::Sender<u64>,
+}
+
+impl Signals {
+    fn deliveries_changed(&self) {
+        self.deliveries.send_modify(|count| *count += 1);
+    }
 }
 
 /// The payload with which a change of the destinations is told from the bell, which has none.
 const DESTINATIONS: &str = "destinations";
+
+/// That of who changes rows of `andon.deliveries`, and is no lane.
+const DELIVERIES: &str = "deliveries";
 
 /// Subscribes. Returns once the server has confirmed it; the task ends with the connection, and the bell is rung then, so that
 /// nobody sleeps on.
@@ -36,13 +48,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let heard = Arc::clone(&signals);
     let draining = tokio::spawn(async move {
+        let signals = heard;
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
             match message {
                 AsyncMessage::Notification(note) if note.payload() == DESTINATIONS => {
                     signals.destinations.notify_one();
                     signals.sources.notify_one();
                 }
+                AsyncMessage::Notification(note) if note.payload() == DELIVERIES => signals.deliveries_changed(),
                 AsyncMessage::Notification(_) => signals.bell.notify_one(),
                 _ => {}
             }
@@ -50,6 +65,8 @@ where
         signals.bell.notify_one();
     });
     client.batch_execute("listen andon").await?;
+    // What was notified while nobody listened. The tail and the roster look anyway.
+    signals.deliveries_changed();
     // The session lasts as long as its client.
     Ok(tokio::spawn(async move {
         drop(draining.await);

@@ -34,8 +34,27 @@ pub struct Batch {
 pub struct WentBack {
     /// How the server differs from the one that was read before.
     pub reason: String,
-    /// Up to where the log can still be trusted to be what was read.
-    pub to: i64,
+    /// Up to where the log can still be trusted to be what was read. None: another daemon has set everyone back already, and only this
+    /// one has to begin anew.
+    pub to: Option<i64>,
+}
+
+/// Which server was read, and which line of its history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    system: i64,
+    timeline: i32,
+}
+
+/// How far a tail was when it lost its connection.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// The largest id read.
+    pub position: i64,
+    /// The open holes.
+    pub undecided: Arc<Ranges>,
+    /// Where it was read.
+    pub server: Server,
 }
 
 /// A reader of the log on a connection of its own.
@@ -47,6 +66,7 @@ pub struct Tail {
     holes: Holes,
     undecided: Arc<Ranges>,
     stored: (i64, Arc<Ranges>),
+    server: Server,
 }
 
 /// Late rows and new rows per poll: enough that a round trip does not count, few enough that a batch is small beside the ring.
@@ -58,11 +78,11 @@ const PROBES: usize = 256;
 const CLOCK_MARGIN: &str = "5 minutes";
 
 impl Tail {
-    /// Takes up the log where `andon.tail` says, or, after a lost connection, at `reached`: the last position handed out and what was
-    /// undecided below it. `Err` inside `Ok` when the log went back: call [`Tail::rewind`], then open again.
+    /// Takes up the log where `andon.tail` says, or, after a lost connection, where it was `reached`. `Err` inside `Ok` when the log went
+    /// back: call [`Tail::rewind`], then open again.
     pub async fn open(
         client: Client,
-        reached: Option<(i64, Arc<Ranges>)>,
+        reached: Option<Reached>,
     ) -> Result<Result<Tail, (Client, WentBack)>, tokio_postgres::Error> {
         let seen = client
             .query_one(
@@ -72,9 +92,10 @@ impl Tail {
                 &[],
             )
             .await?;
-        if let Some(went_back) = went_back(&client, &seen).await? {
+        if let Some(went_back) = went_back(&client, &seen, reached.as_ref()).await? {
             return Ok(Err((client, went_back)));
         }
+        let server = Server { system: seen.get(4), timeline: seen.get(5) };
         client
             .execute(
                 "update andon.tail tail set system_identifier = control.system_identifier, timeline = checkpoint.timeline_id
@@ -96,9 +117,14 @@ impl Tail {
             ))
             .await?;
         let stored = (seen.get(0), Arc::new(Ranges::parse(seen.get(1)).expect("the column is an int8multirange")));
-        let (position, undecided) = reached.unwrap_or_else(|| stored.clone());
+        let (position, undecided) = reached.map_or_else(|| stored.clone(), |at| (at.position, at.undecided));
         let holes = Holes::resume(position, &undecided);
-        Ok(Ok(Tail { client, new_rows, late_rows, holes, undecided, stored }))
+        Ok(Ok(Tail { client, new_rows, late_rows, holes, undecided, stored, server }))
+    }
+
+    /// The server that it reads.
+    pub fn server(&self) -> Server {
+        self.server
     }
 
     /// The connection, for the bell's lock: it must be held by the session that reads.
@@ -145,12 +171,12 @@ impl Tail {
     }
 
     /// Sets the tail back to where the log can be trusted, so that everything after it is read again. The lanes do the same.
-    pub async fn rewind(client: &Client, went_back: &WentBack) -> Result<(), tokio_postgres::Error> {
+    pub async fn rewind(client: &Client, to: i64) -> Result<(), tokio_postgres::Error> {
         client
             .execute(
                 "update andon.tail set position = least(position, $1), holes = holes * int8multirange(int8range(null, $1, '[]')),
                     system_identifier = null, timeline = null, seen_at = now()",
-                &[&went_back.to],
+                &[&to],
             )
             .await?;
         Ok(())
@@ -194,15 +220,20 @@ impl Tail {
     }
 }
 
-/// Writes down how far the tail is.
+/// Writes down how far the tail is. One that is further keeps its place.
 pub async fn store(client: &Client, position: i64, undecided: &Ranges) -> Result<(), tokio_postgres::Error> {
-    let statement = "update andon.tail set position = $1, holes = $2::text::int8multirange, seen_at = now()";
+    let statement =
+        "update andon.tail set position = $1, holes = $2::text::int8multirange, seen_at = now() where position <= $1";
     client.execute(statement, &[&position, &undecided.to_string()]).await?;
     Ok(())
 }
 
-/// Compares the server with the one that `andon.tail` remembers.
-async fn went_back(client: &Client, seen: &Row) -> Result<Option<WentBack>, tokio_postgres::Error> {
+/// Compares the server with the one that `andon.tail` remembers, and with the one that this process has read.
+async fn went_back(
+    client: &Client,
+    seen: &Row,
+    reached: Option<&Reached>,
+) -> Result<Option<WentBack>, tokio_postgres::Error> {
     let (position, last_id): (i64, i64) = (seen.get(0), seen.get(6));
     let known: (Option<i64>, Option<i32>) = (seen.get(2), seen.get(3));
     let found: (i64, i32) = (seen.get(4), seen.get(5));
@@ -224,11 +255,16 @@ async fn went_back(client: &Client, seen: &Row) -> Result<Option<WentBack>, toki
             "the server is not the one that was read before (system {system}, timeline {timeline}; now {}, {})",
             found.0, found.1
         );
-        return Ok(Some(WentBack { reason, to }));
+        return Ok(Some(WentBack { reason, to: Some(to) }));
     }
     if position > last_id {
         let reason = format!("the log ends at {last_id}, before the position {position} that was read");
-        return Ok(Some(WentBack { reason, to: last_id }));
+        return Ok(Some(WentBack { reason, to: Some(last_id) }));
+    }
+    let is_new_to_us = |at: &Reached| at.position > last_id || (at.server.system, at.server.timeline) != found;
+    if reached.is_some_and(is_new_to_us) {
+        let reason = "another daemon found it so, and has set the lanes back".to_owned();
+        return Ok(Some(WentBack { reason, to: None }));
     }
     Ok(None)
 }

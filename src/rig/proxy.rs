@@ -1,5 +1,5 @@
 //! A TCP proxy that breaks connections on command. In: connections to its own port. Out: the same bytes at the target's port, unless
-//! told to cut, stall, slow down or refuse. It never changes a byte.
+//! told to cut, reset, leave half open, stall, slow down or refuse. It never changes a byte.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,8 +12,8 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::tcp::ReadHalf;
+use tokio::net::tcp::WriteHalf;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
@@ -26,11 +26,30 @@ pub struct Proxy {
     task: JoinHandle<()>,
 }
 
+/// One of the two ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Who connected to the proxy.
+    Client,
+    /// Whom the proxy stands in front of.
+    Target,
+}
+
+/// How all connections end.
+#[derive(Debug, Clone, Copy)]
+enum Break {
+    Cut,
+    Reset,
+    HalfOpen(Side),
+}
+
 struct Faults {
     refuses: watch::Sender<bool>,
     stalls: watch::Sender<bool>,
     bytes_per_second: watch::Sender<Option<u64>>,
-    cuts: watch::Sender<u64>,
+    /// How often connections were broken, and how the last time.
+    breaks: watch::Sender<(u64, Break)>,
+    releases: watch::Sender<u64>,
     bytes_until_cut: Mutex<Option<u64>>,
 }
 
@@ -43,7 +62,8 @@ impl Proxy {
             refuses: watch::Sender::new(false),
             stalls: watch::Sender::new(false),
             bytes_per_second: watch::Sender::new(None),
-            cuts: watch::Sender::new(0),
+            breaks: watch::Sender::new((0, Break::Cut)),
+            releases: watch::Sender::new(0),
             bytes_until_cut: Mutex::new(None),
         });
         let (says_listening, listening) = watch::channel(true);
@@ -58,7 +78,23 @@ impl Proxy {
 
     /// Drops all connections now.
     pub fn cut(&self) {
-        self.faults.cut();
+        self.faults.end(Break::Cut);
+    }
+
+    /// Ends all connections now with a reset, on both sides.
+    pub fn reset(&self) {
+        self.faults.end(Break::Reset);
+    }
+
+    /// One side of all connections is gone, and the other is not told: what it sends is taken and leads nowhere, until it gives up or
+    /// `release` is called. New connections work.
+    pub fn half_open(&self, gone: Side) {
+        self.faults.end(Break::HalfOpen(gone));
+    }
+
+    /// Resets what `half_open` has left.
+    pub fn release(&self) {
+        self.faults.releases.send_modify(|releases| *releases += 1);
     }
 
     /// Drops all connections after so many more bytes, counted over all of them in both directions; the byte after is not forwarded.
@@ -66,9 +102,9 @@ impl Proxy {
         *self.faults.budget() = Some(bytes);
     }
 
-    /// How often connections were dropped so far.
+    /// How often connections were broken so far.
     pub fn cuts(&self) -> u64 {
-        *self.faults.cuts.borrow()
+        self.faults.breaks.borrow().0
     }
 
     /// Stops forwarding; the sockets stay open.
@@ -102,8 +138,8 @@ impl Drop for Proxy {
 }
 
 impl Faults {
-    fn cut(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
+    fn end(&self, how: Break) {
+        self.breaks.send_modify(|(count, last)| (*count, *last) = (*count + 1, how));
     }
 
     fn budget(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
@@ -156,26 +192,55 @@ async fn serve(listener: TcpListener, port: u16, target: u16, faults: Arc<Faults
     }
 }
 
-async fn forward(client: TcpStream, target: u16, faults: Arc<Faults>) {
-    let mut cuts = faults.cuts.subscribe();
-    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+async fn forward(mut client: TcpStream, target: u16, faults: Arc<Faults>) {
+    let mut breaks = faults.breaks.subscribe();
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     for socket in [&client, &server] {
         if socket.set_nodelay(true).is_err() {
             return;
         }
     }
-    let (client_reads, client_writes) = client.into_split();
-    let (server_reads, server_writes) = server.into_split();
-    let both =
-        async { tokio::join!(pump(client_reads, server_writes, &faults), pump(server_reads, client_writes, &faults)) };
+    let how = {
+        let (client_reads, client_writes) = client.split();
+        let (server_reads, server_writes) = server.split();
+        let both = async {
+            tokio::join!(pump(client_reads, server_writes, &faults), pump(server_reads, client_writes, &faults))
+        };
+        tokio::select! {
+            _ = both => Break::Cut,
+            _ = breaks.changed() => breaks.borrow().1,
+        }
+    };
+    match how {
+        Break::Cut => {}
+        Break::Reset => [&client, &server].into_iter().for_each(reset_at_close),
+        Break::HalfOpen(gone) => {
+            let (gone, left) = if gone == Side::Client { (client, server) } else { (server, client) };
+            drop(gone);
+            leave_hanging(left, &faults).await;
+        }
+    }
+}
+
+/// Takes what comes and answers nothing, until the side that is left gives up or is released.
+async fn leave_hanging(mut left: TcpStream, faults: &Faults) {
+    let mut releases = faults.releases.subscribe();
+    let mut buffer = vec![0; 64 * 1024];
+    let given_up = async { while matches!(left.read(&mut buffer).await, Ok(1..)) {} };
     tokio::select! {
-        _ = both => {}
-        _ = cuts.changed() => {}
+        () = given_up => {}
+        _ = releases.changed() => reset_at_close(&left),
+    }
+}
+
+fn reset_at_close(socket: &TcpStream) {
+    if let Err(error) = socket.set_zero_linger() {
+        tracing::warn!(%error, "a connection is closed, and not reset");
     }
 }
 
 /// Forwards one direction until its end. Errors end it as a close does: both sides see that.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: &Faults) {
+async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, faults: &Faults) {
     let mut buffer = vec![0; 64 * 1024];
     let mut stalls = faults.stalls.subscribe();
     // What to do with bytes is decided when they are there, not when the wait for them began.
@@ -193,7 +258,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: &Faults) 
             break;
         }
         if is_spent {
-            faults.cut();
+            faults.end(Break::Cut);
             break;
         }
         if let Some(rate) = rate {

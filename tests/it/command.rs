@@ -26,14 +26,14 @@ const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 
 /// What the program said, and its exit status.
 #[derive(Debug)]
-struct Said {
-    status: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Runs it in an empty environment, away from the repository's own configuration.
-fn andon(url: &str, arguments: &[&str]) -> Said {
+pub(crate) fn andon(url: &str, arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
     command.env_clear().env("DATABASE_URL", url).current_dir(std::env::temp_dir()).args(arguments);
     let Output { status, stdout, stderr } = command.output().unwrap();

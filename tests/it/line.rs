@@ -13,13 +13,16 @@ use andon::rig::Postgres;
 use andon::rig::oracle;
 use andon::rig::oracle::Verdict;
 use andon::rig::receiver::Received;
+use andon::rig::record::Record;
 use andon::rig::subscriber::Message;
 use andon::secret::Secret;
 use andon::topic::Equipment;
 use serde_json::Value;
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
+use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,6 +32,10 @@ use crate::plant::connect;
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Long enough for a machine under load; a test that passes never waits it out.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Every lane has passed every event.
+pub(crate) const ALL_DONE: &str =
+    "select bool_and(position >= (select max(id) from andon.events) and pending = '{}') from andon.lanes";
 
 pub(crate) struct Line {
     pub(crate) client: Client,
@@ -174,6 +181,21 @@ impl Line {
             "select state || ' ' || attempts || ' ' || reason from andon.deliveries where lane = $1 order by event";
         self.client.query(sql, &[&lane]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
+}
+
+/// A session that can listen, and the record of what it hears.
+pub(crate) async fn listener(url: &str) -> (Client, Arc<Record<String>>) {
+    let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let heard = Arc::new(Record::new());
+    let record = Arc::clone(&heard);
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(note) = message {
+                record.append(Arc::new(note.payload().to_owned()));
+            }
+        }
+    });
+    (client, heard)
 }
 
 pub(crate) fn emit_sql(tenant: &str, entity: &str, counter: u64) -> String {

@@ -10,6 +10,7 @@ use andon::rig::Proxy;
 use andon::rig::Receiver;
 use andon::rig::Subscriber;
 use andon::rig::mosquitto::MosquittoTls;
+use andon::rig::proxy::Side;
 use andon::rig::receiver::Answer;
 use andon::rig::receiver::Signature;
 use andon::rig::subscriber::SubscriberOptions;
@@ -219,4 +220,58 @@ async fn a_proxy_stalls_slows_and_cuts_at_a_byte() {
     assert_eq!(resumed, 4);
     assert!(slowly >= Duration::from_millis(100), "{slowly:?}");
     assert_eq!(rest.len(), 10);
+}
+
+/// A connection through a proxy, and what arrives at its end.
+async fn connected(proxy: &Proxy, listener: &tokio::net::TcpListener) -> (TcpStream, TcpStream) {
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    // A byte in each direction: the connection is one that the proxy forwards.
+    client.write_all(b"1").await.unwrap();
+    server.read_exact(&mut [0]).await.unwrap();
+    server.write_all(b"2").await.unwrap();
+    client.read_exact(&mut [0]).await.unwrap();
+    (client, server)
+}
+
+async fn end_of(socket: &mut TcpStream) -> std::io::Result<usize> {
+    timeout(SOON, socket.read(&mut [0; 100])).await.expect("the connection ends")
+}
+
+#[tokio::test]
+async fn a_proxy_resets_both_sides() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap().port()).await.unwrap();
+    let (mut client, mut server) = connected(&proxy, &listener).await;
+
+    proxy.reset();
+
+    for side in [&mut client, &mut server] {
+        assert_eq!(end_of(side).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    connected(&proxy, &listener).await;
+}
+
+#[tokio::test]
+async fn a_half_open_connection_ends_for_one_side_only_and_new_ones_work() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap().port()).await.unwrap();
+
+    for gone in [Side::Target, Side::Client] {
+        let (client, server) = connected(&proxy, &listener).await;
+        let (mut told, mut untold) = if gone == Side::Target { (server, client) } else { (client, server) };
+        proxy.half_open(gone);
+        let told_end = end_of(&mut told).await.unwrap();
+        let (mut new_client, mut new_server) = connected(&proxy, &listener).await;
+        untold.write_all(b"is anybody there?").await.unwrap();
+        let silence = timeout(Duration::from_millis(100), untold.read(&mut [0; 100])).await;
+        proxy.release();
+        let untold_end = end_of(&mut untold).await;
+        new_client.write_all(b"3").await.unwrap();
+        new_server.read_exact(&mut [0]).await.unwrap();
+
+        assert_eq!(told_end, 0, "{gone:?}");
+        assert!(silence.is_err(), "{gone:?}");
+        assert_eq!(untold_end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset, "{gone:?}");
+    }
 }

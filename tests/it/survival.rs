@@ -2,9 +2,6 @@
 //! of the destinations under it.
 
 use std::collections::BTreeMap;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,38 +14,14 @@ use andon::rig::receiver::Answer;
 use andon::rig::receiver::Received;
 use serde_json::json;
 
+use crate::daemon::Daemon;
+use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::judge_messages;
 use crate::line::judge_requests;
 use crate::line::marker;
 use crate::plant::connect;
-
-/// `andon run` as a process of its own, killed when it is dropped.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start(url: &str) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
-        command.arg("run").env("DATABASE_URL", url).current_dir(std::env::temp_dir()).stdin(Stdio::null());
-        Daemon(command.spawn().unwrap())
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-const ALL_DONE: &str =
-    "select bool_and(position >= (select max(id) from andon.events) and pending = '{}') from andon.lanes";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
@@ -196,30 +169,6 @@ async fn a_lane_that_falls_behind_reads_the_log_and_comes_back() {
     }
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_gateway_stands_by_and_takes_over() {
-    let receiver = Receiver::start().await.unwrap();
-    let line = Line::new().await;
-    line.webhook(&receiver.url("/hook"), json!({})).await;
-    let active = Daemon::start(&line.url);
-    line.emit("acme", "e", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| !got.is_empty()).await.unwrap();
-    line.until(ALL_DONE).await;
-    let _standby = Daemon::start(&line.url);
-    line.until("select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 2 and not granted)")
-        .await;
-
-    line.emit("acme", "e", 2).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
-    line.until(ALL_DONE).await;
-    active.kill();
-    line.emit("acme", "e", 3).await;
-
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 3).await.unwrap();
-    let verdict = judge_requests(&BTreeMap::from([("e".to_owned(), 3)]), &receiver.accepted());
-    assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
 }
 
 /// What README.md tells the DBA to grant to the role that `andon run` uses.

@@ -1,11 +1,8 @@
 //! The tail against a real PostgreSQL: many writers, late commits, rollbacks, lost connections.
 
 use std::collections::BTreeSet;
-use std::str::FromStr as _;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 
 use andon::database;
 use andon::database::Database;
@@ -22,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::emit_sql;
+use crate::line::listener;
 use crate::line::prepare_process;
 use crate::plant::connect;
 
@@ -39,11 +37,12 @@ impl Tailing {
             database: Database::new(&settings).unwrap(),
             signals: Arc::default(),
             pulse: Arc::new(AtomicU64::new(0)),
+            has_company: Arc::default(),
         };
         let seen = Arc::new(Record::new());
         let record = Arc::clone(&seen);
         let task = tokio::spawn(async move {
-            let Opened::Ready(session) = follower.open(|| None).await else { panic!("the log went back") };
+            let Opened::Ready(session) = follower.open(None).await else { panic!("the log went back") };
             let error = follower
                 .follow(session, |batch| batch.events.iter().for_each(|event| record.append(Arc::new(event.id))))
                 .await;
@@ -166,17 +165,7 @@ async fn nobody_rings_while_the_tail_is_awake() {
     line.emit("acme", "e", 1).await;
     tailing.seen.wait_until(PATIENCE, |seen| !seen.is_empty()).await.unwrap();
     let open = connect(&line.url).await;
-    let listening = tokio_postgres::Config::from_str(&line.url).unwrap();
-    let (listener, mut connection) = listening.connect(tokio_postgres::NoTls).await.unwrap();
-    let rung = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&rung);
-    tokio::spawn(async move {
-        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-            if matches!(message, tokio_postgres::AsyncMessage::Notification(_)) {
-                heard.store(true, Ordering::Relaxed);
-            }
-        }
-    });
+    let (listener, heard) = listener(&line.url).await;
     // The tail cannot fall asleep beside this transaction: it holds the bell's lock, having rung once.
     open.batch_execute(&format!("begin; {}", emit_sql("acme", "open", 1))).await.unwrap();
     line.emit("acme", "e", 2).await;
@@ -197,7 +186,7 @@ async fn nobody_rings_while_the_tail_is_awake() {
     }
 
     listener.batch_execute("select 1").await.unwrap();
-    assert!(!rung.load(Ordering::Relaxed), "a NOTIFY was sent although the tail was awake");
+    assert!(heard.is_empty(), "a NOTIFY was sent although the tail was awake");
     tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 21).await.unwrap();
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn troubles(client: &Client, findings: &mut Findings) {
                                    coalesce(reason, 'no reason given'))
                from andon.lanes where state in ('open', 'disabled')
              union all
-             select 'deliveries', format('%s to %s are %s; see andon.deliveries', count(*), lane, state)
+             select 'deliveries', format('%s to %s are %s; run `andon deliveries`', count(*), lane, state)
                from andon.deliveries where state = 'dead' group by lane, state",
             &[],
         )

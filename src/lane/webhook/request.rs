@@ -4,7 +4,6 @@
 use std::time::Duration;
 use std::time::Instant;
 
-use jiff::Timestamp;
 use reqwest::Client;
 use reqwest::Response;
 use reqwest::StatusCode;
@@ -12,6 +11,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy;
 
+use crate::clock::Clock;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
 use crate::payload;
@@ -27,6 +27,7 @@ pub struct Endpoint {
     webhook: Webhook,
     /// Makes the id of a delivery differ from that of the same event to another endpoint, so that a receiver of both keeps both.
     suffix: String,
+    clock: Clock,
 }
 
 /// What came of an attempt.
@@ -61,7 +62,7 @@ const EXCERPT: usize = 500;
 
 impl Endpoint {
     /// Prepares the client. The error says what is wrong with the certificates.
-    pub fn new(webhook: Webhook, key: &str) -> anyhow::Result<Endpoint> {
+    pub fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<Endpoint> {
         let client = Client::builder()
             .tls_backend_preconfigured(tls::client(webhook.ca_file.as_deref(), None)?)
             .redirect(Policy::none())
@@ -70,7 +71,7 @@ impl Endpoint {
             .pool_max_idle_per_host(webhook.concurrency)
             .user_agent(concat!("Andon/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Endpoint { client, webhook, suffix: key.to_owned() })
+        Ok(Endpoint { client, webhook, suffix: key.to_owned(), clock })
     }
 
     /// How the endpoint is called.
@@ -78,11 +79,11 @@ impl Endpoint {
         &self.webhook
     }
 
-    /// Sends the event once.
-    pub async fn attempt(&self, event: &Event) -> Answer {
+    /// Sends the event once; `replayed`: because somebody asked for it again, which the receiver is told.
+    pub async fn attempt(&self, event: &Event, replayed: bool) -> Answer {
         let started = Instant::now();
         let id = format!("{}_{}", event.event_id.simple(), self.suffix);
-        let seconds = Timestamp::now().as_second();
+        let seconds = self.clock.now().as_second();
         let body = payload::webhook(event, self.webhook.format);
         let mut request = self
             .client
@@ -96,11 +97,14 @@ impl Endpoint {
                 .header("X-Eryxon-Signature", signature::eryxon(self.webhook.secret_text.expose(), &body))
                 .header("X-Eryxon-Event", &event.kind);
         }
+        if replayed {
+            request = request.header("andon-replayed", "true");
+        }
         match request.body(body).send().await {
             Ok(response) => {
                 let code = response.status();
                 let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let asked = asked.and_then(|value| retry::retry_after(value, Timestamp::now()));
+                let asked = asked.and_then(|value| retry::retry_after(value, self.clock.now()));
                 let outcome = outcome(code, asked);
                 let excerpt = read_bounded(response).await;
                 Answer { outcome, code: Some(code.as_u16()), latency: started.elapsed(), excerpt }

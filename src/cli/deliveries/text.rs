@@ -1,0 +1,282 @@
+//! How parked deliveries are shown. In: what the ledger holds, and the time there. Out: text for people, or JSON. It never asks anybody.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::cli::table;
+use crate::ledger::Handled;
+use crate::ledger::overview::Count;
+use crate::ledger::overview::Delivery;
+use crate::ledger::overview::Story;
+
+/// Letters of a reason in a list; all of it is shown with the delivery.
+const REASON: usize = 80;
+
+/// Counts, and rows below them.
+pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> String {
+    if counts.is_empty() {
+        return "nothing is parked\n".to_owned();
+    }
+    let mut lines = vec![["DESTINATION", "STATE", "COUNT", "OLDEST", "MOSTLY"].map(str::to_owned).to_vec()];
+    for count in counts {
+        let state = count.state.clone();
+        let age = table::age(now, count.oldest);
+        lines.push(vec![count.destination.clone(), state, count.count.to_string(), age, short(&count.reason)]);
+    }
+    let mut text = table::columns(&lines);
+    let heads = ["ID", "DESTINATION", "STATE", "EVENT", "ENTITY", "HAPPENED", "TRIED", "NEXT", "REASON"];
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    for row in rows {
+        lines.push(vec![
+            row.id.to_string(),
+            row.destination.clone(),
+            row.state.clone(),
+            row.r#type.clone(),
+            format!("{} {}", row.entity_type, row.entity_id),
+            table::time(row.occurred_at),
+            row.attempts.to_string(),
+            row.next_attempt_at.map_or_else(|| "-".to_owned(), |at| table::until(now, at)),
+            short(&row.reason),
+        ]);
+    }
+    if !rows.is_empty() {
+        write!(text, "\n{}", table::columns(&lines)).expect("a text takes text");
+    }
+    let all: i64 = counts.iter().map(|count| count.count).sum();
+    if rows.len() as i64 != all {
+        writeln!(text, "\n{} of {all} are listed; --limit {all} lists all", rows.len()).expect("a text takes text");
+    }
+    text
+}
+
+/// The same as JSON.
+pub(super) fn json(counts: &[Count], rows: &[Delivery]) -> Value {
+    let counts: Vec<Value> = counts
+        .iter()
+        .map(|it| {
+            json!({"destination": it.destination, "lane": it.lane, "state": it.state, "count": it.count, "oldest": it.oldest,
+                "mostly": it.reason})
+        })
+        .collect();
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|it| {
+            json!({"id": it.id, "destination": it.destination, "lane": it.lane, "state": it.state, "event_id": it.event_id,
+                "type": it.r#type, "entity": {"type": it.entity_type, "id": it.entity_id}, "tenant": it.tenant,
+                "occurred_at": it.occurred_at, "attempts": it.attempts, "next_attempt_at": it.next_attempt_at,
+                "parked_at": it.parked_at, "replayed": it.replayed, "reason": it.reason})
+        })
+        .collect();
+    json!({"counts": counts, "deliveries": rows})
+}
+
+/// One delivery from its event to its last attempt.
+pub(super) fn story(now: Timestamp, story: &Story) -> String {
+    let it = &story.delivery;
+    let ago = |at| format!("{} ({} ago)", table::time(at), table::age(now, at));
+    let state = match (it.state.as_str(), it.next_attempt_at) {
+        ("retry", Some(at)) => format!("retry, next attempt {}", table::until(now, at)),
+        (state, _) => state.to_owned(),
+    };
+    let mut facts = vec![
+        ("delivery", it.id.to_string()),
+        ("state", state),
+        ("reason", it.reason.clone()),
+        ("destination", format!("{} ({})", it.destination, it.lane)),
+        ("event", format!("{}, {}, number {} in the log", it.r#type, it.event_id, story.event)),
+        ("entity", format!("{} {}", it.entity_type, it.entity_id)),
+    ];
+    if !it.tenant.is_empty() {
+        facts.push(("tenant", it.tenant.clone()));
+    }
+    facts.extend([
+        ("happened", ago(it.occurred_at)),
+        ("parked", ago(it.parked_at)),
+        ("tried", it.attempts.to_string()),
+    ]);
+    if it.replayed {
+        facts.push(("replayed", "by hand; its receiver is told so".to_owned()));
+    }
+    if story.behind > 0 {
+        facts.push(("behind it", format!("{} later ones of the same entity", story.behind)));
+    }
+    facts.extend([("context", story.context.clone()), ("data", story.data.clone())]);
+    let lines: Vec<Vec<String>> = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
+    let mut text = table::columns(&lines);
+    let mut lines = vec![["AT", "ATTEMPT", "OUTCOME", "CODE", "TOOK", "ANSWER"].map(str::to_owned).to_vec()];
+    for tried in &story.attempts {
+        lines.push(vec![
+            table::time(tried.at),
+            tried.number.to_string(),
+            tried.outcome.clone(),
+            tried.code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            tried.latency_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms")),
+            tried.excerpt.as_deref().unwrap_or_default().lines().collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    if !story.attempts.is_empty() {
+        write!(text, "\n{}", table::columns(&lines)).expect("a text takes text");
+    }
+    text
+}
+
+/// What became of the chosen ones.
+pub(super) fn handled(handled: &[Handled], destinations: &[(String, String)]) -> String {
+    let mut lines = vec![["COUNT", "EVENT", "DESTINATION", "WAS", "NOW", "HAPPENED"].map(str::to_owned).to_vec()];
+    for it in handled {
+        let name = destinations.iter().find(|(_, lane)| *lane == it.lane.0).map_or(&it.lane.0, |(name, _)| name);
+        let now = match it.now.as_deref() {
+            Some("retry") => "due",
+            Some(_) => "waits its turn",
+            None => "discarded",
+        };
+        let happened = match it.oldest == it.newest {
+            true => table::time(it.oldest),
+            false => format!("{} to {}", table::time(it.oldest), table::time(it.newest)),
+        };
+        lines.push(vec![it.count.to_string(), it.kind.clone(), name.clone(), it.was.clone(), now.to_owned(), happened]);
+    }
+    if handled.is_empty() { String::new() } else { table::columns(&lines) }
+}
+
+fn short(reason: &str) -> String {
+    let line = reason.lines().next().unwrap_or_default();
+    match line.char_indices().nth(REASON) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::LaneName;
+    use crate::ledger::overview::Tried;
+
+    const LANE: &str = "andon.webhooks/7";
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-20T{text}Z").parse().unwrap()
+    }
+
+    fn delivery(id: i64, state: &str, attempts: i32, reason: &str) -> Delivery {
+        Delivery {
+            id,
+            destination: "https://erp.example/hooks".to_owned(),
+            lane: LANE.to_owned(),
+            state: state.to_owned(),
+            event_id: uuid::Uuid::nil(),
+            r#type: "operation.completed".to_owned(),
+            entity_type: "operation".to_owned(),
+            entity_id: "42".to_owned(),
+            tenant: "acme".to_owned(),
+            occurred_at: at("01:00:00"),
+            attempts,
+            next_attempt_at: (state == "retry").then(|| at("03:05:00")),
+            parked_at: at("01:00:05"),
+            replayed: state == "retry",
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn count(state: &str, count: i64, reason: &str) -> Count {
+        Count {
+            destination: "https://erp.example/hooks".to_owned(),
+            lane: LANE.to_owned(),
+            state: state.to_owned(),
+            count,
+            oldest: at("01:00:05"),
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn counts_stand_above_the_rows_and_what_is_not_listed_is_said() {
+        let long = format!("answered 500: {}\nsecond line", "x".repeat(90));
+        let counts = [count("dead", 2, &long), count("retry", 40, "no answer within 15s")];
+        let rows = [delivery(3, "dead", 10, &long), delivery(12, "retry", 2, "no answer within 15s")];
+
+        insta::assert_snapshot!(list(at("03:00:00"), &counts, &rows), @"
+        DESTINATION                STATE  COUNT  OLDEST  MOSTLY
+        https://erp.example/hooks  dead   2      1h 59m  answered 500: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        https://erp.example/hooks  retry  40     1h 59m  no answer within 15s
+
+        ID  DESTINATION                STATE  EVENT                ENTITY        HAPPENED              TRIED  NEXT      REASON
+        3   https://erp.example/hooks  dead   operation.completed  operation 42  2026-11-20 01:00:00Z  10     -         answered 500: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        12  https://erp.example/hooks  retry  operation.completed  operation 42  2026-11-20 01:00:00Z  2      in 5m 0s  no answer within 15s
+
+        2 of 42 are listed; --limit 42 lists all
+        ");
+        assert_eq!(list(at("03:00:00"), &[], &[]), "nothing is parked\n");
+    }
+
+    #[test]
+    fn the_story_of_a_delivery_ends_with_what_was_tried() {
+        let tried = |number, outcome: &str, code: Option<i32>, excerpt: &str| Tried {
+            at: at("01:00:05"),
+            number,
+            outcome: outcome.to_owned(),
+            code,
+            latency_ms: code.map(|_| 12.4),
+            excerpt: Some(excerpt.to_owned()),
+        };
+        let parked = Story {
+            delivery: delivery(12, "retry", 2, "no answer within 15s"),
+            event: 4711,
+            context: r#"{"cell": "Laser 1"}"#.to_owned(),
+            data: r#"{"quantity": 1.10}"#.to_owned(),
+            behind: 3,
+            attempts: vec![tried(1, "retry", Some(500), "try\nlater"), tried(2, "retry", None, "no answer within 15s")],
+        };
+
+        insta::assert_snapshot!(story(at("03:00:00"), &parked), @r#"
+        delivery     12
+        state        retry, next attempt in 5m 0s
+        reason       no answer within 15s
+        destination  https://erp.example/hooks (andon.webhooks/7)
+        event        operation.completed, 00000000-0000-0000-0000-000000000000, number 4711 in the log
+        entity       operation 42
+        tenant       acme
+        happened     2026-11-20 01:00:00Z (2h 0m ago)
+        parked       2026-11-20 01:00:05Z (1h 59m ago)
+        tried        2
+        replayed     by hand; its receiver is told so
+        behind it    3 later ones of the same entity
+        context      {"cell": "Laser 1"}
+        data         {"quantity": 1.10}
+
+        AT                    ATTEMPT  OUTCOME  CODE  TOOK   ANSWER
+        2026-11-20 01:00:05Z  1        retry    500   12 ms  try later
+        2026-11-20 01:00:05Z  2        retry    -     -      no answer within 15s
+        "#);
+    }
+
+    #[test]
+    fn what_was_done_is_told_by_destination_event_and_state() {
+        let done = |kind: &str, now: Option<&str>, count: i64| Handled {
+            lane: LaneName(LANE.to_owned()),
+            kind: kind.to_owned(),
+            was: "dead".to_owned(),
+            now: now.map(str::to_owned),
+            count,
+            oldest: at("01:00:00"),
+            newest: if count > 1 { at("02:00:00") } else { at("01:00:00") },
+        };
+        let destinations = [("erp".to_owned(), LANE.to_owned())];
+        let all = [
+            done("job.created", Some("retry"), 12),
+            done("job.updated", Some("waiting"), 1),
+            done("job.closed", None, 2),
+        ];
+
+        insta::assert_snapshot!(handled(&all, &destinations), @"
+        COUNT  EVENT        DESTINATION  WAS   NOW             HAPPENED
+        12     job.created  erp          dead  due             2026-11-20 01:00:00Z to 2026-11-20 02:00:00Z
+        1      job.updated  erp          dead  waits its turn  2026-11-20 01:00:00Z
+        2      job.closed   erp          dead  discarded       2026-11-20 01:00:00Z to 2026-11-20 02:00:00Z
+        ");
+    }
+}

@@ -1,0 +1,227 @@
+//! What people see of the ledger. In: a connection, and what they ask for. Out: counts, rows and the story of one delivery, as values. It
+//! only reads.
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use tokio_postgres::Client;
+use tokio_postgres::Error;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+/// Which parked deliveries are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those of these lanes; where there is nothing, of all.
+    pub lanes: Option<Vec<String>>,
+    /// Those in this state; where there is nothing, in any.
+    pub state: Option<&'static str>,
+}
+
+/// How many of a destination's deliveries are in a state.
+#[derive(Debug, Clone)]
+pub struct Count {
+    /// What people call the destination.
+    pub destination: String,
+    /// Its lane.
+    pub lane: String,
+    /// `retry`, `waiting` or `dead`.
+    pub state: String,
+    /// How many.
+    pub count: i64,
+    /// When the first of them was parked.
+    pub oldest: Timestamp,
+    /// The reason that most of them have.
+    pub reason: String,
+}
+
+/// A parked delivery.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its row.
+    pub id: i64,
+    /// What people call its destination.
+    pub destination: String,
+    /// Its lane.
+    pub lane: String,
+    /// `retry`, `waiting` or `dead`.
+    pub state: String,
+    /// The event's identity.
+    pub event_id: Uuid,
+    /// Its type.
+    pub r#type: String,
+    /// The type of its entity.
+    pub entity_type: String,
+    /// The key of its entity.
+    pub entity_id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it is tried next.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When it was parked.
+    pub parked_at: Timestamp,
+    /// Whether somebody asked for it again.
+    pub replayed: bool,
+    /// Why it is here.
+    pub reason: String,
+}
+
+/// All about one parked delivery.
+#[derive(Debug)]
+pub struct Story {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The event's place in the log.
+    pub event: i64,
+    /// What topics need, as the text that PostgreSQL wrote.
+    pub context: String,
+    /// The payload, as the text that PostgreSQL wrote.
+    pub data: String,
+    /// How many later deliveries of the same entity are parked.
+    pub behind: i64,
+    /// What was tried, in its order.
+    pub attempts: Vec<Tried>,
+}
+
+/// One attempt.
+#[derive(Debug)]
+pub struct Tried {
+    /// When it was written down.
+    pub at: Timestamp,
+    /// Which try it was, from 1.
+    pub number: i32,
+    /// `delivered`, `retry` or `dead`.
+    pub outcome: String,
+    /// HTTP status or MQTT reason code, where there was an answer.
+    pub code: Option<i32>,
+    /// From its start to its end.
+    pub latency_ms: Option<f64>,
+    /// The beginning of the answer, or what went wrong.
+    pub excerpt: Option<String>,
+}
+
+const COLUMNS: &str =
+    "id, name, lane, delivery.state, event_id, type, entity_type, entity_id, delivery.tenant, occurred_at, attempts,
+    next_attempt_at, parked_at, replayed, delivery.reason";
+
+/// The clock that all times of the ledger are by.
+pub async fn now(client: &Client) -> Result<Timestamp, Error> {
+    Ok(client.query_one("select now()", &[]).await?.get(0))
+}
+
+/// The name and the lane of every destination that ever had one.
+pub async fn destinations(client: &Client) -> Result<Vec<(String, String)>, Error> {
+    let rows = client.query("select name, lane from andon.lanes order by name, lane", &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// What is parked, by destination and state.
+pub async fn counts(client: &Client, filter: &Filter) -> Result<Vec<Count>, Error> {
+    let rows = client
+        .query(
+            "select name, lane, delivery.state, count(*), min(parked_at), mode() within group (order by delivery.reason)
+            from andon.deliveries delivery join andon.lanes using (lane)
+            where ($1::text[] is null or lane = any ($1)) and ($2::text is null or delivery.state = $2)
+            group by name, lane, delivery.state order by name, lane, delivery.state",
+            &[&filter.lanes, &filter.state],
+        )
+        .await?;
+    let count = |row: &tokio_postgres::Row| Count {
+        destination: row.get(0),
+        lane: row.get(1),
+        state: row.get(2),
+        count: row.get(3),
+        oldest: row.get(4),
+        reason: row.get(5),
+    };
+    Ok(rows.iter().map(count).collect())
+}
+
+/// The first `limit` parked deliveries: by destination, and in the order in which they happened.
+pub async fn list(client: &Client, filter: &Filter, limit: i64) -> Result<Vec<Delivery>, Error> {
+    let rows = client
+        .query(
+            &format!(
+                "select {COLUMNS} from andon.deliveries delivery join andon.lanes using (lane)
+                where ($1::text[] is null or lane = any ($1)) and ($2::text is null or delivery.state = $2)
+                order by name, lane, event limit $3"
+            ),
+            &[&filter.lanes, &filter.state, &limit],
+        )
+        .await?;
+    Ok(rows.iter().map(delivery).collect())
+}
+
+/// All about one delivery; none when it is not parked any more.
+pub async fn story(client: &Client, id: i64) -> Result<Option<Story>, Error> {
+    let found = client
+        .query_opt(
+            &format!(
+                "select {COLUMNS}, event, context, data, (
+                    select count(*) from andon.deliveries later
+                    where (later.lane, later.entity_type, later.entity_id) = (delivery.lane, delivery.entity_type, delivery.entity_id)
+                        and later.event > delivery.event and later.state <> 'dead'
+                )
+                from andon.deliveries delivery join andon.lanes using (lane) where id = $1"
+            ),
+            &[&id],
+        )
+        .await?;
+    let Some(row) = found else { return Ok(None) };
+    let delivery = delivery(&row);
+    let Json(context): Json<Box<RawValue>> = row.get(16);
+    let Json(data): Json<Box<RawValue>> = row.get(17);
+    let attempts = client
+        .query(
+            // The first of them is written in the transaction that parks the event; what is older is not looked at.
+            "select at, attempt, outcome, code, latency_ms, excerpt from andon.attempts
+            where lane = $1 and event_id = $2 and at >= $3 order by at, attempt",
+            &[&delivery.lane, &delivery.event_id, &delivery.parked_at],
+        )
+        .await?;
+    let tried = |row: &tokio_postgres::Row| Tried {
+        at: row.get(0),
+        number: row.get(1),
+        outcome: row.get(2),
+        code: row.get(3),
+        latency_ms: row.get(4),
+        excerpt: row.get(5),
+    };
+    Ok(Some(Story {
+        delivery,
+        event: row.get(15),
+        context: context.get().to_owned(),
+        data: data.get().to_owned(),
+        behind: row.get(18),
+        attempts: attempts.iter().map(tried).collect(),
+    }))
+}
+
+/// Those of the rows that are parked.
+pub async fn known(client: &Client, rows: &[i64]) -> Result<Vec<i64>, Error> {
+    let found = client.query("select id from andon.deliveries where id = any ($1)", &[&rows]).await?;
+    Ok(found.iter().map(|row| row.get(0)).collect())
+}
+
+fn delivery(row: &tokio_postgres::Row) -> Delivery {
+    Delivery {
+        id: row.get(0),
+        destination: row.get(1),
+        lane: row.get(2),
+        state: row.get(3),
+        event_id: row.get(4),
+        r#type: row.get(5),
+        entity_type: row.get(6),
+        entity_id: row.get(7),
+        tenant: row.get(8),
+        occurred_at: row.get(9),
+        attempts: row.get(10),
+        next_attempt_at: row.get(11),
+        parked_at: row.get(12),
+        replayed: row.get(13),
+        reason: row.get(14),
+    }
+}

@@ -1,0 +1,156 @@
+//! `andon deliveries`, as an operator meets it. In: parked deliveries of real endpoints. Out: what is printed, and whether what was
+//! retried or discarded reaches its receiver, or does not, in the order of its entity.
+
+use andon::rig::receiver::Answer;
+use andon::rig::receiver::Receiver;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::command::andon;
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::marker;
+
+/// A line that is stopped, with a webhook, after it failed to deliver the counters 1 to 3 of entity `e`.
+async fn three_parked(receiver: &Receiver) -> Line {
+    receiver.answer("/hook", Answer::status(500));
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/hook"), json!({"retry": ["1h", "1h"]})).await;
+    line.start();
+    for counter in 1..=3 {
+        line.emit("acme", "e", counter).await;
+    }
+    line.until("select count(*) = 3 from andon.deliveries").await;
+    line.stop().await.unwrap();
+    line
+}
+
+impl Line {
+    /// Id and state of what is parked, in the order of the log.
+    async fn ledger(&self) -> Vec<(i64, String)> {
+        let rows = self.client.query("select id, state from andon.deliveries order by event", &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    async fn states(&self) -> Vec<String> {
+        self.ledger().await.into_iter().map(|(_, state)| state).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_delivery_that_is_retried_goes_before_those_behind_it_and_says_that_it_is_replayed() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = three_parked(&receiver).await;
+    line.run("update andon.deliveries set state = 'dead', next_attempt_at = null where state = 'retry'").await;
+    line.start();
+    line.until("select count(*) = 1 from andon.deliveries where state = 'retry' and attempts = 1").await;
+    line.stop().await.unwrap();
+    assert_eq!(line.states().await, ["dead", "retry", "waiting"]);
+
+    let said = andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
+    let states = line.states().await;
+    let again = andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
+    receiver.answer("/hook", Answer::status(200));
+    line.start();
+
+    assert_eq!(said.status, 0, "{said:?}");
+    assert_eq!(states, ["retry", "waiting", "waiting"]);
+    assert!(again.status == 0 && again.out.starts_with("nothing is dead for andon.webhooks/"), "{again:?}");
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    line.until("select count(*) = 0 from andon.deliveries").await;
+    line.stop().await.unwrap();
+    let accepted = receiver.accepted();
+    let got: Vec<_> =
+        accepted.iter().map(|it| (marker(&it.body).1, it.headers.contains_key("andon-replayed"))).collect();
+    assert_eq!(got, [(1, true), (2, false), (3, false)]);
+    assert_eq!(accepted[0].headers["andon-replayed"], "true");
+    assert_eq!(receiver.received()[0].body, accepted[0].body, "the payload is the same to the bit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_delivery_behind_one_that_is_tried_waits_its_turn() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = three_parked(&receiver).await;
+    let third = line.ledger().await[2].0;
+    line.run(&format!("update andon.deliveries set state = 'dead' where id = {third}")).await;
+
+    let said = andon(&line.url, &["deliveries", "retry", &third.to_string()]);
+    let waits = andon(&line.url, &["deliveries", "retry", &third.to_string()]);
+
+    assert!(said.status == 0 && said.out.contains("dead  waits its turn"), "{said:?}");
+    assert!(waits.status == 1 && waits.err.contains("wait behind an earlier event"), "{waits:?}");
+    assert_eq!(line.states().await, ["retry", "waiting", "waiting"]);
+    receiver.answer("/hook", Answer::status(200));
+    line.run("update andon.deliveries set next_attempt_at = now() where state = 'retry'").await;
+    line.start();
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    line.stop().await.unwrap();
+    let counters: Vec<_> = receiver.accepted().iter().map(|it| marker(&it.body).1).collect();
+    assert_eq!(counters, [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discarded_delivery_is_gone_and_what_waited_behind_it_goes() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = three_parked(&receiver).await;
+    let first = line.ledger().await[0].0;
+
+    let said = andon(&line.url, &["deliveries", "discard", &first.to_string()]);
+    let again = andon(&line.url, &["deliveries", "discard", &first.to_string()]);
+    let states = line.states().await;
+    receiver.answer("/hook", Answer::status(200));
+    line.start();
+
+    assert!(said.status == 0 && said.out.contains("retry  discarded"), "{said:?}");
+    assert!(again.status == 1 && again.err.contains(&format!("delivery {first} is not parked")), "{again:?}");
+    assert_eq!(states, ["retry", "waiting"]);
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    line.until("select count(*) = 0 from andon.deliveries").await;
+    line.stop().await.unwrap();
+    let counters: Vec<_> = receiver.accepted().iter().map(|it| marker(&it.body).1).collect();
+    assert_eq!(counters, [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_is_counted_listed_and_shown() {
+    let receiver = Receiver::start().await.unwrap();
+    let line = three_parked(&receiver).await;
+    let (first, _) = line.ledger().await[0];
+
+    let list = andon(&line.url, &["deliveries", "--limit", "1"]);
+    let waiting =
+        andon(&line.url, &["deliveries", "--state", "waiting", "--destination", &receiver.url("/hook"), "--json"]);
+    let story = andon(&line.url, &["deliveries", "show", &first.to_string()]);
+    let absent = andon(&line.url, &["deliveries", "show", "4711"]);
+
+    let waiting: Value = serde_json::from_str(&waiting.out).unwrap();
+    assert!(list.out.contains("retry    1 ") && list.out.contains("waiting  2 "), "{}", list.out);
+    assert!(list.out.ends_with("1 of 3 are listed; --limit 3 lists all\n"), "{}", list.out);
+    assert_eq!((waiting["counts"][0]["count"].as_i64(), waiting["deliveries"].as_array().unwrap().len()), (Some(2), 2));
+    for expected in
+        ["answered 500: 500", r#"{"entity": "e", "counter": 1}"#, "job e\n", "2 later ones of the same entity"]
+    {
+        assert!(story.out.contains(expected), "{expected} is not in\n{}", story.out);
+    }
+    assert!(story.out.contains("1        retry    500   "), "{}", story.out);
+    assert!(absent.status == 1 && absent.err.contains("delivery 4711 is not parked"), "{absent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_not_known_or_not_clear_is_not_guessed() {
+    let line = Line::new().await;
+    line.run(
+        "insert into andon.lanes (lane, tenant, name, position)
+        values ('andon.webhooks/1', '', 'erp', 0), ('andon.webhooks/2', '', 'erp', 0), ('andon.webhooks/3', '', 'quality', 0)",
+    )
+    .await;
+    let discard = |name: &str| andon(&line.url, &["deliveries", "discard", "--destination", name]);
+
+    let (two, mistyped, by_key, all) = (discard("erp"), discard("qualty"), discard("3"), discard(""));
+    let nothing = andon(&line.url, &["deliveries", "discard"]);
+
+    assert!(two.status == 2 && two.err.contains("2 destinations are called `erp`"), "{two:?}");
+    assert!(mistyped.status == 2 && mistyped.err.contains("did you mean `quality`?"), "{mistyped:?}");
+    assert_eq!((by_key.status, by_key.out.as_str()), (0, "nothing is dead for andon.webhooks/3\n"));
+    assert_eq!((all.status, nothing.status), (2, 2));
+}

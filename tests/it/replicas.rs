@@ -1,0 +1,276 @@
+//! Several daemons on one database: they share the lanes by leases, and each of them may be killed, paused or restarted at any time.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use andon::rig::Receiver;
+use andon::rig::oracle::Verdict;
+use andon::rig::receiver::Answer;
+use andon::rig::receiver::Received;
+use serde_json::json;
+
+use crate::daemon::Daemon;
+use crate::line::ALL_DONE;
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::SECRET;
+use crate::line::judge_requests;
+use crate::line::listener;
+
+const HOOKS: u64 = 4;
+
+/// Four webhooks, each on a path of its own.
+async fn four_hooks() -> (Line, Receiver) {
+    let receiver = Receiver::start().await.unwrap();
+    let line = Line::new().await;
+    for hook in 0..HOOKS {
+        line.webhook(&receiver.url(&format!("/{hook}")), json!({"concurrency": 2})).await;
+    }
+    (line, receiver)
+}
+
+/// How many lanes each of the daemons serves, from the fewest.
+async fn shares(line: &Line, shares: &[i64]) {
+    line.until(&format!(
+        "select coalesce(array_agg(lanes order by lanes), '{{}}') = array{shares:?}::int8[] from (
+            select count(*) lanes from andon.lanes l join andon.daemons d using (daemon)
+            where andon.lives(lease_until) group by daemon
+        ) shares"
+    ))
+    .await;
+}
+
+async fn all_arrive(line: &Line, receiver: &Receiver, expected: &BTreeMap<String, u64>) {
+    let every = expected.values().sum::<u64>() * HOOKS;
+    let distinct = |got: &[Arc<Received>]| {
+        let mut seen: Vec<_> = got.iter().map(|it| (&it.path, &it.body)).collect();
+        seen.sort();
+        seen.dedup();
+        seen.len() as u64
+    };
+    receiver.wait_accepted(PATIENCE, |got| got.len() as u64 >= every && distinct(got) >= every).await.unwrap();
+    line.until(ALL_DONE).await;
+}
+
+fn verdicts(receiver: &Receiver, expected: &BTreeMap<String, u64>) -> Vec<Verdict> {
+    let accepted = receiver.accepted();
+    let of = |hook| {
+        let path = format!("/{hook}");
+        let requests: Vec<_> = accepted.iter().filter(|it| it.path == path).cloned().collect();
+        judge_requests(expected, &requests)
+    };
+    (0..HOOKS).map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_share_the_lanes_and_hand_them_over_without_a_repeat() {
+    let (line, receiver) = four_hooks().await;
+    let first = Daemon::start(&line.url);
+    shares(&line, &[4]).await;
+    line.emit_all(10, 10).await;
+
+    let second = Daemon::start(&line.url);
+    shares(&line, &[2, 2]).await;
+    line.emit_more(10, 10, 20).await;
+    let _third = Daemon::start(&line.url);
+    shares(&line, &[1, 1, 2]).await;
+    line.emit_more(10, 20, 30).await;
+    assert!(first.stop().await);
+    line.emit_more(10, 30, 40).await;
+    shares(&line, &[2, 2]).await;
+    assert!(second.stop().await);
+    let expected = line.emit_more(10, 40, 50).await;
+
+    shares(&line, &[4]).await;
+    all_arrive(&line, &receiver, &expected).await;
+    for verdict in verdicts(&receiver, &expected) {
+        assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lanes_and_the_bell_of_a_killed_daemon_go_to_another() {
+    let (line, receiver) = four_hooks().await;
+    let first = Daemon::start(&line.url);
+    shares(&line, &[4]).await;
+    let _second = Daemon::start(&line.url);
+    shares(&line, &[2, 2]).await;
+    line.emit_all(10, 10).await;
+
+    first.kill();
+    let longest: f64 = line
+        .client
+        .query_one("select extract(epoch from max(lease_until) - clock_timestamp())::float8 from andon.daemons", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let expected = line.emit_more(10, 10, 20).await;
+
+    assert!(longest <= 3.0, "a lease that holds for {longest} s more keeps its lanes for longer than five seconds");
+    all_arrive(&line, &receiver, &expected).await;
+    shares(&line, &[4]).await;
+    for verdict in verdicts(&receiver, &expected) {
+        assert!(verdict.is_clean(), "{verdict:?}");
+    }
+}
+
+/// The lock of the daemon that rings for all, in `pg_locks`.
+const TAIL: &str = "locktype = 'advisory' and classid = 1097753711 and objid = 2 and granted";
+
+/// Who wrote what into the lanes' rows, by session name and epoch.
+const WITNESS: &str = "
+    create table public.writes (at timestamptz default clock_timestamp(), session text, lane text, epoch bigint);
+    create function public.witness() returns trigger language plpgsql as $$
+    begin
+        insert into public.writes (session, lane, epoch) values (current_setting('application_name'), new.lane, new.epoch);
+        return null;
+    end $$;
+    create trigger witness after update on andon.lanes for each row execute function public.witness()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
+    let (line, receiver) = four_hooks().await;
+    line.run(WITNESS).await;
+    let sleeper = Daemon::start(&line.url);
+    shares(&line, &[4]).await;
+    let mark: String =
+        line.client.query_one("select left(daemon::text, 8) from andon.daemons", &[]).await.unwrap().get(0);
+    // In the midst of work: what it is waiting for comes while it sleeps.
+    for hook in 0..HOOKS {
+        receiver.answer_next(&format!("/{hook}"), 2, &Answer::status(500).after(PATIENCE / 20));
+    }
+    line.emit_all(10, 10).await;
+    receiver.wait_until(PATIENCE, |got| got.len() >= 4).await.unwrap();
+
+    sleeper.pause();
+    let _other = Daemon::start(&line.url);
+    shares(&line, &[4]).await;
+    let expected = line.emit_more(10, 10, 20).await;
+    all_arrive(&line, &receiver, &expected).await;
+    let taken: Vec<(String, i64)> = line
+        .client
+        .query("select lane, epoch from andon.lanes", &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    // Were it only asleep, writers that do not ring would go unheard.
+    line.until(&format!("select exists (select from pg_locks join pg_stat_activity using (pid) where {TAIL} and application_name not like '% {mark}')"))
+        .await;
+    sleeper.resume();
+
+    // It joins again, and gets its share under new epochs.
+    shares(&line, &[2, 2]).await;
+    for (lane, epoch) in taken {
+        let sql = "select count(*) from public.writes where lane = $1 and session like '% ' || $2 and epoch = $3";
+        let written: i64 = line.client.query_one(sql, &[&lane, &mark, &epoch]).await.unwrap().get(0);
+        assert_eq!(written, 0, "{lane} was written by one who had lost it");
+    }
+    let expected = line.emit_more(10, 20, 30).await;
+    all_arrive(&line, &receiver, &expected).await;
+    for verdict in verdicts(&receiver, &expected) {
+        assert!(verdict.is_clean(), "{verdict:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_loses_and_repeats_nothing() {
+    let (line, receiver) = four_hooks().await;
+    let mut daemons = Vec::new();
+    for _ in 0..3 {
+        daemons.push(Daemon::start(&line.url));
+    }
+    shares(&line, &[1, 1, 2]).await;
+    line.emit_all(10, 10).await;
+
+    for round in 1..=3 {
+        let old = daemons.remove(0);
+        daemons.push(Daemon::start(&line.url));
+        line.until("select count(*) = 4 from andon.daemons").await;
+        assert!(old.stop().await);
+        // It has said goodbye: nobody waits for its lease to run out.
+        line.until("select count(*) = 3 from andon.daemons where andon.lives(lease_until)").await;
+        line.emit_more(10, round * 10, round * 10 + 10).await;
+        shares(&line, &[1, 1, 2]).await;
+    }
+
+    let expected = (1..=10).map(|entity| (format!("e{entity}"), 40)).collect();
+    all_arrive(&line, &receiver, &expected).await;
+    for verdict in verdicts(&receiver, &expected) {
+        assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_daemon_finds_it_rings_for() {
+    let (line, receiver) = four_hooks().await;
+    let _daemons = [Daemon::start(&line.url), Daemon::start(&line.url)];
+    shares(&line, &[2, 2]).await;
+    // While somebody has this lock the tail does not sleep, and so writers are silent.
+    line.run("select pg_advisory_lock_shared(1097753711, 1)").await;
+    let (listener, heard) = listener(&line.url).await;
+    listener.batch_execute("listen andon").await.unwrap();
+
+    let expected = line.emit_all(1, 1).await;
+
+    heard.wait_until(PATIENCE, |heard| heard.iter().any(|payload| payload.is_empty())).await.unwrap();
+    all_arrive(&line, &receiver, &expected).await;
+}
+
+/// A library that moves the wall clock of a process by an hour.
+fn clock_that_is_off() -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let (source, library) = (directory.join("off.c"), directory.join("off.so"));
+    let code = "#define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <time.h>
+        int clock_gettime(clockid_t clock, struct timespec *at) {
+            static int (*real)(clockid_t, struct timespec *);
+            if (!real) real = dlsym(RTLD_NEXT, \"clock_gettime\");
+            int result = real(clock, at);
+            if (clock == CLOCK_REALTIME) at->tv_sec += 3600;
+            return result;
+        }";
+    std::fs::write(&source, code).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").status();
+    assert!(compiled.expect("the test needs a C compiler, package gcc").success());
+    library
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_clock_is_off_by_an_hour_is_as_good_as_any() {
+    let off = clock_that_is_off();
+    let receiver = Receiver::start().await.unwrap();
+    let line = Line::new().await;
+    for hook in 0..HOOKS {
+        let path = format!("/{hook}");
+        receiver.answer_next(&path, 1, &Answer::status(500));
+        // It refuses what was not signed within five minutes of its own time.
+        receiver.expect_signature(&path, SECRET);
+        line.webhook(&receiver.url(&path), json!({"retry": ["1s"]})).await;
+    }
+    let _right = Daemon::start(&line.url);
+    let wrong = Daemon::start_under(&line.url, &off);
+    shares(&line, &[2, 2]).await;
+
+    let expected = line.emit_all(1, 1).await;
+    line.until("select count(*) = 4 from andon.attempts").await;
+    line.until("select count(*) = 4 from andon.deliveries where next_attempt_at between now() - '1 min'::interval and now() + '1 min'")
+        .await;
+    all_arrive(&line, &receiver, &expected).await;
+    line.until("select count(*) = 2 from andon.daemons where andon.lives(lease_until)").await;
+    shares(&line, &[2, 2]).await;
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for request in receiver.received() {
+        let signed: u64 = request.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+        assert!(now.abs_diff(signed) < 300, "signed at {signed}, now it is {now}");
+    }
+    assert!(wrong.stop().await);
+    shares(&line, &[4]).await;
+}
