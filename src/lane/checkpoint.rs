@@ -111,7 +111,12 @@ pub async fn enlist(
         None => None,
     };
     let (position, pending) = match start {
-        Some(start) if start < now.0 => (start, Ranges::default()),
+        // What was open then may yet commit, below the first that had.
+        Some(start) if start < now.0 => {
+            let mut open = now.1.clone();
+            open.remove(start + 1, i64::MAX);
+            (start, open)
+        }
         _ => (now.0, now.1.clone()),
     };
     let state = listed.usable.as_ref().err().map(|reasons| reasons.join("\n"));
