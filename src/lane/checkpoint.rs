@@ -7,6 +7,7 @@ use std::mem;
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::destination::LaneName;
@@ -231,10 +232,15 @@ impl Register {
                 where lane = $1 and epoch = $2",
             )
             .await?;
-        let transaction = client.transaction().await?;
         let pending = pending.to_string();
-        if transaction.execute(&statement, &[&self.lane.0, &self.epoch, &position, &pending]).await? == 0 {
-            return Err(Lost(self.lane.clone()).into());
+        let cursor: [&(dyn ToSql + Sync); 4] = [&self.lane.0, &self.epoch, &position, &pending];
+        if entries.is_empty() {
+            // Alone it is its own transaction, in one round trip.
+            return if client.execute(&statement, &cursor).await? == 0 { Err(self.lost()) } else { Ok(Vec::new()) };
+        }
+        let transaction = client.transaction().await?;
+        if transaction.execute(&statement, &cursor).await? == 0 {
+            return Err(self.lost());
         }
         deliveries::park(&transaction, &self.lane, &entries.parked).await?;
         let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
@@ -250,7 +256,7 @@ impl Register {
         let transaction = client.transaction().await?;
         let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share";
         if transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?.is_none() {
-            return Err(Lost(self.lane.clone()).into());
+            return Err(self.lost());
         }
         let held = deliveries::held(&transaction, &self.lane).await?;
         transaction.commit().await?;
@@ -270,9 +276,13 @@ impl Register {
             )
             .await?;
         if written == 0 {
-            return Err(Lost(self.lane.clone()).into());
+            return Err(self.lost());
         }
         Ok(())
+    }
+
+    fn lost(&self) -> anyhow::Error {
+        Lost(self.lane.clone()).into()
     }
 
     /// The pool, for reading what is parked.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio::time::Interval;
 use tokio::time::MissedTickBehavior;
@@ -37,7 +38,23 @@ pub struct Progress {
     state_is_written: bool,
     moved: bool,
     written: (i64, Instant),
+    /// A cursor on its way into the database. The lane goes on meanwhile: the pool is shared, and whoever has much to write in it must not
+    /// hold up the others' deliveries.
+    writing: Option<Writing>,
     database_is_away: bool,
+}
+
+#[derive(Debug)]
+struct Writing {
+    /// Ends with the position.
+    task: JoinHandle<anyhow::Result<i64>>,
+    since: Instant,
+}
+
+impl Writing {
+    fn is_slow(&self) -> bool {
+        self.since.elapsed() > CHECKPOINT && !self.task.is_finished()
+    }
 }
 
 impl Progress {
@@ -52,6 +69,7 @@ impl Progress {
             state_is_written: true,
             moved: false,
             written,
+            writing: None,
             database_is_away: false,
         }
     }
@@ -68,10 +86,11 @@ impl Progress {
         &self.register
     }
 
-    /// Whether the lane may take more events. Not while the database is away: whatever is delivered then and cannot be written down would
-    /// come again.
+    /// Whether the lane may take more events. Not while the database is away or slow: whatever is delivered then and cannot be written
+    /// down would come again.
     pub fn has_room(&self) -> bool {
-        !self.database_is_away && self.entries.parked.len() < UNWRITTEN
+        let is_slow = self.writing.as_ref().is_some_and(Writing::is_slow);
+        !self.database_is_away && !is_slow && self.entries.parked.len() < UNWRITTEN
     }
 
     /// The event is delivered.
@@ -96,10 +115,15 @@ impl Progress {
         Ok(())
     }
 
-    /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. While the database is away
-    /// nothing is lost: all of it is written later.
+    /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. A cursor that comes alone is
+    /// written beside the lane's work; with anything else, the lane waits for it. While the database is away nothing is lost: all of it
+    /// is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
         self.write_state().await?;
+        if self.entries.is_empty() && self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) {
+            return Ok(Vec::new());
+        }
+        self.end_writing().await?;
         let (position, pending) = self.intake.checkpoint();
         let is_due = self.moved
             || self.database_is_away
@@ -108,29 +132,41 @@ impl Progress {
         if !is_due {
             return Ok(Vec::new());
         }
-        let free = match self.register.write(position, &pending, &mut self.entries).await {
-            Ok(free) => free,
+        if self.entries.is_empty() && !self.database_is_away {
+            let register = self.register.clone();
+            self.moved = false;
+            let task = tokio::spawn(async move {
+                register.write(position, &pending, &mut Entries::default()).await?;
+                Ok(position)
+            });
+            self.writing = Some(Writing { task, since: Instant::now() });
+            return Ok(Vec::new());
+        }
+        match self.register.write(position, &pending, &mut self.entries).await {
+            Ok(free) => {
+                self.is_down(position);
+                self.moved = false;
+                Ok(free)
+            }
             Err(error) => {
                 self.database_failed(error)?;
-                return Ok(Vec::new());
+                Ok(Vec::new())
             }
-        };
-        self.database_is_away = false;
-        self.moved = false;
-        self.written = (position, Instant::now());
-        Ok(free)
+        }
     }
 
     /// The last checkpoint of a lane that stops: to the event, though nothing of its own came by lately. Its row may have been changed
     /// to want what has gone by, and that is not to come now.
     pub async fn finish(&mut self) -> Result<(), Lost> {
+        self.end_writing().await?;
         self.moved |= self.intake.checkpoint().0 != self.written.0;
-        self.checkpoint().await.map(drop)
+        self.checkpoint().await?;
+        self.end_writing().await
     }
 
     /// Whether the database knows all that is to be known of the lane.
     pub fn is_written(&self) -> bool {
-        self.state_is_written && self.entries.is_empty() && !self.moved
+        self.state_is_written && self.entries.is_empty() && !self.moved && self.writing.is_none()
     }
 
     /// Tells a lost lane from a lost database, and says the latter once.
@@ -141,6 +177,28 @@ impl Progress {
         }
         self.database_is_away = true;
         Ok(())
+    }
+
+    /// Waits for the cursor that is on its way: a later one must not be overtaken by it.
+    async fn end_writing(&mut self) -> Result<(), Lost> {
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let written = (&mut writing.task).await.expect("writing a cursor neither panics nor is aborted");
+        self.writing = None;
+        match written {
+            Ok(position) => {
+                self.is_down(position);
+                Ok(())
+            }
+            Err(error) => {
+                self.moved = true;
+                self.database_failed(error)
+            }
+        }
+    }
+
+    fn is_down(&mut self, position: i64) {
+        self.database_is_away = false;
+        self.written = (position, Instant::now());
     }
 
     async fn write_state(&mut self) -> Result<(), Lost> {
