@@ -181,8 +181,8 @@ impl Bench {
             let data = json!({"entity": entity, "counter": counter, "note": "x".repeat(200)});
             let transaction = self.client.transaction().await?;
             let event = transaction.query_one(&emit, &[&kind, &data, &entity]).await?.get(0);
-            self.witness.commits(audience, &entity, counter, event, Some(std::time::Instant::now()));
             transaction.commit().await?;
+            self.witness.commits(audience, &entity, counter, event, Some(std::time::Instant::now()));
         }
     }
 
