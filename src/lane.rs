@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
+mod pace;
 mod parked;
 pub mod progress;
 pub mod stop;
