@@ -7,6 +7,7 @@ mod architecture;
 mod attach;
 mod bad_input;
 mod by_hand;
+mod canary;
 mod capture;
 mod channels;
 mod chaos;
