@@ -11,6 +11,7 @@ mod judge;
 mod report;
 mod rows;
 mod schedule;
+mod served;
 mod stage;
 mod truth;
 mod witness;
@@ -74,15 +75,14 @@ pub async fn run(options: ChaosOptions) -> Result<ExitCode> {
     narrator.seed(seed);
     let replicas = usize::from(options.replicas);
     let plan = Plan { seed, duration: options.duration, daemons: replicas, kills_brokers: options.kill_brokers };
-    let stage = Stage::set(replicas).await?;
+    let stage = Stage::set(replicas, options.kill_brokers).await?;
     let (start, started) = (Instant::now(), Timestamp::now());
     let witness = Witness::new(start);
-    let truth = tokio::select! {
+    let (truth, happened) = tokio::select! {
         played = play(plan, &stage, &witness, start, narrator) => played?,
-        () = witness.watch(&stage.subscribers, &stage.receiver) => unreachable!("a witness watches for ever"),
+        () = witness.watch(&stage) => unreachable!("a witness watches for ever"),
         () = supervise(&stage, start, narrator) => unreachable!("supervisors never stop"),
     };
-    let (truth, happened) = truth;
     let evidence = Evidence {
         seed,
         replicas,
@@ -94,7 +94,7 @@ pub async fn run(options: ChaosOptions) -> Result<ExitCode> {
     let judgement = judge::judge(&evidence);
     let is_clean = report::print(&judgement, options.json)?;
     if !is_clean {
-        report::explain(&judgement, &stage).await;
+        report::explain(&judgement, plan, &happened, &stage).await;
     }
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -137,10 +137,11 @@ async fn break_all(
     let all = faults.iter().map(async |(at, fault): &(Duration, Fault)| {
         tokio::time::sleep(at.saturating_sub(start.elapsed())).await;
         narrator.say(start, &fault.to_string());
+        let served = served::by(fault.daemon(), &stage.database).await;
         let from = start.elapsed().as_secs_f64();
         inject::inject(fault, stage).await?;
         let until = start.elapsed().as_secs_f64();
-        let it = Happened { fault: fault.clone(), from, until };
+        let it = Happened { fault: fault.clone(), from, until, served };
         happened.lock().unwrap_or_else(PoisonError::into_inner).push(it);
         anyhow::Ok(())
     });

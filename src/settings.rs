@@ -1,4 +1,4 @@
-//! What destinations get that say nothing else. Values, composed by the configuration.
+//! What destinations get that say nothing else, and what is kept for how long. Values, composed by the configuration.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,5 +83,23 @@ impl Default for WebhookSettings {
             order: Order::default(),
             ca_file: None,
         }
+    }
+}
+
+/// How much of the past is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// How long the log keeps events, for replay and for destinations that are away.
+    pub log_age: Duration,
+    /// How many bytes of the database's disk the log may take.
+    pub log_size: usize,
+    /// How long attempts are kept.
+    pub attempts_age: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Retention { log_age: DAY * 14, log_size: 10 << 30, attempts_age: DAY * 30 }
     }
 }

@@ -123,6 +123,18 @@ impl Fault {
         }
     }
 
+    /// The one daemon that it befalls, if it is one.
+    pub(super) fn daemon(&self) -> Option<usize> {
+        match *self {
+            Fault::KillDaemon { daemon, .. }
+            | Fault::StopDaemon { daemon, .. }
+            | Fault::PauseDaemon { daemon, .. }
+            | Fault::TerminateBackends { daemon }
+            | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
+            _ => None,
+        }
+    }
+
     /// Two faults on the same subject do not overlap.
     pub(super) fn subject(&self) -> Subject {
         match *self {

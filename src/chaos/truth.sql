@@ -41,5 +41,6 @@ begin
     return null;
 end $$;
 create trigger chaos_disk before insert or update on andon.events for each statement execute function chaos.check_disk();
+create trigger chaos_disk before insert or update on andon.daemons for each statement execute function chaos.check_disk();
 create trigger chaos_disk before insert or update on andon.lanes for each statement execute function chaos.check_disk();
 create trigger chaos_disk before insert or update on andon.deliveries for each statement execute function chaos.check_disk();

@@ -30,6 +30,7 @@ fn the_reference_equals_the_defaults() {
     assert_eq!(by_reference, by_default);
     assert_eq!(by_default.mqtt, MqttSettings::default());
     assert_eq!(by_default.webhook, WebhookSettings::default());
+    assert_eq!(by_default.retention, Retention::default());
 }
 
 #[test]
@@ -90,8 +91,8 @@ fn every_problem_is_told_at_once_with_its_key() {
       mqtt.keep_alive: `15` has no unit; write a text such as "15s" or "1MiB"
       mqtt.ca_file: cannot read `/nonexistent/ca.pem`: No such file or directory (os error 2); name a readable file
       ANDON_WEBHOOK_CONCURRENCY: `many` is not a whole number from 1 to 256
-      webhook.timeout: `1y` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m` or `2h`
-      webhook.retry: `soon` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m` or `2h`
+      webhook.timeout: `1y` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m`, `2h` or `14d`
+      webhook.retry: `soon` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m`, `2h` or `14d`
       webhook.order: "fifo" is not one of entity, strict, none
       equipment.saw: is not a table; write `[equipment."saw"]` above its keys
       database.urll: unknown key; did you mean `url`?

@@ -7,6 +7,8 @@ use std::mem;
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
 use tokio_postgres::GenericClient;
+use tokio_postgres::Row;
+use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::destination::LaneName;
@@ -14,6 +16,8 @@ use crate::destination::Listed;
 use crate::event::DESTINATION;
 use crate::event::DISABLED;
 use crate::event::Entity;
+use crate::event::TenantId;
+use crate::lane::state::State;
 use crate::ledger::Attempt;
 use crate::ledger::Parking;
 use crate::ledger::Settlement;
@@ -21,44 +25,9 @@ use crate::ledger::attempts;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
 
-/// What a lane is doing, for people who ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// All is well.
-    Running,
-    /// Cannot reach its destination, and keeps trying.
-    Retrying(String),
-    /// The breaker is open: only probes are made.
-    Open(String),
-    /// Stopped, until the destination's row is changed.
-    Disabled {
-        /// What the destination is: `mqtt` or `webhook`.
-        kind: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// The destination's row cannot be used.
-    Misconfigured(String),
-    /// The destination is gone or not active.
-    Removed,
-}
-
-impl State {
-    fn columns(&self) -> (&'static str, Option<&str>) {
-        match self {
-            State::Running => ("running", None),
-            State::Retrying(reason) => ("retrying", Some(reason)),
-            State::Open(reason) => ("open", Some(reason)),
-            State::Disabled { reason, .. } => ("disabled", Some(reason)),
-            State::Misconfigured(reason) => ("misconfigured", Some(reason)),
-            State::Removed => ("removed", None),
-        }
-    }
-}
-
 /// Another daemon has taken the lane over.
 #[derive(Debug, thiserror::Error)]
-#[error("lane `{0}` was taken over by another andon")]
+#[error("lane `{0}` was taken away: another andon serves it, or it was set to another place in the log")]
 pub struct Lost(LaneName);
 
 /// What a stored lane goes on from.
@@ -80,6 +49,21 @@ pub struct Register {
     pool: Pool,
     lane: LaneName,
     epoch: i64,
+}
+
+/// A lane that has not passed a part of the log.
+#[derive(Debug)]
+pub struct Behind {
+    /// The lane.
+    pub lane: LaneName,
+    /// Whose events it takes.
+    pub tenant: TenantId,
+    /// What people call its destination.
+    pub name: String,
+    /// Whether it gets on.
+    pub is_running: bool,
+    /// What it has not taken, of that part.
+    pub unread: Ranges,
 }
 
 /// What a lane has to write at its next checkpoint, beside the cursor.
@@ -217,6 +201,45 @@ pub async fn rewind(pool: &Pool, to: i64) -> anyhow::Result<u64> {
         )
         .await?;
     Ok(further.unsigned_abs())
+}
+
+/// The lanes that have not passed these ids, `past` not included. They write nothing until the transaction ends.
+pub async fn behind(transaction: &Transaction<'_>, low: i64, past: i64) -> anyhow::Result<Vec<Behind>> {
+    let rows = transaction
+        .query(
+            "select lane, tenant, name, state = 'running', position, pending::text from andon.lanes
+            where state <> 'removed' and (position < $2::int8 - 1 or pending && int8range($1, $2)) order by lane for update",
+            &[&low, &past],
+        )
+        .await?;
+    let behind = |row: &Row| {
+        let mut unread = Ranges::parse(row.get(5))?;
+        unread.insert(row.get::<_, i64>(4) + 1, past - 1);
+        unread.remove(i64::MIN, low - 1);
+        unread.remove(past, i64::MAX);
+        let (lane, tenant) = (LaneName(row.get(0)), TenantId(row.get(1)));
+        Ok(Behind { lane, tenant, name: row.get(2), is_running: row.get(3), unread })
+    };
+    rows.iter().map(behind).collect()
+}
+
+/// Sets a lane forward over ids that it never took, of which so many were for it. Who serves it takes it up again from there.
+pub async fn set_forward(
+    transaction: &Transaction<'_>,
+    lane: &LaneName,
+    (low, past): (i64, i64),
+    lost: i64,
+) -> anyhow::Result<()> {
+    transaction
+        .execute(
+            "update andon.lanes set epoch = epoch + 1, position = greatest(position, $3::int8 - 1),
+                pending = pending + int8multirange(int8range(least(position + 1, $2), $2)) - int8multirange(int8range($2, $3)),
+                lost = lost + $4, lost_at = case when $4 > 0 then now() else lost_at end
+            where lane = $1",
+            &[&lane.0, &low, &past, &lost],
+        )
+        .await?;
+    Ok(())
 }
 
 fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {

@@ -26,7 +26,6 @@ use tokio::time::sleep_until;
 use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::checkpoint::Lost;
-use crate::lane::checkpoint::State;
 use crate::lane::mqtt::dial::Dial;
 use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::Link;
@@ -40,6 +39,7 @@ use crate::lane::parked::DueQueue;
 use crate::lane::parked::Job;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
+use crate::lane::state::State;
 use crate::lane::stop::Stop;
 
 /// See the module's description.

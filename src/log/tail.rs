@@ -15,6 +15,7 @@ use tokio_postgres::Statement;
 use crate::event::Event;
 use crate::log::holes::Holes;
 use crate::log::row;
+use crate::log::snapshot::Snapshot;
 use crate::ranges::Ranges;
 
 /// What one poll found.
@@ -68,8 +69,10 @@ pub struct Tail {
     server: Server,
 }
 
-/// Rows per poll: enough that a round trip does not count, few enough that a batch is small beside the ring.
+/// Late rows and new rows per poll: enough that a round trip does not count, few enough that a batch is small beside the ring.
 const LIMIT: i64 = 1000;
+/// Holes per query: each is one probe of the index.
+const PROBES: usize = 256;
 
 /// A promoted standby accepted its first write after the last answer of the old primary; clocks of two servers differ by less.
 const CLOCK_MARGIN: &str = "5 minutes";
@@ -109,8 +112,8 @@ impl Tail {
             .prepare(&format!(
                 // Lateral, so that each hole is one probe of the index, however long the log is.
                 "select event.* from unnest($1::int8[], $2::int8[]) hole (low, high) cross join lateral (
-                    select {columns} from andon.events where id between low and high order by id
-                ) event order by id"
+                    select {columns} from andon.events where id between low and high order by id limit $3
+                ) event order by id limit $3"
             ))
             .await?;
         let stored = (seen.get(0), Arc::new(Ranges::parse(seen.get(1)).expect("the column is an int8multirange")));
@@ -180,7 +183,6 @@ impl Tail {
     }
 
     async fn read_with_holes(&mut self, holes: &mut Holes) -> Result<(Vec<Row>, Vec<Row>), tokio_postgres::Error> {
-        let (lows, highs): (Vec<i64>, Vec<i64>) = self.undecided.iter().unzip();
         let transaction = self
             .client
             .build_transaction()
@@ -188,15 +190,32 @@ impl Tail {
             .read_only(true)
             .start()
             .await?;
-        let xmin: String =
-            transaction.query_one("select pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await?.get(0);
-        let late = transaction.query(&self.late_rows, &[&lows, &highs]).await?;
-        let fresh = transaction.query(&self.new_rows, &[&self.holes.position(), &LIMIT]).await?;
+        let now: String = transaction.query_one("select pg_current_snapshot()::text", &[]).await?.get(0);
+        let now = Snapshot::parse(&now).expect("PostgreSQL writes a snapshot as xmin:xmax:xips");
+        let (doubtful, beyond) = holes.doubts(&now);
+        let mut late = Vec::new();
+        let ranges: Vec<(i64, i64)> = doubtful.iter().collect();
+        for probes in ranges.chunks(PROBES) {
+            let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().copied().unzip();
+            late.extend(transaction.query(&self.late_rows, &[&lows, &highs, &(LIMIT - late.len() as i64)]).await?);
+            if late.len() as i64 == LIMIT {
+                break;
+            }
+        }
+        let late_are_cut = late.len() as i64 == LIMIT;
+        let fresh = if beyond && !late_are_cut {
+            transaction.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?
+        } else {
+            Vec::new()
+        };
         transaction.commit().await?;
         for row in &late {
             holes.arrived(row.get(0));
         }
-        holes.bury(xid(&xmin));
+        // Otherwise the next poll doubts what this one doubted, and goes on with it before it reads anything new.
+        if !late_are_cut {
+            holes.looked(now, fresh.len() as i64 == LIMIT);
+        }
         Ok((late, fresh))
     }
 }

@@ -163,6 +163,7 @@ fn settings(directory: &Path, port: u16, durability: &str) -> Vec<String> {
         format!("unix_socket_directories={}", socket_directory.display()),
         durability.to_owned(),
         "max_connections=200".to_owned(),
+        "max_prepared_transactions=10".to_owned(),
         "shared_buffers=64MB".to_owned(),
         "timezone=UTC".to_owned(),
         // So that a witness can tell in which order transactions were committed.

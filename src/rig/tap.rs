@@ -54,8 +54,13 @@ pub enum Mqtt5 {
 pub enum Seen {
     /// A connection, and the protocol level it asked for: 5, or 4 for 3.1.1.
     Connect(u8),
-    /// A payload that the broker acknowledged. It stands here before the client gets to know.
-    Acknowledged(Bytes),
+    /// A message that the broker acknowledged. It stands here before the client gets to know.
+    Acknowledged {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Bytes,
+    },
     /// A PUBLISH that ended its connection.
     Poisoned,
     /// A PUBLISH that was refused for now.
@@ -79,7 +84,7 @@ struct Relay {
 }
 
 /// PUBLISHes of one connection that wait for their acknowledgement, by packet id.
-type Waiting = Mutex<HashMap<u16, Bytes>>;
+type Waiting = Mutex<HashMap<u16, (String, Bytes)>>;
 
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
@@ -166,7 +171,7 @@ impl Relay {
                     }
                 }
                 if kind >> 4 == PUBLISH {
-                    let (id, payload) = publish(kind, body, level);
+                    let (id, topic, payload) = publish(kind, body, level);
                     let holds = |text: &Vec<u8>| payload.windows(text.len()).any(|part| part == text.as_slice());
                     if one_less(&self.flaps) || self.options.poison.as_ref().is_some_and(holds) {
                         self.seen.append(Arc::new(Seen::Poisoned));
@@ -178,7 +183,7 @@ impl Relay {
                         drop(back.lock().await.write_all(&[PUBACK << 4, 3, high, low, QUOTA_EXCEEDED]).await);
                         continue;
                     }
-                    waiting.lock().await.insert(id, payload);
+                    waiting.lock().await.insert(id, (topic, payload));
                 }
                 forward.extend_from_slice(&packet);
             }
@@ -194,10 +199,10 @@ impl Relay {
             let mut forward = BytesMut::new();
             while let Some((kind, mut body, packet)) = split(&mut buffer) {
                 if kind >> 4 == PUBACK {
-                    let payload = waiting.lock().await.remove(&body.get_u16());
+                    let message = waiting.lock().await.remove(&body.get_u16());
                     let is_refusal = body.first().is_some_and(|reason| *reason >= 0x80);
-                    if let Some(payload) = payload.filter(|_| !is_refusal) {
-                        self.seen.append(Arc::new(Seen::Acknowledged(payload)));
+                    if let Some((topic, payload)) = message.filter(|_| !is_refusal) {
+                        self.seen.append(Arc::new(Seen::Acknowledged { topic, payload }));
                     }
                 }
                 forward.extend_from_slice(&packet);
@@ -237,14 +242,14 @@ fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Packet id and payload of a PUBLISH; the id is 0 for QoS 0.
-fn publish(kind: u8, mut body: Bytes, level: u8) -> (u16, Bytes) {
-    let topic = body.get_u16();
-    body.advance(usize::from(topic));
+/// Packet id, topic and payload of a PUBLISH; the id is 0 for QoS 0.
+fn publish(kind: u8, mut body: Bytes, level: u8) -> (u16, String, Bytes) {
+    let length = usize::from(body.get_u16());
+    let topic = String::from_utf8_lossy(&body.split_to(length)).into_owned();
     let id = if kind & 0b110 == 0 { 0 } else { body.get_u16() };
     if level == 5 {
         let (properties, digits) = varint(&body).unwrap_or_default();
         body.advance(digits + properties);
     }
-    (id, body)
+    (id, topic, body)
 }

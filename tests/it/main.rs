@@ -22,6 +22,7 @@ mod mqtt;
 mod plant;
 mod promises;
 mod replicas;
+mod retention;
 mod rig;
 mod sources;
 mod survival;

@@ -111,6 +111,40 @@ async fn each_committed_event_is_seen_once_beside_32_writers_and_one_that_stays_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_subtransactions_that_is_committed_in_two_phases_is_seen_before_what_follows_it() {
+    let line = Line::new().await;
+    let tailing = Tailing::start(&line.url);
+    let import = connect(&line.url).await;
+    import.batch_execute("begin").await.unwrap();
+    for part in 0..6 {
+        let end = if part % 3 == 2 { "rollback to part" } else { "release part" };
+        import
+            .batch_execute(&format!(
+                "savepoint part; insert into andon.events (tenant, type, entity_type, entity_id)
+                select 'acme', 'job.updated', 'job', 'import' from generate_series(1, 1000); {end}"
+            ))
+            .await
+            .unwrap();
+        // Between the parts of the import, so that it has a hole for each of them, and xids on both sides of the others'.
+        line.emit("acme", "other", part + 1).await;
+    }
+    // It does not ring: PostgreSQL prepares no transaction that has.
+    import.batch_execute("prepare transaction 'import'").await.unwrap();
+    for counter in 7..=12 {
+        line.emit("acme", "other", counter).await;
+    }
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 12).await.expect("what is prepared holds up nobody");
+
+    line.run("commit prepared 'import'").await;
+    line.emit("acme", "import", 1).await;
+
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 4013).await.unwrap();
+    let seen = tailing.ids();
+    assert_eq!(seen.last(), committed(&line).await.last(), "what follows the import overtook it");
+    assert_eq!(BTreeSet::from_iter(seen), committed(&line).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_bell_wakes_a_sleeping_tail() {
     let line = Line::new().await;
     let tailing = Tailing::start(&line.url);
@@ -141,7 +175,7 @@ async fn nobody_rings_while_the_tail_is_awake() {
     open.batch_execute(&format!("rollback; begin; {}", emit_sql("acme", "open", 3))).await.unwrap();
     let shares =
         "select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 1
-        and mode = 'ShareLock' and granted)";
+        and mode = 'ShareLock' and granted and database = (select oid from pg_database where datname = current_database()))";
 
     while !line.client.query_one(shares, &[]).await.unwrap().get::<_, bool>(0) {
         open.batch_execute(&format!("rollback; begin; {}", emit_sql("acme", "open", 4))).await.unwrap();
