@@ -13,44 +13,17 @@ use uuid::Uuid;
 
 use crate::destination::LaneName;
 use crate::destination::Listed;
+use crate::event::DESTINATION;
+use crate::event::DISABLED;
 use crate::event::Entity;
 use crate::event::TenantId;
+use crate::lane::state::State;
 use crate::ledger::Attempt;
 use crate::ledger::Parking;
 use crate::ledger::Settlement;
 use crate::ledger::attempts;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
-
-/// What a lane is doing, for people who ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// All is well.
-    Running,
-    /// Cannot reach its destination, and keeps trying.
-    Retrying(String),
-    /// The breaker is open: only probes are made.
-    Open(String),
-    /// Stopped, until the destination's row is changed.
-    Disabled(String),
-    /// The destination's row cannot be used.
-    Misconfigured(String),
-    /// The destination is gone or not active.
-    Removed,
-}
-
-impl State {
-    fn columns(&self) -> (&'static str, Option<&str>) {
-        match self {
-            State::Running => ("running", None),
-            State::Retrying(reason) => ("retrying", Some(reason)),
-            State::Open(reason) => ("open", Some(reason)),
-            State::Disabled(reason) => ("disabled", Some(reason)),
-            State::Misconfigured(reason) => ("misconfigured", Some(reason)),
-            State::Removed => ("removed", None),
-        }
-    }
-}
 
 /// Another daemon has taken the lane over.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +121,7 @@ pub async fn enlist(
                 pending = case when l.state = 'removed' and excluded.position > l.position then excluded.pending else l.pending end,
                 state = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.state else excluded.state end,
                 reason = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.reason else excluded.reason end,
+                failing_since = case when l.state = 'removed' or l.fingerprint <> excluded.fingerprint then null else l.failing_since end,
                 state_since = case when l.state = excluded.state then l.state_since else now() end,
                 updated_at = now()
             where l.daemon = excluded.daemon
@@ -311,6 +285,9 @@ impl Register {
 
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> anyhow::Result<()> {
+        if let State::Disabled { kind, reason } = state {
+            return self.disable(kind, reason).await;
+        }
         let (name, reason) = state.columns();
         let client = self.pool.get().await?;
         let written = client
@@ -324,6 +301,61 @@ impl Register {
         if written == 0 {
             return Err(Lost(self.lane.clone()).into());
         }
+        Ok(())
+    }
+
+    /// Writes that the destination fails, by the database's clock; `anew`: since now. A day in which nobody tried ends a failure too, so
+    /// that a plant's holidays are nobody's fault. True: it has failed for longer than `most`.
+    pub async fn failed(&self, anew: bool, most: &str) -> anyhow::Result<bool> {
+        let client = self.pool.get().await?;
+        let row = client
+            .query_opt(
+                "update andon.lanes set failed_at = now(),
+                    failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
+                        else failing_since end
+                where lane = $1 and epoch = $2
+                returning failing_since < now() - $4::text::interval",
+                &[&self.lane.0, &self.epoch, &anew, &most],
+            )
+            .await?;
+        Ok(row.ok_or_else(|| Lost(self.lane.clone()))?.get(0))
+    }
+
+    /// Writes that it does not fail, if the row says so.
+    pub async fn succeeded(&self) -> anyhow::Result<()> {
+        let sql =
+            "update andon.lanes set failing_since = null where lane = $1 and epoch = $2 and failing_since is not null";
+        self.pool.get().await?.execute(sql, &[&self.lane.0, &self.epoch]).await?;
+        Ok(())
+    }
+
+    /// Writes that the destination is disabled, and tells the tenant's other ones, in one transaction.
+    async fn disable(&self, kind: &str, reason: &str) -> anyhow::Result<()> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        let sql = "select state, tenant, name, coalesce(failing_since, now())::text from andon.lanes
+            where lane = $1 and epoch = $2 for update";
+        let row = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?;
+        let row = row.ok_or_else(|| Lost(self.lane.clone()))?;
+        transaction
+            .execute(
+                "update andon.lanes set state = 'disabled', reason = $2,
+                    state_since = case when state = 'disabled' then state_since else now() end
+                where lane = $1",
+                &[&self.lane.0, &reason],
+            )
+            .await?;
+        if row.get::<_, &str>(0) != "disabled" {
+            let (tenant, name, since): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
+            transaction
+                .execute(
+                    "select andon.emit($1, jsonb_build_object('lane', $2::text, 'name', $3::text, 'kind', $4::text, 'reason', $5::text,
+                        'since', $6::text::timestamptz), $7, $8, $2)",
+                    &[&DISABLED, &self.lane.0, &name, &kind, &reason, &since, &tenant, &DESTINATION],
+                )
+                .await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 

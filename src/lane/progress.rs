@@ -10,11 +10,13 @@ use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
+use crate::lane::Ended;
 use crate::lane::checkpoint::Entries;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::Register;
-use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
+use crate::lane::state::State;
+use crate::lane::stop::Stop;
 use crate::ledger::Fate;
 use crate::ledger::Parking;
 
@@ -38,6 +40,18 @@ pub struct Progress {
     moved: bool,
     written: (i64, Instant),
     database_is_away: bool,
+    /// The stored row may say that the destination fails.
+    may_fail: bool,
+    /// Something was delivered since, and that is to be written.
+    is_well: bool,
+}
+
+/// For how long a destination may fail before its lane is disabled; as it stands in `Register::failed`.
+const LONGEST_FAILURE: &str = "7 days";
+
+/// Why a lane is disabled whose destination failed for too long.
+pub fn too_long(reason: &str) -> String {
+    format!("it took nothing for {LONGEST_FAILURE}; the last: {reason}")
 }
 
 impl Progress {
@@ -53,6 +67,8 @@ impl Progress {
             moved: false,
             written,
             database_is_away: false,
+            may_fail: true,
+            is_well: false,
         }
     }
 
@@ -86,9 +102,9 @@ impl Progress {
         self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
     }
 
-    /// Changes the lane's state; it is written at once, or as soon as the database is back.
+    /// Changes the lane's state; it is written at once, or as soon as the database is back. One that is disabled stays so.
     pub async fn report(&mut self, state: State) -> Result<(), Lost> {
-        if state != self.state {
+        if state != self.state && !matches!(self.state, State::Disabled { .. }) {
             self.state = state;
             self.state_is_written = false;
             self.write_state().await?;
@@ -96,10 +112,45 @@ impl Progress {
         Ok(())
     }
 
+    /// The destination fails, and nothing was delivered since it began to. True: for so long that its lane is to be disabled.
+    pub async fn failed(&mut self) -> Result<bool, Lost> {
+        match self.register.failed(self.is_well, LONGEST_FAILURE).await {
+            Ok(too_long) => {
+                (self.may_fail, self.is_well) = (true, false);
+                Ok(too_long)
+            }
+            Err(error) => self.database_failed(error).map(|()| false),
+        }
+    }
+
+    /// The destination takes what it gets.
+    pub fn succeeded(&mut self) {
+        self.is_well = self.may_fail;
+    }
+
+    /// The destination gets nothing more: the lane stands still, with its cursor where it is, until its row is changed. Returns when all
+    /// of that is written, or when it is asked to stop.
+    pub async fn disable(&mut self, kind: &'static str, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
+        let lane = self.register.lane();
+        tracing::warn!(%lane, reason, "disabled until its row is changed");
+        self.report(State::Disabled { kind, reason: reason.to_owned() }).await?;
+        self.finish().await?;
+        let mut clock = Progress::clock();
+        while !self.is_written() {
+            tokio::select! {
+                biased;
+                _ = stop.asked() => break,
+                _ = clock.tick() => self.finish().await?,
+            }
+        }
+        Ok(Ended::Disabled)
+    }
+
     /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. While the database is away
     /// nothing is lost: all of it is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
         self.write_state().await?;
+        self.write_success().await?;
         let (position, pending) = self.intake.checkpoint();
         let is_due = self.moved
             || self.database_is_away
@@ -140,6 +191,16 @@ impl Progress {
             tracing::warn!(lane = %self.register.lane(), error = format!("{error:#}"), "cannot write the lane's progress; trying again");
         }
         self.database_is_away = true;
+        Ok(())
+    }
+
+    async fn write_success(&mut self) -> Result<(), Lost> {
+        if self.is_well {
+            match self.register.succeeded().await {
+                Ok(()) => (self.may_fail, self.is_well) = (false, false),
+                Err(error) => self.database_failed(error)?,
+            }
+        }
         Ok(())
     }
 

@@ -91,6 +91,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "migrate",
             "nearest",
             "payload",
+            "router",
             "source",
             "telemetry",
             "tls",
