@@ -106,6 +106,11 @@ impl Lane {
         let reader = Reader::new(around.pool.clone(), destination.route.tenant.clone());
         let feed = Arc::clone(&around.feed);
         let intake = Intake::new(feed, destination.route.clone(), reader, enlisted.position, enlisted.pending);
+        let is_replay = listed.replay.is_some();
+        let intake = match listed.replay {
+            Some(replay) => intake.again(replay.events),
+            None => intake,
+        };
         let name = destination.name;
         let progress = Progress::new(register.clone(), intake);
         let changes = around.changes.clone();
@@ -113,13 +118,14 @@ impl Lane {
             Target::Mqtt(publisher) => {
                 let due = DueQueue::new(changes, publisher.order);
                 Publishing::new(*publisher, &listed.lane, &around.gateway, Arc::clone(&around.equipment))
+                    .map(|publishing| if is_replay { publishing.again() } else { publishing })
                     .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, due))))
             }
             Target::Webhook(webhook) => {
                 let due = DueQueue::new(changes, webhook.order);
                 let held = register.held().await?;
-                let key = listed.lane.0.rsplit('/').next().unwrap_or_default();
-                Endpoint::new(*webhook, key, around.clock.clone())
+                Endpoint::new(*webhook, listed.lane.key(), around.clock.clone())
+                    .map(|endpoint| if is_replay { endpoint.again() } else { endpoint })
                     .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, due, held))))
             }
         };

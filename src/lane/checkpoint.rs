@@ -66,6 +66,15 @@ pub struct Behind {
     pub unread: Ranges,
 }
 
+/// What a checkpoint says beside the cursor and the entries.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Events delivered out of the log since the last one.
+    pub delivered: i64,
+    /// This is a replay, and all of it is delivered or parked.
+    pub is_over: bool,
+}
+
 /// What a lane has to write at its next checkpoint, beside the cursor.
 #[derive(Debug, Default)]
 pub struct Entries {
@@ -86,7 +95,7 @@ impl Entries {
 
 /// Takes a lane over under a new epoch; none while another daemon that lives has it. One that was not there starts at the given position:
 /// that of the tail, or, where its row names a time, that of the log at this time. One that comes back does so too, but never behind
-/// where it was: what it delivered before does not come again.
+/// where it was: what it delivered before does not come again. A replay has what it is of as pending, and nothing else.
 pub async fn enlist(
     pool: &Pool,
     listed: &Listed,
@@ -101,10 +110,12 @@ pub async fn enlist(
             .get::<_, Option<i64>>(0),
         None => None,
     };
-    let (position, pending) = match start {
-        Some(start) if start < now.0 => (start, Ranges::default()),
+    let (position, pending) = match (&listed.replay, start) {
+        (Some(replay), _) => (replay.last, Ranges::span(replay.first, replay.last)),
+        (None, Some(start)) if start < now.0 => (start, Ranges::default()),
         _ => (now.0, now.1.clone()),
     };
+    let replay = listed.replay.as_ref().map(|replay| replay.id);
     let state = listed.usable.as_ref().err().map(|reasons| reasons.join("\n"));
     let (name, reason) = match &state {
         Some(reason) => ("misconfigured", Some(reason.as_str())),
@@ -112,8 +123,8 @@ pub async fn enlist(
     };
     let row = client
         .query_opt(
-            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon)
-            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9)
+            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
+            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9, $10)
             on conflict (lane) do update set
                 tenant = excluded.tenant, name = excluded.name, epoch = l.epoch + 1, fingerprint = excluded.fingerprint,
                 daemon = excluded.daemon,
@@ -137,6 +148,7 @@ pub async fn enlist(
                 &reason,
                 &listed.fingerprint,
                 &daemon,
+                &replay,
             ],
         )
         .await?;
@@ -203,12 +215,20 @@ pub async fn rewind(pool: &Pool, to: i64) -> anyhow::Result<u64> {
     Ok(further.unsigned_abs())
 }
 
+/// Forgets the lane of a replay that is over, and that nobody serves any more.
+pub async fn forget(transaction: &Transaction<'_>, lane: &LaneName) -> anyhow::Result<()> {
+    transaction.execute("delete from andon.lanes where lane = $1 and replay is not null", &[&lane.0]).await?;
+    Ok(())
+}
+
 /// The lanes that have not passed these ids, `past` not included. They write nothing until the transaction ends.
 pub async fn behind(transaction: &Transaction<'_>, low: i64, past: i64) -> anyhow::Result<Vec<Behind>> {
     let rows = transaction
         .query(
-            "select lane, tenant, name, state = 'running', position, pending::text from andon.lanes
-            where state <> 'removed' and (position < $2::int8 - 1 or pending && int8range($1, $2)) order by lane for update",
+            "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
+            from andon.lanes where (state <> 'removed' or replay is not null)
+                and ((position < $2::int8 - 1 and replay is null) or pending && int8range($1, $2))
+            order by lane for update",
             &[&low, &past],
         )
         .await?;
@@ -233,7 +253,8 @@ pub async fn set_forward(
     transaction
         .execute(
             "update andon.lanes set epoch = epoch + 1, position = greatest(position, $3::int8 - 1),
-                pending = pending + int8multirange(int8range(least(position + 1, $2), $2)) - int8multirange(int8range($2, $3)),
+                pending = case when replay is null then pending + int8multirange(int8range(least(position + 1, $2), $2)) else pending end
+                    - int8multirange(int8range($2, $3)),
                 lost = lost + $4, lost_at = case when $4 > 0 then now() else lost_at end
             where lane = $1",
             &[&lane.0, &low, &past, &lost],
@@ -249,22 +270,34 @@ fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {
 impl Register {
     /// Writes the cursor and the entries in one transaction. Returns the entities that are free again. What is written is taken out
     /// of `entries`; after an error all of it is still there.
-    pub async fn write(&self, position: i64, pending: &Ranges, entries: &mut Entries) -> anyhow::Result<Vec<Entity>> {
+    pub async fn write(
+        &self,
+        position: i64,
+        pending: &Ranges,
+        entries: &mut Entries,
+        counts: Counts,
+    ) -> anyhow::Result<Vec<Entity>> {
         let mut client = self.pool.get().await?;
         let statement = client
             .prepare_cached(
-                "update andon.lanes set position = $3, pending = $4::text::int8multirange, updated_at = now()
+                "update andon.lanes set position = $3, pending = $4::text::int8multirange, delivered = delivered + $5, updated_at = now()
                 where lane = $1 and epoch = $2",
             )
             .await?;
         let transaction = client.transaction().await?;
         let pending = pending.to_string();
-        if transaction.execute(&statement, &[&self.lane.0, &self.epoch, &position, &pending]).await? == 0 {
+        let settled = entries.settled.iter().filter(|settlement| settlement.fate.is_none()).count();
+        let delivered = counts.delivered + i64::try_from(settled).unwrap_or(i64::MAX);
+        if transaction.execute(&statement, &[&self.lane.0, &self.epoch, &position, &pending, &delivered]).await? == 0 {
             return Err(Lost(self.lane.clone()).into());
         }
         deliveries::park(&transaction, &self.lane, &entries.parked).await?;
         let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
         attempts::record(&transaction, &self.lane, &entries.attempts).await?;
+        if counts.is_over {
+            // Whoever keeps the roster takes the replay off it.
+            transaction.execute("select pg_notify('andon', 'destinations')", &[]).await?;
+        }
         transaction.commit().await?;
         drop(mem::take(entries));
         Ok(free)

@@ -195,7 +195,7 @@ impl MqttLane {
                 if window.is_empty() {
                     heard = Instant::now();
                 }
-                match link.publish(&prepared.topic, prepared.payload, job.event().event_id) {
+                match link.publish(&prepared.topic, prepared.payload, job.event().event_id, job.is_replayed()) {
                     Some(notice) => window.push_back(acknowledgement(job, notice)),
                     None => {
                         self.put_back(job);

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 use crate::event::Entity;
 use crate::event::Event;
 use crate::lane::Ended;
+use crate::lane::checkpoint::Counts;
 use crate::lane::checkpoint::Entries;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::Register;
@@ -44,6 +45,10 @@ pub struct Progress {
     may_fail: bool,
     /// Something was delivered since, and that is to be written.
     is_well: bool,
+    /// Since the last checkpoint.
+    delivered: i64,
+    /// That this replay is over stands in the database.
+    end_is_written: bool,
 }
 
 /// For how long a destination may fail before its lane is disabled; as it stands in `Register::failed`.
@@ -69,6 +74,8 @@ impl Progress {
             database_is_away: false,
             may_fail: true,
             is_well: false,
+            delivered: 0,
+            end_is_written: false,
         }
     }
 
@@ -93,6 +100,7 @@ impl Progress {
     /// The event is delivered.
     pub fn done(&mut self, event: &Event) {
         self.intake.done(event.id);
+        self.delivered += 1;
         self.moved = true;
     }
 
@@ -155,11 +163,14 @@ impl Progress {
         let is_due = self.moved
             || self.database_is_away
             || !self.entries.is_empty()
+            || (self.intake.is_over() && !self.end_is_written)
             || (position != self.written.0 && self.written.1.elapsed() > IDLE_CHECKPOINT);
         if !is_due {
             return Ok(Vec::new());
         }
-        let free = match self.register.write(position, &pending, &mut self.entries).await {
+        let is_over = self.intake.is_over();
+        let counts = Counts { delivered: self.delivered, is_over };
+        let free = match self.register.write(position, &pending, &mut self.entries, counts).await {
             Ok(free) => free,
             Err(error) => {
                 self.database_failed(error)?;
@@ -168,6 +179,8 @@ impl Progress {
         };
         self.database_is_away = false;
         self.moved = false;
+        self.delivered = 0;
+        self.end_is_written = is_over;
         self.written = (position, Instant::now());
         Ok(free)
     }

@@ -192,7 +192,7 @@ impl WebhookLane {
     fn attempt(&mut self, job: Job) {
         let endpoint = Arc::clone(&self.endpoint);
         self.attempts.spawn(async move {
-            let answer = endpoint.attempt(job.event(), matches!(&job, Job::Parked(it) if it.replayed)).await;
+            let answer = endpoint.attempt(job.event(), job.is_replayed()).await;
             (job, answer)
         });
     }

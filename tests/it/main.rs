@@ -22,6 +22,7 @@ mod migrate;
 mod mqtt;
 mod plant;
 mod promises;
+mod replay;
 mod replicas;
 mod retention;
 mod rig;

@@ -124,7 +124,7 @@ async fn fly_to(link: &mut Link, topic: &Topic) -> Result<Fate, String> {
     let id = Uuid::from_u128(rand::random());
     let payload = json!({"id": id, "type": KIND, "timestamp": Timestamp::now().to_string()});
     let payload = Bytes::from(payload.to_string());
-    let Some(notice) = link.publish(topic, payload.clone(), id) else { return Err(gone) };
+    let Some(notice) = link.publish(topic, payload.clone(), id, false) else { return Err(gone) };
     match timeout(ANSWER_TIME, notice.ack()).await {
         Ok(Ack::Accepted) if !is_heard => return Ok(Fate::Unheard),
         Ok(Ack::Accepted) => {}

@@ -37,6 +37,8 @@ pub struct Plan {
     pub status_topic: String,
     /// See `status_topic`.
     pub last_will: Bytes,
+    /// Whether all of this is published again.
+    pub is_replay: bool,
 }
 
 /// Which version to speak.
@@ -153,10 +155,11 @@ impl Link {
         }
     }
 
-    /// Publishes at QoS 1. None: the connection has ended, and nothing was sent.
-    pub fn publish(&self, topic: &Topic, payload: Bytes, event_id: Uuid) -> Option<Notice> {
+    /// Publishes at QoS 1; `replayed`: because somebody asked for it again, which 3.1.1 has no place to say. None: the connection has
+    /// ended, and nothing was sent.
+    pub fn publish(&self, topic: &Topic, payload: Bytes, event_id: Uuid, replayed: bool) -> Option<Notice> {
         match self {
-            Link::V5(link) => link.publish(topic.as_str(), payload, Some(event_id), false).map(Notice::V5),
+            Link::V5(link) => link.publish(topic.as_str(), payload, Some((event_id, replayed)), false).map(Notice::V5),
             Link::V4(link) => link.publish(topic.as_str(), payload, false).map(Notice::V4),
         }
     }

@@ -46,6 +46,7 @@ pub struct Link {
     polling: JoinHandle<ConnectionError>,
     heard: mpsc::UnboundedReceiver<Heard>,
     limits: Limits,
+    is_replay: bool,
 }
 
 /// A promise of a PUBACK.
@@ -93,16 +94,30 @@ impl Link {
                 drop(hears.send(told));
             }
         });
-        Ok(Link { client, polling, heard, limits })
+        Ok(Link { client, polling, heard, limits, is_replay: plan.is_replay })
     }
 
     pub(super) fn limits(&self) -> Limits {
         self.limits
     }
 
-    pub(super) fn publish(&self, topic: &str, payload: Bytes, event_id: Option<Uuid>, retain: bool) -> Option<Notice> {
+    /// `event`: its id, and whether somebody asked for it again.
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        payload: Bytes,
+        event: Option<(Uuid, bool)>,
+        retain: bool,
+    ) -> Option<Notice> {
+        let mut user_properties = Vec::new();
+        if let Some((id, replayed)) = event {
+            user_properties.push(("event_id".to_owned(), id.to_string()));
+            if replayed || self.is_replay {
+                user_properties.push(("replayed".to_owned(), "true".to_owned()));
+            }
+        }
         let properties = PublishProperties {
-            user_properties: event_id.map(|id| ("event_id".to_owned(), id.to_string())).into_iter().collect(),
+            user_properties,
             content_type: Some("application/json".to_owned()),
             ..PublishProperties::default()
         };
