@@ -32,7 +32,7 @@ use crate::plant::connect;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Long enough for a machine under load; a test that passes never waits it out.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every lane has passed every event.
 pub(crate) const ALL_DONE: &str =

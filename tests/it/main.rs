@@ -14,6 +14,7 @@ mod command;
 mod daemon;
 mod deliveries;
 mod demo;
+mod horizon;
 mod line;
 mod migrate;
 mod mqtt;

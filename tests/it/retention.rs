@@ -54,7 +54,7 @@ impl Line {
         house::tidy(&mut client, retention, &Defaults::default()).await.unwrap();
     }
 
-    async fn number(&self, sql: &str) -> i64 {
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
@@ -182,7 +182,8 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
     let mut slowest = Duration::ZERO;
     while !tidying.is_finished() {
         let started = std::time::Instant::now();
-        plant.batch_execute(&emit_sql("acme", "e1", 36)).await.unwrap();
+        let emitted = tokio::time::timeout(PATIENCE, plant.batch_execute(&emit_sql("acme", "e1", 36)));
+        emitted.await.expect("a writer goes on").unwrap();
         slowest = slowest.max(started.elapsed());
     }
     tidying.await.unwrap();
@@ -293,8 +294,9 @@ async fn attempts_from_before_they_were_kept_by_day_stay() {
         include_str!("../../migrations/0001_andon.sql"),
         include_str!("../../migrations/0002_capture.sql"),
         include_str!("../../migrations/0003_daemons.sql"),
-        "insert into andon.attempts (lane, event, event_id, attempt, outcome) values ('l', 1, gen_random_uuid(), 1, 'retry')",
         include_str!("../../migrations/0004_ledger.sql"),
+        "insert into andon.attempts (lane, event, event_id, attempt, outcome) values ('l', 1, gen_random_uuid(), 1, 'retry')",
+        include_str!("../../migrations/0005_retention.sql"),
     ] {
         line.run(sql).await;
     }
