@@ -182,7 +182,8 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
     let mut slowest = Duration::ZERO;
     while !tidying.is_finished() {
         let started = std::time::Instant::now();
-        let emitted = tokio::time::timeout(PATIENCE, plant.batch_execute(&emit_sql("acme", "e1", 36)));
+        let emit = emit_sql("acme", "e1", 36);
+        let emitted = tokio::time::timeout(PATIENCE, plant.batch_execute(&emit));
         emitted.await.expect("a writer goes on").unwrap();
         slowest = slowest.max(started.elapsed());
     }
