@@ -38,7 +38,7 @@ const RENEWAL: f64 = 1.0;
 /// Seconds without a renewal after which the lease may end: a connection is tried again after ever longer pauses, so that the database may
 /// be back for a daemon as late as twice the time.
 const RISK: f64 = LEASE / 2.0;
-/// Seconds until a killed daemon's last words have arrived.
+/// Seconds until the last words of a daemon that has ended have arrived.
 const LAST_WORDS: f64 = 0.2;
 
 /// What a fault costs one destination.
@@ -199,6 +199,8 @@ fn last_checkpoint(it: &Happened, absences: &[Absence]) -> f64 {
 fn noticed(it: &Happened) -> f64 {
     match it.fault {
         Fault::KillDaemon { .. } | Fault::PauseDaemon { .. } => it.from + LAST_WORDS,
+        Fault::StopDaemon { away, .. } => it.until - away.as_secs_f64() + LAST_WORDS,
+        Fault::Change { .. } => it.from + UNWRITTEN,
         _ => it.from + LEASE,
     }
 }
@@ -249,14 +251,14 @@ mod tests {
 
     #[test]
     fn an_orderly_stop_repeats_nothing_unless_it_cannot_be_written_down() {
-        let stop = happened(Fault::StopDaemon { daemon: 0, away: LASTS }, 10.0, 15.0);
+        let stop = happened(Fault::StopDaemon { daemon: 0, away: LASTS }, 10.0, 15.5);
         let away = happened(Fault::Link { link: Link::Database(0), how: Breakage::Refuse(LASTS) }, 9.0, 10.2);
         let of_another = happened(Fault::Link { link: Link::Database(1), how: Breakage::Refuse(LASTS) }, 9.0, 10.2);
 
         assert_eq!(allowed(std::slice::from_ref(&stop), 1), publishers_and_webhooks(0, 0));
         assert_eq!(allowed(&[stop.clone(), of_another], 1), publishers_and_webhooks(0, 0));
-        // From a second before the database went away to the end of the lease.
-        assert_eq!(allowed(&[away, stop], 1), publishers_and_webhooks(50, 50));
+        // From a second before the database went away until the daemon had ended.
+        assert_eq!(allowed(&[away, stop], 1), publishers_and_webhooks(27, 27));
     }
 
     #[test]
