@@ -18,9 +18,7 @@ use crate::event::DISABLED;
 use crate::event::Entity;
 use crate::event::TenantId;
 use crate::lane::state::State;
-use crate::ledger::Attempt;
-use crate::ledger::Parking;
-use crate::ledger::Settlement;
+use crate::ledger::Entries;
 use crate::ledger::attempts;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
@@ -73,24 +71,6 @@ pub struct Counts {
     pub delivered: i64,
     /// This is a replay, and all of it is delivered or parked.
     pub is_over: bool,
-}
-
-/// What a lane has to write at its next checkpoint, beside the cursor.
-#[derive(Debug, Default)]
-pub struct Entries {
-    /// Events that it passes undelivered.
-    pub parked: Vec<Parking>,
-    /// Parked deliveries that were tried.
-    pub settled: Vec<Settlement>,
-    /// What was tried.
-    pub attempts: Vec<Attempt>,
-}
-
-impl Entries {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
-    }
 }
 
 /// Takes a lane over under a new epoch; none while another daemon that lives has it. One that was not there starts at the given position:

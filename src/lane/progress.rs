@@ -12,12 +12,12 @@ use crate::event::Entity;
 use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::checkpoint::Counts;
-use crate::lane::checkpoint::Entries;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::Register;
 use crate::lane::intake::Intake;
 use crate::lane::state::State;
 use crate::lane::stop::Stop;
+use crate::ledger::Entries;
 use crate::ledger::Fate;
 use crate::ledger::Parking;
 
