@@ -1,10 +1,11 @@
-//! The ledger: what did not go straight through. In: deliveries that a lane parks or settles, and attempts. Out: what is due, what is
+//! The ledger: what did not go straight through, and what is wanted again. In: deliveries that a lane parks or settles, and attempts. Out: what is due, what is
 //! held back, and a record of what was tried. It writes in the transaction that moves the lane's cursor, so that a delivery is always
 //! in exactly one of the two places.
 
 pub mod attempts;
 pub mod deliveries;
 pub mod overview;
+pub mod replays;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,4 +10,5 @@ pub mod reader;
 pub mod ring;
 mod row;
 pub mod snapshot;
+pub mod span;
 pub mod tail;

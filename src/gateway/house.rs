@@ -12,6 +12,7 @@ use tokio_postgres::Transaction;
 
 use crate::destination::Defaults;
 use crate::destination::LaneName;
+use crate::destination::Listed;
 use crate::gateway::listing;
 use crate::lane::checkpoint;
 use crate::lane::checkpoint::Behind;
@@ -25,7 +26,21 @@ use crate::settings::Retention;
 const EACH: Duration = Duration::from_secs(60);
 
 /// Which events each lane takes, as far as its destination can be read.
-type Patterns = HashMap<LaneName, Vec<EventPattern>>;
+type Patterns = HashMap<LaneName, Wanted>;
+
+/// What a lane takes; in a replay, only what fits both.
+#[derive(Debug)]
+struct Wanted {
+    live: Vec<EventPattern>,
+    again: Option<Vec<EventPattern>>,
+}
+
+impl Wanted {
+    fn takes(&self, kind: &str) -> bool {
+        let any = |patterns: &Vec<EventPattern>| patterns.iter().any(|pattern| pattern.matches(kind));
+        any(&self.live) && self.again.as_ref().is_none_or(any)
+    }
+}
 
 /// Tidies for ever.
 pub(super) async fn keep(pool: &Pool, retention: &Retention, defaults: &Defaults) {
@@ -102,13 +117,13 @@ async fn shorten(
 /// How many events the lane would still have been sent.
 async fn lost(transaction: &Transaction<'_>, lane: &Behind, patterns: &Patterns) -> anyhow::Result<i64> {
     let wanted = patterns.get(&lane.lane);
-    let is_wanted = |kind: &str| wanted.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(kind)));
+    let is_wanted = |kind: &str| wanted.is_none_or(|wanted| wanted.takes(kind));
     let counts = partitions::count(transaction, &lane.tenant, &lane.unread).await?;
     Ok(counts.iter().filter(|(kind, _)| is_wanted(kind)).map(|(_, count)| count).sum())
 }
 
 async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
-    let listed = match listing::list(client, defaults).await {
+    let listed = match listing::lanes(client, defaults).await {
         Ok(listed) => listed,
         Err(error) => {
             tracing::warn!(
@@ -118,6 +133,9 @@ async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
             Vec::new()
         }
     };
-    let routes = listed.into_iter().filter_map(|listed| listed.usable.ok()).map(|destination| destination.route);
-    routes.map(|route| (route.lane, route.events)).collect()
+    let wanted = |listed: Listed| {
+        let route = listed.usable.ok()?.route;
+        Some((route.lane, Wanted { live: route.events, again: listed.replay.map(|replay| replay.events) }))
+    };
+    listed.into_iter().filter_map(wanted).collect()
 }

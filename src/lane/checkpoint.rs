@@ -13,44 +13,17 @@ use uuid::Uuid;
 
 use crate::destination::LaneName;
 use crate::destination::Listed;
+use crate::event::DESTINATION;
+use crate::event::DISABLED;
 use crate::event::Entity;
 use crate::event::TenantId;
+use crate::lane::state::State;
 use crate::ledger::Attempt;
 use crate::ledger::Parking;
 use crate::ledger::Settlement;
 use crate::ledger::attempts;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
-
-/// What a lane is doing, for people who ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// All is well.
-    Running,
-    /// Cannot reach its destination, and keeps trying.
-    Retrying(String),
-    /// The breaker is open: only probes are made.
-    Open(String),
-    /// Stopped, until the destination's row is changed.
-    Disabled(String),
-    /// The destination's row cannot be used.
-    Misconfigured(String),
-    /// The destination is gone or not active.
-    Removed,
-}
-
-impl State {
-    fn columns(&self) -> (&'static str, Option<&str>) {
-        match self {
-            State::Running => ("running", None),
-            State::Retrying(reason) => ("retrying", Some(reason)),
-            State::Open(reason) => ("open", Some(reason)),
-            State::Disabled(reason) => ("disabled", Some(reason)),
-            State::Misconfigured(reason) => ("misconfigured", Some(reason)),
-            State::Removed => ("removed", None),
-        }
-    }
-}
 
 /// Another daemon has taken the lane over.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +66,15 @@ pub struct Behind {
     pub unread: Ranges,
 }
 
+/// What a checkpoint says beside the cursor and the entries.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Events delivered out of the log since the last one.
+    pub delivered: i64,
+    /// This is a replay, and all of it is delivered or parked.
+    pub is_over: bool,
+}
+
 /// What a lane has to write at its next checkpoint, beside the cursor.
 #[derive(Debug, Default)]
 pub struct Entries {
@@ -113,7 +95,7 @@ impl Entries {
 
 /// Takes a lane over under a new epoch; none while another daemon that lives has it. One that was not there starts at the given position:
 /// that of the tail, or, where its row names a time, that of the log at this time. One that comes back does so too, but never behind
-/// where it was: what it delivered before does not come again.
+/// where it was: what it delivered before does not come again. A replay has what it is of as pending, and nothing else.
 pub async fn enlist(
     pool: &Pool,
     listed: &Listed,
@@ -128,10 +110,12 @@ pub async fn enlist(
             .get::<_, Option<i64>>(0),
         None => None,
     };
-    let (position, pending) = match start {
-        Some(start) if start < now.0 => (start, Ranges::default()),
+    let (position, pending) = match (&listed.replay, start) {
+        (Some(replay), _) => (replay.last, Ranges::span(replay.first, replay.last)),
+        (None, Some(start)) if start < now.0 => (start, Ranges::default()),
         _ => (now.0, now.1.clone()),
     };
+    let replay = listed.replay.as_ref().map(|replay| replay.id);
     let state = listed.usable.as_ref().err().map(|reasons| reasons.join("\n"));
     let (name, reason) = match &state {
         Some(reason) => ("misconfigured", Some(reason.as_str())),
@@ -139,8 +123,8 @@ pub async fn enlist(
     };
     let row = client
         .query_opt(
-            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon)
-            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9)
+            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
+            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9, $10)
             on conflict (lane) do update set
                 tenant = excluded.tenant, name = excluded.name, epoch = l.epoch + 1, fingerprint = excluded.fingerprint,
                 daemon = excluded.daemon,
@@ -148,6 +132,7 @@ pub async fn enlist(
                 pending = case when l.state = 'removed' and excluded.position > l.position then excluded.pending else l.pending end,
                 state = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.state else excluded.state end,
                 reason = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.reason else excluded.reason end,
+                failing_since = case when l.state = 'removed' or l.fingerprint <> excluded.fingerprint then null else l.failing_since end,
                 state_since = case when l.state = excluded.state then l.state_since else now() end,
                 updated_at = now()
             where l.daemon = excluded.daemon
@@ -163,6 +148,7 @@ pub async fn enlist(
                 &reason,
                 &listed.fingerprint,
                 &daemon,
+                &replay,
             ],
         )
         .await?;
@@ -229,12 +215,20 @@ pub async fn rewind(pool: &Pool, to: i64) -> anyhow::Result<u64> {
     Ok(further.unsigned_abs())
 }
 
+/// Forgets the lane of a replay that is over, and that nobody serves any more.
+pub async fn forget(transaction: &Transaction<'_>, lane: &LaneName) -> anyhow::Result<()> {
+    transaction.execute("delete from andon.lanes where lane = $1 and replay is not null", &[&lane.0]).await?;
+    Ok(())
+}
+
 /// The lanes that have not passed these ids, `past` not included. They write nothing until the transaction ends.
 pub async fn behind(transaction: &Transaction<'_>, low: i64, past: i64) -> anyhow::Result<Vec<Behind>> {
     let rows = transaction
         .query(
-            "select lane, tenant, name, state = 'running', position, pending::text from andon.lanes
-            where state <> 'removed' and (position < $2::int8 - 1 or pending && int8range($1, $2)) order by lane for update",
+            "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
+            from andon.lanes where (state <> 'removed' or replay is not null)
+                and ((position < $2::int8 - 1 and replay is null) or pending && int8range($1, $2))
+            order by lane for update",
             &[&low, &past],
         )
         .await?;
@@ -259,7 +253,8 @@ pub async fn set_forward(
     transaction
         .execute(
             "update andon.lanes set epoch = epoch + 1, position = greatest(position, $3::int8 - 1),
-                pending = pending + int8multirange(int8range(least(position + 1, $2), $2)) - int8multirange(int8range($2, $3)),
+                pending = case when replay is null then pending + int8multirange(int8range(least(position + 1, $2), $2)) else pending end
+                    - int8multirange(int8range($2, $3)),
                 lost = lost + $4, lost_at = case when $4 > 0 then now() else lost_at end
             where lane = $1",
             &[&lane.0, &low, &past, &lost],
@@ -275,22 +270,34 @@ fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {
 impl Register {
     /// Writes the cursor and the entries in one transaction. Returns the entities that are free again. What is written is taken out
     /// of `entries`; after an error all of it is still there.
-    pub async fn write(&self, position: i64, pending: &Ranges, entries: &mut Entries) -> anyhow::Result<Vec<Entity>> {
+    pub async fn write(
+        &self,
+        position: i64,
+        pending: &Ranges,
+        entries: &mut Entries,
+        counts: Counts,
+    ) -> anyhow::Result<Vec<Entity>> {
         let mut client = self.pool.get().await?;
         let statement = client
             .prepare_cached(
-                "update andon.lanes set position = $3, pending = $4::text::int8multirange, updated_at = now()
+                "update andon.lanes set position = $3, pending = $4::text::int8multirange, delivered = delivered + $5, updated_at = now()
                 where lane = $1 and epoch = $2",
             )
             .await?;
         let transaction = client.transaction().await?;
         let pending = pending.to_string();
-        if transaction.execute(&statement, &[&self.lane.0, &self.epoch, &position, &pending]).await? == 0 {
+        let settled = entries.settled.iter().filter(|settlement| settlement.fate.is_none()).count();
+        let delivered = counts.delivered + i64::try_from(settled).unwrap_or(i64::MAX);
+        if transaction.execute(&statement, &[&self.lane.0, &self.epoch, &position, &pending, &delivered]).await? == 0 {
             return Err(Lost(self.lane.clone()).into());
         }
         deliveries::park(&transaction, &self.lane, &entries.parked).await?;
         let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
         attempts::record(&transaction, &self.lane, &entries.attempts).await?;
+        if counts.is_over {
+            // Whoever keeps the roster takes the replay off it.
+            transaction.execute("select pg_notify('andon', 'destinations')", &[]).await?;
+        }
         transaction.commit().await?;
         drop(mem::take(entries));
         Ok(free)
@@ -311,6 +318,9 @@ impl Register {
 
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> anyhow::Result<()> {
+        if let State::Disabled { kind, reason } = state {
+            return self.disable(kind, reason).await;
+        }
         let (name, reason) = state.columns();
         let client = self.pool.get().await?;
         let written = client
@@ -324,6 +334,61 @@ impl Register {
         if written == 0 {
             return Err(Lost(self.lane.clone()).into());
         }
+        Ok(())
+    }
+
+    /// Writes that the destination fails, by the database's clock; `anew`: since now. A day in which nobody tried ends a failure too, so
+    /// that a plant's holidays are nobody's fault. True: it has failed for longer than `most`.
+    pub async fn failed(&self, anew: bool, most: &str) -> anyhow::Result<bool> {
+        let client = self.pool.get().await?;
+        let row = client
+            .query_opt(
+                "update andon.lanes set failed_at = now(),
+                    failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
+                        else failing_since end
+                where lane = $1 and epoch = $2
+                returning failing_since < now() - $4::text::interval",
+                &[&self.lane.0, &self.epoch, &anew, &most],
+            )
+            .await?;
+        Ok(row.ok_or_else(|| Lost(self.lane.clone()))?.get(0))
+    }
+
+    /// Writes that it does not fail, if the row says so.
+    pub async fn succeeded(&self) -> anyhow::Result<()> {
+        let sql =
+            "update andon.lanes set failing_since = null where lane = $1 and epoch = $2 and failing_since is not null";
+        self.pool.get().await?.execute(sql, &[&self.lane.0, &self.epoch]).await?;
+        Ok(())
+    }
+
+    /// Writes that the destination is disabled, and tells the tenant's other ones, in one transaction.
+    async fn disable(&self, kind: &str, reason: &str) -> anyhow::Result<()> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        let sql = "select state, tenant, name, coalesce(failing_since, now())::text from andon.lanes
+            where lane = $1 and epoch = $2 for update";
+        let row = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?;
+        let row = row.ok_or_else(|| Lost(self.lane.clone()))?;
+        transaction
+            .execute(
+                "update andon.lanes set state = 'disabled', reason = $2,
+                    state_since = case when state = 'disabled' then state_since else now() end
+                where lane = $1",
+                &[&self.lane.0, &reason],
+            )
+            .await?;
+        if row.get::<_, &str>(0) != "disabled" {
+            let (tenant, name, since): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
+            transaction
+                .execute(
+                    "select andon.emit($1, jsonb_build_object('lane', $2::text, 'name', $3::text, 'kind', $4::text, 'reason', $5::text,
+                        'since', $6::text::timestamptz), $7, $8, $2)",
+                    &[&DISABLED, &self.lane.0, &name, &kind, &reason, &since, &tenant, &DESTINATION],
+                )
+                .await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 

@@ -56,6 +56,11 @@ impl Job {
         }
     }
 
+    /// Whether somebody asked for it again.
+    pub(super) fn is_replayed(&self) -> bool {
+        matches!(self, Job::Parked(parked) if parked.replayed)
+    }
+
     /// Which attempt the next one is, from 1.
     pub(super) fn number(&self) -> i32 {
         match self {

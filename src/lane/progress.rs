@@ -10,11 +10,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
+use crate::lane::Ended;
+use crate::lane::checkpoint::Counts;
 use crate::lane::checkpoint::Entries;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::Register;
-use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
+use crate::lane::state::State;
+use crate::lane::stop::Stop;
 use crate::ledger::Fate;
 use crate::ledger::Parking;
 
@@ -38,6 +41,22 @@ pub struct Progress {
     moved: bool,
     written: (i64, Instant),
     database_is_away: bool,
+    /// The stored row may say that the destination fails.
+    may_fail: bool,
+    /// Something was delivered since, and that is to be written.
+    is_well: bool,
+    /// Since the last checkpoint.
+    delivered: i64,
+    /// That this replay is over stands in the database.
+    end_is_written: bool,
+}
+
+/// For how long a destination may fail before its lane is disabled; as it stands in `Register::failed`.
+const LONGEST_FAILURE: &str = "7 days";
+
+/// Why a lane is disabled whose destination failed for too long.
+pub fn too_long(reason: &str) -> String {
+    format!("it took nothing for {LONGEST_FAILURE}; the last: {reason}")
 }
 
 impl Progress {
@@ -53,6 +72,10 @@ impl Progress {
             moved: false,
             written,
             database_is_away: false,
+            may_fail: true,
+            is_well: false,
+            delivered: 0,
+            end_is_written: false,
         }
     }
 
@@ -77,6 +100,7 @@ impl Progress {
     /// The event is delivered.
     pub fn done(&mut self, event: &Event) {
         self.intake.done(event.id);
+        self.delivered += 1;
         self.moved = true;
     }
 
@@ -86,9 +110,9 @@ impl Progress {
         self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
     }
 
-    /// Changes the lane's state; it is written at once, or as soon as the database is back.
+    /// Changes the lane's state; it is written at once, or as soon as the database is back. One that is disabled stays so.
     pub async fn report(&mut self, state: State) -> Result<(), Lost> {
-        if state != self.state {
+        if state != self.state && !matches!(self.state, State::Disabled { .. }) {
             self.state = state;
             self.state_is_written = false;
             self.write_state().await?;
@@ -96,19 +120,57 @@ impl Progress {
         Ok(())
     }
 
+    /// The destination fails, and nothing was delivered since it began to. True: for so long that its lane is to be disabled.
+    pub async fn failed(&mut self) -> Result<bool, Lost> {
+        match self.register.failed(self.is_well, LONGEST_FAILURE).await {
+            Ok(too_long) => {
+                (self.may_fail, self.is_well) = (true, false);
+                Ok(too_long)
+            }
+            Err(error) => self.database_failed(error).map(|()| false),
+        }
+    }
+
+    /// The destination takes what it gets.
+    pub fn succeeded(&mut self) {
+        self.is_well = self.may_fail;
+    }
+
+    /// The destination gets nothing more: the lane stands still, with its cursor where it is, until its row is changed. Returns when all
+    /// of that is written, or when it is asked to stop.
+    pub async fn disable(&mut self, kind: &'static str, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
+        let lane = self.register.lane();
+        tracing::warn!(%lane, reason, "disabled until its row is changed");
+        self.report(State::Disabled { kind, reason: reason.to_owned() }).await?;
+        self.finish().await?;
+        let mut clock = Progress::clock();
+        while !self.is_written() {
+            tokio::select! {
+                biased;
+                _ = stop.asked() => break,
+                _ = clock.tick() => self.finish().await?,
+            }
+        }
+        Ok(Ended::Disabled)
+    }
+
     /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. While the database is away
     /// nothing is lost: all of it is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
         self.write_state().await?;
+        self.write_success().await?;
         let (position, pending) = self.intake.checkpoint();
         let is_due = self.moved
             || self.database_is_away
             || !self.entries.is_empty()
+            || (self.intake.is_over() && !self.end_is_written)
             || (position != self.written.0 && self.written.1.elapsed() > IDLE_CHECKPOINT);
         if !is_due {
             return Ok(Vec::new());
         }
-        let free = match self.register.write(position, &pending, &mut self.entries).await {
+        let is_over = self.intake.is_over();
+        let counts = Counts { delivered: self.delivered, is_over };
+        let free = match self.register.write(position, &pending, &mut self.entries, counts).await {
             Ok(free) => free,
             Err(error) => {
                 self.database_failed(error)?;
@@ -117,6 +179,8 @@ impl Progress {
         };
         self.database_is_away = false;
         self.moved = false;
+        self.delivered = 0;
+        self.end_is_written = is_over;
         self.written = (position, Instant::now());
         Ok(free)
     }
@@ -140,6 +204,16 @@ impl Progress {
             tracing::warn!(lane = %self.register.lane(), error = format!("{error:#}"), "cannot write the lane's progress; trying again");
         }
         self.database_is_away = true;
+        Ok(())
+    }
+
+    async fn write_success(&mut self) -> Result<(), Lost> {
+        if self.is_well {
+            match self.register.succeeded().await {
+                Ok(()) => (self.may_fail, self.is_well) = (false, false),
+                Err(error) => self.database_failed(error)?,
+            }
+        }
         Ok(())
     }
 

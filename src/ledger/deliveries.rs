@@ -111,6 +111,25 @@ pub async fn held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<
     Ok(held.into_iter().collect())
 }
 
+/// A replay is over: what is dead of it is its destination's, and what it would have tried again is not wanted any more.
+pub async fn hand_over(
+    transaction: &Transaction<'_>,
+    replay: &LaneName,
+    destination: &LaneName,
+) -> Result<(), tokio_postgres::Error> {
+    transaction
+        .execute(
+            "delete from andon.deliveries parked where lane = $1 and (state <> 'dead' or exists (
+                select from andon.deliveries known where known.lane = $2 and known.event_id = parked.event_id
+            ))",
+            &[&replay.0, &destination.0],
+        )
+        .await?;
+    let sql = "update andon.deliveries set lane = $2, replayed = true where lane = $1";
+    transaction.execute(sql, &[&replay.0, &destination.0]).await?;
+    Ok(())
+}
+
 /// Deliveries that are due, oldest first, without those already in hand; and how long until the next after them is.
 pub async fn due(
     client: &impl GenericClient,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_postgres::Error;
+use tokio_postgres::GenericClient;
 use tokio_postgres::Transaction;
 
 use crate::event::TenantId;
@@ -90,13 +91,9 @@ pub fn over(partitions: &[Partition], age: Duration, size: usize) -> Vec<(&Parti
 }
 
 /// The tenant's events among these ids, by type.
-pub async fn count(
-    transaction: &Transaction<'_>,
-    tenant: &TenantId,
-    ids: &Ranges,
-) -> Result<Vec<(String, i64)>, Error> {
+pub async fn count(client: &impl GenericClient, tenant: &TenantId, ids: &Ranges) -> Result<Vec<(String, i64)>, Error> {
     let (lows, highs): (Vec<i64>, Vec<i64>) = ids.iter().unzip();
-    let rows = transaction
+    let rows = client
         .query(
             "select type, sum(count)::int8 from unnest($1::int8[], $2::int8[]) part (low, high) cross join lateral (
                 select type, count(*) from andon.events where id between low and high and tenant = $3 group by type

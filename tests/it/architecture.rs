@@ -34,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["event", "nearest", "payload", "quantity", "retry", "router", "secret", "settings", "signature", "topic"],
     ),
     ("feed", &["destination", "event", "log", "ranges", "router"]),
-    ("ledger", &["destination", "event"]),
+    ("ledger", &["destination", "event", "router"]),
     (
         "lane",
         &[
@@ -88,9 +88,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "lane",
             "ledger",
+            "log",
             "migrate",
             "nearest",
             "payload",
+            "quantity",
+            "ranges",
+            "router",
             "source",
             "telemetry",
             "tls",

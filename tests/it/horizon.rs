@@ -23,7 +23,7 @@ use crate::plant::connect;
 /// Events in the small run; the large one has four times as many.
 const EVENTS: u64 = 600;
 /// Events that their endpoint never takes: each is tried, parked, tried again and dead.
-const POISON: u64 = 20;
+const POISON: u64 = 8;
 /// Events that meet an endpoint that is away, until its lane only probes.
 const EARLY: u64 = 5;
 

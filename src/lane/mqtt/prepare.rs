@@ -79,8 +79,16 @@ impl Publishing {
             max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
             status_topic: format!("andon/{}/{}/status", level(gateway), level(&lane.0)),
             last_will: status(gateway, false),
+            is_replay: false,
         };
         Ok(Publishing { publisher, equipment, plan, gateway: gateway.to_owned() })
+    }
+
+    /// For a replay: its subscribers are told so, and no status of it is left behind. An empty retained message takes the last one away.
+    pub fn again(mut self) -> Publishing {
+        self.plan.is_replay = true;
+        self.plan.last_will = Bytes::new();
+        self
     }
 
     /// How to reach the broker.
@@ -103,7 +111,7 @@ impl Publishing {
 
     /// What it says when the lane has left of its own accord.
     pub fn offline(&self) -> Bytes {
-        status(&self.gateway, false)
+        if self.plan.is_replay { Bytes::new() } else { status(&self.gateway, false) }
     }
 
     /// Topic and payload of an event, for a broker that takes packets of this size. The error is for people.
