@@ -8,7 +8,7 @@
 //!   twice the interval of checkpoints, to the end of the lease. While the database was away or its disk full there were no checkpoints:
 //!   then from one second before that.
 //!
-//! An orderly stop repeats nothing, unless the database is away; among several daemons it moves lanes, as a start does. A refused request
+//! A machine too busy to answer within a second is like a database that is away. An orderly stop repeats nothing, unless the database is away; among several daemons it moves lanes, as a start does. A refused request
 //! repeats nothing.
 
 use crate::chaos::cast::DESTINATIONS;
@@ -103,6 +103,7 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
         // Once by who takes over, and once by the sleeper, before it knows.
         Fault::PauseDaemon { .. } if lasted >= RISK => Cost { flights: 2, ..forgotten },
         Fault::PauseDaemon { .. } => in_flight,
+        Fault::SlowMachine => forgotten,
         Fault::TerminateBackends { .. }
         | Fault::RestartPostgres
         | Fault::DiskFull { table: "daemons", .. }
@@ -159,7 +160,7 @@ struct Absence {
 fn absence(it: &Happened) -> Option<Absence> {
     let daemon = match it.fault {
         Fault::TerminateBackends { daemon } | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
-        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } => None,
+        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } | Fault::SlowMachine => None,
         _ => return None,
     };
     Some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon })
