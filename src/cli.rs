@@ -6,6 +6,8 @@ mod check;
 mod deliveries;
 mod destination;
 mod migrate;
+mod moment;
+mod replay;
 mod run;
 mod source;
 mod table;
@@ -93,6 +95,12 @@ enum Command {
     /// A delivery that could not be made is parked: in state `retry` it is tried again by its schedule, `waiting` it waits behind an
     /// earlier event of the same job or machine, `dead` it stays until somebody decides.
     Deliveries(deliveries::Deliveries),
+    /// Deliver a stretch of the log to a destination again
+    ///
+    /// It is carried out by `andon run`, beside the live flow, and survives its restarts. Every delivery says that it is replayed: a
+    /// webhook by the header `andon-replayed`, MQTT 5 by the user property `replayed`; MQTT 3.1.1 has no place for it. The payload is
+    /// the same to the bit. Exit status 1 when something could not be delivered.
+    Replay(replay::Replay),
     /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
     Demo(Box<DemoOptions>),
     /// Prove it: break everything around it, and judge what arrives
@@ -149,6 +157,7 @@ impl Cli {
             Command::Check(options) => return Ok(options.run(place).await),
             Command::Run => run::run(place.load()?).await?,
             Command::Deliveries(options) => return options.run(place).await,
+            Command::Replay(options) => return options.run(place).await,
             Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
             Command::Bench(Bench::Isolation(options)) => bench::isolation(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
@@ -214,6 +223,7 @@ mod tests {
           check       Tell everything that is wrong: configuration, database, sources, destinations, brokers
           run         Carry events until told to stop
           deliveries  What is parked: list it, show it, try it again, discard it
+          replay      Deliver a stretch of the log to a destination again
           demo        Show it at work: a simulated plant on throw-away servers, and witnesses that judge
                       what arrives
           chaos       Prove it: break everything around it, and judge what arrives

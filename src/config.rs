@@ -14,6 +14,8 @@ use crate::database;
 use crate::retry::Schedule;
 use crate::secret::Secret;
 use crate::settings::MqttSettings;
+use crate::settings::Order;
+use crate::settings::Retention;
 use crate::settings::WebhookSettings;
 use crate::topic::Equipment;
 use crate::topic::Levels;
@@ -42,6 +44,8 @@ pub struct Config {
     pub mqtt: MqttSettings,
     /// What webhooks get that say nothing else.
     pub webhook: WebhookSettings,
+    /// How much of the past is kept.
+    pub retention: Retention,
     /// Where each cell stands.
     pub equipment: Equipment,
 }
@@ -101,6 +105,7 @@ impl Config {
             log_memory: layers.size("log", "memory", 32 << 20, 1 << 20..=usize::MAX),
             mqtt: mqtt(layers),
             webhook: webhook(layers),
+            retention: retention(layers),
             equipment: equipment(layers),
         }
     }
@@ -112,6 +117,8 @@ fn origin(file: Option<&Path>) -> PathBuf {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
+/// Ten years: longer than anybody means, and within what PostgreSQL can reckon.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// What is said for Andon beats what is said for any program: the command line, then ANDON_…, the file, and last DATABASE_URL.
 fn database(layers: &mut Layers, url: Option<&str>) -> database::Settings {
@@ -155,6 +162,7 @@ fn mqtt(layers: &mut Layers) -> MqttSettings {
         keep_alive: layers.duration("mqtt", "keep_alive", default.keep_alive, SECOND..=HOUR),
         // The largest packet that MQTT can say.
         max_payload: layers.size("mqtt", "max_payload", default.max_payload, 1..=268_435_455),
+        order: layers.choice("mqtt", "order", default.order, Order::CHOICES, Order::parse),
         ca_file: layers.file("mqtt", "ca_file"),
     }
 }
@@ -165,7 +173,18 @@ fn webhook(layers: &mut Layers) -> WebhookSettings {
         concurrency: layers.number("webhook", "concurrency", default.concurrency, 1..=256),
         timeout: layers.duration("webhook", "timeout", default.timeout, SECOND..=HOUR),
         retry: layers.parsed_list("webhook", "retry", default.retry, Schedule::parse),
+        order: layers.choice("webhook", "order", default.order, Order::CHOICES, Order::parse),
         ca_file: layers.file("webhook", "ca_file"),
+    }
+}
+
+fn retention(layers: &mut Layers) -> Retention {
+    let default = Retention::default();
+    Retention {
+        log_age: layers.duration("retention", "log_age", default.log_age, HOUR..=LONGEST),
+        // Below that the partitions of the log would be too small to be worth it.
+        log_size: layers.size("retention", "log_size", default.log_size, 64 << 20..=usize::MAX),
+        attempts_age: layers.duration("retention", "attempts_age", default.attempts_age, HOUR..=LONGEST),
     }
 }
 

@@ -25,6 +25,27 @@ use crate::settings::WebhookSettings;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneName(pub String);
 
+impl AsRef<str> for LaneName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+const REPLAY: &str = "~replay/";
+
+impl LaneName {
+    /// The lane of a replay to the same destination.
+    pub fn of_replay(&self, id: i64) -> LaneName {
+        LaneName(format!("{}{REPLAY}{id}", self.0))
+    }
+
+    /// The key of the destination's row, the same for all of its lanes.
+    pub fn key(&self) -> &str {
+        let destination = self.0.split(REPLAY).next().unwrap_or_default();
+        destination.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 impl fmt::Display for LaneName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -38,6 +59,19 @@ pub enum Kind {
     Mqtt,
     /// `webhooks`
     Webhook,
+}
+
+/// A stretch of the log that a destination is to get again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Its row in `andon.replays`.
+    pub id: i64,
+    /// The first event's id in the log, at the lowest.
+    pub first: i64,
+    /// The last event's id in the log, at the highest.
+    pub last: i64,
+    /// Of what the destination takes, only these.
+    pub events: Vec<EventPattern>,
 }
 
 /// What a row that says nothing else gets.
@@ -82,6 +116,8 @@ pub struct Listed {
     pub start_at: Option<Timestamp>,
     /// Changes whenever the row changes in anything but its bookkeeping.
     pub fingerprint: String,
+    /// What it is a replay of; none for a destination itself.
+    pub replay: Option<Replay>,
     /// The destination, or why there is none.
     pub usable: Result<Destination, Vec<String>>,
 }
@@ -115,7 +151,34 @@ pub fn read(kind: Kind, table: &str, profile: Format, row: &Value, defaults: &De
         }),
         _ => Err(problems.into_iter().map(|problem| format!("{what} `{name}`: {problem}")).collect()),
     };
-    Some(Listed { lane, tenant, name, start_at, fingerprint, usable })
+    Some(Listed { lane, tenant, name, start_at, fingerprint, replay: None, usable })
+}
+
+/// What a replay leaves to the live lane of its destination, which it must not delay.
+const REPLAY_WINDOW: u16 = 32;
+const REPLAY_CONCURRENCY: usize = 2;
+
+impl Listed {
+    /// The lane beside this one that delivers a stretch of the log again.
+    pub fn again(mut self, replay: Replay) -> Listed {
+        self.lane = self.lane.of_replay(replay.id);
+        self.name = format!("{} (replay {})", self.name, replay.id);
+        self.start_at = None;
+        if let Ok(destination) = &mut self.usable {
+            destination.route.lane = self.lane.clone();
+            destination.name.clone_from(&self.name);
+            match &mut destination.target {
+                Target::Mqtt(publisher) => {
+                    publisher.window = publisher.window.min(REPLAY_WINDOW);
+                    // Two connections of one id would end each other.
+                    publisher.client_id = publisher.client_id.take().map(|id| format!("{id}-replay-{}", replay.id));
+                }
+                Target::Webhook(webhook) => webhook.concurrency = webhook.concurrency.min(REPLAY_CONCURRENCY),
+            }
+        }
+        self.replay = Some(replay);
+        self
+    }
 }
 
 fn events(fields: &mut Fields) -> Vec<EventPattern> {
@@ -146,21 +209,36 @@ mod tests {
     #[test]
     fn every_problem_of_a_webhook_is_reported_at_once() {
         let row = json!({"id": 1, "tenant_id": 7, "url": "ftp://erp", "secret_key": "", "events": ["job.#"],
-            "settings": {"timeout": "soon", "timout": "5s"}});
+            "settings": {"timeout": "soon", "timout": "5s", "order": "fifo"}});
 
         insta::assert_snapshot!(problems(Kind::Webhook, &row).join("\n"), @r"
         webhook `ftp://erp`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
         webhook `ftp://erp`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
         webhook `ftp://erp`: secret_key is empty; set one or deactivate the webhook
         webhook `ftp://erp`: settings.timeout: `soon` is not a duration such as 15s
+        webhook `ftp://erp`: settings.order: `fifo` is not one of entity, strict, none
         webhook `ftp://erp`: settings.timout is unknown; did you mean `timeout`?
         ");
     }
 
     #[test]
+    fn the_lane_of_a_replay_stands_beside_that_of_its_destination_and_leaves_it_most_of_the_way() {
+        let row = json!({"id": "a1", "name": "plant", "broker_url": "mqtt://broker", "topic_pattern": "{event}", "events": ["*"],
+            "settings": {"client_id": "gw", "window": 256}});
+        let replay = Replay { id: 7, first: 1, last: 9, events: Vec::new() };
+
+        let listed = read(Kind::Mqtt, "andon.x", Format::Andon, &row, &Defaults::default()).unwrap().again(replay);
+
+        assert_eq!((listed.lane.0.as_str(), listed.lane.key()), ("andon.x/a1~replay/7", "a1"));
+        assert_eq!(listed.name, "plant (replay 7)");
+        let Target::Mqtt(publisher) = listed.usable.unwrap().target else { panic!("a publisher") };
+        assert_eq!((publisher.window, publisher.client_id.as_deref()), (32, Some("gw-replay-7")));
+    }
+
+    #[test]
     fn every_problem_of_a_publisher_is_reported_at_once() {
         let row = json!({"id": 1, "name": "plant", "broker_url": "http://broker", "port": 70000,
-            "topic_pattern": "{site}/#/{cel}", "events": null, "settings": {"naming": "ASCII", "window": 0}});
+            "topic_pattern": "{site}/#/{cel}", "events": null, "settings": {"naming": "ASCII", "window": 0, "order": "fifo"}});
 
         insta::assert_snapshot!(problems(Kind::Mqtt, &row).join("\n"), @r"
         mqtt publisher `plant`: events is empty; name event types such as `job.created` or `job.*`, or `*` for all
@@ -170,6 +248,7 @@ mod tests {
         mqtt publisher `plant`: topic_pattern `{site}/#/{cel}`, column 10: unknown placeholder `{cel}`; did you mean `{cell}`?
         mqtt publisher `plant`: settings.naming: `ASCII` is not one of ascii, verbatim, eryxon
         mqtt publisher `plant`: settings.window: `0` is not a number from 1 to 1000
+        mqtt publisher `plant`: settings.order: `fifo` is not one of entity, strict, none
         ");
     }
 

@@ -2,6 +2,7 @@
 //! process is to stop. Out: an error if any part of it died; a supervisor is to start it again.
 
 mod channels;
+pub mod house;
 pub mod listing;
 mod membership;
 mod roster;
@@ -35,6 +36,7 @@ use crate::log::tail::Batch;
 use crate::log::tail::Reached;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
+use crate::settings::Retention;
 use crate::topic::Equipment;
 
 /// What a gateway needs.
@@ -52,12 +54,12 @@ pub struct Settings {
     pub defaults: Defaults,
     /// Levels by cell.
     pub equipment: Arc<Equipment>,
+    /// How much of the past is kept.
+    pub retention: Retention,
 }
 
 /// Connections for cursors, parked deliveries and lanes that are behind; shared by all lanes.
 const POOL: usize = 8;
-/// How often the log's next partition is seen to.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// Why a gateway does not serve any more.
 enum Over {
@@ -136,7 +138,7 @@ impl House {
             () = stop => Over::Stopped,
             (client, went_back) = follow(&self.follower, session, &feed) => Over::WentBack(client, went_back),
             error = keep_roster(&mut roster, &self.membership, signals) => return Err(error),
-            () = keep_house(&self.pool) => unreachable!("housekeeping has no end"),
+            () = house::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => unreachable!("housekeeping has no end"),
             () = Box::pin(channels::carry(&self.database, &self.pool, signals)) => {
                 unreachable!("listening has no end")
             }
@@ -200,22 +202,6 @@ async fn keep_roster(roster: &mut Roster, membership: &Membership, signals: &Sig
         if let Err(error) = roster.abandon().await {
             return error;
         }
-    }
-}
-
-async fn keep_house(pool: &Pool) {
-    loop {
-        let extended = async {
-            pool.get().await?.execute("select andon.extend_log()", &[]).await?;
-            anyhow::Ok(())
-        };
-        if let Err(error) = extended.await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot make the log's next partition; events go to the default one"
-            );
-        }
-        tokio::time::sleep(HOUSEKEEPING).await;
     }
 }
 

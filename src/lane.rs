@@ -10,6 +10,7 @@ pub mod order;
 mod pace;
 mod parked;
 pub mod progress;
+pub mod state;
 pub mod stop;
 pub mod webhook;
 
@@ -25,12 +26,12 @@ use crate::destination::Target;
 use crate::feed::Feed;
 use crate::lane::checkpoint::Enlisted;
 use crate::lane::checkpoint::Lost;
-use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
 use crate::lane::mqtt::prepare::Publishing;
 use crate::lane::parked::DueQueue;
 use crate::lane::progress::Progress;
+use crate::lane::state::State;
 use crate::lane::stop::Stop;
 use crate::lane::webhook::WebhookLane;
 use crate::lane::webhook::request::Endpoint;
@@ -42,8 +43,8 @@ use crate::topic::Equipment;
 pub enum Ended {
     /// It was asked to.
     Stopped,
-    /// Its destination wants nothing more.
-    Disabled(String),
+    /// Its destination gets nothing more.
+    Disabled,
 }
 
 /// What all lanes share.
@@ -106,18 +107,26 @@ impl Lane {
         let reader = Reader::new(around.pool.clone(), destination.route.tenant.clone());
         let feed = Arc::clone(&around.feed);
         let intake = Intake::new(feed, destination.route.clone(), reader, enlisted.position, enlisted.pending);
+        let is_replay = listed.replay.is_some();
+        let intake = match listed.replay {
+            Some(replay) => intake.again(replay.events),
+            None => intake,
+        };
         let name = destination.name;
         let progress = Progress::new(register.clone(), intake);
-        let due = DueQueue::new(around.changes.clone());
+        let changes = around.changes.clone();
         let prepared = match destination.target {
             Target::Mqtt(publisher) => {
+                let due = DueQueue::new(changes, publisher.order);
                 Publishing::new(*publisher, &listed.lane, &around.gateway, Arc::clone(&around.equipment))
+                    .map(|publishing| if is_replay { publishing.again() } else { publishing })
                     .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, due))))
             }
             Target::Webhook(webhook) => {
+                let due = DueQueue::new(changes, webhook.order);
                 let held = register.held().await?;
-                let key = listed.lane.0.rsplit('/').next().unwrap_or_default();
-                Endpoint::new(*webhook, key, around.clock.clone())
+                Endpoint::new(*webhook, listed.lane.key(), around.clock.clone())
+                    .map(|endpoint| if is_replay { endpoint.again() } else { endpoint })
                     .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, due, held))))
             }
         };
@@ -133,21 +142,17 @@ impl Lane {
     }
 
     /// Delivers until it is asked to stop.
-    pub async fn run(self, mut stop: Stop) -> Result<Ended, Lost> {
-        match self {
-            Lane::Mqtt(lane) => lane.run(stop).await,
-            Lane::Webhook(lane) => {
-                let mut idle = stop.clone();
-                if let Ended::Disabled(_) = lane.run(stop).await? {
-                    // It stands still until its row changes. A stop that came while it was ending is not lost: it is this one's too.
-                    idle.asked().await;
-                }
-                Ok(Ended::Stopped)
-            }
-            Lane::Idle => {
-                stop.asked().await;
-                Ok(Ended::Stopped)
-            }
+    pub async fn run(self, stop: Stop) -> Result<Ended, Lost> {
+        let mut idle = stop.clone();
+        let ended = match self {
+            Lane::Mqtt(lane) => lane.run(stop).await?,
+            Lane::Webhook(lane) => lane.run(stop).await?,
+            Lane::Idle => Ended::Disabled,
+        };
+        if ended == Ended::Disabled {
+            // It stands still until its row changes. A stop that came while it was ending is not lost: it is this one's too.
+            idle.asked().await;
         }
+        Ok(Ended::Stopped)
     }
 }

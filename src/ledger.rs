@@ -1,10 +1,11 @@
-//! The ledger: what did not go straight through. In: deliveries that a lane parks or settles, and attempts. Out: what is due, what is
+//! The ledger: what did not go straight through, and what is wanted again. In: deliveries that a lane parks or settles, and attempts. Out: what is due, what is
 //! held back, and a record of what was tried. It writes in the transaction that moves the lane's cursor, so that a delivery is always
 //! in exactly one of the two places.
 
 pub mod attempts;
 pub mod deliveries;
 pub mod overview;
+pub mod replays;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Parked {
     pub event: Arc<Event>,
     /// How often it was tried before.
     pub attempts: i32,
+    /// How long it has been parked, by the database's clock.
+    pub age: Duration,
     /// Whether somebody asked for it again.
     pub replayed: bool,
 }
@@ -110,4 +113,22 @@ pub struct Handled {
     pub oldest: Timestamp,
     /// When the last of their events happened.
     pub newest: Timestamp,
+}
+
+/// What a lane has to write at its next checkpoint, beside the cursor.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// Events that it passes undelivered.
+    pub parked: Vec<Parking>,
+    /// Parked deliveries that were tried.
+    pub settled: Vec<Settlement>,
+    /// What was tried.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Entries {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
+    }
 }

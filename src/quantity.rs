@@ -3,26 +3,28 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::Span;
+use jiff::SpanRelativeTo;
 use thiserror::Error;
 
 /// A text that is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QuantityError {
     /// Not a number with a unit of time.
-    #[error("`{0}` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m` or `2h`")]
+    #[error("`{0}` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m`, `2h` or `14d`")]
     NotADuration(String),
     /// Not a number with a unit of size.
     #[error("`{0}` is not a size; write a number and a unit, such as `512KiB` or `32MiB`")]
     NotASize(String),
 }
 
-/// A duration such as `500ms`, `15s`, `5m`, `1h 30m`; never negative.
+/// A duration such as `500ms`, `15s`, `5m`, `1h 30m`, `14d`; never negative. A day has 24 hours.
 pub fn duration(text: &str) -> Result<Duration, QuantityError> {
-    text.parse::<SignedDuration>()
-        .ok()
-        .and_then(|signed| Duration::try_from(signed).ok())
-        .ok_or_else(|| QuantityError::NotADuration(text.to_owned()))
+    let read = || -> Option<Duration> {
+        let span: Span = text.parse().ok()?;
+        Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()
+    };
+    read().ok_or_else(|| QuantityError::NotADuration(text.to_owned()))
 }
 
 /// A number of bytes such as `4096`, `512KiB`, `32MiB`, `1GiB`; `KB`, `MB` and `GB` count in thousands.
@@ -53,11 +55,13 @@ mod tests {
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(duration("14d"), Ok(Duration::from_secs(14 * 86_400)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
     }
 
     #[test]
     fn what_is_not_a_duration_is_named() {
-        for text in ["", "5", "soon", "-5s", "5 parsecs"] {
+        for text in ["", "5", "soon", "-5s", "5 parsecs", "1y", "1mo"] {
             assert_eq!(duration(text), Err(QuantityError::NotADuration(text.to_owned())));
         }
     }

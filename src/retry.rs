@@ -51,6 +51,11 @@ impl Schedule {
         &self.0
     }
 
+    /// The time from the first attempt to the last, if none is stretched.
+    pub fn total(&self) -> Duration {
+        self.0.iter().sum()
+    }
+
     /// How long to wait after the failed attempt number `attempt` (the first is 1), stretched by up to a fifth by `random` (from 0 to
     /// 1). None: there is no further attempt, the delivery is dead.
     pub fn delay(&self, attempt: u32, random: f64) -> Option<Duration> {

@@ -10,6 +10,8 @@ pub(super) struct Destination {
     pub(super) tenant: &'static str,
     /// The entities' kind that it wants; all where there is none.
     pub(super) kind: Option<&'static str>,
+    /// Its `settings.order`.
+    pub(super) order: &'static str,
     pub(super) role: Role,
 }
 
@@ -47,14 +49,18 @@ const fn destination(
     kind: Option<&'static str>,
     role: Role,
 ) -> Destination {
-    Destination { label, way, tenant, kind, role }
+    Destination { label, way, tenant, kind, order: "entity", role }
+}
+
+const fn strict(it: Destination) -> Destination {
+    Destination { order: "strict", ..it }
 }
 
 pub(super) const DESTINATIONS: [Destination; 8] = [
     destination("steady-a", Way::Mqtt(0), "acme", None, Role::Steady),
-    destination("steady-b", Way::Mqtt(1), "globex", None, Role::Steady),
+    strict(destination("steady-b", Way::Mqtt(1), "globex", None, Role::Steady)),
     destination("steady-c", Way::Webhook, "acme", None, Role::Steady),
-    destination("steady-d", Way::Webhook, "acme", Some("machine"), Role::Steady),
+    strict(destination("steady-d", Way::Webhook, "acme", Some("machine"), Role::Steady)),
     destination("edited-a", Way::Mqtt(0), "acme", Some("job"), Role::Edited),
     destination("edited-b", Way::Webhook, "globex", None, Role::Edited),
     destination("volatile-a", Way::Mqtt(1), "acme", None, Role::Volatile),

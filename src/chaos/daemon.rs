@@ -29,11 +29,16 @@ pub(super) struct Daemon {
     is_down: AtomicBool,
 }
 
+/// What the daemon with this number, from 1, is called.
+pub(super) fn name(number: usize) -> String {
+    format!("gateway-{number}")
+}
+
 impl Daemon {
     /// Prepares a daemon; it does not run yet.
     pub(super) fn prepare(number: usize, url: &str) -> Result<Daemon> {
         let program = std::env::current_exe().context("cannot find the own program")?;
-        let name = format!("gateway-{number}");
+        let name = name(number);
         let url = format!("{url}?application_name=andon-{number}&sslmode=disable");
         let server = Server::prepare(|directory| {
             let configuration = directory.join("andon.toml");

@@ -34,7 +34,7 @@ pub(super) async fn inject(fault: &Fault, stage: &Stage) -> Result<()> {
         }
         Fault::TerminateBackends { daemon } => {
             let sql = format!(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'andon-{}'",
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'andon-{}%'",
                 daemon + 1
             );
             rows::execute(&stage.database, &sql).await
@@ -84,6 +84,7 @@ pub(super) async fn inject(fault: &Fault, stage: &Stage) -> Result<()> {
                 }
             }
         }
+        Fault::SlowMachine => Ok(()),
         Fault::DiskFull { table, lasts } => {
             let fill = format!("insert into chaos.full_disks values ('{table}') on conflict do nothing");
             rows::execute(&stage.database, &fill).await?;

@@ -13,28 +13,30 @@ use crate::chaos::cast;
 use crate::chaos::cast::DESTINATIONS;
 use crate::chaos::cast::Role;
 use crate::chaos::truth::Truth;
+use crate::chaos::witness::Arrived;
 use crate::chaos::witness::Receipt;
-use crate::chaos::witness::Seen;
 use crate::rig::oracle;
 use crate::rig::oracle::Verdict;
 
 /// The figures at the end.
 #[derive(Debug, Serialize)]
 pub(super) struct Judgement {
-    pub(super) seed: u64,
-    pub(super) replicas: usize,
     pub(super) committed: u64,
     pub(super) missing: u64,
     pub(super) out_of_order: u64,
     pub(super) phantom: u64,
     pub(super) duplicates: u64,
     pub(super) duplicates_allowed: u64,
+    /// Those that no fault allows which came before them.
+    pub(super) duplicates_unexplained: u64,
     pub(super) faults: BTreeMap<String, u64>,
+    pub(super) seed: u64,
+    pub(super) replicas: usize,
     #[serde(skip)]
     pub(super) destinations: Vec<Line>,
-    /// Which fault brought the most duplicates, in words.
+    /// The faults that brought duplicates or allow some, largest first.
     #[serde(skip)]
-    pub(super) largest_source: Option<String>,
+    pub(super) sources: Vec<Source>,
     /// What is wrong, in words.
     #[serde(skip)]
     pub(super) complaints: Vec<String>,
@@ -48,17 +50,28 @@ pub(super) struct Line {
     pub(super) duplicates_allowed: u64,
 }
 
+/// What one fault accounts for.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The fault and its second, in words.
+    pub(super) fault: String,
+    pub(super) duplicates: u64,
+    pub(super) allowed: u64,
+}
+
 /// What the judge needs to know.
 pub(super) struct Evidence<'a> {
     pub(super) seed: u64,
     pub(super) replicas: usize,
     pub(super) truth: &'a Truth,
-    pub(super) seen: &'a HashMap<String, Seen>,
+    pub(super) seen: &'a HashMap<String, Arrived>,
     pub(super) happened: &'a [Happened],
     /// The start of the run, in seconds since 1970.
     pub(super) started: f64,
 }
 
+/// Seconds after its end in which what a fault caused has come: a lane that was away makes longer and longer pauses before it connects again.
+const EXPLAINS: f64 = 60.0;
 /// How many cases of a kind are told.
 const TOLD: usize = 12;
 
@@ -68,6 +81,7 @@ impl Judgement {
             && self.out_of_order == 0
             && self.phantom == 0
             && self.duplicates <= self.duplicates_allowed
+            && self.duplicates_unexplained == 0
             && self.complaints.is_empty()
     }
 }
@@ -95,11 +109,15 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
             destinations.push((destination.label.to_owned(), number, verdict));
         }
     }
-    arrivals.iter_mut().for_each(|seconds| seconds.sort_by(f64::total_cmp));
+    arrivals.iter_mut().chain(&mut repeats).for_each(|seconds| seconds.sort_by(f64::total_cmp));
     let allowances = allowance::allowances(evidence.happened, evidence.replicas, &arrivals);
     let allowed: Vec<u64> =
         (0..DESTINATIONS.len()).map(|number| allowances.iter().map(|it| it[number]).sum()).collect();
     let sum = |figure: fn(&Verdict) -> u64| destinations.iter().map(|(_, _, verdict)| figure(verdict)).sum();
+    let (sources, unexplained) = sources(evidence.happened, &allowances, &repeats);
+    complaints.extend(unexplained.iter().take(TOLD).map(|(number, second)| {
+        format!("{}: a repeat at {second:.2} s that no fault before it allows", DESTINATIONS[*number].label)
+    }));
     let mut faults: BTreeMap<String, u64> = BTreeMap::new();
     for it in evidence.happened {
         *faults.entry(it.fault.name()).or_default() += 1;
@@ -113,8 +131,9 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
         phantom: sum(|verdict| verdict.phantom),
         duplicates: sum(|verdict| verdict.duplicates),
         duplicates_allowed: allowed.iter().sum(),
+        duplicates_unexplained: unexplained.len() as u64,
         faults,
-        largest_source: largest_source(evidence.happened, &allowances, &repeats),
+        sources,
         destinations: destinations
             .into_iter()
             .map(|(label, number, verdict)| Line { label, verdict, duplicates_allowed: allowed[number] })
@@ -186,26 +205,39 @@ fn repeated(receipts: &[&Receipt]) -> Vec<f64> {
     receipts.iter().filter(|it| !seen.insert((&it.entity, it.counter))).map(|it| it.at).collect()
 }
 
-/// Each duplicate is laid at the door of the last fault before it that could have caused it.
-fn largest_source(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>]) -> Option<String> {
-    let mut counts = vec![0_u64; happened.len()];
-    let mut unexplained = 0_u64;
+/// Each duplicate is laid at the door of the last fault before it that still allows one: lanes of a killed daemon move some seconds later,
+/// and something else may have happened meanwhile. Returns the faults, and at which destination and second there were others.
+fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>]) -> (Vec<Source>, Vec<(usize, f64)>) {
+    let mut sources: Vec<Source> = happened
+        .iter()
+        .zip(allowances)
+        .map(|(it, allowed)| Source {
+            fault: format!("{} at {:.1} s", it.fault, it.from),
+            duplicates: 0,
+            allowed: allowed.iter().sum(),
+        })
+        .collect();
+    let mut unexplained = Vec::new();
     for (number, seconds) in repeats.iter().enumerate() {
+        let mut left: Vec<u64> = allowances.iter().map(|allowed| allowed[number]).collect();
         for second in seconds {
+            let explains = |it: &Happened| it.from <= *second && *second <= it.until + EXPLAINS;
             let cause = (0..happened.len())
-                .filter(|place| allowances[*place][number] > 0 && happened[*place].from <= *second)
+                .filter(|place| left[*place] > 0 && explains(&happened[*place]))
                 .max_by(|one, other| happened[*one].from.total_cmp(&happened[*other].from));
             match cause {
-                Some(place) => counts[place] += 1,
-                None => unexplained += 1,
+                Some(place) => {
+                    left[place] -= 1;
+                    sources[place].duplicates += 1;
+                }
+                None => unexplained.push((number, *second)),
             }
         }
     }
-    if unexplained > 0 {
-        return Some(format!("{unexplained} duplicates before any fault that could cause them"));
-    }
-    let place = (0..counts.len()).max_by_key(|place| counts[*place]).filter(|place| counts[*place] > 0)?;
-    let allowed: u64 = allowances[place].iter().sum();
-    let Happened { fault, from, .. } = &happened[place];
-    Some(format!("{} after `{fault}` at {from:.1} s, which allows {allowed}", counts[place]))
+    sources.retain(|source| source.duplicates + source.allowed > 0);
+    sources.sort_by_key(|source| std::cmp::Reverse((source.duplicates, source.allowed)));
+    (sources, unexplained)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,9 +7,14 @@ use std::time::Instant;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::chaos::allowance::Happened;
 use crate::chaos::judge::Judgement;
+use crate::chaos::schedule::Plan;
 use crate::chaos::stage::Stage;
 use crate::chaos::truth;
+
+/// How many sources of duplicates are told.
+const TOLD: usize = 5;
 
 /// Says what happens, to whom it may concern.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +69,8 @@ pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
                 destination.duplicates_allowed
             ));
         }
-        if let Some(source) = &judgement.largest_source {
-            line(&format!("most duplicates: {source}"));
+        for source in judgement.sources.iter().take(TOLD) {
+            line(&format!("{:>6} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault));
         }
     }
     line(&serde_json::to_string(judgement).context("cannot write the judgement")?);
@@ -73,22 +78,26 @@ pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
 }
 
 /// Says what is wrong, to standard error, and keeps the daemons' logs.
-pub(super) async fn explain(judgement: &Judgement, stage: &Stage) {
+pub(super) async fn explain(judgement: &Judgement, plan: Plan, happened: &[Happened], stage: &Stage) {
+    let Plan { seed, duration, daemons, kills_brokers } = plan;
+    let variant = if kills_brokers { " --kill-brokers" } else { "" };
     eprintln!(
-        "chaos: not clean; the same faults again: andon chaos --seed {} --replicas {}",
-        judgement.seed, judgement.replicas
+        "chaos: not clean; the same faults again: andon chaos --seed {seed} --for {duration:?} --replicas {daemons}{variant}"
     );
+    for Happened { fault, from, until, .. } in happened {
+        eprintln!("chaos: {from:.1} s to {until:.1} s: {fault}");
+    }
     for complaint in &judgement.complaints {
         eprintln!("chaos: {complaint}");
     }
-    if let Some(source) = &judgement.largest_source {
-        eprintln!("chaos: most duplicates: {source}");
+    for source in judgement.sources.iter().take(TOLD) {
+        eprintln!("chaos: {} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault);
     }
     match rows(stage).await {
         Ok(rows) => rows.iter().for_each(|row| eprintln!("chaos: {row}")),
         Err(error) => eprintln!("chaos: cannot read the lanes: {error:#}"),
     }
-    let directory = std::env::temp_dir().join(format!("andon-chaos-{}-{}", judgement.seed, std::process::id()));
+    let directory = std::env::temp_dir().join(format!("andon-chaos-{seed}-{}", std::process::id()));
     for daemon in &stage.daemons {
         let log = daemon.log();
         let lines: Vec<&str> = log.lines().collect();

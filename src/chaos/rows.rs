@@ -111,6 +111,7 @@ impl Row {
                 "concurrency": CONCURRENCY - less, "timeout": format!("{TIMEOUT}s"), "retry": vec!["300ms"; 1000],
             }),
         };
+        settings["order"] = self.destination.order.into();
         if from_the_start {
             settings["start_at"] = json!("2000-01-01T00:00:00Z");
         }

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 
 use crate::chaos::cast::BROKERS;
 use crate::chaos::cast::DESTINATIONS;
+use crate::chaos::cast::Destination;
 use crate::chaos::cast::Role;
 use crate::chaos::cast::Way;
 use crate::chaos::fault::Breakage;
@@ -48,7 +49,7 @@ const DECK: [(Kind, usize); 16] = [
     (Kind::OpenTransaction, 1),
     (Kind::Edit, 2),
     (Kind::Switch, 2),
-    (Kind::DiskFull, 3),
+    (Kind::DiskFull, 4),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +150,7 @@ fn fault(kind: Kind, plan: Plan, round: usize, random: &mut StdRng) -> Fault {
             Fault::Change { destination: volatile, change }
         }
         Kind::DiskFull => {
-            let tables = ["lanes", "deliveries", "events"];
+            let tables = ["lanes", "deliveries", "events", "daemons"];
             Fault::DiskFull { table: tables[round % tables.len()], lasts: lasts / 2 }
         }
     }
@@ -169,7 +170,7 @@ fn breakage(round: usize, random: &mut StdRng) -> Breakage {
     }
 }
 
-fn pick(random: &mut StdRng, is_wanted: impl Fn(&crate::chaos::cast::Destination) -> bool) -> usize {
+fn pick(random: &mut StdRng, is_wanted: impl Fn(&Destination) -> bool) -> usize {
     let candidates: Vec<usize> = (0..DESTINATIONS.len()).filter(|number| is_wanted(&DESTINATIONS[*number])).collect();
     candidates[random.random_range(0..candidates.len())]
 }
@@ -209,8 +210,8 @@ mod tests {
                 assert!(names(false).contains(&format!("{link} link {how}")), "{link} {how}");
             }
         }
-        // 14 of links, 5 of endpoints, 3 of rows, 3 of disks, and the nine others.
-        assert_eq!(names(false).len(), 33, "{:?}", names(false));
+        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, and 8 others.
+        assert_eq!(names(false).len(), 34, "{:?}", names(false));
         assert!(names(true).contains("kill broker"));
     }
 

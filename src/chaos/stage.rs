@@ -23,6 +23,8 @@ use crate::rig::Postgres;
 use crate::rig::Proxy;
 use crate::rig::Receiver;
 use crate::rig::Subscriber;
+use crate::rig::Tap;
+use crate::rig::tap::TapOptions;
 
 /// The fields end in this order: the daemons first, then what they talk to.
 pub(super) struct Stage {
@@ -30,6 +32,8 @@ pub(super) struct Stage {
     pub(super) rows: Rows,
     pub(super) subscribers: Vec<Subscriber>,
     pub(super) receiver: Receiver,
+    /// In front of each broker, where brokers are killed.
+    pub(super) taps: Vec<Tap>,
     /// From each daemon to PostgreSQL.
     pub(super) database_links: Vec<Proxy>,
     /// From the daemons to the broker or endpoint of each destination.
@@ -40,8 +44,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts everything but the daemons.
-    pub(super) async fn set(daemons: usize) -> Result<Stage> {
+    /// Starts everything but the daemons. A broker that is going to be killed is listened to by a tap, and not by a subscriber.
+    pub(super) async fn set(daemons: usize, kills_brokers: bool) -> Result<Stage> {
         let postgres = Arc::new(blocking(Postgres::start).await?);
         let database = postgres.create_database().await?;
         let mut client = truth::connect(&database).await?;
@@ -54,10 +58,17 @@ impl Stage {
             blocking(move || Mosquitto::start(&options).map(Arc::new))
         }))
         .await?;
-        let subscribers = try_join_all(brokers.iter().map(|broker| Subscriber::start(broker.port()))).await?;
+        let ports = || brokers.iter().map(|broker| broker.port());
+        let (mut subscribers, mut taps) = (Vec::new(), Vec::new());
+        if kills_brokers {
+            taps = try_join_all(ports().map(|port| Tap::start(port, TapOptions::default()))).await?;
+        } else {
+            subscribers = try_join_all(ports().map(Subscriber::start)).await?;
+        }
+        let entrances: Vec<u16> = if kills_brokers { taps.iter().map(Tap::port).collect() } else { ports().collect() };
         let receiver = Receiver::start().await?;
         let links = try_join_all(DESTINATIONS.iter().map(|destination| match destination.way {
-            Way::Mqtt(broker) => Proxy::start(brokers[broker].port()),
+            Way::Mqtt(broker) => Proxy::start(entrances[broker]),
             Way::Webhook => Proxy::start(receiver.port()),
         }))
         .await?;
@@ -70,7 +81,7 @@ impl Stage {
                 Daemon::prepare(number, &database.replace(&behind, &format!(":{}/", link.port())))
             })
             .collect::<Result<_>>()?;
-        Ok(Stage { daemons, rows, subscribers, receiver, database_links, links, brokers, postgres, database })
+        Ok(Stage { daemons, rows, subscribers, taps, receiver, database_links, links, brokers, postgres, database })
     }
 
     /// Ends what faults may have left: everything runs, and every way is open.

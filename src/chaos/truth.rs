@@ -26,9 +26,9 @@ pub(super) struct Fact {
 }
 
 /// All that was committed, by entity and counter.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Truth {
-    pub(super) facts: HashMap<String, BTreeMap<u64, Fact>>,
+    facts: HashMap<String, BTreeMap<u64, Fact>>,
     entities: Vec<Entity>,
 }
 
@@ -60,7 +60,11 @@ impl Truth {
             let counter = u64::try_from(row.get::<_, i64>(1)).context("a counter below 0")?;
             facts.entry(row.get(0)).or_default().insert(counter, fact);
         }
-        Ok(Truth { facts, entities: cast::entities().into_iter().chain(cast::bulk_entities()).collect() })
+        Ok(Truth::new(facts))
+    }
+
+    pub(super) fn new(facts: HashMap<String, BTreeMap<u64, Fact>>) -> Truth {
+        Truth { facts, entities: cast::entities().into_iter().chain(cast::bulk_entities()).collect() }
     }
 
     /// How many events were committed.

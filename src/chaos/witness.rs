@@ -1,4 +1,4 @@
-//! What arrived. In: the records of the subscribers and of the receiver. Out: each receipt, with the destination that it belongs to and
+//! What arrived. In: the records of the subscribers, of the taps and of the receiver. Out: each receipt, with the destination that it belongs to and
 //! the second of the run. It reads messages as a stranger would, and judges nothing.
 
 use std::collections::HashMap;
@@ -8,12 +8,12 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use futures_util::future::join;
 use futures_util::future::join_all;
+use futures_util::future::join3;
 use serde_json::Value;
 
-use crate::rig::Receiver;
-use crate::rig::Subscriber;
+use crate::chaos::stage::Stage;
+use crate::rig::tap::Seen;
 
 /// One message, as it arrived.
 #[derive(Debug, Clone)]
@@ -30,11 +30,11 @@ pub(super) struct Receipt {
 /// The receipts of each destination, by its label, in their order.
 pub(super) struct Witness {
     start: Instant,
-    seen: Mutex<HashMap<String, Seen>>,
+    seen: Mutex<HashMap<String, Arrived>>,
 }
 
 #[derive(Debug, Default, Clone)]
-pub(super) struct Seen {
+pub(super) struct Arrived {
     pub(super) receipts: Vec<Receipt>,
     pub(super) distinct: HashSet<(String, u64)>,
 }
@@ -45,30 +45,38 @@ impl Witness {
     }
 
     /// Follows the records for as long as it is polled.
-    pub(super) async fn watch(&self, subscribers: &[Subscriber], receiver: &Receiver) {
-        let publishes = join_all(subscribers.iter().map(async |subscriber| {
+    pub(super) async fn watch(&self, stage: &Stage) {
+        let publishes = join_all(stage.subscribers.iter().map(async |subscriber| {
             let mut messages = subscriber.messages().follow();
             loop {
                 let message = messages.next().await;
-                let label = message.topic.split('/').next().unwrap_or_default();
-                // The gateway's own status is no event.
-                if label != "andon" {
-                    self.saw(label, &message.payload, message.at, message.dup);
+                self.saw(first_level(&message.topic), &message.payload, message.at, message.dup);
+            }
+        }));
+        let acknowledgements = join_all(stage.taps.iter().map(async |tap| {
+            let mut seen = tap.seen().follow();
+            loop {
+                if let Seen::Acknowledged { topic, payload } = &*seen.next().await {
+                    self.saw(first_level(topic), payload, Instant::now(), false);
                 }
             }
         }));
         let posts = async {
-            let mut acceptances = receiver.acceptances().follow();
+            let mut acceptances = stage.receiver.acceptances().follow();
             loop {
                 let request = acceptances.next().await;
                 let path = request.path.split('?').next().unwrap_or_default();
                 self.saw(path.trim_start_matches('/'), &request.body, Instant::now(), false);
             }
         };
-        let _: (Vec<()>, ()) = join(publishes, posts).await;
+        let _: (Vec<()>, Vec<()>, ()) = join3(publishes, acknowledgements, posts).await;
     }
 
     fn saw(&self, label: &str, payload: &[u8], at: Instant, redelivered: bool) {
+        // The gateway's own status is no event.
+        if label == "andon" {
+            return;
+        }
         let payload: Value = serde_json::from_slice(payload).unwrap_or_default();
         let text = |name: &str| payload["data"][name].as_str().unwrap_or_default().to_owned();
         let (entity, nonce) = (text("entity"), text("nonce"));
@@ -81,7 +89,7 @@ impl Witness {
     }
 
     /// Everything so far.
-    pub(super) fn all(&self) -> HashMap<String, Seen> {
+    pub(super) fn all(&self) -> HashMap<String, Arrived> {
         self.seen().clone()
     }
 
@@ -90,7 +98,11 @@ impl Witness {
         self.seen().get(label).map_or(0, |seen| seen.distinct.len() as u64)
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
+    fn seen(&self) -> MutexGuard<'_, HashMap<String, Arrived>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn first_level(topic: &str) -> &str {
+    topic.split('/').next().unwrap_or_default()
 }

@@ -27,6 +27,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         memory: config.log_memory,
         defaults: Defaults { mqtt: config.mqtt, webhook: config.webhook },
         equipment: Arc::new(config.equipment),
+        retention: config.retention,
     };
     serve(settings, &mut stops).await?;
     tracing::info!("stopped");

@@ -143,6 +143,20 @@ impl<'a> Layers<'a> {
         self.quantity(section, key, default, range, &limits, quantity::bytes)
     }
 
+    /// One of a few words; `wanted` names them.
+    pub(super) fn choice<T>(
+        &mut self,
+        section: &str,
+        key: &str,
+        default: T,
+        wanted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some(found) = self.find(section, key) else { return default };
+        let chosen = found.value.as_str().and_then(|text| parse(text.trim()));
+        chosen.or_else(|| self.refuse(&found.key, format!("{} is not {wanted}", found.value))).unwrap_or(default)
+    }
+
     /// A list of texts, or in a variable one text with commas, for somebody else to understand.
     pub(super) fn parsed_list<T, E: Display>(
         &mut self,

@@ -30,6 +30,7 @@ fn the_reference_equals_the_defaults() {
     assert_eq!(by_reference, by_default);
     assert_eq!(by_default.mqtt, MqttSettings::default());
     assert_eq!(by_default.webhook, WebhookSettings::default());
+    assert_eq!(by_default.retention, Retention::default());
 }
 
 #[test]
@@ -72,6 +73,7 @@ fn every_problem_is_told_at_once_with_its_key() {
         [webhook]
         retry = ["5s", "soon"]
         timeout = "1y"
+        order = "fifo"
         timout = "5s"
         [equipment]
         saw = 3
@@ -89,8 +91,9 @@ fn every_problem_is_told_at_once_with_its_key() {
       mqtt.keep_alive: `15` has no unit; write a text such as "15s" or "1MiB"
       mqtt.ca_file: cannot read `/nonexistent/ca.pem`: No such file or directory (os error 2); name a readable file
       ANDON_WEBHOOK_CONCURRENCY: `many` is not a whole number from 1 to 256
-      webhook.timeout: `1y` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m` or `2h`
-      webhook.retry: `soon` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m` or `2h`
+      webhook.timeout: `1y` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m`, `2h` or `14d`
+      webhook.retry: `soon` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m`, `2h` or `14d`
+      webhook.order: "fifo" is not one of entity, strict, none
       equipment.saw: is not a table; write `[equipment."saw"]` above its keys
       database.urll: unknown key; did you mean `url`?
       equipment.Laser 1.sight: unknown key; known are area, enterprise, line, site
@@ -110,7 +113,7 @@ fn what_is_not_toml_is_located_without_showing_the_line() {
 
 #[test]
 fn a_variable_beats_the_file_and_an_empty_one_counts_as_none() {
-    let text = "[mqtt]\nwindow = 16\nkeep_alive = '20s'\n[webhook]\nretry = []";
+    let text = "[mqtt]\nwindow = 16\norder = 'none'\nkeep_alive = '20s'\n[webhook]\nretry = []";
     let pairs = [
         URL,
         ("ANDON_MQTT_WINDOW", " 8 "),
@@ -118,6 +121,7 @@ fn a_variable_beats_the_file_and_an_empty_one_counts_as_none() {
         ("ANDON_WEBHOOK_RETRY", "1s, 2m"),
         ("ANDON_LOG_MEMORY", "2MiB"),
         ("ANDON_GATEWAY_GRACE", "1s"),
+        ("ANDON_WEBHOOK_ORDER", "strict"),
     ];
 
     let config = read(text, &pairs).unwrap();
@@ -125,6 +129,7 @@ fn a_variable_beats_the_file_and_an_empty_one_counts_as_none() {
     assert_eq!((config.mqtt.window, config.mqtt.keep_alive), (8, Duration::from_secs(20)));
     assert_eq!(config.webhook.retry, Schedule::parse(&["1s", "2m"]).unwrap());
     assert_eq!((config.log_memory, config.grace), (2 << 20, Duration::from_secs(1)));
+    assert_eq!((config.mqtt.order, config.webhook.order), (Order::None, Order::Strict));
 }
 
 #[test]

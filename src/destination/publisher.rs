@@ -8,6 +8,7 @@ use crate::payload::Format;
 use crate::quantity;
 use crate::secret::Secret;
 use crate::settings::MqttSettings;
+use crate::settings::Order;
 use crate::topic::Levels;
 use crate::topic::Missing;
 use crate::topic::Naming;
@@ -48,6 +49,8 @@ pub struct Publisher {
     pub keep_alive: Duration,
     /// The largest payload in bytes that is published.
     pub max_payload: usize,
+    /// What waits for what.
+    pub order: Order,
 }
 
 pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings) -> Option<Publisher> {
@@ -85,6 +88,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     });
     let keep_alive = fields.setting("keep_alive", "a duration such as 15s", |text| quantity::duration(text).ok());
     let max_payload = fields.setting("max_payload", "a size such as 1MiB", |text| quantity::bytes(text).ok());
+    let order = fields.setting("order", Order::CHOICES, Order::parse);
     let client_id = fields.setting("client_id", "a text", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
     let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
     let (host, port, tls) = address?;
@@ -105,6 +109,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
         window: window.unwrap_or(settings.window),
         keep_alive: keep_alive.unwrap_or(settings.keep_alive),
         max_payload: max_payload.unwrap_or(settings.max_payload),
+        order: order.unwrap_or(settings.order),
     })
 }
 

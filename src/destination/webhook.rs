@@ -10,6 +10,7 @@ use crate::payload::Format;
 use crate::quantity;
 use crate::retry::Schedule;
 use crate::secret::Secret;
+use crate::settings::Order;
 use crate::settings::WebhookSettings;
 use crate::signature::WebhookSecret;
 
@@ -30,6 +31,8 @@ pub struct Webhook {
     pub timeout: Duration,
     /// When a failed delivery is tried again.
     pub retry: Schedule,
+    /// What waits for what.
+    pub order: Order,
     /// CA certificates (PEM) to trust beside the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -54,6 +57,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSetti
             None
         }
     });
+    let order = fields.setting("order", Order::CHOICES, Order::parse);
     let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
     Some(Webhook {
         url: url?,
@@ -63,6 +67,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSetti
         concurrency: concurrency.unwrap_or(settings.concurrency),
         timeout: timeout.unwrap_or(settings.timeout),
         retry: retry.unwrap_or_else(|| settings.retry.clone()),
+        order: order.unwrap_or(settings.order),
         ca_file: ca_file.or_else(|| settings.ca_file.clone()),
     })
 }

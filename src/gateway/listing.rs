@@ -1,5 +1,6 @@
-//! The list of all destinations. In: the destinations' tables, Andon's own and those of the attached sources. Out: every active row, read
-//! and checked. It never writes, and never skips a row that cannot be used.
+//! The list of all destinations. In: the destinations' tables, Andon's own and those of the attached sources; and the replays that run.
+//! Out: every active row, read and checked, and once more for each replay of it. It never writes, and never skips a row that cannot be
+//! used.
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -9,11 +10,28 @@ use tokio_postgres::types::Json;
 use crate::destination;
 use crate::destination::Defaults;
 use crate::destination::Kind;
+use crate::destination::LaneName;
 use crate::destination::Listed;
+use crate::destination::Replay;
+use crate::ledger::replays;
 use crate::payload::Format;
+
+/// All lanes that there should be: one for each destination, and one for each replay.
+pub(super) async fn lanes(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<Listed>> {
+    let replays = replays::running(client).await.context("cannot read the replays")?;
+    read(client, defaults, &replays).await
+}
 
 /// Reads all rows of all destination tables.
 pub async fn list(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<Listed>> {
+    read(client, defaults, &[]).await
+}
+
+async fn read(
+    client: &impl GenericClient,
+    defaults: &Defaults,
+    replays: &[(LaneName, Replay)],
+) -> anyhow::Result<Vec<Listed>> {
     let tables = client
         .query(
             "select 'mqtt', 'andon.mqtt_publishers', 'andon' union all select 'webhook', 'andon.webhooks', 'andon'
@@ -36,7 +54,12 @@ pub async fn list(client: &impl GenericClient, defaults: &Defaults) -> anyhow::R
             .with_context(|| format!("cannot read the destinations in {name}"))?;
         for row in rows {
             let Json(row): Json<Value> = row.get(0);
-            listed.extend(destination::read(kind, name, profile, &row, defaults));
+            let read = || destination::read(kind, name, profile, &row, defaults);
+            let Some(live) = read() else { continue };
+            for (_, replay) in replays.iter().filter(|(lane, _)| *lane == live.lane) {
+                listed.extend(read().map(|listed| listed.again(replay.clone())));
+            }
+            listed.push(live);
         }
     }
     Ok(listed)

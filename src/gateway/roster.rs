@@ -25,6 +25,8 @@ use crate::lane::checkpoint;
 use crate::lane::checkpoint::Lost;
 use crate::lane::stop;
 use crate::lane::stop::Stopper;
+use crate::ledger::deliveries;
+use crate::ledger::replays;
 use crate::log::bell;
 use crate::log::listener::Signals;
 
@@ -171,10 +173,15 @@ impl Roster {
         let mut client = self.around.pool.get().await?;
         let transaction = client.transaction().await?;
         bell::lock_roster(&transaction).await?;
-        let listed = listing::list(&*transaction, &self.defaults).await?;
+        replays::end(&transaction).await?;
+        let listed = listing::lanes(&*transaction, &self.defaults).await?;
         let names: Vec<&LaneName> = listed.iter().map(|listed| &listed.lane).collect();
         let kept: Vec<&LaneName> = names.iter().copied().chain(self.running.keys()).collect();
         checkpoint::keep_only(&*transaction, &kept, self.around.daemon).await?;
+        for (lane, destination) in replays::leaving(&transaction).await? {
+            deliveries::hand_over(&transaction, &lane, &destination).await?;
+            checkpoint::forget(&transaction, &lane).await?;
+        }
         let served = checkpoint::served(&*transaction, &names).await?;
         let shares = share::share(&served, &lease.living);
         let ourselves = Some(&self.around.daemon);

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Failures in a row after which the destination, and not the event, is held to be the trouble.
-const OPENS_AFTER: u32 = 5;
+pub const OPENS_AFTER: u32 = 5;
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const LAST_PROBE: Duration = Duration::from_secs(60);
 
 /// Closed: all goes on. Open: one attempt at a time, at growing intervals, until one succeeds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Breaker {
+    opens_after: u32,
     failures: u32,
     open: Option<Open>,
 }
@@ -24,6 +25,11 @@ struct Open {
 }
 
 impl Breaker {
+    /// A closed one, that opens after so many failures in a row.
+    pub fn new(opens_after: u32) -> Breaker {
+        Breaker { opens_after, failures: 0, open: None }
+    }
+
     /// Whether attempts go on as usual.
     pub fn is_closed(&self) -> bool {
         self.open.is_none()
@@ -51,7 +57,7 @@ impl Breaker {
                 open.next_probe = now + open.pause;
                 false
             }
-            None if self.failures >= OPENS_AFTER => {
+            None if self.failures >= self.opens_after => {
                 self.open = Some(Open { next_probe: now + FIRST_PROBE, pause: FIRST_PROBE });
                 true
             }
@@ -73,7 +79,7 @@ mod tests {
     #[test]
     fn it_opens_after_failures_in_a_row_probes_ever_more_rarely_and_closes_on_success() {
         let now = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(OPENS_AFTER);
 
         assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now, NONE)));
         assert!(!breaker.succeeded(), "it was closed");
@@ -97,7 +103,7 @@ mod tests {
     #[test]
     fn it_does_not_probe_before_the_time_that_the_destination_asked_for() {
         let (now, asked) = (Instant::now(), Duration::from_secs(90));
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(OPENS_AFTER);
 
         for _ in 0..OPENS_AFTER {
             breaker.failed(now, asked);

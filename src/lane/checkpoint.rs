@@ -7,52 +7,26 @@ use std::mem;
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
 use tokio_postgres::GenericClient;
+use tokio_postgres::Row;
+use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::destination::LaneName;
 use crate::destination::Listed;
+use crate::event::DESTINATION;
+use crate::event::DISABLED;
 use crate::event::Entity;
-use crate::ledger::Attempt;
-use crate::ledger::Parking;
-use crate::ledger::Settlement;
+use crate::event::TenantId;
+use crate::lane::state::State;
+use crate::ledger::Entries;
 use crate::ledger::attempts;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
 
-/// What a lane is doing, for people who ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// All is well.
-    Running,
-    /// Cannot reach its destination, and keeps trying.
-    Retrying(String),
-    /// The breaker is open: only probes are made.
-    Open(String),
-    /// Stopped, until the destination's row is changed.
-    Disabled(String),
-    /// The destination's row cannot be used.
-    Misconfigured(String),
-    /// The destination is gone or not active.
-    Removed,
-}
-
-impl State {
-    fn columns(&self) -> (&'static str, Option<&str>) {
-        match self {
-            State::Running => ("running", None),
-            State::Retrying(reason) => ("retrying", Some(reason)),
-            State::Open(reason) => ("open", Some(reason)),
-            State::Disabled(reason) => ("disabled", Some(reason)),
-            State::Misconfigured(reason) => ("misconfigured", Some(reason)),
-            State::Removed => ("removed", None),
-        }
-    }
-}
-
 /// Another daemon has taken the lane over.
 #[derive(Debug, thiserror::Error)]
-#[error("lane `{0}` was taken over by another andon")]
+#[error("lane `{0}` was taken away: another andon serves it, or it was set to another place in the log")]
 pub struct Lost(LaneName);
 
 /// What a stored lane goes on from.
@@ -76,27 +50,33 @@ pub struct Register {
     epoch: i64,
 }
 
-/// What a lane has to write at its next checkpoint, beside the cursor.
-#[derive(Debug, Default)]
-pub struct Entries {
-    /// Events that it passes undelivered.
-    pub parked: Vec<Parking>,
-    /// Parked deliveries that were tried.
-    pub settled: Vec<Settlement>,
-    /// What was tried.
-    pub attempts: Vec<Attempt>,
+/// A lane that has not passed a part of the log.
+#[derive(Debug)]
+pub struct Behind {
+    /// The lane.
+    pub lane: LaneName,
+    /// Whose events it takes.
+    pub tenant: TenantId,
+    /// What people call its destination.
+    pub name: String,
+    /// Whether it gets on.
+    pub is_running: bool,
+    /// What it has not taken, of that part.
+    pub unread: Ranges,
 }
 
-impl Entries {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
-    }
+/// What a checkpoint says beside the cursor and the entries.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Events delivered out of the log since the last one.
+    pub delivered: i64,
+    /// This is a replay, and all of it is delivered or parked.
+    pub is_over: bool,
 }
 
 /// Takes a lane over under a new epoch; none while another daemon that lives has it. One that was not there starts at the given position:
 /// that of the tail, or, where its row names a time, that of the log at this time. One that comes back does so too, but never behind
-/// where it was: what it delivered before does not come again.
+/// where it was: what it delivered before does not come again. A replay has what it is of as pending, and nothing else.
 pub async fn enlist(
     pool: &Pool,
     listed: &Listed,
@@ -111,15 +91,17 @@ pub async fn enlist(
             .get::<_, Option<i64>>(0),
         None => None,
     };
-    let (position, pending) = match start {
+    let (position, pending) = match (&listed.replay, start) {
+        (Some(replay), _) => (replay.last, Ranges::span(replay.first, replay.last)),
         // What was open then may yet commit, below the first that had.
-        Some(start) if start < now.0 => {
+        (None, Some(start)) if start < now.0 => {
             let mut open = now.1.clone();
             open.remove(start + 1, i64::MAX);
             (start, open)
         }
         _ => (now.0, now.1.clone()),
     };
+    let replay = listed.replay.as_ref().map(|replay| replay.id);
     let state = listed.usable.as_ref().err().map(|reasons| reasons.join("\n"));
     let (name, reason) = match &state {
         Some(reason) => ("misconfigured", Some(reason.as_str())),
@@ -127,8 +109,8 @@ pub async fn enlist(
     };
     let row = client
         .query_opt(
-            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon)
-            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9)
+            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
+            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9, $10)
             on conflict (lane) do update set
                 tenant = excluded.tenant, name = excluded.name, epoch = l.epoch + 1, fingerprint = excluded.fingerprint,
                 daemon = excluded.daemon,
@@ -136,6 +118,7 @@ pub async fn enlist(
                 pending = case when l.state = 'removed' and excluded.position > l.position then excluded.pending else l.pending end,
                 state = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.state else excluded.state end,
                 reason = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.reason else excluded.reason end,
+                failing_since = case when l.state = 'removed' or l.fingerprint <> excluded.fingerprint then null else l.failing_since end,
                 state_since = case when l.state = excluded.state then l.state_since else now() end,
                 updated_at = now()
             where l.daemon = excluded.daemon
@@ -151,6 +134,7 @@ pub async fn enlist(
                 &reason,
                 &listed.fingerprint,
                 &daemon,
+                &replay,
             ],
         )
         .await?;
@@ -217,6 +201,54 @@ pub async fn rewind(pool: &Pool, to: i64) -> anyhow::Result<u64> {
     Ok(further.unsigned_abs())
 }
 
+/// Forgets the lane of a replay that is over, and that nobody serves any more.
+pub async fn forget(transaction: &Transaction<'_>, lane: &LaneName) -> anyhow::Result<()> {
+    transaction.execute("delete from andon.lanes where lane = $1 and replay is not null", &[&lane.0]).await?;
+    Ok(())
+}
+
+/// The lanes that have not passed these ids, `past` not included. They write nothing until the transaction ends.
+pub async fn behind(transaction: &Transaction<'_>, low: i64, past: i64) -> anyhow::Result<Vec<Behind>> {
+    let rows = transaction
+        .query(
+            "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
+            from andon.lanes where (state <> 'removed' or replay is not null)
+                and ((position < $2::int8 - 1 and replay is null) or pending && int8range($1, $2))
+            order by lane for update",
+            &[&low, &past],
+        )
+        .await?;
+    let behind = |row: &Row| {
+        let mut unread = Ranges::parse(row.get(5))?;
+        unread.insert(row.get::<_, i64>(4) + 1, past - 1);
+        unread.remove(i64::MIN, low - 1);
+        unread.remove(past, i64::MAX);
+        let (lane, tenant) = (LaneName(row.get(0)), TenantId(row.get(1)));
+        Ok(Behind { lane, tenant, name: row.get(2), is_running: row.get(3), unread })
+    };
+    rows.iter().map(behind).collect()
+}
+
+/// Sets a lane forward over ids that it never took, of which so many were for it. Who serves it takes it up again from there.
+pub async fn set_forward(
+    transaction: &Transaction<'_>,
+    lane: &LaneName,
+    (low, past): (i64, i64),
+    lost: i64,
+) -> anyhow::Result<()> {
+    transaction
+        .execute(
+            "update andon.lanes set epoch = epoch + 1, position = greatest(position, $3::int8 - 1),
+                pending = case when replay is null then pending + int8multirange(int8range(least(position + 1, $2), $2)) else pending end
+                    - int8multirange(int8range($2, $3)),
+                lost = lost + $4, lost_at = case when $4 > 0 then now() else lost_at end
+            where lane = $1",
+            &[&lane.0, &low, &past, &lost],
+        )
+        .await?;
+    Ok(())
+}
+
 fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {
     lanes.iter().map(|lane| lane.0.as_str()).collect()
 }
@@ -224,17 +256,25 @@ fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {
 impl Register {
     /// Writes the cursor and the entries in one transaction. Returns the entities that are free again. What is written is taken out
     /// of `entries`; after an error all of it is still there.
-    pub async fn write(&self, position: i64, pending: &Ranges, entries: &mut Entries) -> anyhow::Result<Vec<Entity>> {
+    pub async fn write(
+        &self,
+        position: i64,
+        pending: &Ranges,
+        entries: &mut Entries,
+        counts: Counts,
+    ) -> anyhow::Result<Vec<Entity>> {
         let mut client = self.pool.get().await?;
         let statement = client
             .prepare_cached(
-                "update andon.lanes set position = $3, pending = $4::text::int8multirange, updated_at = now()
+                "update andon.lanes set position = $3, pending = $4::text::int8multirange, delivered = delivered + $5, updated_at = now()
                 where lane = $1 and epoch = $2",
             )
             .await?;
         let pending = pending.to_string();
-        let cursor: [&(dyn ToSql + Sync); 4] = [&self.lane.0, &self.epoch, &position, &pending];
-        if entries.is_empty() {
+        let settled = entries.settled.iter().filter(|settlement| settlement.fate.is_none()).count();
+        let delivered = counts.delivered + i64::try_from(settled).unwrap_or(i64::MAX);
+        let cursor: [&(dyn ToSql + Sync); 5] = [&self.lane.0, &self.epoch, &position, &pending, &delivered];
+        if entries.is_empty() && !counts.is_over {
             // Alone it is its own transaction, in one round trip.
             return if client.execute(&statement, &cursor).await? == 0 { Err(self.lost()) } else { Ok(Vec::new()) };
         }
@@ -245,6 +285,10 @@ impl Register {
         deliveries::park(&transaction, &self.lane, &entries.parked).await?;
         let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
         attempts::record(&transaction, &self.lane, &entries.attempts).await?;
+        if counts.is_over {
+            // Whoever keeps the roster takes the replay off it.
+            transaction.execute("select pg_notify('andon', 'destinations')", &[]).await?;
+        }
         transaction.commit().await?;
         drop(mem::take(entries));
         Ok(free)
@@ -265,6 +309,9 @@ impl Register {
 
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> anyhow::Result<()> {
+        if let State::Disabled { kind, reason } = state {
+            return self.disable(kind, reason).await;
+        }
         let (name, reason) = state.columns();
         let client = self.pool.get().await?;
         let written = client
@@ -283,6 +330,61 @@ impl Register {
 
     fn lost(&self) -> anyhow::Error {
         Lost(self.lane.clone()).into()
+    }
+
+    /// Writes that the destination fails, by the database's clock; `anew`: since now. A day in which nobody tried ends a failure too, so
+    /// that a plant's holidays are nobody's fault. True: it has failed for longer than `most`.
+    pub async fn failed(&self, anew: bool, most: &str) -> anyhow::Result<bool> {
+        let client = self.pool.get().await?;
+        let row = client
+            .query_opt(
+                "update andon.lanes set failed_at = now(),
+                    failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
+                        else failing_since end
+                where lane = $1 and epoch = $2
+                returning failing_since < now() - $4::text::interval",
+                &[&self.lane.0, &self.epoch, &anew, &most],
+            )
+            .await?;
+        Ok(row.ok_or_else(|| Lost(self.lane.clone()))?.get(0))
+    }
+
+    /// Writes that it does not fail, if the row says so.
+    pub async fn succeeded(&self) -> anyhow::Result<()> {
+        let sql =
+            "update andon.lanes set failing_since = null where lane = $1 and epoch = $2 and failing_since is not null";
+        self.pool.get().await?.execute(sql, &[&self.lane.0, &self.epoch]).await?;
+        Ok(())
+    }
+
+    /// Writes that the destination is disabled, and tells the tenant's other ones, in one transaction.
+    async fn disable(&self, kind: &str, reason: &str) -> anyhow::Result<()> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        let sql = "select state, tenant, name, coalesce(failing_since, now())::text from andon.lanes
+            where lane = $1 and epoch = $2 for update";
+        let row = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?;
+        let row = row.ok_or_else(|| Lost(self.lane.clone()))?;
+        transaction
+            .execute(
+                "update andon.lanes set state = 'disabled', reason = $2,
+                    state_since = case when state = 'disabled' then state_since else now() end
+                where lane = $1",
+                &[&self.lane.0, &reason],
+            )
+            .await?;
+        if row.get::<_, &str>(0) != "disabled" {
+            let (tenant, name, since): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
+            transaction
+                .execute(
+                    "select andon.emit($1, jsonb_build_object('lane', $2::text, 'name', $3::text, 'kind', $4::text, 'reason', $5::text,
+                        'since', $6::text::timestamptz), $7, $8, $2)",
+                    &[&DISABLED, &self.lane.0, &name, &kind, &reason, &since, &tenant, &DESTINATION],
+                )
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// The pool, for reading what is parked.

@@ -21,6 +21,7 @@ use crate::lane::pace::Pace;
 use crate::log::reader::Page;
 use crate::log::reader::Reader;
 use crate::ranges::Ranges;
+use crate::router::EventPattern;
 use crate::router::Route;
 
 /// See the module's description.
@@ -41,6 +42,8 @@ pub struct Intake {
     /// Done, by the stored cursor, and yet undecided for this daemon's tail: another daemon's had seen further. What of it turns up is not
     /// taken again.
     settled: Ranges,
+    /// In a replay, which is over when it has read what was pending: of these types only.
+    again: Option<Vec<EventPattern>>,
 }
 
 #[derive(Debug)]
@@ -71,7 +74,25 @@ impl Intake {
             read: VecDeque::new(),
             pace,
             settled: Ranges::default(),
+            again: None,
         }
+    }
+
+    /// Reads what is pending, as far as it is of these types, and nothing else.
+    pub fn again(mut self, events: Vec<EventPattern>) -> Intake {
+        if let Place::Ahead { position, pending } = &mut self.place {
+            let mut horizon = Horizon::default();
+            horizon.position = *position;
+            self.place = Place::Behind { horizon, unread: std::mem::take(pending) };
+        }
+        self.again = Some(events);
+        self
+    }
+
+    /// Whether this is a replay, and the lane is done with all of it.
+    pub fn is_over(&self) -> bool {
+        let is_read = matches!(&self.place, Place::Behind { unread, .. } if unread.is_empty());
+        self.again.is_some() && is_read && self.cursor.is_empty()
     }
 
     /// The next events, `most` at most and at least one. Dropping the future loses nothing.
@@ -122,6 +143,9 @@ impl Intake {
                     self.settled.remove(*position + 1, i64::MAX);
                     self.place = Place::Behind { horizon, unread };
                 }
+                Place::Behind { unread, .. } if unread.is_empty() && self.again.is_some() => {
+                    std::future::pending::<()>().await;
+                }
                 Place::Behind { horizon, unread } if unread.is_empty() => {
                     if self.feed.join(&self.route, &self.wake, horizon) {
                         self.place = Place::Live;
@@ -148,7 +172,12 @@ impl Intake {
                         self.reading = Some(tokio::spawn(read(reader, unread.clone())));
                     }
                     for taken in pending_with(page.events, &page.covered) {
-                        if self.route.takes(&taken.event) && !self.settled.contains(taken.event.id) {
+                        let is_asked =
+                            |events: &Vec<EventPattern>| events.iter().any(|it| it.matches(&taken.event.kind));
+                        if self.route.takes(&taken.event)
+                            && self.again.as_ref().is_none_or(is_asked)
+                            && !self.settled.contains(taken.event.id)
+                        {
                             self.cursor.take(&taken);
                             self.read.push_back(taken);
                         }

@@ -1,41 +1,49 @@
-//! Order per entity. In: a lane's work as it comes. Out: what may be tried now, so that a later event of an entity waits behind an
-//! earlier one. It never does I/O.
+//! What waits for what. In: a lane's work as it comes. Out: what may be tried now: in order `entity` a later event of an entity waits
+//! behind an earlier one, in `strict` every event behind the one before it, in `none` nothing. It never does I/O.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::Hash;
 
+use crate::settings::Order;
+
 /// Work of a lane, by entity.
 #[derive(Debug)]
-pub struct EntityOrder<E, T> {
+pub struct LaneOrder<E, T> {
+    order: Order,
     ready: VecDeque<(E, T)>,
     entities: HashMap<E, Entity<T>>,
     queued: usize,
+    /// In `strict`: one is being tried.
+    is_busy: bool,
 }
 
 #[derive(Debug)]
 enum Entity<T> {
-    /// One is ready or being tried; these wait behind it.
+    /// In `entity`: one is ready or being tried; these wait behind it.
     Busy(VecDeque<T>),
-    /// An earlier one is parked: what comes is to be parked behind it.
+    /// An earlier one is parked. In `entity`, what comes is to be parked behind it; in `strict`, all waits for it where it is.
     Held,
 }
 
-impl<E, T> Default for EntityOrder<E, T> {
-    fn default() -> EntityOrder<E, T> {
-        EntityOrder { ready: VecDeque::new(), entities: HashMap::new(), queued: 0 }
+impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
+    /// Nothing yet.
+    pub fn new(order: Order) -> LaneOrder<E, T> {
+        LaneOrder { order, ready: VecDeque::new(), entities: HashMap::new(), queued: 0, is_busy: false }
     }
-}
 
-impl<E: Clone + Eq + Hash, T> EntityOrder<E, T> {
     /// Takes new work. Gives it back when its entity is held: the caller parks it behind the others.
     pub fn push(&mut self, entity: E, work: T) -> Option<T> {
-        match self.entities.get_mut(&entity) {
-            Some(Entity::Held) => return Some(work),
-            Some(Entity::Busy(waiting)) => waiting.push_back(work),
-            None => {
-                self.entities.insert(entity.clone(), Entity::Busy(VecDeque::new()));
-                self.ready.push_back((entity, work));
+        if self.order != Order::Entity {
+            self.ready.push_back((entity, work));
+        } else {
+            match self.entities.get_mut(&entity) {
+                Some(Entity::Held) => return Some(work),
+                Some(Entity::Busy(waiting)) => waiting.push_back(work),
+                None => {
+                    self.entities.insert(entity.clone(), Entity::Busy(VecDeque::new()));
+                    self.ready.push_back((entity, work));
+                }
             }
         }
         self.queued += 1;
@@ -44,19 +52,34 @@ impl<E: Clone + Eq + Hash, T> EntityOrder<E, T> {
 
     /// What is to be tried next.
     pub fn pop(&mut self) -> Option<(E, T)> {
+        if !self.is_ready() {
+            return None;
+        }
         let next = self.ready.pop_front()?;
         self.queued -= 1;
+        self.is_busy = true;
         Some(next)
     }
 
-    /// Puts work that was not really tried back, behind that of other entities. Its own entity's later work still waits for it.
-    pub fn put_back(&mut self, entity: E, work: T) {
-        self.queued += 1;
-        self.ready.push_back((entity, work));
+    /// Whether there is something to try.
+    pub fn is_ready(&self) -> bool {
+        let may_go = self.order != Order::Strict || !self.is_busy && self.entities.is_empty();
+        may_go && !self.ready.is_empty()
     }
 
-    /// The entity's work in hand is done: the next of it may be tried.
+    /// Puts work that was not really tried back; where the order lets it, behind other work, but never behind what waits for it.
+    pub fn put_back(&mut self, entity: E, work: T) {
+        self.queued += 1;
+        self.is_busy = false;
+        match self.order {
+            Order::Strict => self.ready.push_front((entity, work)),
+            Order::Entity | Order::None => self.ready.push_back((entity, work)),
+        }
+    }
+
+    /// The entity's work in hand is done: the next may be tried.
     pub fn done(&mut self, entity: &E) {
+        self.is_busy = false;
         let Some(Entity::Busy(waiting)) = self.entities.get_mut(entity) else { return };
         match waiting.pop_front() {
             Some(work) => self.ready.push_back((entity.clone(), work)),
@@ -64,8 +87,10 @@ impl<E: Clone + Eq + Hash, T> EntityOrder<E, T> {
         }
     }
 
-    /// The entity's work in hand gets parked. Returns what waited behind it, to be parked as well; all that comes is given back.
+    /// The entity's work in hand gets parked. Returns what waited behind it and is to be parked as well; in `entity`, all that comes is
+    /// given back from now on.
     pub fn hold(&mut self, entity: E) -> Vec<T> {
+        self.is_busy = false;
         match self.entities.insert(entity, Entity::Held) {
             Some(Entity::Busy(waiting)) => {
                 self.queued -= waiting.len();
@@ -82,7 +107,7 @@ impl<E: Clone + Eq + Hash, T> EntityOrder<E, T> {
         }
     }
 
-    /// The entities of which something is parked.
+    /// The entities of which something is parked that others wait for.
     pub fn held(&self) -> impl Iterator<Item = &E> {
         self.entities.iter().filter(|(_, entity)| matches!(entity, Entity::Held)).map(|(name, _)| name)
     }
@@ -94,58 +119,4 @@ impl<E: Clone + Eq + Hash, T> EntityOrder<E, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Work is (entity, counter). Each step either hands in the next of an entity, starts a try, or ends one: not at all, well or badly.
-        #[test]
-        fn no_event_of_an_entity_overtakes_an_earlier_one(steps in prop::collection::vec((0..5u8, 0..5u8), 0..300)) {
-            let mut order = EntityOrder::default();
-            let mut handed_in: BTreeMap<u8, u32> = BTreeMap::new();
-            let mut trying: Vec<(u8, u32)> = Vec::new();
-            let mut parked: BTreeMap<u8, VecDeque<u32>> = BTreeMap::new();
-            let mut delivered: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
-            for (what, entity) in steps {
-                match what {
-                    0 => {
-                        let counter = handed_in.entry(entity).or_default();
-                        *counter += 1;
-                        if let Some(work) = order.push(entity, *counter) {
-                            parked.get_mut(&entity).expect("only held entities are given back").push_back(work);
-                        }
-                    }
-                    1 => if let Some((entity, work)) = order.pop() {
-                        prop_assert!(trying.iter().all(|(other, _)| *other != entity), "two of one entity at a time");
-                        trying.push((entity, work));
-                    },
-                    2 => if let Some((entity, work)) = trying.pop() {
-                        order.put_back(entity, work);
-                    },
-                    3 => if let Some((entity, work)) = trying.pop() {
-                        delivered.entry(entity).or_default().push(work);
-                        order.done(&entity);
-                    },
-                    _ => if let Some((entity, work)) = trying.pop() {
-                        let mut queue = VecDeque::from([work]);
-                        queue.extend(order.hold(entity));
-                        parked.insert(entity, queue);
-                    } else if let Some((entity, queue)) = parked.pop_first() {
-                        delivered.entry(entity).or_default().extend(queue);
-                        order.release(&entity);
-                    },
-                }
-                let waiting: usize = order.queued() + trying.len() + parked.values().map(VecDeque::len).sum::<usize>();
-                let total: u32 = handed_in.values().sum();
-                prop_assert_eq!(waiting + delivered.values().map(Vec::len).sum::<usize>(), total as usize);
-            }
-            for (entity, work) in delivered {
-                prop_assert_eq!(&work, &(1..=work.len() as u32).collect::<Vec<_>>(), "entity {}", entity);
-            }
-        }
-    }
-}
+mod tests;

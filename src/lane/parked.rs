@@ -19,6 +19,7 @@ use crate::ledger::Fate;
 use crate::ledger::Parked;
 use crate::ledger::Settlement;
 use crate::ledger::deliveries;
+use crate::settings::Order;
 
 /// What a lane tries to deliver.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) struct DueQueue {
     changes: watch::Receiver<u64>,
     /// It was changed, and not looked at since.
     is_changed: bool,
+    order: Order,
 }
 
 /// How soon to look again when the database did not answer.
@@ -54,6 +56,11 @@ impl Job {
         }
     }
 
+    /// Whether somebody asked for it again.
+    pub(super) fn is_replayed(&self) -> bool {
+        matches!(self, Job::Parked(parked) if parked.replayed)
+    }
+
     /// Which attempt the next one is, from 1.
     pub(super) fn number(&self) -> i32 {
         match self {
@@ -65,13 +72,14 @@ impl Job {
 
 impl DueQueue {
     /// Looks at once: an earlier run may have left something.
-    pub(super) fn new(changes: watch::Receiver<u64>) -> DueQueue {
+    pub(super) fn new(changes: watch::Receiver<u64>, order: Order) -> DueQueue {
         DueQueue {
             due: VecDeque::new(),
             in_hand: HashMap::new(),
             look: Some(Instant::now()),
             changes,
             is_changed: false,
+            order,
         }
     }
 
@@ -153,7 +161,7 @@ impl DueQueue {
         let (due, next) = deliveries::due(&**client, register.lane(), &in_hand, most).await?;
         for parked in due {
             // Of two of an entity, the second is found again when the first is settled.
-            if !self.in_hand.values().any(|entity| *entity == parked.event.entity) {
+            if self.order == Order::None || !self.in_hand.values().any(|entity| *entity == parked.event.entity) {
                 self.in_hand.insert(parked.id, parked.event.entity.clone());
                 self.due.push_back(parked);
             }

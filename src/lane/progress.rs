@@ -11,11 +11,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::checkpoint::Entries;
+use crate::lane::Ended;
+use crate::lane::checkpoint::Counts;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::Register;
-use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
+use crate::lane::state::State;
+use crate::lane::stop::Stop;
+use crate::ledger::Entries;
 use crate::ledger::Fate;
 use crate::ledger::Parking;
 
@@ -42,12 +45,28 @@ pub struct Progress {
     /// hold up the others' deliveries.
     writing: Option<Writing>,
     database_is_away: bool,
+    /// The stored row may say that the destination fails.
+    may_fail: bool,
+    /// Something was delivered since, and that is to be written.
+    is_well: bool,
+    /// Since the last checkpoint.
+    delivered: i64,
+    /// That this replay is over stands in the database.
+    end_is_written: bool,
+}
+
+/// For how long a destination may fail before its lane is disabled; as it stands in `Register::failed`.
+const LONGEST_FAILURE: &str = "7 days";
+
+/// Why a lane is disabled whose destination failed for too long.
+pub fn too_long(reason: &str) -> String {
+    format!("it took nothing for {LONGEST_FAILURE}; the last: {reason}")
 }
 
 #[derive(Debug)]
 struct Writing {
-    /// Ends with the position.
-    task: JoinHandle<anyhow::Result<i64>>,
+    /// Ends with what is written.
+    task: JoinHandle<anyhow::Result<(i64, Counts)>>,
     since: Instant,
 }
 
@@ -71,6 +90,10 @@ impl Progress {
             written,
             writing: None,
             database_is_away: false,
+            may_fail: true,
+            is_well: false,
+            delivered: 0,
+            end_is_written: false,
         }
     }
 
@@ -96,6 +119,7 @@ impl Progress {
     /// The event is delivered.
     pub fn done(&mut self, event: &Event) {
         self.intake.done(event.id);
+        self.delivered += 1;
         self.moved = true;
     }
 
@@ -105,9 +129,9 @@ impl Progress {
         self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
     }
 
-    /// Changes the lane's state; it is written at once, or as soon as the database is back.
+    /// Changes the lane's state; it is written at once, or as soon as the database is back. One that is disabled stays so.
     pub async fn report(&mut self, state: State) -> Result<(), Lost> {
-        if state != self.state {
+        if state != self.state && !matches!(self.state, State::Disabled { .. }) {
             self.state = state;
             self.state_is_written = false;
             self.write_state().await?;
@@ -115,11 +139,46 @@ impl Progress {
         Ok(())
     }
 
+    /// The destination fails, and nothing was delivered since it began to. True: for so long that its lane is to be disabled.
+    pub async fn failed(&mut self) -> Result<bool, Lost> {
+        match self.register.failed(self.is_well, LONGEST_FAILURE).await {
+            Ok(too_long) => {
+                (self.may_fail, self.is_well) = (true, false);
+                Ok(too_long)
+            }
+            Err(error) => self.database_failed(error).map(|()| false),
+        }
+    }
+
+    /// The destination takes what it gets.
+    pub fn succeeded(&mut self) {
+        self.is_well = self.may_fail;
+    }
+
+    /// The destination gets nothing more: the lane stands still, with its cursor where it is, until its row is changed. Returns when all
+    /// of that is written, or when it is asked to stop.
+    pub async fn disable(&mut self, kind: &'static str, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
+        let lane = self.register.lane();
+        tracing::warn!(%lane, reason, "disabled until its row is changed");
+        self.report(State::Disabled { kind, reason: reason.to_owned() }).await?;
+        self.finish().await?;
+        let mut clock = Progress::clock();
+        while !self.is_written() {
+            tokio::select! {
+                biased;
+                _ = stop.asked() => break,
+                _ = clock.tick() => self.finish().await?,
+            }
+        }
+        Ok(Ended::Disabled)
+    }
+
     /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. A cursor that comes alone is
     /// written beside the lane's work; with anything else, the lane waits for it. While the database is away nothing is lost: all of it
     /// is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
         self.write_state().await?;
+        self.write_success().await?;
         if self.entries.is_empty() && self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) {
             return Ok(Vec::new());
         }
@@ -128,23 +187,26 @@ impl Progress {
         let is_due = self.moved
             || self.database_is_away
             || !self.entries.is_empty()
+            || (self.intake.is_over() && !self.end_is_written)
             || (position != self.written.0 && self.written.1.elapsed() > IDLE_CHECKPOINT);
         if !is_due {
             return Ok(Vec::new());
         }
-        if self.entries.is_empty() && !self.database_is_away {
+        let is_over = self.intake.is_over();
+        let counts = Counts { delivered: self.delivered, is_over };
+        if self.entries.is_empty() && !is_over && !self.database_is_away {
             let register = self.register.clone();
             self.moved = false;
             let task = tokio::spawn(async move {
-                register.write(position, &pending, &mut Entries::default()).await?;
-                Ok(position)
+                register.write(position, &pending, &mut Entries::default(), counts).await?;
+                Ok((position, counts))
             });
             self.writing = Some(Writing { task, since: Instant::now() });
             return Ok(Vec::new());
         }
-        match self.register.write(position, &pending, &mut self.entries).await {
+        match self.register.write(position, &pending, &mut self.entries, counts).await {
             Ok(free) => {
-                self.is_down(position);
+                self.is_down(position, counts);
                 self.moved = false;
                 Ok(free)
             }
@@ -185,8 +247,8 @@ impl Progress {
         let written = (&mut writing.task).await.expect("writing a cursor neither panics nor is aborted");
         self.writing = None;
         match written {
-            Ok(position) => {
-                self.is_down(position);
+            Ok((position, counts)) => {
+                self.is_down(position, counts);
                 Ok(())
             }
             Err(error) => {
@@ -196,9 +258,21 @@ impl Progress {
         }
     }
 
-    fn is_down(&mut self, position: i64) {
+    fn is_down(&mut self, position: i64, counts: Counts) {
         self.database_is_away = false;
+        self.delivered -= counts.delivered;
+        self.end_is_written = counts.is_over;
         self.written = (position, Instant::now());
+    }
+
+    async fn write_success(&mut self) -> Result<(), Lost> {
+        if self.is_well {
+            match self.register.succeeded().await {
+                Ok(()) => (self.may_fail, self.is_well) = (false, false),
+                Err(error) => self.database_failed(error)?,
+            }
+        }
+        Ok(())
     }
 
     async fn write_state(&mut self) -> Result<(), Lost> {

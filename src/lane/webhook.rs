@@ -15,13 +15,15 @@ use crate::event::Entity;
 use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::breaker::Breaker;
+use crate::lane::breaker::OPENS_AFTER;
 use crate::lane::checkpoint::Lost;
-use crate::lane::checkpoint::State;
-use crate::lane::order::EntityOrder;
+use crate::lane::order::LaneOrder;
 use crate::lane::parked;
 use crate::lane::parked::DueQueue;
 use crate::lane::parked::Job;
 use crate::lane::progress::Progress;
+use crate::lane::progress::too_long;
+use crate::lane::state::State;
 use crate::lane::stop::Stop;
 use crate::lane::webhook::request::Answer;
 use crate::lane::webhook::request::Endpoint;
@@ -29,6 +31,7 @@ use crate::lane::webhook::request::Outcome;
 use crate::ledger::Attempt;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
+use crate::settings::Order;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub struct WebhookLane {
     name: String,
     endpoint: Arc<Endpoint>,
     progress: Progress,
-    order: EntityOrder<Entity, Arc<Event>>,
+    order: LaneOrder<Entity, Arc<Event>>,
     attempts: JoinSet<(Job, Answer)>,
     breaker: Breaker,
     due: DueQueue,
@@ -54,6 +57,8 @@ enum Source {
     Ledger,
 }
 
+/// In what is said of a disabled lane.
+const KIND: &str = "webhook";
 /// Events in hand per request that may be open: enough to find other entities' work behind that of a slow one.
 const AHEAD: usize = 16;
 
@@ -66,7 +71,10 @@ impl WebhookLane {
         due: DueQueue,
         held: Vec<Entity>,
     ) -> WebhookLane {
-        let mut order = EntityOrder::default();
+        let webhook = endpoint.webhook();
+        let mut order = LaneOrder::new(webhook.order);
+        // In strict order nothing else goes on meanwhile, so the first failure already makes the lane probe.
+        let breaker = Breaker::new(if webhook.order == Order::Strict { 1 } else { OPENS_AFTER });
         for entity in held {
             order.hold(entity);
         }
@@ -76,7 +84,7 @@ impl WebhookLane {
             progress,
             order,
             attempts: JoinSet::new(),
-            breaker: Breaker::default(),
+            breaker,
             due,
             taken: Source::Log,
             taken_while_open: 0,
@@ -115,9 +123,17 @@ impl WebhookLane {
         }
     }
 
+    fn is_strict(&self) -> bool {
+        self.endpoint.webhook().order == Order::Strict
+    }
+
+    fn concurrency(&self) -> usize {
+        if self.is_strict() { 1 } else { self.endpoint.webhook().concurrency }
+    }
+
     /// While the breaker is open, enough for a probe to choose from, and no more: what follows a held event only moves to the ledger.
     fn room(&self) -> usize {
-        let most = self.endpoint.webhook().concurrency * AHEAD;
+        let most = self.concurrency() * AHEAD;
         let room = if self.breaker.is_closed() { most } else { most.saturating_sub(self.taken_while_open) };
         let room = room.min(most.saturating_sub(self.order.queued() + self.attempts.len()));
         if self.progress.has_room() { room } else { 0 }
@@ -134,7 +150,7 @@ impl WebhookLane {
 
     fn start(&mut self) {
         while self.breaker.is_closed()
-            && self.attempts.len() < self.endpoint.webhook().concurrency
+            && self.attempts.len() < self.concurrency()
             && let Some(job) = self.next()
         {
             self.attempt(job);
@@ -164,7 +180,7 @@ impl WebhookLane {
     }
 
     fn has_probe(&self) -> bool {
-        self.attempts.is_empty() && (!self.due.is_empty() || self.order.queued() > 0)
+        self.attempts.is_empty() && (!self.due.is_empty() || self.order.is_ready())
     }
 
     fn probe(&mut self) {
@@ -176,7 +192,7 @@ impl WebhookLane {
     fn attempt(&mut self, job: Job) {
         let endpoint = Arc::clone(&self.endpoint);
         self.attempts.spawn(async move {
-            let answer = endpoint.attempt(job.event(), matches!(&job, Job::Parked(it) if it.replayed)).await;
+            let answer = endpoint.attempt(job.event(), job.is_replayed()).await;
             (job, answer)
         });
     }
@@ -186,6 +202,7 @@ impl WebhookLane {
         match answer.outcome {
             Outcome::Delivered => {
                 self.delivered(job, &answer);
+                self.progress.succeeded();
                 if self.breaker.succeeded() {
                     self.taken_while_open = 0;
                     tracing::info!(webhook = self.name, "answers again");
@@ -196,23 +213,27 @@ impl WebhookLane {
                 self.put_back(job);
                 self.gone = Some(answer.reason());
             }
-            Outcome::Retry(asked) if !self.breaker.is_closed() => {
-                // A probe: it says something about the endpoint, and nothing about the event.
-                self.breaker.failed(Instant::now(), asked.unwrap_or_default());
-                self.postpone(job, &answer);
-                self.taken_while_open = self.taken_while_open.saturating_sub(AHEAD);
-                tracing::debug!(webhook = self.name, reason = answer.reason(), "a probe failed");
-                self.progress.report(State::Open(answer.reason())).await?;
-            }
             Outcome::Retry(asked) => {
-                self.failed(job, &answer, asked);
-                if self.breaker.failed(Instant::now(), asked.unwrap_or_default()) {
-                    let reason = answer.reason();
-                    tracing::warn!(
-                        webhook = self.name,
-                        reason,
-                        "keeps failing; its events wait until a probe succeeds"
-                    );
+                let (is_probe, reason) = (!self.breaker.is_closed(), answer.reason());
+                let opens = self.breaker.failed(Instant::now(), asked.unwrap_or_default());
+                if is_probe && !self.is_strict() {
+                    // It says something about the endpoint, and nothing about the event.
+                    self.postpone(job, &answer);
+                } else {
+                    self.failed(job, &answer, asked);
+                }
+                if is_probe {
+                    self.taken_while_open = self.taken_while_open.saturating_sub(AHEAD);
+                    tracing::debug!(webhook = self.name, reason, "a probe failed");
+                }
+                if opens {
+                    let message = "keeps failing; its events wait until a probe succeeds";
+                    tracing::warn!(webhook = self.name, reason, message);
+                }
+                if !self.breaker.is_closed() {
+                    if self.progress.failed().await? {
+                        self.gone = Some(too_long(&reason));
+                    }
                     self.progress.report(State::Open(reason)).await?;
                 }
             }
@@ -227,7 +248,7 @@ impl WebhookLane {
                 self.progress.done(&event);
             }
             Job::Parked(parked) => {
-                self.record(&parked.event, parked.attempts + 1, "delivered", answer);
+                self.record(&parked.event, parked.attempts + 1, None, answer);
                 self.settled(&parked, None, parked.attempts + 1, answer);
             }
         }
@@ -245,22 +266,27 @@ impl WebhookLane {
         match job {
             Job::Fresh(_) => self.put_back(job),
             Job::Parked(parked) => {
-                let now = Instant::now();
-                let wait = self.breaker.next_probe().unwrap_or(now).saturating_duration_since(now);
-                self.settled(&parked, Some(Fate::Retry(wait)), parked.attempts, answer);
+                self.settled(&parked, Some(Fate::Retry(self.until_probe())), parked.attempts, answer);
             }
         }
     }
 
     fn failed(&mut self, job: Job, answer: &Answer, asked: Option<Duration>) {
         let number = job.number();
-        let schedule = &self.endpoint.webhook().retry;
-        let wait = schedule.delay_at_least(number.unsigned_abs(), rand::random(), asked);
+        let wait = self.wait(&job, asked);
         let fate = wait.map_or(Fate::Dead, Fate::Retry);
-        self.record(job.event(), number, if wait.is_some() { "retry" } else { "dead" }, answer);
         match job {
-            Job::Parked(parked) => self.settled(&parked, Some(fate), number, answer),
+            Job::Parked(ref parked) if self.is_strict() && wait.is_some() => {
+                // It is what the lane probes with, until its time is over.
+                self.order.hold(parked.event.entity.clone());
+                self.postpone(job, answer);
+            }
+            Job::Parked(parked) => {
+                self.record(&parked.event, number, Some(fate), answer);
+                self.settled(&parked, Some(fate), number, answer);
+            }
             Job::Fresh(event) => {
+                self.record(&event, number, Some(fate), answer);
                 match fate {
                     Fate::Dead => self.order.done(&event.entity),
                     _ => {
@@ -274,6 +300,25 @@ impl WebhookLane {
         }
     }
 
+    /// How long to wait before the next attempt. None: it was the last.
+    fn wait(&self, job: &Job, asked: Option<Duration>) -> Option<Duration> {
+        let schedule = &self.endpoint.webhook().retry;
+        if !self.is_strict() {
+            return schedule.delay_at_least(job.number().unsigned_abs(), rand::random(), asked);
+        }
+        let age = match job {
+            Job::Fresh(_) => Duration::ZERO,
+            Job::Parked(parked) => parked.age,
+        };
+        // Nothing else can be tried meanwhile: it is tried by the breaker's pauses, for as long as the schedule lasts.
+        (age < schedule.total()).then(|| self.until_probe())
+    }
+
+    fn until_probe(&self) -> Duration {
+        let now = Instant::now();
+        self.breaker.next_probe().unwrap_or(now).saturating_duration_since(now)
+    }
+
     fn park_behind(&mut self, event: Arc<Event>) {
         self.progress.park(event, Fate::Waiting, 0, "waits behind an earlier event of the same entity");
     }
@@ -282,7 +327,12 @@ impl WebhookLane {
         self.progress.entries.settled.push(parked::settlement(parked, fate, attempts, answer.reason()));
     }
 
-    fn record(&mut self, event: &Arc<Event>, number: i32, outcome: &'static str, answer: &Answer) {
+    fn record(&mut self, event: &Arc<Event>, number: i32, fate: Option<Fate>, answer: &Answer) {
+        let outcome = match fate {
+            None => "delivered",
+            Some(Fate::Dead) => "dead",
+            Some(_) => "retry",
+        };
         self.progress.entries.attempts.push(Attempt {
             event: Arc::clone(event),
             number,
@@ -302,17 +352,16 @@ impl WebhookLane {
 
     async fn look(&mut self) -> Result<(), Lost> {
         let held = || self.order.held().cloned().collect();
-        let most = self.endpoint.webhook().concurrency;
+        let most = self.concurrency();
         for entity in self.due.look(&mut self.progress, held, most).await? {
             self.order.release(&entity);
         }
         Ok(())
     }
 
-    /// The endpoint wants nothing more: the lane stands still, with its cursor where it is, until its row is changed.
+    /// The endpoint gets nothing more.
     async fn disable(mut self, reason: String, stop: &mut Stop) -> Result<Ended, Lost> {
-        tracing::warn!(webhook = self.name, reason, "disabled until its row is changed");
-        self.progress.report(State::Disabled(reason.clone())).await?;
+        self.progress.report(State::Disabled { kind: KIND, reason: reason.clone() }).await?;
         let timeout = self.endpoint.webhook().timeout;
         tokio::select! {
             biased;
@@ -320,18 +369,7 @@ impl WebhookLane {
             _ = stop.asked() => {}
             ended = self.end_attempts(timeout) => ended?,
         }
-        // How these ended was reported as well.
-        self.progress.report(State::Disabled(reason.clone())).await?;
-        self.progress.finish().await?;
-        let mut clock = Progress::clock();
-        while !self.progress.is_written() {
-            tokio::select! {
-                biased;
-                _ = stop.asked() => break,
-                _ = clock.tick() => self.progress.finish().await?,
-            }
-        }
-        Ok(Ended::Disabled(reason))
+        self.progress.disable(KIND, &reason, stop).await
     }
 
     /// Finishes what is being tried, within `grace`, and writes down how far the lane is.

@@ -1,5 +1,8 @@
-//! Writes `andon.attempts`, a batch at a time.
+//! Writes `andon.attempts`, a batch at a time, and sees to it that each day has a partition and none is kept for too long.
 
+use std::time::Duration;
+
+use tokio_postgres::Client;
 use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
@@ -31,5 +34,11 @@ pub async fn record(
             ],
         )
         .await?;
+    Ok(())
+}
+
+/// Makes the partitions of the next days, and drops those whose attempts are older than that.
+pub async fn keep(client: &Client, age: Duration) -> Result<(), tokio_postgres::Error> {
+    client.execute("select andon.keep_attempts($1::float8 * interval '1 second')", &[&age.as_secs_f64()]).await?;
     Ok(())
 }

@@ -111,6 +111,25 @@ pub async fn held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<
     Ok(held.into_iter().collect())
 }
 
+/// A replay is over: what is dead of it is its destination's, and what it would have tried again is not wanted any more.
+pub async fn hand_over(
+    transaction: &Transaction<'_>,
+    replay: &LaneName,
+    destination: &LaneName,
+) -> Result<(), tokio_postgres::Error> {
+    transaction
+        .execute(
+            "delete from andon.deliveries parked where lane = $1 and (state <> 'dead' or exists (
+                select from andon.deliveries known where known.lane = $2 and known.event_id = parked.event_id
+            ))",
+            &[&replay.0, &destination.0],
+        )
+        .await?;
+    let sql = "update andon.deliveries set lane = $2, replayed = true where lane = $1";
+    transaction.execute(sql, &[&replay.0, &destination.0]).await?;
+    Ok(())
+}
+
 /// Deliveries that are due, oldest first, without those already in hand; and how long until the next after them is.
 pub async fn due(
     client: &impl GenericClient,
@@ -120,7 +139,8 @@ pub async fn due(
 ) -> Result<(Vec<Parked>, Option<Duration>), tokio_postgres::Error> {
     let rows = client
         .query(
-            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed
+            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed,
+                extract(epoch from now() - parked_at)::float8
             from andon.deliveries
             where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
             order by next_attempt_at, event limit $3",
@@ -307,5 +327,11 @@ fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
         context,
         data,
     );
-    Ok(Parked { id: row.try_get(0)?, event: Arc::new(event), attempts: row.try_get(1)?, replayed: row.try_get(11)? })
+    Ok(Parked {
+        id: row.try_get(0)?,
+        event: Arc::new(event),
+        attempts: row.try_get(1)?,
+        replayed: row.try_get(11)?,
+        age: Duration::from_secs_f64(row.try_get::<_, f64>(12)?.max(0.0)),
+    })
 }

@@ -114,7 +114,7 @@ pub async fn now(client: &Client) -> Result<Timestamp, Error> {
 
 /// The name and the lane of every destination that ever had one.
 pub async fn destinations(client: &Client) -> Result<Vec<(String, String)>, Error> {
-    let rows = client.query("select name, lane from andon.lanes order by name, lane", &[]).await?;
+    let rows = client.query("select name, lane from andon.lanes where replay is null order by name, lane", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 

@@ -1,6 +1,6 @@
 //! A relay between MQTT clients and their broker that reads along. In: connections to its own port. Out: the same packets at the
-//! broker, the record of what was published and acknowledged, and on demand the manners of other brokers: no MQTT 5, or a message that
-//! ends the connection. It never changes a packet.
+//! broker, the record of what was published and acknowledged, and on demand the manners of other brokers: no MQTT 5, a message that is
+//! refused for now, or one that ends the connection. It never changes a packet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct TapOptions {
     pub mqtt5: Mqtt5,
     /// A PUBLISH whose payload holds this ends the connection.
     pub poison: Option<Vec<u8>>,
+    /// A PUBLISH (MQTT 5) whose payload holds this is refused with `Quota exceeded`, so many times, and not forwarded.
+    pub quota: Option<(Vec<u8>, u32)>,
     /// So many connections end at their first PUBLISH, whatever is in it.
     pub flaps: u32,
 }
@@ -52,10 +54,17 @@ pub enum Mqtt5 {
 pub enum Seen {
     /// A connection, and the protocol level it asked for: 5, or 4 for 3.1.1.
     Connect(u8),
-    /// A payload that the broker acknowledged. It stands here before the client gets to know.
-    Acknowledged(Bytes),
+    /// A message that the broker acknowledged. It stands here before the client gets to know.
+    Acknowledged {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Bytes,
+    },
     /// A PUBLISH that ended its connection.
     Poisoned,
+    /// A PUBLISH that was refused for now.
+    Refused,
 }
 
 /// A tap in front of a port of 127.0.0.1. Dropping it cuts everything.
@@ -71,14 +80,16 @@ struct Relay {
     seen: Arc<Record<Seen>>,
     flaps: AtomicU32,
     closings: AtomicU32,
+    refusals: AtomicU32,
 }
 
 /// PUBLISHes of one connection that wait for their acknowledgement, by packet id.
-type Waiting = Mutex<HashMap<u16, Bytes>>;
+type Waiting = Mutex<HashMap<u16, (String, Bytes)>>;
 
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
+const QUOTA_EXCEEDED: u8 = 0x97;
 
 impl Tap {
     /// Starts relaying to a broker at a port of 127.0.0.1.
@@ -88,7 +99,8 @@ impl Tap {
         let seen = Arc::new(Record::new());
         let flaps = AtomicU32::new(options.flaps);
         let closings = AtomicU32::new(if let Mqtt5::Closed(times) = options.mqtt5 { times } else { 0 });
-        let relay = Arc::new(Relay { target, options, seen: Arc::clone(&seen), flaps, closings });
+        let refusals = AtomicU32::new(options.quota.as_ref().map_or(0, |(_, times)| *times));
+        let relay = Arc::new(Relay { target, options, seen: Arc::clone(&seen), flaps, closings, refusals });
         let task = tokio::spawn(async move {
             // Connections live in this set, so that they end with the tap.
             let mut connections = JoinSet::new();
@@ -159,14 +171,19 @@ impl Relay {
                     }
                 }
                 if kind >> 4 == PUBLISH {
-                    let (id, payload) = publish(kind, body, level);
-                    let is_poison =
-                        |poison: &Vec<u8>| payload.windows(poison.len()).any(|part| part == poison.as_slice());
-                    if one_less(&self.flaps) || self.options.poison.as_ref().is_some_and(is_poison) {
+                    let (id, topic, payload) = publish(kind, body, level);
+                    let holds = |text: &Vec<u8>| payload.windows(text.len()).any(|part| part == text.as_slice());
+                    if one_less(&self.flaps) || self.options.poison.as_ref().is_some_and(holds) {
                         self.seen.append(Arc::new(Seen::Poisoned));
                         return;
                     }
-                    waiting.lock().await.insert(id, payload);
+                    if self.options.quota.as_ref().is_some_and(|(text, _)| holds(text)) && one_less(&self.refusals) {
+                        self.seen.append(Arc::new(Seen::Refused));
+                        let [high, low] = id.to_be_bytes();
+                        drop(back.lock().await.write_all(&[PUBACK << 4, 3, high, low, QUOTA_EXCEEDED]).await);
+                        continue;
+                    }
+                    waiting.lock().await.insert(id, (topic, payload));
                 }
                 forward.extend_from_slice(&packet);
             }
@@ -182,10 +199,10 @@ impl Relay {
             let mut forward = BytesMut::new();
             while let Some((kind, mut body, packet)) = split(&mut buffer) {
                 if kind >> 4 == PUBACK {
-                    let payload = waiting.lock().await.remove(&body.get_u16());
+                    let message = waiting.lock().await.remove(&body.get_u16());
                     let is_refusal = body.first().is_some_and(|reason| *reason >= 0x80);
-                    if let Some(payload) = payload.filter(|_| !is_refusal) {
-                        self.seen.append(Arc::new(Seen::Acknowledged(payload)));
+                    if let Some((topic, payload)) = message.filter(|_| !is_refusal) {
+                        self.seen.append(Arc::new(Seen::Acknowledged { topic, payload }));
                     }
                 }
                 forward.extend_from_slice(&packet);
@@ -225,14 +242,14 @@ fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Packet id and payload of a PUBLISH; the id is 0 for QoS 0.
-fn publish(kind: u8, mut body: Bytes, level: u8) -> (u16, Bytes) {
-    let topic = body.get_u16();
-    body.advance(usize::from(topic));
+/// Packet id, topic and payload of a PUBLISH; the id is 0 for QoS 0.
+fn publish(kind: u8, mut body: Bytes, level: u8) -> (u16, String, Bytes) {
+    let length = usize::from(body.get_u16());
+    let topic = String::from_utf8_lossy(&body.split_to(length)).into_owned();
     let id = if kind & 0b110 == 0 { 0 } else { body.get_u16() };
     if level == 5 {
         let (properties, digits) = varint(&body).unwrap_or_default();
         body.advance(digits + properties);
     }
-    (id, body)
+    (id, topic, body)
 }

@@ -28,11 +28,11 @@ async fn chaos(options: &[&str]) -> (Option<i32>, Value, String) {
 async fn a_minute_of_faults_loses_nothing_and_keeps_the_order() {
     let (code, report, noted) = chaos(&["--for", "60s"]).await;
 
-    for figure in ["missing", "out_of_order", "phantom"] {
+    for figure in ["missing", "out_of_order", "phantom", "duplicates_unexplained"] {
         assert_eq!(report[figure], 0, "{report}\n{noted}");
     }
     assert!(report["duplicates"].as_u64() <= report["duplicates_allowed"].as_u64(), "{report}\n{noted}");
-    assert!(report["committed"].as_u64().unwrap() > 1000, "{report}\n{noted}");
+    assert!(report["committed"].as_u64().unwrap() > 200, "{report}\n{noted}");
     assert!(report["faults"].as_object().unwrap().len() > 5, "{report}\n{noted}");
     assert_eq!(code, Some(0), "{report}\n{noted}");
 }

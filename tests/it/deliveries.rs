@@ -112,6 +112,29 @@ async fn a_discarded_delivery_is_gone_and_what_waited_behind_it_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_runs_notices_at_once_what_is_retried_and_what_is_discarded() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = three_parked(&receiver).await;
+    let ids = line.ledger().await;
+    line.run(&format!("update andon.deliveries set state = 'dead' where id = {}", ids[2].0)).await;
+    receiver.answer("/hook", Answer::status(200));
+    line.start();
+    line.until("select exists (select from andon.lanes where state = 'running' and daemon is not null)").await;
+    line.emit("acme", "other", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+
+    let discarded = andon(&line.url, &["deliveries", "discard", &ids[0].0.to_string()]);
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    let retried = andon(&line.url, &["deliveries", "retry", &ids[2].0.to_string()]);
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+
+    line.stop().await.unwrap();
+    assert_eq!((discarded.status, retried.status), (0, 0), "{discarded:?} {retried:?}");
+    let counters: Vec<_> = receiver.accepted().iter().map(|it| marker(&it.body).1).collect();
+    assert_eq!(counters, [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_parked_is_counted_listed_and_shown() {
     let receiver = Receiver::start().await.unwrap();
     let line = three_parked(&receiver).await;

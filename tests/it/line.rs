@@ -16,6 +16,7 @@ use andon::rig::receiver::Received;
 use andon::rig::record::Record;
 use andon::rig::subscriber::Message;
 use andon::secret::Secret;
+use andon::settings::Retention;
 use andon::topic::Equipment;
 use serde_json::Value;
 use serde_json::json;
@@ -31,7 +32,7 @@ use crate::plant::connect;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Long enough for a machine under load; a test that passes never waits it out.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every lane has passed every event.
 pub(crate) const ALL_DONE: &str =
@@ -118,6 +119,7 @@ impl Line {
             memory: 8 << 20,
             defaults: Defaults::default(),
             equipment: Arc::new(Equipment::default()),
+            retention: Retention::default(),
         };
         let token = CancellationToken::new();
         let stop = token.clone().cancelled_owned();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
@@ -141,7 +142,7 @@ async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
         line.client.query_one("select left(daemon::text, 8) from andon.daemons", &[]).await.unwrap().get(0);
     // In the midst of work: what it is waiting for comes while it sleeps.
     for hook in 0..HOOKS {
-        receiver.answer_next(&format!("/{hook}"), 2, &Answer::status(500).after(PATIENCE / 20));
+        receiver.answer_next(&format!("/{hook}"), 2, &Answer::status(500).after(Duration::from_secs(1)));
     }
     line.emit_all(10, 10).await;
     receiver.wait_until(PATIENCE, |got| got.len() >= 4).await.unwrap();

@@ -190,7 +190,7 @@ async fn a_lane_that_falls_behind_reads_the_log_and_comes_back() {
 }
 
 /// What README.md tells the DBA to grant to the role that `andon run` uses.
-fn grants_of_the_readme() -> String {
+pub(crate) fn grants_of_the_readme() -> String {
     let readme = include_str!("../../README.md");
     let from = readme.find("create role andon_run login;").expect("README.md shows the grants");
     readme[from..].split("```").next().unwrap().to_owned()

@@ -3,6 +3,7 @@
 
 mod away;
 mod live;
+mod order;
 mod retry;
 
 use andon::rig::receiver::Answer;

@@ -90,6 +90,9 @@ pub(super) async fn troubles(client: &Client, findings: &mut Findings) {
                                    coalesce(reason, 'no reason given'))
                from andon.lanes where state in ('open', 'disabled')
              union all
+             select 'lane', format('%s (%s) was away for too long and lost %s events, the last %s', lane, name, lost, lost_at::timestamptz(0))
+               from andon.lanes where lost > 0
+             union all
              select 'deliveries', format('%s to %s are %s; run `andon deliveries`', count(*), lane, state)
                from andon.deliveries where state = 'dead' group by lane, state",
             &[],

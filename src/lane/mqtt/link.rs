@@ -37,6 +37,8 @@ pub struct Plan {
     pub status_topic: String,
     /// See `status_topic`.
     pub last_will: Bytes,
+    /// Whether all of this is published again.
+    pub is_replay: bool,
 }
 
 /// Which version to speak.
@@ -88,6 +90,15 @@ impl Ack {
     pub fn is_final(&self) -> bool {
         matches!(self, Ack::Accepted | Ack::Refused(_))
     }
+}
+
+/// What the broker said to a subscription, or sent for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Whether it granted it.
+    Subscribed(bool),
+    /// A message's payload.
+    Message(Bytes),
 }
 
 /// What the broker allows.
@@ -144,10 +155,11 @@ impl Link {
         }
     }
 
-    /// Publishes at QoS 1. None: the connection has ended, and nothing was sent.
-    pub fn publish(&self, topic: &Topic, payload: Bytes, event_id: Uuid) -> Option<Notice> {
+    /// Publishes at QoS 1; `replayed`: because somebody asked for it again, which 3.1.1 has no place to say. None: the connection has
+    /// ended, and nothing was sent.
+    pub fn publish(&self, topic: &Topic, payload: Bytes, event_id: Uuid, replayed: bool) -> Option<Notice> {
         match self {
-            Link::V5(link) => link.publish(topic.as_str(), payload, Some(event_id), false).map(Notice::V5),
+            Link::V5(link) => link.publish(topic.as_str(), payload, Some((event_id, replayed)), false).map(Notice::V5),
             Link::V4(link) => link.publish(topic.as_str(), payload, false).map(Notice::V4),
         }
     }
@@ -157,6 +169,22 @@ impl Link {
         match self {
             Link::V5(link) => link.publish(topic, payload, None, link.limits().retains).map(Notice::V5),
             Link::V4(link) => link.publish(topic, payload, true).map(Notice::V4),
+        }
+    }
+
+    /// Asks for the messages of a topic. False: the connection has ended.
+    pub fn subscribe(&self, topic: &Topic) -> bool {
+        match self {
+            Link::V5(link) => link.subscribe(topic.as_str()),
+            Link::V4(link) => link.subscribe(topic.as_str()),
+        }
+    }
+
+    /// What comes of a subscription; none when the connection has ended.
+    pub async fn heard(&mut self) -> Option<Heard> {
+        match self {
+            Link::V5(link) => link.heard().await,
+            Link::V4(link) => link.heard().await,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::lane::mqtt::link::Plan;
 use crate::payload;
 use crate::secret::Secret;
+use crate::settings::Order;
 use crate::tls;
 use crate::topic::Equipment;
 use crate::topic::Topic;
@@ -70,12 +71,24 @@ impl Publishing {
                 .clone()
                 .map(|username| (username, publisher.password.clone().unwrap_or(Secret::new(String::new())))),
             keep_alive: publisher.keep_alive,
-            window: publisher.window,
+            window: match publisher.order {
+                // What follows is not offered before this one is taken.
+                Order::Strict => 1,
+                Order::Entity | Order::None => publisher.window,
+            },
             max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
             status_topic: format!("andon/{}/{}/status", level(gateway), level(&lane.0)),
             last_will: status(gateway, false),
+            is_replay: false,
         };
         Ok(Publishing { publisher, equipment, plan, gateway: gateway.to_owned() })
+    }
+
+    /// For a replay: its subscribers are told so, and no status of it is left behind. An empty retained message takes the last one away.
+    pub fn again(mut self) -> Publishing {
+        self.plan.is_replay = true;
+        self.plan.last_will = Bytes::new();
+        self
     }
 
     /// How to reach the broker.
@@ -98,7 +111,7 @@ impl Publishing {
 
     /// What it says when the lane has left of its own accord.
     pub fn offline(&self) -> Bytes {
-        status(&self.gateway, false)
+        if self.plan.is_replay { Bytes::new() } else { status(&self.gateway, false) }
     }
 
     /// Topic and payload of an event, for a broker that takes packets of this size. The error is for people.

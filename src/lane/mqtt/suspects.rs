@@ -31,9 +31,15 @@ impl Suspects {
         self.left > 0
     }
 
-    /// The broker answered to an event.
+    /// The broker answered to an event, or the event was found guilty and put away.
     pub(super) fn answered(&mut self) {
         self.left = self.left.saturating_sub(1);
+    }
+
+    /// The broker refused one of so many for now: until it has answered to all of them it gets one at a time, so that it cannot take an
+    /// event before an earlier one again.
+    pub(super) fn refused_for_now(&mut self, in_flight: usize) {
+        self.left = self.left.max(in_flight);
     }
 
     /// A connection ended without an answer to any of the events in flight. True: the first of them is guilty.
@@ -50,11 +56,7 @@ impl Suspects {
         }
         let (suspect, strikes) = self.strikes;
         self.strikes = if suspect == first { (suspect, strikes + 1) } else { (first, 1) };
-        if self.strikes.1 < STRIKES {
-            return false;
-        }
-        self.answered();
-        true
+        self.strikes.1 >= STRIKES
     }
 }
 
@@ -71,6 +73,7 @@ mod tests {
             .collect();
 
         assert_eq!(verdicts, [false, false, false, false, false, true]);
+        suspects.answered();
         assert_eq!(suspects.window(256, true), 1, "the two others are still to be tried alone");
         suspects.answered();
         suspects.answered();

@@ -27,6 +27,8 @@ pub struct Endpoint {
     webhook: Webhook,
     /// Makes the id of a delivery differ from that of the same event to another endpoint, so that a receiver of both keeps both.
     suffix: String,
+    /// Whether all of this is delivered again.
+    is_replay: bool,
     clock: Clock,
 }
 
@@ -71,7 +73,12 @@ impl Endpoint {
             .pool_max_idle_per_host(webhook.concurrency)
             .user_agent(concat!("Andon/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Endpoint { client, webhook, suffix: key.to_owned(), clock })
+        Ok(Endpoint { client, webhook, suffix: key.to_owned(), is_replay: false, clock })
+    }
+
+    /// For a replay: its receiver is told so with each delivery.
+    pub fn again(self) -> Endpoint {
+        Endpoint { is_replay: true, ..self }
     }
 
     /// How the endpoint is called.
@@ -97,7 +104,7 @@ impl Endpoint {
                 .header("X-Eryxon-Signature", signature::eryxon(self.webhook.secret_text.expose(), &body))
                 .header("X-Eryxon-Event", &event.kind);
         }
-        if replayed {
+        if replayed || self.is_replay {
             request = request.header("andon-replayed", "true");
         }
         match request.body(body).send().await {

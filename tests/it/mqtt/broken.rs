@@ -89,8 +89,9 @@ async fn nothing_is_done_without_a_puback_when_the_broker_is_killed() {
     line.start();
     let acknowledged = || {
         let seen = tap.seen().snapshot();
-        let payloads =
-            seen.iter().filter_map(|seen| if let Seen::Acknowledged(payload) = &**seen { Some(payload) } else { None });
+        let payloads = seen
+            .iter()
+            .filter_map(|seen| if let Seen::Acknowledged { payload, .. } = &**seen { Some(payload) } else { None });
         payloads
             .filter(|payload| !payload.starts_with(b"{\"gateway\""))
             .map(|payload| marker(payload))

@@ -83,6 +83,7 @@ async fn a_410_disables_its_lane_alone_and_an_edited_row_goes_on_from_the_cursor
     let mut line = Line::new().await;
     let gone = line.webhook(&receiver.url("/gone"), json!({})).await;
     line.webhook(&receiver.url("/other"), json!({})).await;
+    line.run("update andon.webhooks set events = '{job.*}' where url like '%/other'").await;
     line.start();
     line.emit("acme", "e", 1).await;
     assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
