@@ -3,6 +3,7 @@
 
 use andon::rig::Mosquitto;
 use andon::rig::MosquittoOptions;
+use andon::rig::Proxy;
 use andon::rig::Subscriber;
 use andon::rig::receiver::Answer;
 use andon::rig::receiver::Received;
@@ -180,5 +181,32 @@ async fn a_destination_that_was_away_on_purpose_begins_anew() {
 
     line.state(&lane, "retrying").await;
     line.until("select failing_since > now() - interval '1 hour' from andon.lanes").await;
+    line.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_ends_the_failure_after_a_restart_too() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let proxy = Proxy::start(broker.port()).await.unwrap();
+    proxy.refuse(true).await.unwrap();
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lanes = [
+        line.publisher(proxy.port(), json!({})).await,
+        line.webhook(&receiver.url("/hook"), json!({"retry": ["1s", "1s", "1s"]})).await,
+    ];
+    line.emit_all(10, 1).await;
+    line.start();
+    for lane in &lanes {
+        line.failing_for(lane, "6 days").await;
+    }
+    line.stop().await.unwrap();
+    proxy.refuse(false).await.unwrap();
+    receiver.answer("/hook", Answer::status(200));
+
+    line.start();
+
+    line.until("select count(*) = 2 and bool_and(failing_since is null) from andon.lanes").await;
     line.stop().await.unwrap();
 }
