@@ -13,6 +13,7 @@ mod rows;
 mod schedule;
 mod served;
 mod stage;
+mod strain;
 mod truth;
 mod witness;
 mod writers;
@@ -78,11 +79,15 @@ pub async fn run(options: ChaosOptions) -> Result<ExitCode> {
     let stage = Stage::set(replicas, options.kill_brokers).await?;
     let (start, started) = (Instant::now(), Timestamp::now());
     let witness = Witness::new(start);
-    let (truth, happened) = tokio::select! {
-        played = play(plan, &stage, &witness, start, narrator) => played?,
+    let happened = Mutex::new(Vec::new());
+    let truth = tokio::select! {
+        played = play(plan, &stage, &witness, start, narrator, &happened) => played?,
+        () = strain::watch(&stage.database, start, &happened) => unreachable!("strain is watched for ever"),
         () = witness.watch(&stage) => unreachable!("a witness watches for ever"),
         () = supervise(&stage, start, narrator) => unreachable!("supervisors never stop"),
     };
+    let mut happened = happened.into_inner().unwrap_or_else(PoisonError::into_inner);
+    happened.sort_by(|one: &Happened, other| one.from.total_cmp(&other.from));
     let evidence = Evidence {
         seed,
         replicas,
@@ -99,19 +104,19 @@ pub async fn run(options: ChaosOptions) -> Result<ExitCode> {
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Writes and breaks, mends, and waits for what is to come. Returns what was committed, and which faults there were.
+/// Writes and breaks, mends, and waits for what is to come. Returns what was committed.
 async fn play(
     plan: Plan,
     stage: &Stage,
     witness: &Witness,
     start: Instant,
     narrator: Narrator,
-) -> Result<(Truth, Vec<Happened>)> {
+    happened: &Mutex<Vec<Happened>>,
+) -> Result<Truth> {
     try_join_all(stage.daemons.iter().map(daemon::Daemon::start)).await?;
     let over = CancellationToken::new();
-    let happened = Mutex::new(Vec::new());
     let (_, broken) = tokio::join!(Box::pin(writers::write(&stage.database, plan.seed, &over)), async {
-        let broken = Box::pin(break_all(plan, stage, start, narrator, &happened)).await;
+        let broken = Box::pin(break_all(plan, stage, start, narrator, happened)).await;
         tokio::time::sleep(plan.duration.saturating_sub(start.elapsed())).await;
         over.cancel();
         broken
@@ -121,9 +126,7 @@ async fn play(
     narrator.say(start, "everything is mended; waiting for what is still on its way");
     let truth = Truth::read(&truth::connect(&stage.database).await?).await?;
     all_arrived(&truth, witness).await;
-    let mut happened = happened.into_inner().unwrap_or_else(PoisonError::into_inner);
-    happened.sort_by(|one: &Happened, other| one.from.total_cmp(&other.from));
-    Ok((truth, happened))
+    Ok(truth)
 }
 
 async fn break_all(

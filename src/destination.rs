@@ -25,6 +25,12 @@ use crate::settings::WebhookSettings;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneName(pub String);
 
+impl AsRef<str> for LaneName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 const REPLAY: &str = "~replay/";
 
 impl LaneName {

@@ -8,6 +8,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+/// What Andon itself says when it disables a destination. Its entity is a [`DESTINATION`], with the lane's name as its id.
+pub const DISABLED: &str = "andon.destination.disabled";
+/// See [`DISABLED`].
+pub const DESTINATION: &str = "destination";
+
 /// Whose event it is. An event reaches only destinations of its own tenant. Empty in systems without tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(pub String);

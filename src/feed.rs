@@ -8,9 +8,14 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::destination::LaneName;
 use crate::event::Event;
@@ -47,6 +52,8 @@ pub struct Taken {
 pub enum Pulled {
     /// Its next events; none, when there is nothing new.
     Events(Vec<Taken>),
+    /// The same, where they have waited long enough that the lane has to catch up.
+    Late(Vec<Taken>),
     /// The lane fell behind. It is to read these ids, up to the horizon, from the log, and then to join again.
     Behind(Horizon, Ranges),
 }
@@ -56,6 +63,10 @@ pub enum Pulled {
 pub struct Feed {
     state: Mutex<State>,
     horizon: watch::Sender<Horizon>,
+    catching_up: AtomicUsize,
+    born: Instant,
+    /// When an event last met a lane that had nothing else to do, in milliseconds from `born`; 0 is never.
+    flowed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -77,6 +88,10 @@ struct Inbox {
 
 /// Events that may wait for one lane in memory. Beyond that the lane reads the log.
 const INBOX: usize = if cfg!(test) { 6 } else { 2048 };
+/// An event that waited longer than this is late, and its lane catches up.
+const LATE: Duration = Duration::from_secs(1);
+/// How long after a live event the next one is reckoned with.
+const LULL: Duration = Duration::from_secs(10);
 
 impl Feed {
     /// A feed whose ring holds `memory` bytes. It starts where the tail starts.
@@ -88,7 +103,13 @@ impl Feed {
             router: Router::default(),
             inboxes: HashMap::new(),
         };
-        Feed { state: Mutex::new(state), horizon: watch::Sender::new(horizon) }
+        Feed {
+            state: Mutex::new(state),
+            horizon: watch::Sender::new(horizon),
+            catching_up: AtomicUsize::new(0),
+            born: Instant::now(),
+            flowed: AtomicU64::new(0),
+        }
     }
 
     /// Takes a batch from the tail and puts its events before the lanes that get them.
@@ -96,15 +117,17 @@ impl Feed {
         let mut state = self.state();
         let State { ring, horizon, router, inboxes } = &mut *state;
         let (mut floor, mut last) = (horizon.position, horizon.position);
+        let (at, mut flows) = (Instant::now(), false);
         for event in batch.events {
             if event.id > last {
                 // A jump is a hole, which is pending by itself, and may be filled and done before this event is.
                 floor = if event.id == last + 1 { floor } else { event.id - 1 };
                 last = event.id;
             }
-            let entry = Entry { event, floor };
+            let entry = Entry { event, floor, at };
             for lane in router.lanes(&entry.event) {
                 if let Some(inbox) = inboxes.get_mut(lane) {
+                    flows |= inbox.places.is_empty();
                     inbox.push(ring.end(), &entry, horizon);
                 }
             }
@@ -113,6 +136,10 @@ impl Feed {
         *horizon = Horizon { position: batch.position, undecided: batch.undecided, end: ring.end() };
         let now = horizon.clone();
         drop(state);
+        if flows {
+            let millis = u64::try_from((at - self.born).as_millis()).unwrap_or(u64::MAX);
+            self.flowed.store(millis.max(1), Ordering::Relaxed);
+        }
         self.horizon.send_replace(now);
     }
 
@@ -155,8 +182,28 @@ impl Feed {
         }
     }
 
-    /// A lane's next events, `most` of them at most.
-    pub fn pull(&self, lane: &LaneName, most: usize) -> Pulled {
+    /// Whether live events are about: some lane that keeps up had one lately.
+    pub fn is_flowing(&self, now: Instant) -> bool {
+        let flowed = self.flowed.load(Ordering::Relaxed);
+        flowed > 0 && now < self.born + Duration::from_millis(flowed) + LULL
+    }
+
+    /// How many lanes catch up.
+    pub fn catching_up(&self) -> usize {
+        self.catching_up.load(Ordering::Relaxed)
+    }
+
+    /// A lane begins to catch up, or has.
+    pub fn catches_up(&self, begins: bool) {
+        if begins {
+            self.catching_up.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.catching_up.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A lane's next events, `most` of them at most; of late ones, `late` at most.
+    pub fn pull(&self, lane: &LaneName, most: usize, late: usize) -> Pulled {
         let mut state = self.state();
         let State { ring, horizon, inboxes, router } = &mut *state;
         let Some(inbox) = inboxes.get_mut(lane) else { return Pulled::Events(Vec::new()) };
@@ -168,6 +215,9 @@ impl Feed {
             router.remove(lane);
             return Pulled::Behind(horizon, unread);
         }
+        let first = inbox.places.front().and_then(|(place, ..)| ring.get(*place));
+        let is_late = first.is_some_and(|entry| entry.at.elapsed() > LATE);
+        let most = if is_late { most.min(late) } else { most };
         let mut events = Vec::with_capacity(most.min(inbox.places.len()));
         while events.len() < most
             && let Some((place, from, _)) = inbox.places.pop_front()
@@ -175,7 +225,7 @@ impl Feed {
             let entry = ring.get(place).expect("an inbox in front of the ring was sent behind above");
             events.push(Taken { event: Arc::clone(&entry.event), from });
         }
-        Pulled::Events(events)
+        if is_late { Pulled::Late(events) } else { Pulled::Events(events) }
     }
 
     /// The position of a lane in the stream, and the ids at or below it that it has not pulled. None for a lane that is not in it.

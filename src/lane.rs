@@ -7,8 +7,10 @@ pub mod cursor;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
+mod pace;
 mod parked;
 pub mod progress;
+pub mod state;
 pub mod stop;
 pub mod webhook;
 
@@ -24,12 +26,12 @@ use crate::destination::Target;
 use crate::feed::Feed;
 use crate::lane::checkpoint::Enlisted;
 use crate::lane::checkpoint::Lost;
-use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
 use crate::lane::mqtt::prepare::Publishing;
 use crate::lane::parked::DueQueue;
 use crate::lane::progress::Progress;
+use crate::lane::state::State;
 use crate::lane::stop::Stop;
 use crate::lane::webhook::WebhookLane;
 use crate::lane::webhook::request::Endpoint;
@@ -41,8 +43,8 @@ use crate::topic::Equipment;
 pub enum Ended {
     /// It was asked to.
     Stopped,
-    /// Its destination wants nothing more.
-    Disabled(String),
+    /// Its destination gets nothing more.
+    Disabled,
 }
 
 /// What all lanes share.
@@ -140,21 +142,17 @@ impl Lane {
     }
 
     /// Delivers until it is asked to stop.
-    pub async fn run(self, mut stop: Stop) -> Result<Ended, Lost> {
-        match self {
-            Lane::Mqtt(lane) => lane.run(stop).await,
-            Lane::Webhook(lane) => {
-                let mut idle = stop.clone();
-                if let Ended::Disabled(_) = lane.run(stop).await? {
-                    // It stands still until its row changes. A stop that came while it was ending is not lost: it is this one's too.
-                    idle.asked().await;
-                }
-                Ok(Ended::Stopped)
-            }
-            Lane::Idle => {
-                stop.asked().await;
-                Ok(Ended::Stopped)
-            }
+    pub async fn run(self, stop: Stop) -> Result<Ended, Lost> {
+        let mut idle = stop.clone();
+        let ended = match self {
+            Lane::Mqtt(lane) => lane.run(stop).await?,
+            Lane::Webhook(lane) => lane.run(stop).await?,
+            Lane::Idle => Ended::Disabled,
+        };
+        if ended == Ended::Disabled {
+            // It stands still until its row changes. A stop that came while it was ending is not lost: it is this one's too.
+            idle.asked().await;
         }
+        Ok(Ended::Stopped)
     }
 }

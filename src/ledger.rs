@@ -114,3 +114,21 @@ pub struct Handled {
     /// When the last of their events happened.
     pub newest: Timestamp,
 }
+
+/// What a lane has to write at its next checkpoint, beside the cursor.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// Events that it passes undelivered.
+    pub parked: Vec<Parking>,
+    /// Parked deliveries that were tried.
+    pub settled: Vec<Settlement>,
+    /// What was tried.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Entries {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
+    }
+}

@@ -12,7 +12,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_daemons", include_str!("../migrations/0003_daemons.sql")),
     ("0004_ledger", include_str!("../migrations/0004_ledger.sql")),
     ("0005_retention", include_str!("../migrations/0005_retention.sql")),
-    ("0006_replays", include_str!("../migrations/0006_replays.sql")),
+    ("0006_lanes", include_str!("../migrations/0006_lanes.sql")),
+    ("0007_replays", include_str!("../migrations/0007_replays.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with 14.

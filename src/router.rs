@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::event::DISABLED;
 use crate::event::Event;
 use crate::event::TenantId;
 
@@ -48,14 +49,16 @@ pub struct Route<L> {
     pub lane: L,
 }
 
-impl<L> Route<L> {
+impl<L: AsRef<str>> Route<L> {
     /// Whether the lane gets this event.
     pub fn takes(&self, event: &Event) -> bool {
-        self.tenant == event.tenant && self.wants(&event.kind)
+        self.tenant == event.tenant && self.wants(event)
     }
 
-    fn wants(&self, kind: &str) -> bool {
-        self.events.iter().any(|pattern| pattern.matches(kind))
+    fn wants(&self, event: &Event) -> bool {
+        // That a destination was disabled is for the others.
+        let is_about_itself = event.kind == DISABLED && event.entity.id == self.lane.as_ref();
+        !is_about_itself && self.events.iter().any(|pattern| pattern.matches(&event.kind))
     }
 }
 
@@ -71,7 +74,7 @@ impl<L> Default for Router<L> {
     }
 }
 
-impl<L: PartialEq> Router<L> {
+impl<L: PartialEq + AsRef<str>> Router<L> {
     /// Adds a route.
     pub fn add(&mut self, route: Route<L>) {
         self.by_tenant.entry(route.tenant.clone()).or_default().push(route);
@@ -90,7 +93,7 @@ impl<L: PartialEq> Router<L> {
     /// The lanes that an event goes to.
     pub fn lanes<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a L> {
         let routes = self.by_tenant.get(&event.tenant).map_or(&[][..], Vec::as_slice);
-        routes.iter().filter(|route| route.wants(&event.kind)).map(|route| &route.lane)
+        routes.iter().filter(|route| route.wants(event)).map(|route| &route.lane)
     }
 }
 
@@ -104,13 +107,17 @@ mod tests {
     use crate::event::Entity;
 
     fn event(tenant: &str, kind: &str) -> Event {
+        event_of(tenant, kind, "1")
+    }
+
+    fn event_of(tenant: &str, kind: &str, id: &str) -> Event {
         let json = || RawValue::from_string("{}".to_owned()).unwrap();
-        let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+        let entity = Entity { kind: "job".to_owned(), id: id.to_owned() };
         let tenant = TenantId(tenant.to_owned());
         Event::new(1, Uuid::nil(), tenant, kind.to_owned(), entity, Timestamp::UNIX_EPOCH, json(), json())
     }
 
-    fn route(tenant: &str, events: &[&str], lane: u8) -> Route<u8> {
+    fn route(tenant: &str, events: &[&str], lane: &'static str) -> Route<&'static str> {
         let events = events.iter().map(|text| EventPattern::parse(text).unwrap()).collect();
         Route { tenant: TenantId(tenant.to_owned()), events, lane }
     }
@@ -119,20 +126,32 @@ mod tests {
     fn an_event_reaches_the_lanes_of_its_tenant_that_want_it() {
         let mut router = Router::default();
         for route in [
-            route("acme", &["job.created", "part.*"], 1),
-            route("acme", &["*"], 2),
-            route("rival", &["*"], 3),
-            route("acme", &[], 4),
+            route("acme", &["job.created", "part.*"], "1"),
+            route("acme", &["*"], "2"),
+            route("rival", &["*"], "3"),
+            route("acme", &[], "4"),
         ] {
             router.add(route);
         }
         let lanes = |tenant, kind| router.lanes(&event(tenant, kind)).copied().collect::<Vec<_>>();
 
-        assert_eq!(lanes("acme", "job.created"), [1, 2]);
-        assert_eq!(lanes("acme", "part.deleted"), [1, 2]);
-        assert_eq!(lanes("acme", "partial.load"), [2]);
-        assert_eq!(lanes("rival", "job.created"), [3]);
+        assert_eq!(lanes("acme", "job.created"), ["1", "2"]);
+        assert_eq!(lanes("acme", "part.deleted"), ["1", "2"]);
+        assert_eq!(lanes("acme", "partial.load"), ["2"]);
+        assert_eq!(lanes("rival", "job.created"), ["3"]);
         assert!(lanes("nobody", "job.created").is_empty());
+    }
+
+    #[test]
+    fn a_lane_does_not_get_the_news_that_it_was_disabled() {
+        let mut router = Router::default();
+        router.add(route("acme", &["*"], "a"));
+        router.add(route("acme", &["andon.*"], "b"));
+        let lanes = |kind, id| router.lanes(&event_of("acme", kind, id)).copied().collect::<Vec<_>>();
+
+        assert_eq!(lanes(DISABLED, "a"), ["b"]);
+        assert_eq!(lanes(DISABLED, "c"), ["a", "b"]);
+        assert_eq!(lanes("job.created", "a"), ["a"]);
     }
 
     #[test]

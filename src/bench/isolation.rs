@@ -31,7 +31,7 @@ use crate::rig::Postgres;
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct IsolationBench {
     /// Rounds; the median of each figure counts
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
 
     /// How long each spell of a round lasts at least, in seconds
@@ -39,7 +39,7 @@ pub struct IsolationBench {
     spell: u64,
 
     /// Events per second, each to up to 120 destinations
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 20)]
     rate: u32,
 
     /// Events that pile up for the bad destinations alone, in each round
@@ -181,8 +181,8 @@ impl Bench {
             let data = json!({"entity": entity, "counter": counter, "note": "x".repeat(200)});
             let transaction = self.client.transaction().await?;
             let event = transaction.query_one(&emit, &[&kind, &data, &entity]).await?.get(0);
-            self.witness.commits(audience, &entity, counter, event, Some(std::time::Instant::now()));
             transaction.commit().await?;
+            self.witness.commits(audience, &entity, counter, event, Some(std::time::Instant::now()));
         }
     }
 

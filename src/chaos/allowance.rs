@@ -8,7 +8,7 @@
 //!   twice the interval of checkpoints, to the end of the lease. While the database was away or its disk full there were no checkpoints:
 //!   then from one second before that.
 //!
-//! An orderly stop repeats nothing, unless the database is away; among several daemons it moves lanes, as a start does. A refused request
+//! A machine too busy to answer within a second is like a database that is away. An orderly stop repeats nothing, unless the database is away; among several daemons it moves lanes, as a start does. A refused request
 //! repeats nothing.
 
 use crate::chaos::cast::DESTINATIONS;
@@ -38,7 +38,7 @@ const RENEWAL: f64 = 1.0;
 /// Seconds without a renewal after which the lease may end: a connection is tried again after ever longer pauses, so that the database may
 /// be back for a daemon as late as twice the time.
 const RISK: f64 = LEASE / 2.0;
-/// Seconds until a killed daemon's last words have arrived.
+/// Seconds until the last words of a daemon that has ended have arrived.
 const LAST_WORDS: f64 = 0.2;
 
 /// What a fault costs one destination.
@@ -103,6 +103,7 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
         // Once by who takes over, and once by the sleeper, before it knows.
         Fault::PauseDaemon { .. } if lasted >= RISK => Cost { flights: 2, ..forgotten },
         Fault::PauseDaemon { .. } => in_flight,
+        Fault::SlowMachine => forgotten,
         Fault::TerminateBackends { .. }
         | Fault::RestartPostgres
         | Fault::DiskFull { table: "daemons", .. }
@@ -159,7 +160,7 @@ struct Absence {
 fn absence(it: &Happened) -> Option<Absence> {
     let daemon = match it.fault {
         Fault::TerminateBackends { daemon } | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
-        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } => None,
+        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } | Fault::SlowMachine => None,
         _ => return None,
     };
     Some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon })
@@ -199,6 +200,8 @@ fn last_checkpoint(it: &Happened, absences: &[Absence]) -> f64 {
 fn noticed(it: &Happened) -> f64 {
     match it.fault {
         Fault::KillDaemon { .. } | Fault::PauseDaemon { .. } => it.from + LAST_WORDS,
+        Fault::StopDaemon { away, .. } => it.until - away.as_secs_f64() + LAST_WORDS,
+        Fault::Change { .. } => it.from + UNWRITTEN,
         _ => it.from + LEASE,
     }
 }
@@ -249,14 +252,14 @@ mod tests {
 
     #[test]
     fn an_orderly_stop_repeats_nothing_unless_it_cannot_be_written_down() {
-        let stop = happened(Fault::StopDaemon { daemon: 0, away: LASTS }, 10.0, 15.0);
+        let stop = happened(Fault::StopDaemon { daemon: 0, away: LASTS }, 10.0, 15.5);
         let away = happened(Fault::Link { link: Link::Database(0), how: Breakage::Refuse(LASTS) }, 9.0, 10.2);
         let of_another = happened(Fault::Link { link: Link::Database(1), how: Breakage::Refuse(LASTS) }, 9.0, 10.2);
 
         assert_eq!(allowed(std::slice::from_ref(&stop), 1), publishers_and_webhooks(0, 0));
         assert_eq!(allowed(&[stop.clone(), of_another], 1), publishers_and_webhooks(0, 0));
-        // From a second before the database went away to the end of the lease.
-        assert_eq!(allowed(&[away, stop], 1), publishers_and_webhooks(50, 50));
+        // From a second before the database went away until the daemon had ended.
+        assert_eq!(allowed(&[away, stop], 1), publishers_and_webhooks(27, 27));
     }
 
     #[test]

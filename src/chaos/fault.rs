@@ -35,6 +35,8 @@ pub(super) enum Fault {
     Change { destination: usize, change: Change },
     /// Statements that write this table fail for a while as on a full disk.
     DiskFull { table: &'static str, lasts: Duration },
+    /// Nobody's doing: everything took too long for a while.
+    SlowMachine,
 }
 
 /// A way with a proxy in it.
@@ -101,6 +103,7 @@ impl Fault {
             Fault::Change { change: Change::Deactivate(_), .. } => "deactivate destination".to_owned(),
             Fault::Change { change: Change::Delete(_), .. } => "delete destination".to_owned(),
             Fault::DiskFull { table, .. } => format!("disk full for {table}"),
+            Fault::SlowMachine => "machine too slow".to_owned(),
         }
     }
 
@@ -117,9 +120,10 @@ impl Fault {
             }
             Fault::Link { how, .. } => how.lasts(),
             Fault::Change { change: Change::Deactivate(away) | Change::Delete(away), .. } => away,
-            Fault::TerminateBackends { .. } | Fault::RestartPostgres | Fault::Change { change: Change::Edit, .. } => {
-                Duration::ZERO
-            }
+            Fault::TerminateBackends { .. }
+            | Fault::RestartPostgres
+            | Fault::Change { change: Change::Edit, .. }
+            | Fault::SlowMachine => Duration::ZERO,
         }
     }
 
@@ -151,6 +155,7 @@ impl Fault {
             Fault::OpenTransaction { .. } => Subject::OpenTransaction,
             Fault::Change { destination, .. } => Subject::Row(destination),
             Fault::DiskFull { table, .. } => Subject::Table(table),
+            Fault::SlowMachine => Subject::Machine,
         }
     }
 }
@@ -167,6 +172,7 @@ pub(super) enum Subject {
     OpenTransaction,
     Row(usize),
     Table(&'static str),
+    Machine,
 }
 
 impl Breakage {
@@ -225,7 +231,7 @@ impl fmt::Display for Fault {
             Fault::OpenTransaction { events, commits, .. } => {
                 write!(f, " ({events} events, then {})", if *commits { "commit" } else { "rollback" })?;
             }
-            Fault::RestartPostgres | Fault::DiskFull { .. } => {}
+            Fault::RestartPostgres | Fault::DiskFull { .. } | Fault::SlowMachine => {}
         }
         if self.lasts() > Duration::ZERO {
             write!(f, ", {:.1} s", self.lasts().as_secs_f64())?;

@@ -84,6 +84,7 @@ pub(super) async fn inject(fault: &Fault, stage: &Stage) -> Result<()> {
                 }
             }
         }
+        Fault::SlowMachine => Ok(()),
         Fault::DiskFull { table, lasts } => {
             let fill = format!("insert into chaos.full_disks values ('{table}') on conflict do nothing");
             rows::execute(&stage.database, &fill).await?;

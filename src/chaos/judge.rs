@@ -114,7 +114,10 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
     let allowed: Vec<u64> =
         (0..DESTINATIONS.len()).map(|number| allowances.iter().map(|it| it[number]).sum()).collect();
     let sum = |figure: fn(&Verdict) -> u64| destinations.iter().map(|(_, _, verdict)| figure(verdict)).sum();
-    let (sources, duplicates_unexplained) = sources(evidence.happened, &allowances, &repeats);
+    let (sources, unexplained) = sources(evidence.happened, &allowances, &repeats);
+    complaints.extend(unexplained.iter().take(TOLD).map(|(number, second)| {
+        format!("{}: a repeat at {second:.2} s that no fault before it allows", DESTINATIONS[*number].label)
+    }));
     let mut faults: BTreeMap<String, u64> = BTreeMap::new();
     for it in evidence.happened {
         *faults.entry(it.fault.name()).or_default() += 1;
@@ -128,7 +131,7 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
         phantom: sum(|verdict| verdict.phantom),
         duplicates: sum(|verdict| verdict.duplicates),
         duplicates_allowed: allowed.iter().sum(),
-        duplicates_unexplained,
+        duplicates_unexplained: unexplained.len() as u64,
         faults,
         sources,
         destinations: destinations
@@ -203,8 +206,8 @@ fn repeated(receipts: &[&Receipt]) -> Vec<f64> {
 }
 
 /// Each duplicate is laid at the door of the last fault before it that still allows one: lanes of a killed daemon move some seconds later,
-/// and something else may have happened meanwhile. Returns the faults, and how many duplicates none of them explains.
-fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>]) -> (Vec<Source>, u64) {
+/// and something else may have happened meanwhile. Returns the faults, and at which destination and second there were others.
+fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>]) -> (Vec<Source>, Vec<(usize, f64)>) {
     let mut sources: Vec<Source> = happened
         .iter()
         .zip(allowances)
@@ -214,7 +217,7 @@ fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>])
             allowed: allowed.iter().sum(),
         })
         .collect();
-    let mut unexplained = 0;
+    let mut unexplained = Vec::new();
     for (number, seconds) in repeats.iter().enumerate() {
         let mut left: Vec<u64> = allowances.iter().map(|allowed| allowed[number]).collect();
         for second in seconds {
@@ -227,7 +230,7 @@ fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>])
                     left[place] -= 1;
                     sources[place].duplicates += 1;
                 }
-                None => unexplained += 1,
+                None => unexplained.push((number, *second)),
             }
         }
     }

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 
 use crate::chaos::cast::BROKERS;
 use crate::chaos::cast::DESTINATIONS;
+use crate::chaos::cast::Destination;
 use crate::chaos::cast::Role;
 use crate::chaos::cast::Way;
 use crate::chaos::fault::Breakage;
@@ -169,7 +170,7 @@ fn breakage(round: usize, random: &mut StdRng) -> Breakage {
     }
 }
 
-fn pick(random: &mut StdRng, is_wanted: impl Fn(&crate::chaos::cast::Destination) -> bool) -> usize {
+fn pick(random: &mut StdRng, is_wanted: impl Fn(&Destination) -> bool) -> usize {
     let candidates: Vec<usize> = (0..DESTINATIONS.len()).filter(|number| is_wanted(&DESTINATIONS[*number])).collect();
     candidates[random.random_range(0..candidates.len())]
 }

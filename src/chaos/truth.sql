@@ -30,6 +30,10 @@ begin
                        it.tenant, it.kind, who));
 end $$;
 
+-- What is written to see whether the machine keeps up.
+create table chaos.probe (count bigint not null) with (fillfactor = 10);
+insert into chaos.probe values (0);
+
 -- A disk that is full, for one table at a time.
 create table chaos.full_disks (table_name text primary key);
 

@@ -1,7 +1,8 @@
 //! `andon check`: everything that is wrong, at once. In: the configuration, the database, the sources, the destinations and their
-//! brokers. Out: one line for each, and an exit status. It changes nothing and sends no event.
+//! brokers. Out: one line for each, and an exit status. It changes nothing and sends no event; only `--canary` publishes something.
 
 mod brokers;
+mod canary;
 mod explain;
 mod findings;
 mod plant;
@@ -30,6 +31,13 @@ pub(super) struct Check {
     /// Where a database is given, the mapping is checked against it, and the examples show the types of its columns.
     #[arg(long, requires = "source")]
     explain: bool,
+
+    /// PUBLISH a test message for each active publisher, and see whether it arrives
+    ///
+    /// A broker of MQTT 3.1.1 can acknowledge what it drops. The messages go to the publisher's own topics, made of recent events, with
+    /// the event name `andon.canary`; whoever subscribes to them there sees them. Nothing is published without this option.
+    #[arg(long, conflicts_with = "source")]
+    canary: bool,
 }
 
 impl Check {
@@ -48,7 +56,7 @@ impl Check {
         let mut types = None;
         if let Some(config) = configuration(place, &mut findings) {
             match &mapping {
-                None => whole(&config, &mut findings).await,
+                None => whole(&config, self.canary, &mut findings).await,
                 Some(Ok(mapping)) => types = one_source(&config, mapping, &mut findings).await,
                 Some(Err(_)) => {}
             }
@@ -78,13 +86,13 @@ fn configuration(place: &Place, findings: &mut Findings) -> Option<Config> {
     (!problems.iter().any(|problem| is_lost(&problem.key))).then_some(config)
 }
 
-async fn whole(config: &Config, findings: &mut Findings) {
+async fn whole(config: &Config, canary: bool, findings: &mut Findings) {
     let Some(database) = prepared(config, findings) else { return };
     let Some(mut client) = plant::database(&database, findings).await else { return };
     plant::sources(&mut client, findings).await;
     plant::troubles(&client, findings).await;
     let listed = plant::destinations(&client, config, findings).await;
-    brokers::check(listed, config, findings).await;
+    brokers::check(&client, listed, config, canary, findings).await;
 }
 
 async fn one_source(config: &Config, mapping: &Mapping, findings: &mut Findings) -> Option<Types> {

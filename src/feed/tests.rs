@@ -152,6 +152,7 @@ proptest! {
                     lanes[lane] = Lane::start(lanes[lane].stored.clone(), lanes[lane].done_when_stored.clone(), &feed);
                 }
             }
+            prop_assert!(feed.state().inboxes.values().all(|inbox| inbox.places.len() <= INBOX), "an inbox has grown beyond its bound");
             for (index, lane) in lanes.iter().enumerate() {
                 let (position, pending) = lane.checkpoint(&feed, index);
                 for (id, event) in &committed {
@@ -176,8 +177,8 @@ proptest! {
 /// What the intake does, with the model's log in place of the real one.
 fn pull(feed: &Feed, lane: &mut Lane, index: usize, most: usize, committed: &BTreeMap<i64, Arc<Event>>) {
     match &mut lane.reading {
-        None => match feed.pull(&route(index).lane, most) {
-            Pulled::Events(events) => events.into_iter().for_each(|taken| lane.take(taken)),
+        None => match feed.pull(&route(index).lane, most, most) {
+            Pulled::Events(events) | Pulled::Late(events) => events.into_iter().for_each(|taken| lane.take(taken)),
             Pulled::Behind(horizon, unread) => lane.reading = Some((horizon, unread)),
         },
         Some((horizon, unread)) if unread.is_empty() => {

@@ -9,48 +9,20 @@ use deadpool_postgres::Pool;
 use tokio_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::destination::LaneName;
 use crate::destination::Listed;
+use crate::event::DESTINATION;
+use crate::event::DISABLED;
 use crate::event::Entity;
 use crate::event::TenantId;
-use crate::ledger::Attempt;
-use crate::ledger::Parking;
-use crate::ledger::Settlement;
+use crate::lane::state::State;
+use crate::ledger::Entries;
 use crate::ledger::attempts;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
-
-/// What a lane is doing, for people who ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// All is well.
-    Running,
-    /// Cannot reach its destination, and keeps trying.
-    Retrying(String),
-    /// The breaker is open: only probes are made.
-    Open(String),
-    /// Stopped, until the destination's row is changed.
-    Disabled(String),
-    /// The destination's row cannot be used.
-    Misconfigured(String),
-    /// The destination is gone or not active.
-    Removed,
-}
-
-impl State {
-    fn columns(&self) -> (&'static str, Option<&str>) {
-        match self {
-            State::Running => ("running", None),
-            State::Retrying(reason) => ("retrying", Some(reason)),
-            State::Open(reason) => ("open", Some(reason)),
-            State::Disabled(reason) => ("disabled", Some(reason)),
-            State::Misconfigured(reason) => ("misconfigured", Some(reason)),
-            State::Removed => ("removed", None),
-        }
-    }
-}
 
 /// Another daemon has taken the lane over.
 #[derive(Debug, thiserror::Error)]
@@ -102,24 +74,6 @@ pub struct Counts {
     pub is_over: bool,
 }
 
-/// What a lane has to write at its next checkpoint, beside the cursor.
-#[derive(Debug, Default)]
-pub struct Entries {
-    /// Events that it passes undelivered.
-    pub parked: Vec<Parking>,
-    /// Parked deliveries that were tried.
-    pub settled: Vec<Settlement>,
-    /// What was tried.
-    pub attempts: Vec<Attempt>,
-}
-
-impl Entries {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
-    }
-}
-
 /// Takes a lane over under a new epoch; none while another daemon that lives has it. One that was not there starts at the given position:
 /// that of the tail, or, where its row names a time, that of the log at this time. One that comes back does so too, but never behind
 /// where it was: what it delivered before does not come again. A replay has what it is of as pending, and nothing else.
@@ -139,7 +93,12 @@ pub async fn enlist(
     };
     let (position, pending) = match (&listed.replay, start) {
         (Some(replay), _) => (replay.last, Ranges::span(replay.first, replay.last)),
-        (None, Some(start)) if start < now.0 => (start, Ranges::default()),
+        // What was open then may yet commit, below the first that had.
+        (None, Some(start)) if start < now.0 => {
+            let mut open = now.1.clone();
+            open.remove(start + 1, i64::MAX);
+            (start, open)
+        }
         _ => (now.0, now.1.clone()),
     };
     let replay = listed.replay.as_ref().map(|replay| replay.id);
@@ -159,6 +118,7 @@ pub async fn enlist(
                 pending = case when l.state = 'removed' and excluded.position > l.position then excluded.pending else l.pending end,
                 state = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.state else excluded.state end,
                 reason = case when l.state = 'disabled' and l.fingerprint = excluded.fingerprint then l.reason else excluded.reason end,
+                failing_since = case when l.state = 'removed' or l.fingerprint <> excluded.fingerprint then null else l.failing_since end,
                 state_since = case when l.state = excluded.state then l.state_since else now() end,
                 updated_at = now()
             where l.daemon = excluded.daemon
@@ -310,12 +270,17 @@ impl Register {
                 where lane = $1 and epoch = $2",
             )
             .await?;
-        let transaction = client.transaction().await?;
         let pending = pending.to_string();
         let settled = entries.settled.iter().filter(|settlement| settlement.fate.is_none()).count();
         let delivered = counts.delivered + i64::try_from(settled).unwrap_or(i64::MAX);
-        if transaction.execute(&statement, &[&self.lane.0, &self.epoch, &position, &pending, &delivered]).await? == 0 {
-            return Err(Lost(self.lane.clone()).into());
+        let cursor: [&(dyn ToSql + Sync); 5] = [&self.lane.0, &self.epoch, &position, &pending, &delivered];
+        if entries.is_empty() && !counts.is_over {
+            // Alone it is its own transaction, in one round trip.
+            return if client.execute(&statement, &cursor).await? == 0 { Err(self.lost()) } else { Ok(Vec::new()) };
+        }
+        let transaction = client.transaction().await?;
+        if transaction.execute(&statement, &cursor).await? == 0 {
+            return Err(self.lost());
         }
         deliveries::park(&transaction, &self.lane, &entries.parked).await?;
         let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
@@ -335,7 +300,7 @@ impl Register {
         let transaction = client.transaction().await?;
         let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share";
         if transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?.is_none() {
-            return Err(Lost(self.lane.clone()).into());
+            return Err(self.lost());
         }
         let held = deliveries::held(&transaction, &self.lane).await?;
         transaction.commit().await?;
@@ -344,6 +309,9 @@ impl Register {
 
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> anyhow::Result<()> {
+        if let State::Disabled { kind, reason } = state {
+            return self.disable(kind, reason).await;
+        }
         let (name, reason) = state.columns();
         let client = self.pool.get().await?;
         let written = client
@@ -355,8 +323,67 @@ impl Register {
             )
             .await?;
         if written == 0 {
-            return Err(Lost(self.lane.clone()).into());
+            return Err(self.lost());
         }
+        Ok(())
+    }
+
+    fn lost(&self) -> anyhow::Error {
+        Lost(self.lane.clone()).into()
+    }
+
+    /// Writes that the destination fails, by the database's clock; `anew`: since now. A day in which nobody tried ends a failure too, so
+    /// that a plant's holidays are nobody's fault. True: it has failed for longer than `most`.
+    pub async fn failed(&self, anew: bool, most: &str) -> anyhow::Result<bool> {
+        let client = self.pool.get().await?;
+        let row = client
+            .query_opt(
+                "update andon.lanes set failed_at = now(),
+                    failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
+                        else failing_since end
+                where lane = $1 and epoch = $2
+                returning failing_since < now() - $4::text::interval",
+                &[&self.lane.0, &self.epoch, &anew, &most],
+            )
+            .await?;
+        Ok(row.ok_or_else(|| Lost(self.lane.clone()))?.get(0))
+    }
+
+    /// Writes that it does not fail, if the row says so.
+    pub async fn succeeded(&self) -> anyhow::Result<()> {
+        let sql =
+            "update andon.lanes set failing_since = null where lane = $1 and epoch = $2 and failing_since is not null";
+        self.pool.get().await?.execute(sql, &[&self.lane.0, &self.epoch]).await?;
+        Ok(())
+    }
+
+    /// Writes that the destination is disabled, and tells the tenant's other ones, in one transaction.
+    async fn disable(&self, kind: &str, reason: &str) -> anyhow::Result<()> {
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        let sql = "select state, tenant, name, coalesce(failing_since, now())::text from andon.lanes
+            where lane = $1 and epoch = $2 for update";
+        let row = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?;
+        let row = row.ok_or_else(|| Lost(self.lane.clone()))?;
+        transaction
+            .execute(
+                "update andon.lanes set state = 'disabled', reason = $2,
+                    state_since = case when state = 'disabled' then state_since else now() end
+                where lane = $1",
+                &[&self.lane.0, &reason],
+            )
+            .await?;
+        if row.get::<_, &str>(0) != "disabled" {
+            let (tenant, name, since): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
+            transaction
+                .execute(
+                    "select andon.emit($1, jsonb_build_object('lane', $2::text, 'name', $3::text, 'kind', $4::text, 'reason', $5::text,
+                        'since', $6::text::timestamptz), $7, $8, $2)",
+                    &[&DISABLED, &self.lane.0, &name, &kind, &reason, &since, &tenant, &DESTINATION],
+                )
+                .await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
 
 use crate::destination::LaneName;
 use crate::event::Event;
@@ -15,6 +17,7 @@ use crate::feed::Horizon;
 use crate::feed::Pulled;
 use crate::feed::Taken;
 use crate::lane::cursor::Cursor;
+use crate::lane::pace::Pace;
 use crate::log::reader::Page;
 use crate::log::reader::Reader;
 use crate::ranges::Ranges;
@@ -35,6 +38,7 @@ pub struct Intake {
     place: Place,
     /// Read from the log and not handed out yet.
     read: VecDeque<Taken>,
+    pace: Pace,
     /// Done, by the stored cursor, and yet undecided for this daemon's tail: another daemon's had seen further. What of it turns up is not
     /// taken again.
     settled: Ranges,
@@ -58,6 +62,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 impl Intake {
     /// Goes on from a stored cursor.
     pub fn new(feed: Arc<Feed>, route: Route<LaneName>, reader: Reader, position: i64, pending: Ranges) -> Intake {
+        let pace = Pace::new(Arc::clone(&feed));
         Intake {
             feed,
             route,
@@ -67,6 +72,7 @@ impl Intake {
             cursor: Cursor::default(),
             place: Place::Ahead { position, pending },
             read: VecDeque::new(),
+            pace,
             settled: Ranges::default(),
             again: None,
         }
@@ -93,21 +99,40 @@ impl Intake {
     pub async fn next(&mut self, most: usize) -> Vec<Arc<Event>> {
         loop {
             if !self.read.is_empty() {
-                let count = most.min(self.read.len());
-                return self.read.drain(..count).map(|taken| taken.event).collect();
+                match self.pace.room(Instant::now(), self.in_hand()) {
+                    Err(later) => sleep_until(later).await,
+                    Ok(room) => {
+                        let count = most.min(room).min(self.read.len());
+                        self.pace.took(Instant::now(), count, true);
+                        return self.read.drain(..count).map(|taken| taken.event).collect();
+                    }
+                }
+                continue;
             }
             match &mut self.place {
-                Place::Live => match self.feed.pull(&self.route.lane, most) {
-                    Pulled::Events(events) if events.is_empty() => self.wake.notified().await,
-                    Pulled::Events(mut events) => {
-                        events.retain(|taken| !self.settled.contains(taken.event.id));
-                        events.iter().for_each(|taken| self.cursor.take(taken));
-                        if !events.is_empty() {
-                            return events.into_iter().map(|taken| taken.event).collect();
+                Place::Live => {
+                    let room = self.pace.room(Instant::now(), self.in_hand());
+                    let (mut events, are_late) = match self.feed.pull(&self.route.lane, most, room.unwrap_or(0)) {
+                        Pulled::Events(events) => (events, false),
+                        Pulled::Late(events) => (events, true),
+                        Pulled::Behind(horizon, unread) => {
+                            self.place = Place::Behind { horizon, unread };
+                            continue;
+                        }
+                    };
+                    self.pace.took(Instant::now(), events.len(), are_late);
+                    match room {
+                        Err(later) if are_late => sleep_until(later).await,
+                        _ if events.is_empty() => self.wake.notified().await,
+                        _ => {
+                            events.retain(|taken| !self.settled.contains(taken.event.id));
+                            events.iter().for_each(|taken| self.cursor.take(taken));
+                            if !events.is_empty() {
+                                return events.into_iter().map(|taken| taken.event).collect();
+                            }
                         }
                     }
-                    Pulled::Behind(horizon, unread) => self.place = Place::Behind { horizon, unread },
-                },
+                }
                 Place::Ahead { position, pending } => {
                     let mut tail = self.feed.horizon();
                     let reached = tail.wait_for(|horizon| horizon.position >= *position).await;
@@ -169,7 +194,7 @@ impl Intake {
 
     /// How many events the lane has taken and is not done with.
     pub fn in_hand(&self) -> usize {
-        self.cursor.len()
+        self.cursor.len() - self.read.len()
     }
 
     /// The cursor as it stands: everything at or below the position is done, except the pending ids.

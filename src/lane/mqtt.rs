@@ -8,6 +8,7 @@ pub mod prepare;
 mod suspects;
 mod v4;
 mod v5;
+mod verdict;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,7 +26,6 @@ use tokio::time::sleep_until;
 use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::checkpoint::Lost;
-use crate::lane::checkpoint::State;
 use crate::lane::mqtt::dial::Dial;
 use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::Link;
@@ -34,13 +34,13 @@ use crate::lane::mqtt::prepare::Prepared;
 use crate::lane::mqtt::prepare::Publishing;
 use crate::lane::mqtt::suspects::STRIKES;
 use crate::lane::mqtt::suspects::Suspects;
-use crate::lane::parked;
+use crate::lane::mqtt::verdict::Verdicts;
 use crate::lane::parked::DueQueue;
 use crate::lane::parked::Job;
 use crate::lane::progress::Progress;
+use crate::lane::progress::too_long;
+use crate::lane::state::State;
 use crate::lane::stop::Stop;
-use crate::ledger::Attempt;
-use crate::ledger::Fate;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub struct MqttLane {
     /// Dead ones that somebody wants to be tried again.
     due: DueQueue,
     suspects: Suspects,
+    verdicts: Verdicts,
     /// The trouble that was last reported.
     said: String,
 }
@@ -63,11 +64,13 @@ enum Over {
     Stopped,
     Broken {
         reason: String,
-        /// An event was acknowledged, or the connection lasted.
+        /// An event was taken or put away, or the connection lasted.
         proven: bool,
     },
 }
 
+/// In what is said of a disabled lane.
+const KIND: &str = "mqtt";
 /// The longest pause between connections. One that lasted longer owes nothing to those before it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -75,6 +78,7 @@ impl MqttLane {
     /// A lane that goes on from its stored cursor.
     pub(super) fn new(name: String, publishing: Publishing, progress: Progress, due: DueQueue) -> MqttLane {
         MqttLane {
+            verdicts: Verdicts::new(name.clone()),
             name,
             publishing,
             progress,
@@ -90,9 +94,9 @@ impl MqttLane {
     pub async fn run(mut self, mut stop: Stop) -> Result<Ended, Lost> {
         let mut pauses = pauses();
         loop {
-            let reason = match self.connect(&mut stop).await? {
+            let (reason, proven) = match self.connect(&mut stop).await? {
                 None => break,
-                Some(Err(reason)) => reason,
+                Some(Err(reason)) => (reason, false),
                 Some(Ok(link)) => {
                     if !self.said.is_empty() {
                         tracing::info!(publisher = self.name, "connected again");
@@ -105,12 +109,15 @@ impl MqttLane {
                             if proven {
                                 pauses = self::pauses();
                             }
-                            reason
+                            (reason, proven)
                         }
                     }
                 }
             };
             self.say(&reason);
+            if !proven && self.progress.failed().await? {
+                return self.progress.disable(KIND, &too_long(&reason), &mut stop).await;
+            }
             self.progress.report(State::Retrying(reason)).await?;
             let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
             if self.wait(pause, &mut stop).await? {
@@ -175,8 +182,8 @@ impl MqttLane {
         let mut unacknowledged = Vec::new();
         let mut clock = Progress::clock();
         let mut heard = Instant::now();
-        let (mut answered, mut is_busy, mut is_refused) = (false, false, false);
-        let reason = loop {
+        let (mut answered, mut is_busy, mut is_refused, mut proven) = (false, false, false, false);
+        let mut reason = loop {
             let most = self.suspects.window(link.limits().window, is_welcome);
             // A busy window is filled in portions: each flush costs about the same, whatever it holds.
             let is_open = window.len() <= most - most / 4;
@@ -196,6 +203,10 @@ impl MqttLane {
                     }
                 }
             }
+            let is_through = window.is_empty() && self.unsent.is_empty() && self.due.is_empty();
+            if self.verdicts.doubted() >= if is_through { 1 } else { link.limits().window } {
+                break "the broker takes nothing".to_owned();
+            }
             let room = if self.progress.has_room() { most.saturating_sub(window.len() + self.unsent.len()) } else { 0 };
             tokio::select! {
                 biased;
@@ -203,7 +214,12 @@ impl MqttLane {
                     self.finish(link, window, grace).await;
                     return Ok(Over::Stopped);
                 }
-                _ = clock.tick() => self.checkpoint().await?,
+                _ = clock.tick() => {
+                    if born.elapsed() > LONGEST_PAUSE {
+                        self.progress.succeeded();
+                    }
+                    self.checkpoint().await?;
+                }
                 Some(first) = window.next(), if !window.is_empty() => {
                     heard = Instant::now();
                     let mut back = None;
@@ -212,6 +228,7 @@ impl MqttLane {
                     while back.is_none() && let Some((job, ack)) = next.take() {
                         answered |= ack.is_final();
                         is_busy |= matches!(ack, Ack::NotNow(_));
+                        proven |= ack == Ack::Accepted;
                         back = self.settle(job, ack);
                         next = if back.is_none() { window.next().now_or_never().flatten() } else { None };
                     }
@@ -249,6 +266,7 @@ impl MqttLane {
         while let Some((job, ack)) = window.next().await {
             answered |= ack.is_final();
             is_busy |= matches!(ack, Ack::NotNow(_));
+            proven |= ack == Ack::Accepted;
             unacknowledged.extend(self.settle(job, ack).map(|back| back.job));
         }
         if is_refused {
@@ -257,13 +275,21 @@ impl MqttLane {
         is_welcome |= birth_is_open && birth.await != Ack::Lost;
         let in_flight = unacknowledged.iter().map(|job| job.event().id);
         if !answered && !is_busy && self.suspects.connection_ended(in_flight, is_welcome) {
-            let job = unacknowledged.remove(0);
-            self.bury(job, &format!("{STRIKES} connections ended on it, alone in flight; the last: {reason}"));
+            if self.verdicts.may_condemn() {
+                let reason = format!("{STRIKES} connections ended on it, alone in flight; the last: {reason}");
+                self.verdicts.bury(&mut self.progress, unacknowledged.remove(0), &reason);
+                self.suspects.answered();
+                proven = true;
+            } else {
+                reason = verdict::of_all(&reason);
+            }
         }
-        for job in unacknowledged.into_iter().rev() {
+        let (doubted, refusal) = self.verdicts.give_back();
+        for job in doubted.into_iter().chain(unacknowledged).rev() {
             self.put_back(job);
         }
-        let proven = answered || born.elapsed() > LONGEST_PAUSE;
+        let reason = refusal.unwrap_or(reason);
+        proven |= born.elapsed() > LONGEST_PAUSE;
         let reason = match is_welcome {
             true => reason,
             false => format!("{reason} (before it took our status on `{}`)", self.publishing.plan().status_topic),
@@ -312,11 +338,11 @@ impl MqttLane {
         }
         match ack {
             Ack::Accepted => {
-                self.accepted(job);
+                self.verdicts.accepted(&mut self.progress, job);
                 None
             }
             Ack::Refused(reason) => {
-                self.bury(job, &reason);
+                self.verdicts.refused(&mut self.progress, job, reason);
                 None
             }
             Ack::NotNow(reason) | Ack::Failed(reason) => Some(Back { job, reason: Some(reason) }),
@@ -329,46 +355,10 @@ impl MqttLane {
         match self.publishing.prepare(job.event(), link.limits().max_packet) {
             Ok(prepared) => Some((job, prepared)),
             Err(reason) => {
-                self.bury(job, &reason);
+                self.verdicts.bury(&mut self.progress, job, &reason);
                 None
             }
         }
-    }
-
-    fn accepted(&mut self, job: Job) {
-        match job {
-            Job::Fresh(event) => self.progress.done(&event),
-            Job::Parked(parked) => {
-                let (number, reason) = (parked.attempts + 1, String::new());
-                self.record(&parked.event, number, "delivered", &reason);
-                self.progress.entries.settled.push(parked::settlement(&parked, None, number, reason));
-            }
-        }
-    }
-
-    /// Parks an event that this broker cannot take, so that the others go on.
-    fn bury(&mut self, job: Job, reason: &str) {
-        let number = job.number();
-        tracing::warn!(publisher = self.name, event = %job.event().event_id, reason, "cannot be published; parked dead");
-        self.record(job.event(), number, "dead", reason);
-        match job {
-            Job::Fresh(event) => self.progress.park(event, Fate::Dead, number, reason),
-            Job::Parked(parked) => {
-                let settlement = parked::settlement(&parked, Some(Fate::Dead), number, reason.to_owned());
-                self.progress.entries.settled.push(settlement);
-            }
-        }
-    }
-
-    fn record(&mut self, event: &Arc<Event>, number: i32, outcome: &'static str, excerpt: &str) {
-        self.progress.entries.attempts.push(Attempt {
-            event: Arc::clone(event),
-            number,
-            outcome,
-            code: None,
-            latency: Duration::ZERO,
-            excerpt: excerpt.to_owned(),
-        });
     }
 }
 

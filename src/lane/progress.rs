@@ -4,18 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio::time::Interval;
 use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
+use crate::lane::Ended;
 use crate::lane::checkpoint::Counts;
-use crate::lane::checkpoint::Entries;
 use crate::lane::checkpoint::Lost;
 use crate::lane::checkpoint::Register;
-use crate::lane::checkpoint::State;
 use crate::lane::intake::Intake;
+use crate::lane::state::State;
+use crate::lane::stop::Stop;
+use crate::ledger::Entries;
 use crate::ledger::Fate;
 use crate::ledger::Parking;
 
@@ -38,11 +41,39 @@ pub struct Progress {
     state_is_written: bool,
     moved: bool,
     written: (i64, Instant),
+    /// A cursor on its way into the database. The lane goes on meanwhile: the pool is shared, and whoever has much to write in it must not
+    /// hold up the others' deliveries.
+    writing: Option<Writing>,
     database_is_away: bool,
+    /// The stored row may say that the destination fails.
+    may_fail: bool,
+    /// Something was delivered since, and that is to be written.
+    is_well: bool,
     /// Since the last checkpoint.
     delivered: i64,
     /// That this replay is over stands in the database.
     end_is_written: bool,
+}
+
+/// For how long a destination may fail before its lane is disabled; as it stands in `Register::failed`.
+const LONGEST_FAILURE: &str = "7 days";
+
+/// Why a lane is disabled whose destination failed for too long.
+pub fn too_long(reason: &str) -> String {
+    format!("it took nothing for {LONGEST_FAILURE}; the last: {reason}")
+}
+
+#[derive(Debug)]
+struct Writing {
+    /// Ends with what is written.
+    task: JoinHandle<anyhow::Result<(i64, Counts)>>,
+    since: Instant,
+}
+
+impl Writing {
+    fn is_slow(&self) -> bool {
+        self.since.elapsed() > CHECKPOINT && !self.task.is_finished()
+    }
 }
 
 impl Progress {
@@ -57,7 +88,10 @@ impl Progress {
             state_is_written: true,
             moved: false,
             written,
+            writing: None,
             database_is_away: false,
+            may_fail: true,
+            is_well: false,
             delivered: 0,
             end_is_written: false,
         }
@@ -75,10 +109,11 @@ impl Progress {
         &self.register
     }
 
-    /// Whether the lane may take more events. Not while the database is away: whatever is delivered then and cannot be written down would
-    /// come again.
+    /// Whether the lane may take more events. Not while the database is away or slow: whatever is delivered then and cannot be written
+    /// down would come again.
     pub fn has_room(&self) -> bool {
-        !self.database_is_away && self.entries.parked.len() < UNWRITTEN
+        let is_slow = self.writing.as_ref().is_some_and(Writing::is_slow);
+        !self.database_is_away && !is_slow && self.entries.parked.len() < UNWRITTEN
     }
 
     /// The event is delivered.
@@ -94,9 +129,9 @@ impl Progress {
         self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
     }
 
-    /// Changes the lane's state; it is written at once, or as soon as the database is back.
+    /// Changes the lane's state; it is written at once, or as soon as the database is back. One that is disabled stays so.
     pub async fn report(&mut self, state: State) -> Result<(), Lost> {
-        if state != self.state {
+        if state != self.state && !matches!(self.state, State::Disabled { .. }) {
             self.state = state;
             self.state_is_written = false;
             self.write_state().await?;
@@ -104,10 +139,50 @@ impl Progress {
         Ok(())
     }
 
-    /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. While the database is away
-    /// nothing is lost: all of it is written later.
+    /// The destination fails, and nothing was delivered since it began to. True: for so long that its lane is to be disabled.
+    pub async fn failed(&mut self) -> Result<bool, Lost> {
+        match self.register.failed(self.is_well, LONGEST_FAILURE).await {
+            Ok(too_long) => {
+                (self.may_fail, self.is_well) = (true, false);
+                Ok(too_long)
+            }
+            Err(error) => self.database_failed(error).map(|()| false),
+        }
+    }
+
+    /// The destination takes what it gets.
+    pub fn succeeded(&mut self) {
+        self.is_well = self.may_fail;
+    }
+
+    /// The destination gets nothing more: the lane stands still, with its cursor where it is, until its row is changed. Returns when all
+    /// of that is written, or when it is asked to stop.
+    pub async fn disable(&mut self, kind: &'static str, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
+        let lane = self.register.lane();
+        tracing::warn!(%lane, reason, "disabled until its row is changed");
+        self.report(State::Disabled { kind, reason: reason.to_owned() }).await?;
+        self.finish().await?;
+        let mut clock = Progress::clock();
+        while !self.is_written() {
+            tokio::select! {
+                biased;
+                _ = stop.asked() => break,
+                _ = clock.tick() => self.finish().await?,
+            }
+        }
+        Ok(Ended::Disabled)
+    }
+
+    /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. A cursor that comes alone is
+    /// written beside the lane's work; with anything else, the lane waits for it. While the database is away nothing is lost: all of it
+    /// is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
         self.write_state().await?;
+        self.write_success().await?;
+        if self.entries.is_empty() && self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) {
+            return Ok(Vec::new());
+        }
+        self.end_writing().await?;
         let (position, pending) = self.intake.checkpoint();
         let is_due = self.moved
             || self.database_is_away
@@ -119,31 +194,41 @@ impl Progress {
         }
         let is_over = self.intake.is_over();
         let counts = Counts { delivered: self.delivered, is_over };
-        let free = match self.register.write(position, &pending, &mut self.entries, counts).await {
-            Ok(free) => free,
+        if self.entries.is_empty() && !is_over && !self.database_is_away {
+            let register = self.register.clone();
+            self.moved = false;
+            let task = tokio::spawn(async move {
+                register.write(position, &pending, &mut Entries::default(), counts).await?;
+                Ok((position, counts))
+            });
+            self.writing = Some(Writing { task, since: Instant::now() });
+            return Ok(Vec::new());
+        }
+        match self.register.write(position, &pending, &mut self.entries, counts).await {
+            Ok(free) => {
+                self.is_down(position, counts);
+                self.moved = false;
+                Ok(free)
+            }
             Err(error) => {
                 self.database_failed(error)?;
-                return Ok(Vec::new());
+                Ok(Vec::new())
             }
-        };
-        self.database_is_away = false;
-        self.moved = false;
-        self.delivered = 0;
-        self.end_is_written = is_over;
-        self.written = (position, Instant::now());
-        Ok(free)
+        }
     }
 
     /// The last checkpoint of a lane that stops: to the event, though nothing of its own came by lately. Its row may have been changed
     /// to want what has gone by, and that is not to come now.
     pub async fn finish(&mut self) -> Result<(), Lost> {
+        self.end_writing().await?;
         self.moved |= self.intake.checkpoint().0 != self.written.0;
-        self.checkpoint().await.map(drop)
+        self.checkpoint().await?;
+        self.end_writing().await
     }
 
     /// Whether the database knows all that is to be known of the lane.
     pub fn is_written(&self) -> bool {
-        self.state_is_written && self.entries.is_empty() && !self.moved
+        self.state_is_written && self.entries.is_empty() && !self.moved && self.writing.is_none()
     }
 
     /// Tells a lost lane from a lost database, and says the latter once.
@@ -153,6 +238,40 @@ impl Progress {
             tracing::warn!(lane = %self.register.lane(), error = format!("{error:#}"), "cannot write the lane's progress; trying again");
         }
         self.database_is_away = true;
+        Ok(())
+    }
+
+    /// Waits for the cursor that is on its way: a later one must not be overtaken by it.
+    async fn end_writing(&mut self) -> Result<(), Lost> {
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let written = (&mut writing.task).await.expect("writing a cursor neither panics nor is aborted");
+        self.writing = None;
+        match written {
+            Ok((position, counts)) => {
+                self.is_down(position, counts);
+                Ok(())
+            }
+            Err(error) => {
+                self.moved = true;
+                self.database_failed(error)
+            }
+        }
+    }
+
+    fn is_down(&mut self, position: i64, counts: Counts) {
+        self.database_is_away = false;
+        self.delivered -= counts.delivered;
+        self.end_is_written = counts.is_over;
+        self.written = (position, Instant::now());
+    }
+
+    async fn write_success(&mut self) -> Result<(), Lost> {
+        if self.is_well {
+            match self.register.succeeded().await {
+                Ok(()) => (self.may_fail, self.is_well) = (false, false),
+                Err(error) => self.database_failed(error)?,
+            }
+        }
         Ok(())
     }
 

@@ -17,12 +17,13 @@ use crate::lane::Ended;
 use crate::lane::breaker::Breaker;
 use crate::lane::breaker::OPENS_AFTER;
 use crate::lane::checkpoint::Lost;
-use crate::lane::checkpoint::State;
 use crate::lane::order::LaneOrder;
 use crate::lane::parked;
 use crate::lane::parked::DueQueue;
 use crate::lane::parked::Job;
 use crate::lane::progress::Progress;
+use crate::lane::progress::too_long;
+use crate::lane::state::State;
 use crate::lane::stop::Stop;
 use crate::lane::webhook::request::Answer;
 use crate::lane::webhook::request::Endpoint;
@@ -56,6 +57,8 @@ enum Source {
     Ledger,
 }
 
+/// In what is said of a disabled lane.
+const KIND: &str = "webhook";
 /// Events in hand per request that may be open: enough to find other entities' work behind that of a slow one.
 const AHEAD: usize = 16;
 
@@ -199,6 +202,7 @@ impl WebhookLane {
         match answer.outcome {
             Outcome::Delivered => {
                 self.delivered(job, &answer);
+                self.progress.succeeded();
                 if self.breaker.succeeded() {
                     self.taken_while_open = 0;
                     tracing::info!(webhook = self.name, "answers again");
@@ -227,6 +231,9 @@ impl WebhookLane {
                     tracing::warn!(webhook = self.name, reason, message);
                 }
                 if !self.breaker.is_closed() {
+                    if self.progress.failed().await? {
+                        self.gone = Some(too_long(&reason));
+                    }
                     self.progress.report(State::Open(reason)).await?;
                 }
             }
@@ -352,10 +359,9 @@ impl WebhookLane {
         Ok(())
     }
 
-    /// The endpoint wants nothing more: the lane stands still, with its cursor where it is, until its row is changed.
+    /// The endpoint gets nothing more.
     async fn disable(mut self, reason: String, stop: &mut Stop) -> Result<Ended, Lost> {
-        tracing::warn!(webhook = self.name, reason, "disabled until its row is changed");
-        self.progress.report(State::Disabled(reason.clone())).await?;
+        self.progress.report(State::Disabled { kind: KIND, reason: reason.clone() }).await?;
         let timeout = self.endpoint.webhook().timeout;
         tokio::select! {
             biased;
@@ -363,18 +369,7 @@ impl WebhookLane {
             _ = stop.asked() => {}
             ended = self.end_attempts(timeout) => ended?,
         }
-        // How these ended was reported as well.
-        self.progress.report(State::Disabled(reason.clone())).await?;
-        self.progress.finish().await?;
-        let mut clock = Progress::clock();
-        while !self.progress.is_written() {
-            tokio::select! {
-                biased;
-                _ = stop.asked() => break,
-                _ = clock.tick() => self.progress.finish().await?,
-            }
-        }
-        Ok(Ended::Disabled(reason))
+        self.progress.disable(KIND, &reason, stop).await
     }
 
     /// Finishes what is being tried, within `grace`, and writes down how far the lane is.

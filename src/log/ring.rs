@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::event::Event;
 
 /// One event, and the id down to which everything above it is decided: a late arrival has an id at or below it.
@@ -13,6 +15,8 @@ pub struct Entry {
     pub event: Arc<Event>,
     /// The tail's position before the batch, or the last hole below the event where that is higher.
     pub floor: i64,
+    /// When the tail handed it on.
+    pub at: Instant,
 }
 
 /// The recent events.

@@ -285,6 +285,7 @@ async fn an_endpoint_that_misbehaves_is_parked_or_disabled_with_its_reason_alone
         let settings = json!({"timeout": "300ms", "retry": ["1h"]});
         lanes.insert(path, line.webhook(&receiver.url(path), settings).await);
     }
+    line.run("update andon.webhooks set events = '{job.*}'").await;
     line.start();
 
     the_bystander_goes_on(&line, &receiver, 0).await;

@@ -18,6 +18,7 @@ use crate::daemon::Daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
+use crate::line::emit_sql;
 use crate::line::judge_messages;
 use crate::line::judge_requests;
 use crate::line::marker;
@@ -144,6 +145,23 @@ async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_d
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
     assert_eq!(receiver.accepted().len(), 80, "those that are surely the same came again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_starts_beside_an_open_transaction_gets_what_that_commits() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    let open = connect(&line.url).await;
+    open.batch_execute(&format!("begin; {}", emit_sql("acme", "open", 1))).await.unwrap();
+    line.emit("acme", "other", 1).await;
+
+    line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.start();
+    receiver.wait_accepted(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    open.batch_execute("commit").await.unwrap();
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
+    line.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

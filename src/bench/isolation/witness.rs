@@ -30,14 +30,14 @@ pub(super) struct Witness {
     /// The last counter of each entity.
     committed: BTreeMap<Audience, BTreeMap<String, u64>>,
     arrived: Vec<Arrived>,
-    /// Of the destinations that are never touched: when the commit was asked for, and how long it took from there.
+    /// Of the destinations that are never touched: when it was committed, and how long it took from there.
     latencies: Vec<(Instant, Duration)>,
 }
 
 struct Made {
     entity: String,
     counter: u64,
-    /// When its commit was asked for; None when its latency is of no interest.
+    /// When the server had committed it, by its word; None when its latency is of no interest.
     at: Option<Instant>,
 }
 
@@ -64,7 +64,7 @@ impl Witness {
         self.committed.get(&audience).and_then(|entities| entities.get(entity)).copied().unwrap_or(0) + 1
     }
 
-    /// An event is about to be committed.
+    /// An event was committed.
     pub(super) fn commits(&mut self, audience: Audience, entity: &str, counter: u64, event: Uuid, at: Option<Instant>) {
         self.committed.entry(audience).or_default().insert(entity.to_owned(), counter);
         self.made.insert(event, Made { entity: entity.to_owned(), counter, at });
@@ -103,7 +103,8 @@ impl Witness {
         (0..ALL).filter(|number| !self.has_arrived(*number)).collect()
     }
 
-    /// First receipts at the destinations that are never touched, since the last call: when the commit was asked for, and the latency.
+    /// First receipts at the destinations that are never touched, since the last call: when it was
+    /// committed, and the latency.
     pub(super) fn take_latencies(&mut self) -> Vec<(Instant, Duration)> {
         std::mem::take(&mut self.latencies)
     }

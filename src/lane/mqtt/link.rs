@@ -92,6 +92,15 @@ impl Ack {
     }
 }
 
+/// What the broker said to a subscription, or sent for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Whether it granted it.
+    Subscribed(bool),
+    /// A message's payload.
+    Message(Bytes),
+}
+
 /// What the broker allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -160,6 +169,22 @@ impl Link {
         match self {
             Link::V5(link) => link.publish(topic, payload, None, link.limits().retains).map(Notice::V5),
             Link::V4(link) => link.publish(topic, payload, true).map(Notice::V4),
+        }
+    }
+
+    /// Asks for the messages of a topic. False: the connection has ended.
+    pub fn subscribe(&self, topic: &Topic) -> bool {
+        match self {
+            Link::V5(link) => link.subscribe(topic.as_str()),
+            Link::V4(link) => link.subscribe(topic.as_str()),
+        }
+    }
+
+    /// What comes of a subscription; none when the connection has ended.
+    pub async fn heard(&mut self) -> Option<Heard> {
+        match self {
+            Link::V5(link) => link.heard().await,
+            Link::V4(link) => link.heard().await,
         }
     }
 

@@ -31,7 +31,7 @@ impl Suspects {
         self.left > 0
     }
 
-    /// The broker answered to an event.
+    /// The broker answered to an event, or the event was found guilty and put away.
     pub(super) fn answered(&mut self) {
         self.left = self.left.saturating_sub(1);
     }
@@ -56,11 +56,7 @@ impl Suspects {
         }
         let (suspect, strikes) = self.strikes;
         self.strikes = if suspect == first { (suspect, strikes + 1) } else { (first, 1) };
-        if self.strikes.1 < STRIKES {
-            return false;
-        }
-        self.answered();
-        true
+        self.strikes.1 >= STRIKES
     }
 }
 
@@ -77,6 +73,7 @@ mod tests {
             .collect();
 
         assert_eq!(verdicts, [false, false, false, false, false, true]);
+        suspects.answered();
         assert_eq!(suspects.window(256, true), 1, "the two others are still to be tried alone");
         suspects.answered();
         suspects.answered();

@@ -21,11 +21,14 @@ use rumqttc_v4::StateError;
 use rumqttc_v4::TlsConfiguration;
 use rumqttc_v4::Transport;
 use rumqttc_v4::mqttbytes;
+use rumqttc_v4::mqttbytes::v4::SubscribeReasonCode;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::CONNECT_TIME;
 use crate::lane::mqtt::link::Cause;
+use crate::lane::mqtt::link::Heard;
 use crate::lane::mqtt::link::Limits;
 use crate::lane::mqtt::link::Plan;
 use crate::lane::mqtt::link::Refusal;
@@ -36,6 +39,7 @@ use crate::tls;
 pub struct Link {
     client: AsyncClient,
     polling: JoinHandle<ConnectionError>,
+    heard: mpsc::UnboundedReceiver<Heard>,
     limits: Limits,
 }
 
@@ -68,14 +72,23 @@ impl Link {
         network.set_connection_timeout(CONNECT_TIME.as_secs());
         events.set_network_options(network);
         let limits = connack(&mut events, plan).await?;
+        let (hears, heard) = mpsc::unbounded_channel();
         let polling = tokio::spawn(async move {
             loop {
-                if let Err(error) = events.poll().await {
-                    return error;
-                }
+                let told = match events.poll().await {
+                    Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                        let is_good = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
+                        Heard::Subscribed(answer.return_codes.iter().all(is_good))
+                    }
+                    Ok(Event::Incoming(Packet::Publish(publish))) => Heard::Message(publish.payload),
+                    Ok(_) => continue,
+                    Err(error) => return error,
+                };
+                // Nobody may be listening any more, while the link is being dropped.
+                drop(hears.send(told));
             }
         });
-        Ok(Link { client, polling, limits })
+        Ok(Link { client, polling, heard, limits })
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -85,6 +98,14 @@ impl Link {
     pub(super) fn publish(&self, topic: &str, payload: Bytes, retain: bool) -> Option<Notice> {
         let options = PublishOptions::at_least_once().retain(retain);
         self.client.try_publish_tracked(topic, payload, options).ok().map(Notice)
+    }
+
+    pub(super) fn subscribe(&self, topic: &str) -> bool {
+        self.client.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
+    }
+
+    pub(super) async fn heard(&mut self) -> Option<Heard> {
+        self.heard.recv().await
     }
 
     pub(super) async fn ended(&mut self) -> String {

@@ -25,12 +25,15 @@ use rumqttc_v5::StateError;
 use rumqttc_v5::TlsConfiguration;
 use rumqttc_v5::Transport;
 use rumqttc_v5::mqttbytes;
+use rumqttc_v5::mqttbytes::v5::SubscribeReasonCode;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::CONNECT_TIME;
 use crate::lane::mqtt::link::Cause;
+use crate::lane::mqtt::link::Heard;
 use crate::lane::mqtt::link::Limits;
 use crate::lane::mqtt::link::Plan;
 use crate::lane::mqtt::link::Refusal;
@@ -41,6 +44,7 @@ use crate::tls;
 pub struct Link {
     client: AsyncClient,
     polling: JoinHandle<ConnectionError>,
+    heard: mpsc::UnboundedReceiver<Heard>,
     limits: Limits,
     is_replay: bool,
 }
@@ -74,14 +78,23 @@ impl Link {
         options.set_last_will(LastWill::new(&plan.status_topic, plan.last_will.to_vec(), QoS::AtLeastOnce, true, None));
         let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(plan.window) + 8).build();
         let limits = connack(&mut events, plan).await?;
+        let (hears, heard) = mpsc::unbounded_channel();
         let polling = tokio::spawn(async move {
             loop {
-                if let Err(error) = events.poll().await {
-                    return error;
-                }
+                let told = match events.poll().await {
+                    Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                        let is_good = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
+                        Heard::Subscribed(answer.return_codes.iter().all(is_good))
+                    }
+                    Ok(Event::Incoming(Packet::Publish(publish))) => Heard::Message(publish.payload),
+                    Ok(_) => continue,
+                    Err(error) => return error,
+                };
+                // Nobody may be listening any more, while the link is being dropped.
+                drop(hears.send(told));
             }
         });
-        Ok(Link { client, polling, limits, is_replay: plan.is_replay })
+        Ok(Link { client, polling, heard, limits, is_replay: plan.is_replay })
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -110,6 +123,14 @@ impl Link {
         };
         let options = PublishOptions::at_least_once().retain(retain).properties(properties);
         self.client.try_publish_tracked(topic, payload, options).ok().map(Notice)
+    }
+
+    pub(super) fn subscribe(&self, topic: &str) -> bool {
+        self.client.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
+    }
+
+    pub(super) async fn heard(&mut self) -> Option<Heard> {
+        self.heard.recv().await
     }
 
     pub(super) async fn ended(&mut self) -> String {

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::chunk;
 use super::emit_with;
 use super::expected;
+use super::set;
 use super::wait_for_all;
 use super::wait_long;
 use crate::line::Line;
@@ -63,4 +64,31 @@ async fn a_broker_that_comes_and_goes_costs_no_event() {
     assert!(line.parked(&lane).await.is_empty());
     let verdict = judge_messages(&BTreeMap::from([("e".to_owned(), 1)]), &subscriber.received());
     assert!(verdict.is_clean(), "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_ends_the_connection_on_every_event_costs_three_and_the_others_wait() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let options = TapOptions { poison: Some(b"counter".to_vec()), ..TapOptions::default() };
+    let tap = Tap::start(broker.port(), options).await.unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(tap.port(), json!({})).await;
+    line.run(&chunk(10, 1, 3)).await;
+
+    line.start();
+    wait_long(&line, "select count(*) = 3 from andon.deliveries where state = 'dead'").await;
+    let sql =
+        format!("select exists (select from andon.lanes where lane = '{lane}' and reason like 'it takes no event: %')");
+    wait_long(&line, &sql).await;
+    assert_eq!(line.parked(&lane).await.len(), 3);
+    set(&line, &format!("port = {}", broker.port())).await;
+    line.run(
+        "update andon.deliveries set state = 'retry', next_attempt_at = now(); select pg_notify('andon', 'deliveries')",
+    )
+    .await;
+
+    wait_for_all(&subscriber, PATIENCE, 30).await;
+    line.stop().await.unwrap();
+    assert!(line.parked(&lane).await.is_empty());
 }

@@ -101,3 +101,67 @@ async fn a_message_that_is_too_large_for_the_broker_is_not_sent_and_costs_no_oth
     let verdict = judge_messages(&BTreeMap::from([("e".to_owned(), 2)]), &subscriber.received());
     assert!(verdict.is_clean(), "{verdict:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_refuses_every_event_costs_three_and_the_others_wait_until_it_takes_one() {
+    let users = ["bad", "good"].map(|name| (name.to_owned(), "secret".to_owned())).to_vec();
+    let acl = "user bad\ntopic write andon/#\nuser good\ntopic readwrite #\n".to_owned();
+    let options =
+        MosquittoOptions { acl: Some(acl), users, max_queued_messages: 10_000, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&options).unwrap();
+    let credentials = Some(("good".to_owned(), "secret".to_owned()));
+    let filter = "#".to_owned();
+    let subscriber =
+        Subscriber::start_with(SubscriberOptions { port: broker.port(), filter, credentials }).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(broker.port(), json!({})).await;
+    set(&line, "username = 'bad', password = 'secret'").await;
+    let expected = line.emit_all(10, 50).await;
+
+    line.start();
+    let reason = line.state(&lane, "retrying").await;
+    line.emit("acme", "late", 1).await;
+    let connects = |log: &str| log.matches("New client connected").count();
+    let before = connects(&broker.log());
+    while connects(&broker.log()) < before + 3 {
+        line.client.query_one("select", &[]).await.unwrap();
+    }
+    let parked = line.parked(&lane).await;
+    set(&line, "username = 'good'").await;
+    wait_for_all(&subscriber, PATIENCE, 498).await;
+
+    line.run(
+        "update andon.deliveries set state = 'retry', next_attempt_at = now(); select pg_notify('andon', 'deliveries')",
+    )
+    .await;
+    wait_for_all(&subscriber, PATIENCE, 501).await;
+    line.stop().await.unwrap();
+    assert_eq!(parked, vec!["dead 1 the broker answered NotAuthorized"; 3]);
+    assert_eq!(
+        reason,
+        "it takes no event: the broker answered NotAuthorized; after 3 that are parked dead, the others wait until it takes one"
+    );
+    let mut expected = expected;
+    expected.insert("late".to_owned(), 1);
+    assert_eq!(judge_messages(&expected, &subscriber.received()).missing, 0);
+    assert!(line.parked(&lane).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_run_of_refused_events_is_parked_once_the_broker_takes_another() {
+    let acl = Some("topic write acme/good/#\ntopic write andon/#\ntopic read #\n".to_owned());
+    let options = MosquittoOptions { acl, max_queued_messages: 10_000, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&options).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(broker.port(), json!({})).await;
+    line.emit_all(1, 100).await;
+    line.emit("acme", "good", 1).await;
+
+    line.start();
+    wait_for_all(&subscriber, PATIENCE, 1).await;
+    wait_for_done(&line, &lane).await;
+
+    line.stop().await.unwrap();
+    assert_eq!(line.parked(&lane).await, vec!["dead 1 the broker answered NotAuthorized"; 100]);
+}

@@ -83,6 +83,7 @@ async fn a_410_disables_its_lane_alone_and_an_edited_row_goes_on_from_the_cursor
     let mut line = Line::new().await;
     let gone = line.webhook(&receiver.url("/gone"), json!({})).await;
     line.webhook(&receiver.url("/other"), json!({})).await;
+    line.run("update andon.webhooks set events = '{job.*}' where url like '%/other'").await;
     line.start();
     line.emit("acme", "e", 1).await;
     assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
@@ -131,7 +132,7 @@ async fn the_breaker_opens_probes_one_at_a_time_and_closes_with_nothing_lost() {
     let received = receiver.received();
     assert!(received.len() < 5 + 4 + 4, "{} attempts", received.len());
     assert!(received.iter().rev().take(2).all(|probe| probe.beside.is_empty()), "probes are made one at a time");
-    receiver.answer("/hook", Answer::status(200));
+    receiver.answer("/hook", Answer::status(200).after(Duration::from_millis(20)));
 
     let wanted = expected.clone();
     receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
@@ -139,6 +140,27 @@ async fn the_breaker_opens_probes_one_at_a_time_and_closes_with_nothing_lost() {
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+    assert!(receiver.accepted().iter().any(|request| request.beside.len() == 3), "as many at a time as before");
+    assert_eq!(line.parked(&lane).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_costs_no_event_its_attempts() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    // A second attempt would be the last.
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1s"], "concurrency": 1})).await;
+    line.emit_all(5, 1).await;
+    line.start();
+    line.state(&lane, "open").await;
+
+    receiver.wait_until(PATIENCE, |got| got.len() >= 5 + 3).await.unwrap();
+    line.until("select count(*) = 5 and bool_and(state = 'retry' and attempts = 1) from andon.deliveries").await;
+    receiver.answer("/hook", Answer::status(200));
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 5).await.unwrap();
+    line.stop().await.unwrap();
     assert_eq!(line.parked(&lane).await, Vec::<String>::new());
 }
 

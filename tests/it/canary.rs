@@ -1,0 +1,84 @@
+//! `andon check --canary`: whether what a publisher publishes arrives. In: brokers that take, refuse, or acknowledge and drop. Out: what the
+//! command says, and what a subscriber saw of it.
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Subscriber;
+use andon::rig::Tap;
+use andon::rig::tap::Mqtt5;
+use andon::rig::tap::TapOptions;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::command::andon;
+use crate::line::Line;
+
+/// A broker with these rights, and a way to it on which it seems to have no MQTT 5.
+async fn broker(acl: &str) -> (Mosquitto, Tap) {
+    let options =
+        MosquittoOptions { acl: Some(acl.to_owned()), max_queued_messages: 10_000, ..MosquittoOptions::default() };
+    let broker = Mosquitto::start(&options).unwrap();
+    let mqtt5 = Mqtt5::Answered(vec![0x20, 3, 0, 0x84, 0]);
+    let old = Tap::start(broker.port(), TapOptions { mqtt5, ..TapOptions::default() }).await.unwrap();
+    (broker, old)
+}
+
+const ACL: &str = "topic write good/#\ntopic write andon/#\ntopic read #\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_tells_what_arrives_what_is_refused_and_what_is_acknowledged_and_dropped() {
+    let (broker, old) = broker(ACL).await;
+    let line = Line::new().await;
+    for (level, port) in [("good", broker.port()), ("bad", broker.port()), ("good", old.port()), ("bad", old.port())] {
+        line.publisher_of("acme", &format!("{level}/{{cell}}/{{event}}"), port, json!({"order": "strict"})).await;
+    }
+    line.run(
+        r#"select andon.emit('job.created', '{"secret": 1}', 'acme', 'job', '1', '{"cell": "Laser 1"}');
+        select andon.emit('job.updated', '{"secret": 1}', 'acme', 'job', '1', '{"cell": "Laser 1"}');
+        select andon.emit('job.updated', '{"secret": 1}', 'acme', 'job', '2', '{"cell": "Laser 2"}');
+        select andon.emit('job.updated', '{"secret": 1}', 'rival', 'job', '3', '{"cell": "Laser 3"}')"#,
+    )
+    .await;
+
+    let said = andon(&line.url, &["check", "--canary"]);
+
+    let new = format!("plant at 127.0.0.1:{}", broker.port());
+    let old = format!("plant at 127.0.0.1:{}", old.port());
+    let dropped = "was acknowledged but dropped; let its user write there, and for this check read";
+    for sentence in [
+        format!("ok      canary          {new}: arrives on good/laser_1/andon/canary, good/laser_2/andon/canary"),
+        format!("ok      canary          {old}: arrives on good/laser_1/andon/canary, good/laser_2/andon/canary"),
+        format!(
+            "FAULT   canary          {new}: `bad/laser_1/andon/canary` was refused: the broker answered NotAuthorized"
+        ),
+        format!("FAULT   canary          {old}: `bad/laser_1/andon/canary` {dropped}"),
+        format!("FAULT   canary          {old}: `bad/laser_2/andon/canary` {dropped}"),
+    ] {
+        assert!(said.out.contains(&sentence), "{sentence}\n{said:?}");
+    }
+    assert_eq!(said.status, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_without_being_asked_for_and_a_canary_holds_nothing_of_the_plant() {
+    let (broker, _old) = broker(ACL).await;
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let line = Line::new().await;
+    line.publisher_of("acme", "good/{cell}/{event}", broker.port(), json!({})).await;
+
+    let without = andon(&line.url, &["check"]);
+    // Without an event in the log, the topic is a made-up one.
+    let with = andon(&line.url, &["check", "--canary"]);
+    let help = andon(&line.url, &["check", "--help"]);
+
+    subscriber.wait_until(crate::line::PATIENCE, |got| !got.is_empty()).await.unwrap();
+    let received = subscriber.received();
+    assert_eq!((without.status, with.status), (0, 0), "{without:?} {with:?}");
+    assert!(!without.out.contains("canary") && with.out.contains("arrives on good/_/andon/canary"), "{with:?}");
+    assert_eq!(received.len(), 1, "{received:?}");
+    let payload: Value = serde_json::from_slice(&received[0].payload).unwrap();
+    let keys: Vec<_> = payload.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!((received[0].topic.as_str(), keys), ("good/_/andon/canary", vec!["id", "timestamp", "type"]));
+    assert!(!received[0].retain);
+    assert!(help.out.contains("PUBLISH a test message for each active publisher"), "{help:?}");
+}

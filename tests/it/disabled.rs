@@ -1,0 +1,212 @@
+//! Destinations that get nothing more: because they say so (410), or because they failed for a week. In: failures that began a while
+//! ago. Out: the state with its reason, the news to the tenant's other destinations, and what goes on once the row is changed.
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Proxy;
+use andon::rig::Subscriber;
+use andon::rig::receiver::Answer;
+use andon::rig::receiver::Received;
+use andon::rig::receiver::Receiver;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+
+impl Line {
+    /// The lane has failed for so long, as far as the database knows.
+    async fn failing_for(&self, lane: &str, time: &str) {
+        let failing = format!("select from andon.lanes where lane = '{lane}' and failing_since is not null");
+        self.until(&format!("select exists ({failing})")).await;
+        self.run(&format!("update andon.lanes set failing_since = now() - interval '{time}' where lane = '{lane}'"))
+            .await;
+    }
+
+    async fn is_failing(&self, lane: &str) -> bool {
+        let sql = "select failing_since is not null from andon.lanes where lane = $1";
+        self.client.query_one(sql, &[&lane]).await.unwrap().get(0)
+    }
+}
+
+/// The news of disabled destinations among what was received on a path.
+fn news(received: &[std::sync::Arc<Received>], path: &str) -> Vec<Value> {
+    let bodies = received.iter().filter(|request| request.path == path);
+    let bodies = bodies.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
+    bodies.filter(|body| body["type"] == "andon.destination.disabled").collect()
+}
+
+fn is_news(received: &Received) -> bool {
+    String::from_utf8_lossy(&received.body).contains("andon.destination.disabled")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_failed_for_a_week_is_disabled_until_its_row_changes_and_the_others_are_told() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"]})).await;
+    let other = line.webhook(&receiver.url("/other"), json!({})).await;
+    line.webhook_of("rival", &receiver.url("/rival"), json!({})).await;
+    line.start();
+    line.emit_all(10, 1).await;
+    line.failing_for(&lane, "6 days").await;
+    // It survives a restart, and a little less than a week is not enough.
+    line.stop().await.unwrap();
+    line.start();
+    line.state(&lane, "open").await;
+    line.failing_for(&lane, "8 days").await;
+    line.stop().await.unwrap();
+    line.start();
+
+    let reason = line.state(&lane, "disabled").await;
+    receiver.wait_accepted(PATIENCE, |got| got.iter().any(|it| is_news(it))).await.unwrap();
+    let tried = receiver.received().len();
+    line.stop().await.unwrap();
+    line.start();
+    assert_eq!(line.state(&lane, "disabled").await, reason);
+    receiver.answer("/hook", Answer::status(200));
+    line.run(r#"update andon.webhooks set settings = settings || '{"timeout": "9s"}' where url like '%/hook'"#).await;
+    line.run("update andon.deliveries set next_attempt_at = now() where state = 'retry'; select pg_notify('andon', 'deliveries')")
+        .await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.iter().filter(|it| it.path == "/hook").count() == 10).await.unwrap();
+    line.until(&format!("select failing_since is null and state = 'running' from andon.lanes where lane = '{lane}'"))
+        .await;
+    line.emit("acme", "last", 1).await;
+    receiver.wait_accepted(PATIENCE, |got| got.iter().filter(|it| it.path == "/hook").count() == 11).await.unwrap();
+    line.stop().await.unwrap();
+    assert_eq!(reason, "it took nothing for 7 days; the last: answered 503: 503");
+    assert!(receiver.received().len() > tried);
+    let received = receiver.received();
+    assert!(news(&received, "/hook").is_empty() && news(&received, "/rival").is_empty());
+    let told = news(&received, "/other");
+    assert_eq!(told.len(), 1);
+    let (told, data) = (&told[0], &told[0]["data"]);
+    assert_eq!(told["entity"], json!({"type": "destination", "id": lane}));
+    assert_eq!((&data["lane"], &data["kind"], &data["reason"]), (&json!(lane), &json!("webhook"), &json!(reason)));
+    assert_eq!(data["name"], receiver.url("/hook"));
+    let since: jiff::Timestamp = data["since"].as_str().unwrap().parse().unwrap();
+    let occurred: jiff::Timestamp = told["timestamp"].as_str().unwrap().parse().unwrap();
+    assert_eq!(occurred.duration_since(since).as_hours() / 24, 8);
+    assert!(!line.is_failing(&other).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_failed_for_a_week_is_disabled_until_its_row_changes_and_the_others_are_told() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(1, json!({})).await;
+    line.webhook(&receiver.url("/other"), json!({})).await;
+    line.start();
+    line.emit("acme", "e", 1).await;
+    line.failing_for(&lane, "8 days").await;
+
+    let reason = line.state(&lane, "disabled").await;
+    receiver.wait_accepted(PATIENCE, |got| got.iter().any(|it| is_news(it))).await.unwrap();
+    line.run(&format!("update andon.mqtt_publishers set port = {}", broker.port())).await;
+    subscriber.wait_until(PATIENCE, |got| got.iter().any(|it| it.topic.starts_with("acme/e/"))).await.unwrap();
+
+    line.until(&format!("select failing_since is null and state = 'running' from andon.lanes where lane = '{lane}'"))
+        .await;
+    line.stop().await.unwrap();
+    assert!(reason.starts_with("it took nothing for 7 days; the last: "), "{reason}");
+    let told = news(&receiver.received(), "/other");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["data"]["kind"], "mqtt");
+    assert!(!subscriber.received().iter().any(|it| it.topic.contains("disabled")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_410_tells_the_tenants_other_destinations_once() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer_containing("/gone", "slow", Answer::status(503).after(std::time::Duration::from_millis(500)));
+    receiver.answer("/gone", Answer::status(410));
+    let mut line = Line::new().await;
+    let gone = line.webhook(&receiver.url("/gone"), json!({"concurrency": 16})).await;
+    line.webhook(&receiver.url("/other"), json!({})).await;
+    line.start();
+    // What is still being tried when it is disabled ends badly, and does not disable it again.
+    let slow: String =
+        (0..8).map(|entity| format!("{};", crate::line::emit_sql("acme", &format!("slow{entity}"), 1))).collect();
+    line.run(&slow).await;
+    receiver.wait_until(PATIENCE, |got| got.iter().filter(|it| it.path == "/gone").count() == 8).await.unwrap();
+    line.emit("acme", "e", 1).await;
+
+    line.state(&gone, "disabled").await;
+    line.until(&format!("select count(*) = 5 from andon.deliveries where lane = '{gone}'")).await;
+    line.emit("acme", "e", 2).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() == 11).await.unwrap();
+    assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
+    line.stop().await.unwrap();
+    let told = news(&receiver.received(), "/other");
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0]["data"]["lane"], &told[0]["data"]["reason"]), (&json!(gone), &json!("answered 410: 410")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_which_nobody_tried_is_not_held_against_a_destination() {
+    let mut line = Line::new().await;
+    let lane = line.publisher(1, json!({})).await;
+    line.start();
+    line.failing_for(&lane, "1 day").await;
+    line.stop().await.unwrap();
+    line.run(
+        "update andon.lanes set failing_since = now() - interval '15 days', failed_at = now() - interval '14 days'",
+    )
+    .await;
+
+    line.start();
+
+    line.until("select failed_at > now() - interval '1 hour' from andon.lanes").await;
+    line.state(&lane, "retrying").await;
+    line.stop().await.unwrap();
+    line.until("select failing_since > now() - interval '1 hour' from andon.lanes").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_was_away_on_purpose_begins_anew() {
+    let mut line = Line::new().await;
+    let lane = line.publisher(1, json!({})).await;
+    line.start();
+    line.failing_for(&lane, "1 day").await;
+    line.run("update andon.mqtt_publishers set active = false").await;
+    line.state(&lane, "removed").await;
+    line.failing_for(&lane, "8 days").await;
+
+    line.run("update andon.mqtt_publishers set active = true").await;
+
+    line.state(&lane, "retrying").await;
+    line.until("select failing_since > now() - interval '1 hour' from andon.lanes").await;
+    line.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_ends_the_failure_after_a_restart_too() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let proxy = Proxy::start(broker.port()).await.unwrap();
+    proxy.refuse(true).await.unwrap();
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lanes = [
+        line.publisher(proxy.port(), json!({})).await,
+        line.webhook(&receiver.url("/hook"), json!({"retry": ["1s", "1s", "1s"]})).await,
+    ];
+    line.emit_all(10, 1).await;
+    line.start();
+    for lane in &lanes {
+        line.failing_for(lane, "6 days").await;
+    }
+    line.stop().await.unwrap();
+    proxy.refuse(false).await.unwrap();
+    receiver.answer("/hook", Answer::status(200));
+
+    line.start();
+
+    line.until("select count(*) = 2 and bool_and(failing_since is null) from andon.lanes").await;
+    line.stop().await.unwrap();
+}

@@ -1,0 +1,86 @@
+//! What bad destinations may take from the others: nothing but their own place in the log. Speed is for `andon bench isolation`; here it is
+//! that lanes which return go on from their cursors, and deliver all in order, while the live ones go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use andon::rig::Mosquitto;
+use andon::rig::MosquittoOptions;
+use andon::rig::Proxy;
+use andon::rig::Receiver;
+use andon::rig::Subscriber;
+use andon::rig::receiver::Answer;
+use andon::rig::receiver::Received;
+use serde_json::json;
+
+use crate::line::Line;
+use crate::line::PATIENCE;
+use crate::line::judge_messages;
+use crate::line::judge_requests;
+
+/// More than fits into an inbox of the feed, so that the log is read, and some that fit.
+const BACKLOG: u64 = 2500;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_that_return_go_on_from_their_cursors_while_the_live_ones_go_on() {
+    let (broker, receiver) =
+        (Mosquitto::start(&MosquittoOptions::default()).unwrap(), Receiver::start().await.unwrap());
+    let (black_hole, refusing) =
+        (Proxy::start(broker.port()).await.unwrap(), Proxy::start(receiver.port()).await.unwrap());
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let stalled = line.publisher(black_hole.port(), json!({"keep_alive": "1s"})).await;
+    let refused = line.webhook(&format!("http://127.0.0.1:{}/refused", refusing.port()), json!({})).await;
+    let silent = line.webhook(&receiver.url("/silent"), json!({"timeout": "200ms"})).await;
+    line.webhook(&receiver.url("/live"), json!({})).await;
+    line.start();
+    let first = line.emit_all(10, 1).await;
+    subscriber.wait_until(PATIENCE, |got| judge_messages(&first, got).missing == 0).await.unwrap();
+    for path in ["/refused", "/silent", "/live"] {
+        arrived(&receiver, path, 10).await;
+    }
+
+    black_hole.stall();
+    refusing.refuse(true).await.unwrap();
+    refusing.cut();
+    receiver.answer("/silent", Answer::hang());
+    let backlog = line.emit_more(10, 1, 1 + BACKLOG / 10).await;
+    arrived(&receiver, "/live", 10 + BACKLOG).await;
+    line.state(&refused, "open").await;
+    line.state(&silent, "open").await;
+    line.state(&stalled, "retrying").await;
+    let parked = "select count(*) from andon.deliveries";
+    let held: i64 = line.client.query_one(parked, &[]).await.unwrap().get(0);
+    assert!(held < 1000, "{held} of {BACKLOG} events of dead lanes were moved from the log into the ledger");
+
+    black_hole.resume();
+    refusing.refuse(false).await.unwrap();
+    receiver.answer("/silent", Answer::status(200));
+    let mut expected: BTreeMap<String, u64> = backlog;
+    for counter in 1..=50 {
+        line.emit("acme", "live", counter).await;
+    }
+    expected.insert("live".to_owned(), 50);
+
+    let all = 10 + BACKLOG + 50;
+    subscriber.wait_until(PATIENCE * 3, |got| got.len() as u64 >= all).await.unwrap();
+    subscriber.wait_until(PATIENCE, |got| judge_messages(&expected, got).missing == 0).await.unwrap();
+    for path in ["/refused", "/silent", "/live"] {
+        arrived(&receiver, path, all).await;
+    }
+    line.until("select count(*) = 0 from andon.deliveries").await;
+    line.stop().await.unwrap();
+    for path in ["/refused", "/silent", "/live"] {
+        let requests: Vec<_> = receiver.accepted().into_iter().filter(|it| it.path == path).collect();
+        let verdict = judge_requests(&expected, &requests);
+        assert!(verdict.is_clean(), "{path}: {verdict:?}");
+    }
+    let verdict = judge_messages(&expected, &subscriber.received());
+    assert!(verdict.is_clean(), "{verdict:?}");
+}
+
+/// Waits until a path has answered so many requests with 200.
+async fn arrived(receiver: &Receiver, path: &str, count: u64) {
+    let of_path = |got: &[Arc<Received>]| got.iter().filter(|it| it.path == path).count() as u64;
+    receiver.wait_accepted(PATIENCE * 3, |got| of_path(got) >= count).await.unwrap();
+}
