@@ -83,25 +83,25 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
         pulse: Arc::new(AtomicU64::new(0)),
         has_company,
     };
-    let house = House { settings, database, pool, follower, membership, clock };
+    let gateway = Gateway { settings, database, pool, follower, membership, clock };
     tokio::pin!(stop);
     let serving = async {
-        while let Over::WentBack(client, went_back) = house.serve(stop.as_mut()).await? {
-            rewind(&house.pool, &client, &went_back).await?;
+        while let Over::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
+            rewind(&gateway.pool, &client, &went_back).await?;
         }
         // Not to leave would only mean that the others wait for the lease to run out.
-        drop(house.membership.leave(&house.pool).await);
+        drop(gateway.membership.leave(&gateway.pool).await);
         Ok(())
     };
     tokio::select! {
         ended = serving => ended,
-        () = house.membership.keep(&house.database) => unreachable!("the lease is renewed for ever"),
-        () = systemd::feed_watchdog(&house.follower.pulse) => unreachable!("the watchdog is fed for ever"),
+        () = gateway.membership.keep(&gateway.database) => unreachable!("the lease is renewed for ever"),
+        () = systemd::feed_watchdog(&gateway.follower.pulse) => unreachable!("the watchdog is fed for ever"),
     }
 }
 
 /// What lasts as long as the process.
-struct House {
+struct Gateway {
     settings: Settings,
     database: Database,
     pool: Pool,
@@ -110,7 +110,7 @@ struct House {
     clock: Clock,
 }
 
-impl House {
+impl Gateway {
     async fn serve(&self, mut stop: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<Over> {
         let opened = tokio::select! {
             biased;
@@ -138,7 +138,9 @@ impl House {
             () = stop => Over::Stopped,
             (client, went_back) = follow(&self.follower, session, &feed) => Over::WentBack(client, went_back),
             error = keep_roster(&mut roster, &self.membership, signals) => return Err(error),
-            () = house::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => unreachable!("housekeeping has no end"),
+            () = house::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => {
+                unreachable!("housekeeping has no end")
+            }
             () = Box::pin(channels::carry(&self.database, &self.pool, signals)) => {
                 unreachable!("listening has no end")
             }
