@@ -101,7 +101,7 @@ impl Endpoint {
             .header("webhook-timestamp", seconds);
         if self.webhook.format == Format::Eryxon {
             request = request
-                .header("X-Eryxon-Signature", signature::eryxon(self.webhook.secret_text.expose(), &body))
+                .header("X-Eryxon-Signature", signature::eryxon(&self.webhook.secret, &body))
                 .header("X-Eryxon-Event", &event.kind);
         }
         if replayed || self.is_replay {
