@@ -1,15 +1,19 @@
 //! `andon bench`: measurements, on throw-away servers. In: which bench, and how much of it. Out: figures, each beside that of a baseline taken
 //! in the same run, as a table or as JSON, and what is aimed at. It fails when something is lost, and never because something was slow.
 
+mod backlog;
 mod bare;
 mod capture;
 mod comparison;
 mod daemon;
 mod drain;
+mod fan_out;
+mod growth;
 mod isolation;
 mod machine;
 mod sink;
 mod stage;
+mod work;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -50,6 +54,12 @@ enum Which {
     DrainMqtt(drain::DrainBench),
     /// What waits in the log, to 2xx: against a bare loop of the HTTP client, and of hyper
     DrainWebhook(drain::DrainBench),
+    /// One event to ten publishers and ten webhooks: against as many bare loops at once
+    FanOut(fan_out::FanOutBench),
+    /// Millions of events wait, for destinations that are far behind each other: memory, and the last of them against the first
+    Backlog(backlog::BacklogBench),
+    /// What an event costs beside more destinations, tenants and entities
+    Growth(growth::GrowthBench),
     /// What capture costs the plant, against none and against a NOTIFY for each row
     Capture(capture::CaptureBench),
     /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
@@ -101,6 +111,9 @@ impl Which {
             Which::All => bail!("`all` is a list of benches, and none itself"),
             Which::DrainMqtt(options) => Box::pin(drain::mqtt(options)).await,
             Which::DrainWebhook(options) => Box::pin(drain::webhook(options)).await,
+            Which::FanOut(options) => Box::pin(fan_out::fan_out(options)).await,
+            Which::Backlog(options) => Box::pin(backlog::backlog(options)).await,
+            Which::Growth(options) => Box::pin(growth::growth(options)).await,
             Which::Capture(options) => Box::pin(capture::capture(options)).await,
             Which::Isolation(options) => Box::pin(isolation::isolation(options)).await,
         }

@@ -30,6 +30,7 @@ use tokio::net::TcpStream;
 use crate::bench::sink::SECRET;
 use crate::signature;
 use crate::signature::WebhookSecret;
+use crate::tls;
 
 /// One message, as the gateway would send it.
 #[derive(Debug, Clone)]
@@ -106,7 +107,11 @@ pub(super) async fn post(
     let begun = Instant::now();
     match client {
         Http::Reqwest => {
-            let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(concurrency).build()?;
+            let client = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls::client(None, None)?)
+                .no_proxy()
+                .pool_max_idle_per_host(concurrency)
+                .build()?;
             try_join_all((0..concurrency).map(|_| by_reqwest(&client, url, take))).await?;
         }
         Http::Hyper => drop(try_join_all((0..concurrency).map(|_| by_hyper(url, take))).await?),

@@ -35,6 +35,7 @@ pub(super) struct DrainBench {
 /// The default of `mqtt.window`.
 pub(super) const WINDOW: u16 = 256;
 const TENANT: &str = "acme";
+const LABEL: &str = "all";
 const ENTITIES: i64 = 1000;
 const RATE: &str = "events/s";
 const WORK: &str = "microseconds of the gateway's processor time per event";
@@ -42,14 +43,14 @@ const WORK: &str = "microseconds of the gateway's processor time per event";
 /// To PUBACKs.
 pub(super) async fn mqtt(options: DrainBench) -> Result<Report> {
     let stage = Stage::start().await?;
-    stage.fill(TENANT, options.events, ENTITIES).await?;
+    stage.fill(TENANT, LABEL, options.events, ENTITIES).await?;
     let mut comparison = Comparison::new(&["client", "andon"]);
     let mut messages: Arc<[Message]> = Arc::new([]);
     for round in 0..=options.rounds {
         let name = format!("round_{round}");
         let worked = stage.daemon.worked()?;
         let publisher = stage.publisher(TENANT, &name).await?;
-        let (first, last) = stage.marks(&name).await?;
+        let (first, last) = stage.marks(&name, LABEL).await?;
         comparison.note(RATE, "andon", options.events as f64 / (last.at - first.at).as_secs_f64());
         comparison.note(WORK, "andon", (stage.daemon.worked()? - worked) * 1e6 / options.events as f64);
         stage.retire(&[publisher], options.events).await?;
@@ -74,7 +75,7 @@ pub(super) async fn mqtt(options: DrainBench) -> Result<Report> {
 /// To 2xx.
 pub(super) async fn webhook(options: DrainBench) -> Result<Report> {
     let stage = Stage::start().await?;
-    stage.fill(TENANT, options.events, ENTITIES).await?;
+    stage.fill(TENANT, LABEL, options.events, ENTITIES).await?;
     let count = options.events.unsigned_abs();
     let messages = templates(&vec![b'x'; 500].into());
     let mut comparison = Comparison::new(&["client", "hyper", "andon"]);

@@ -15,6 +15,7 @@ use crate::bench::connect;
 use crate::bench::daemon::Daemon;
 use crate::bench::sink::SECRET;
 use crate::bench::sink::Sink;
+use crate::bench::work;
 use crate::migrate;
 use crate::rig::Mosquitto;
 use crate::rig::MosquittoOptions;
@@ -58,30 +59,41 @@ impl Stage {
         Ok(Stage { daemon, sink: Sink::start()?, client, marks, broker, postgres })
     }
 
-    /// Puts events into the log: `count` of a tenant, in one transaction, the first and the last of them of types that are subscribed to.
-    pub(super) async fn fill(&self, tenant: &str, count: i64, entities: i64) -> Result<()> {
+    /// Puts events into the log: `count` of a tenant, in one transaction, the first and the last of them of types that are subscribed to:
+    /// `mark.<label>_first` and `mark.<label>_last`.
+    pub(super) async fn fill(&self, tenant: &str, label: &str, count: i64, entities: i64) -> Result<()> {
         self.client
             .execute(
                 "insert into andon.events (tenant, type, entity_type, entity_id, context, data)
-                select $1, case n when 1 then 'mark.first' when $2 then 'mark.last' else 'operation.completed' end, 'operation',
+                select $1, case n when 1 then 'mark.' || $5 || '_first' when $2 then 'mark.' || $5 || '_last' else 'operation.completed' end, 'operation',
                     (n % $3)::text, jsonb_build_object('site', 'Chicago', 'area', 'Fabrication', 'cell', 'Laser 1', 'job_number', 'J-' || n),
                     jsonb_build_object('operation_name', 'Cut', 'quantity', n, 'note', repeat('x', $4))
                 from generate_series(1, $2::bigint) n",
-                &[&tenant, &count, &entities, &FILLING],
+                &[&tenant, &count, &entities, &FILLING, &label],
             )
             .await?;
         self.client.batch_execute("select andon.ring()").await?;
         Ok(())
     }
 
+    /// PostgreSQL's processor time so far, in seconds.
+    pub(super) fn database_worked(&self) -> Result<f64> {
+        work::of(self.postgres.pid().context("PostgreSQL ended")?)
+    }
+
     /// Adds a publisher that starts at the log's beginning; its events are on topics below `name`.
     pub(super) async fn publisher(&self, tenant: &str, name: &str) -> Result<Uuid> {
+        self.publisher_from(tenant, name, BEGINNING).await
+    }
+
+    /// The same, from some other time.
+    pub(super) async fn publisher_from(&self, tenant: &str, name: &str, start: &str) -> Result<Uuid> {
         let row = self
             .client
             .query_one(
                 "insert into andon.mqtt_publishers (tenant_id, name, broker_url, port, events, default_enterprise, settings)
                 values ($1, $2, '127.0.0.1', $3, '{*}', $2, $4) returning id",
-                &[&tenant, &name, &i32::from(self.broker.port()), &json!({"start_at": BEGINNING})],
+                &[&tenant, &name, &i32::from(self.broker.port()), &json!({"start_at": start})],
             )
             .await?;
         Ok(row.get(0))
@@ -119,10 +131,10 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits for the marked events of a publisher: the first and the last of what it published.
-    pub(super) async fn marks(&self, publisher: &str) -> Result<(Message, Message)> {
+    /// Waits for the marked events of a publisher: the first and the last of what was filled in under this label.
+    pub(super) async fn marks(&self, publisher: &str, label: &str) -> Result<(Message, Message)> {
         let of = |end: &str| {
-            let topic = format!("{publisher}/chicago/fabrication/laser_1/mark/{end}");
+            let topic = format!("{publisher}/chicago/fabrication/laser_1/mark/{label}_{end}");
             self.marks.received().into_iter().find(|message| message.topic == topic)
         };
         let look = || match (of("first"), of("last")) {

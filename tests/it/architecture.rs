@@ -103,7 +103,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // Proof: the rig knows nothing of Andon, so that it can bear witness.
     ("rig", &[]),
-    ("bench", &["migrate", "rig", "signature", "source"]),
+    ("bench", &["migrate", "rig", "signature", "source", "tls"]),
     ("chaos", &["migrate", "quantity", "rig"]),
     ("demo", &["nearest", "quantity", "rig", "source"]),
 ];
