@@ -10,10 +10,15 @@ use std::process::Command;
 use std::time::Instant;
 
 use andon::event::Event;
+use mimalloc::MiMalloc;
 
 use paths::PATHS;
 use paths::Path;
 use paths::Stage;
+
+/// The gateway's own.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const ROUNDS: usize = 25;
 const EVENTS: i64 = 1000;
