@@ -103,7 +103,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // Proof: the rig knows nothing of Andon, so that it can bear witness.
     ("rig", &[]),
-    ("bench", &["migrate", "rig", "source"]),
+    ("bench", &["migrate", "rig", "signature", "source", "tls"]),
     ("chaos", &["migrate", "quantity", "rig"]),
     ("demo", &["nearest", "quantity", "rig", "source"]),
 ];
@@ -113,10 +113,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["bench", "chaos.rs", "cli", "demo.rs", "main.rs", "telemetry.rs"]),
     ("deunicode", &["topic/naming.rs"]),
     ("hmac", &["rig", "signature.rs"]),
-    ("hyper", &["rig"]),
-    ("reqwest", &["lane/webhook"]),
+    ("hyper", &["bench", "rig"]),
+    ("reqwest", &["bench/bare.rs", "lane/webhook"]),
     ("rumqttc_v4", &["lane/mqtt/v4.rs"]),
-    ("rumqttc_v5", &["lane/mqtt/v5.rs", "rig/subscriber.rs"]),
+    ("rumqttc_v5", &["bench", "lane/mqtt/v5.rs", "rig/subscriber.rs"]),
     ("rustls", &["database.rs", "lane/mqtt/link.rs", "tls.rs"]),
     ("sd_notify", &["gateway"]),
     ("tokio_postgres_rustls", &["database.rs"]),
