@@ -5,7 +5,6 @@
 mod consumer;
 mod contest;
 mod graphile_worker;
-mod labour;
 mod node_red;
 mod packages;
 mod plant;
@@ -107,6 +106,7 @@ async fn bursts(
             comparison.note(&rate(peer), variant, burst.rate);
             comparison.note(&work(peer), variant, burst.work);
             comparison.note(&format!("{peer}: PostgreSQL's processor time, us/event"), variant, burst.database_work);
+            comparison.note(&format!("{peer}: processor time of all processes, us/event"), variant, burst.all_work);
         }
     }
     Ok(())

@@ -9,9 +9,9 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::bench::daemon::Daemon;
-use crate::bench::peers::labour;
 use crate::bench::peers::packages::Packages;
 use crate::bench::sink::SECRET;
+use crate::bench::work;
 use crate::rig::process::Plan;
 use crate::rig::process::Server;
 
@@ -63,7 +63,7 @@ impl Consumer {
         match self {
             Consumer::Andon(daemon) => daemon.worked(),
             Consumer::Node(server) => {
-                labour::of_family(server.pid().with_context(|| format!("it ended:\n{}", server.log_tail()))?)
+                work::of(server.pid().with_context(|| format!("it ended:\n{}", server.log_tail()))?)
             }
         }
     }

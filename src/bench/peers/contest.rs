@@ -14,12 +14,12 @@ use tokio_postgres::Client;
 use crate::bench::connect;
 use crate::bench::peers::consumer::Consumer;
 use crate::bench::peers::consumer::Program;
-use crate::bench::peers::labour;
 use crate::bench::peers::packages::Packages;
 use crate::bench::peers::plant;
 use crate::bench::peers::subscriber::Subscriber;
 use crate::bench::sink::Sink;
 use crate::bench::sink::Tally;
+use crate::bench::work;
 use crate::rig::Postgres;
 
 /// How long anything may take before it is called lost.
@@ -55,6 +55,8 @@ pub(super) struct Burst {
     pub(super) work: f64,
     /// Of PostgreSQL.
     pub(super) database_work: f64,
+    /// Of all processes together: these, the broker, and the bench itself, which commits and receives.
+    pub(super) all_work: f64,
 }
 
 /// What emptying a backlog came to.
@@ -156,17 +158,20 @@ impl Side {
         let consumer = self.consumer()?;
         let database = postgres.pid().context("PostgreSQL has ended")?;
         witness.forget();
-        let (worked, database_worked) = (consumer.worked()?, labour::of_family(database)?);
+        let everything = std::process::id().cast_signed();
+        let before = [consumer.worked()?, work::of(database)?, work::of(everything)?];
         let begun = plant::work(&self.writers, &self.intake, events).await?;
         let tally = witness.reached(events.unsigned_abs(), consumer).await?;
         let (_, last) = tally.span.context("nothing arrived")?;
         // What is written down behind the last event belongs to it.
         witness.rested().await;
-        let per_event = |seconds: f64| seconds * 1e6 / events as f64;
+        let after = [consumer.worked()?, work::of(database)?, work::of(everything)?];
+        let per_event = |which: usize| (after[which] - before[which]) * 1e6 / events as f64;
         let burst = Burst {
             rate: events as f64 / last.saturating_duration_since(begun).as_secs_f64(),
-            work: per_event(consumer.worked()? - worked),
-            database_work: per_event(labour::of_family(database)? - database_worked),
+            work: per_event(0),
+            database_work: per_event(1),
+            all_work: per_event(2),
         };
         self.tidy().await?;
         Ok(burst)
