@@ -1,5 +1,6 @@
 // A worker with one task: POST the payload, signed after Standard Webhooks. Without queue names, so that it may take jobs in any order,
-// and with what its own guide to performance offers: a local queue, completions in batches, no line of log for each job.
+// and with what its own guide to performance offers: a local queue, completions in batches, no line of log for each job. Queues of 1,000
+// and 2,000 and batches gathered for 5 and 20 ms were not faster.
 const { createHmac } = require('node:crypto');
 const { run, Logger } = require('graphile-worker');
 const { Pool } = require('undici');
@@ -37,9 +38,9 @@ async function main() {
                 connectionString: process.env.DATABASE_URL,
                 concurrentJobs: concurrency,
                 maxPoolSize: 10,
-                localQueue: { size: Number(process.env.LOCAL_QUEUE ?? 500) },
-                completeJobBatchDelay: Number(process.env.BATCH_DELAY ?? 0),
-                failJobBatchDelay: Number(process.env.BATCH_DELAY ?? 0),
+                localQueue: { size: 500 },
+                completeJobBatchDelay: 0,
+                failJobBatchDelay: 0,
                 logger: new Logger(() => (level, message) => {
                     if (level === 'error' || level === 'warning') {
                         console.error(`${level}: ${message}`);

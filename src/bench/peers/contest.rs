@@ -191,9 +191,11 @@ impl Side {
     pub(super) async fn remembers(&mut self, witness: &Witness, packages: &Packages, events: i64) -> Result<i64> {
         self.pile_up(witness, packages, events).await?;
         let consumer = self.consumer()?;
+        let deadline = Instant::now() + PATIENCE;
         let mut probes = 0;
-        // A new event is answered when it has come through what may wait before it.
+        // Whoever remembers nothing is heard of by a new event.
         while witness.tally().all == 0 {
+            ensure!(Instant::now() < deadline, "nothing comes through:\n{}", consumer.log_tail());
             plant::work(&self.writers[..1], &self.intake, 1).await?;
             probes += 1;
             tokio::time::sleep(REST).await;

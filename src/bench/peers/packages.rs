@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::rig::process;
 
+/// The distribution's packages that hold node and npm.
+const PROGRAMS: &str = "nodejs npm";
 const WANTED: &str = include_str!("../../../bench/peers/package.json");
 
 /// Where they are.
@@ -25,8 +27,8 @@ pub(super) struct Packages {
 impl Packages {
     /// Installs what is not there yet; blocks.
     pub(super) fn install(directory: &Path) -> Result<Packages> {
-        let node = process::program("node", "nodejs")?;
-        let npm = process::program("npm", "npm")?;
+        let node = process::program("node", PROGRAMS)?;
+        let npm = process::program("npm", PROGRAMS)?;
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let packages = Packages { node, modules: directory.join("node_modules"), versions: wanted(WANTED)? };

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -25,6 +26,8 @@ use crate::bench::sink::Tally;
 
 /// A payload begins with `{"id":"` and the event's id.
 const HEAD: usize = 43;
+/// So much later may an event be seen than it arrived.
+const GATHER: Duration = Duration::from_millis(2);
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
 const SUBACK: u8 = 9;
@@ -33,6 +36,17 @@ const SUBACK: u8 = 9;
 pub(super) struct Subscriber {
     socket: TcpStream,
     counted: Arc<Mutex<Counted>>,
+}
+
+/// Lets messages gather before it reads: the broker sends each by itself, and a reader that woke up for each would take a share of the
+/// machine that those need who are measured.
+struct Unhurried(TcpStream);
+
+impl Read for Unhurried {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        std::thread::sleep(GATHER);
+        self.0.read(buffer)
+    }
 }
 
 #[derive(Default)]
@@ -49,7 +63,7 @@ impl Subscriber {
     /// Returns when the broker has confirmed the subscription; blocks.
     pub(super) fn start(port: u16, filter: &str) -> Result<Subscriber> {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).context("cannot reach the broker")?;
-        let mut stream = BufReader::with_capacity(1 << 16, socket.try_clone()?);
+        let mut stream = BufReader::with_capacity(1 << 20, Unhurried(socket.try_clone()?));
         // MQTT, level 4, a clean session without keep-alive and without a client id.
         socket.write_all(&[0x10, 12, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 0])?;
         let length =
