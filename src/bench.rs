@@ -11,6 +11,7 @@ mod fan_out;
 mod growth;
 mod isolation;
 mod machine;
+mod peers;
 mod sink;
 mod stage;
 mod work;
@@ -62,6 +63,8 @@ enum Which {
     Growth(growth::GrowthBench),
     /// What capture costs the plant, against none and against a NOTIFY for each row
     Capture(capture::CaptureBench),
+    /// Node-RED and graphile-worker with the same work, installed with npm: against Andon
+    Peers(peers::PeersBench),
     /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
     Isolation(isolation::IsolationBench),
 }
@@ -100,7 +103,12 @@ impl Which {
     fn listed(self) -> Vec<Which> {
         match self {
             Which::All => {
-                vec![Which::DrainMqtt(defaults()), Which::DrainWebhook(defaults()), Which::Capture(defaults())]
+                vec![
+                    Which::DrainMqtt(defaults()),
+                    Which::DrainWebhook(defaults()),
+                    Which::Capture(defaults()),
+                    Which::Peers(defaults()),
+                ]
             }
             one => vec![one],
         }
@@ -115,6 +123,7 @@ impl Which {
             Which::Backlog(options) => Box::pin(backlog::backlog(options)).await,
             Which::Growth(options) => Box::pin(growth::growth(options)).await,
             Which::Capture(options) => Box::pin(capture::capture(options)).await,
+            Which::Peers(options) => Box::pin(peers::peers(options)).await,
             Which::Isolation(options) => Box::pin(isolation::isolation(options)).await,
         }
     }
