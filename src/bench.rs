@@ -11,6 +11,7 @@ mod fan_out;
 mod growth;
 mod isolation;
 mod machine;
+mod peers;
 mod sink;
 mod stage;
 mod work;
@@ -48,7 +49,7 @@ pub struct BenchOptions {
 
 #[derive(Debug, clap::Subcommand)]
 enum Which {
-    /// All of them but `isolation`, one after the other, at their defaults
+    /// All of them but `isolation`, one after the other, at their defaults: half an hour
     All,
     /// What waits in the log, to PUBACKs: against a bare loop of the MQTT client
     DrainMqtt(drain::DrainBench),
@@ -62,6 +63,8 @@ enum Which {
     Growth(growth::GrowthBench),
     /// What capture costs the plant, against none and against a NOTIFY for each row
     Capture(capture::CaptureBench),
+    /// Node-RED and graphile-worker with the same work, installed with npm: against Andon
+    Peers(peers::PeersBench),
     /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
     Isolation(isolation::IsolationBench),
 }
@@ -89,18 +92,27 @@ pub async fn run(options: BenchOptions) -> Result<()> {
         // Whoever closed it does not want to read on, which is no fault.
         drop(writeln!(std::io::stdout().lock(), "{text}"));
         reports.push(json);
+        if let Some(path) = &options.save {
+            // After each, so that one that fails costs nobody else's figures.
+            save(path, &json!({"machine": machine, "taken_at": jiff::Timestamp::now(), "benches": reports}))?;
+        }
     }
-    match &options.save {
-        Some(path) => save(path, &json!({"machine": machine, "taken_at": jiff::Timestamp::now(), "benches": reports})),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 impl Which {
     fn listed(self) -> Vec<Which> {
         match self {
             Which::All => {
-                vec![Which::DrainMqtt(defaults()), Which::DrainWebhook(defaults()), Which::Capture(defaults())]
+                vec![
+                    Which::DrainMqtt(defaults()),
+                    Which::DrainWebhook(defaults()),
+                    Which::FanOut(defaults()),
+                    Which::Capture(defaults()),
+                    Which::Growth(defaults()),
+                    Which::Backlog(defaults()),
+                    Which::Peers(defaults()),
+                ]
             }
             one => vec![one],
         }
@@ -115,6 +127,7 @@ impl Which {
             Which::Backlog(options) => Box::pin(backlog::backlog(options)).await,
             Which::Growth(options) => Box::pin(growth::growth(options)).await,
             Which::Capture(options) => Box::pin(capture::capture(options)).await,
+            Which::Peers(options) => Box::pin(peers::peers(options)).await,
             Which::Isolation(options) => Box::pin(isolation::isolation(options)).await,
         }
     }
