@@ -5,6 +5,7 @@
 mod capture;
 mod daemon;
 mod isolation;
+mod live;
 
 use std::io::Write as _;
 
@@ -19,6 +20,8 @@ pub use capture::CaptureBench;
 pub use capture::capture;
 pub use isolation::IsolationBench;
 pub use isolation::isolation;
+pub use live::LiveBench;
+pub use live::live;
 
 /// What was measured of variants that take turns; the first of them is the baseline.
 struct Comparison {

@@ -23,6 +23,7 @@ use clap::Subcommand;
 use crate::bench;
 use crate::bench::CaptureBench;
 use crate::bench::IsolationBench;
+use crate::bench::LiveBench;
 use crate::chaos;
 use crate::chaos::ChaosOptions;
 use crate::config;
@@ -116,6 +117,8 @@ enum Bench {
     Capture(CaptureBench),
     /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
     Isolation(IsolationBench),
+    /// From the commit to a subscriber, against the payload inside NOTIFY and a bare publish
+    Live(LiveBench),
 }
 
 /// Why a command ended before its time.
@@ -160,6 +163,7 @@ impl Cli {
             Command::Replay(options) => return options.run(place).await,
             Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
             Command::Bench(Bench::Isolation(options)) => bench::isolation(options).await?,
+            Command::Bench(Bench::Live(options)) => bench::live(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
             Command::Chaos(options) => return Ok(chaos::run(options).await?),
         }

@@ -116,7 +116,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["rig"]),
     ("reqwest", &["lane/webhook"]),
     ("rumqttc_v4", &["lane/mqtt/v4.rs"]),
-    ("rumqttc_v5", &["lane/mqtt/v5.rs", "rig/subscriber.rs"]),
+    ("rumqttc_v5", &["bench", "lane/mqtt/v5.rs", "rig/subscriber.rs"]),
     ("rustls", &["database.rs", "lane/mqtt/link.rs", "tls.rs"]),
     ("sd_notify", &["gateway"]),
     ("tokio_postgres_rustls", &["database.rs"]),
