@@ -1,111 +1,143 @@
-//! Measurements, on throw-away servers. In: what was measured of each variant, round after round. Out: medians, each beside that of the
-//! baseline, as a table or as JSON. Absolute figures say more of the machine than of Andon, so that variants take turns within a round and
-//! are read as ratios. It never fails because something was slow.
+//! `andon bench`: measurements, on throw-away servers. In: which bench, and how much of it. Out: figures, each beside that of a baseline taken
+//! in the same run, as a table or as JSON, and what is aimed at. It fails when something is lost, and never because something was slow.
 
+mod backlog;
+mod bare;
 mod capture;
+mod comparison;
 mod daemon;
+mod drain;
+mod fan_out;
+mod growth;
+mod idle;
 mod isolation;
 mod live;
+mod machine;
+mod sink;
+mod stage;
+mod work;
 
 use std::io::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::Result;
+use anyhow::bail;
 use serde_json::Value;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
-pub use capture::CaptureBench;
-pub use capture::capture;
-pub use isolation::IsolationBench;
-pub use isolation::isolation;
-pub use live::LiveBench;
-pub use live::live;
+use crate::bench::comparison::Comparison;
 
-/// What was measured of variants that take turns; the first of them is the baseline.
-struct Comparison {
-    variants: &'static [&'static str],
-    rows: Vec<Row>,
+/// Which bench, and what becomes of its figures.
+#[derive(Debug, clap::Args)]
+pub struct BenchOptions {
+    #[command(subcommand)]
+    which: Which,
+
+    /// Print one line of JSON instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Write the figures, and what machine they were taken on, into this file too
+    #[arg(long, global = true, value_name = "FILE")]
+    save: Option<PathBuf>,
 }
 
-/// One figure, of each variant, of each round.
-struct Row {
-    what: String,
-    figures: Vec<Vec<f64>>,
+#[derive(Debug, clap::Subcommand)]
+enum Which {
+    /// All of them but `isolation`, one after the other, at their defaults
+    All,
+    /// What waits in the log, to PUBACKs: against a bare loop of the MQTT client
+    DrainMqtt(drain::DrainBench),
+    /// What waits in the log, to 2xx: against a bare loop of the HTTP client, and of hyper
+    DrainWebhook(drain::DrainBench),
+    /// One event to ten publishers and ten webhooks: against as many bare loops at once
+    FanOut(fan_out::FanOutBench),
+    /// Millions of events wait, for destinations that are far behind each other: memory, and the last of them against the first
+    Backlog(backlog::BacklogBench),
+    /// What an event costs beside more destinations, tenants and entities
+    Growth(growth::GrowthBench),
+    /// From the commit to a subscriber: against the payload inside NOTIFY and a bare publish
+    Live(live::LiveBench),
+    /// What 50 lanes cost while nothing happens
+    Idle(idle::IdleBench),
+    /// What capture costs the plant, against none and against a NOTIFY for each row
+    Capture(capture::CaptureBench),
+    /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
+    Isolation(isolation::IsolationBench),
 }
 
-impl Comparison {
-    fn new(variants: &'static [&'static str]) -> Comparison {
-        Comparison { variants, rows: Vec::new() }
-    }
+/// What came of a bench.
+struct Report {
+    bench: &'static str,
+    comparison: Comparison,
+    /// What else is to be known of the run.
+    facts: Value,
+}
 
-    /// Takes the figure of a variant in one round.
-    fn note(&mut self, what: &str, variant: &str, figure: f64) {
-        let column = self.variants.iter().position(|it| *it == variant).expect("a bench names its own variants");
-        let row = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
-            self.rows.push(Row { what: what.to_owned(), figures: vec![Vec::new(); self.variants.len()] });
-            self.rows.len() - 1
-        });
-        self.rows[row].figures[column].push(figure);
-    }
-
-    /// Drops all figures: those of a first round, which is cold.
-    fn forget(&mut self) {
-        self.rows.clear();
-    }
-
-    /// Prints the medians on standard output; `facts` is what else is to be known of the run.
-    fn print(&self, bench: &str, as_json: bool, facts: Value) {
-        let text = if as_json { self.json(bench, facts).to_string() } else { self.table() };
+/// Measures, and prints.
+pub async fn run(options: BenchOptions) -> Result<()> {
+    let machine = machine::description();
+    let mut reports = Vec::new();
+    for which in options.which.listed() {
+        let report = which.run().await?;
+        let json = report.comparison.json(report.bench, &report.facts);
+        let text = if options.json {
+            json.to_string()
+        } else {
+            format!("# {}\n{}\n{}\n", report.bench, report.facts, report.comparison.table())
+        };
         // Whoever closed it does not want to read on, which is no fault.
         drop(writeln!(std::io::stdout().lock(), "{text}"));
+        reports.push(json);
     }
+    match &options.save {
+        Some(path) => save(path, &json!({"machine": machine, "taken_at": jiff::Timestamp::now(), "benches": reports})),
+        None => Ok(()),
+    }
+}
 
-    fn table(&self) -> String {
-        let mut lines = vec![format!("{:<38}", "median of the rounds")];
-        for (column, variant) in self.variants.iter().enumerate() {
-            lines[0] += &if column == 0 { format!("{variant:>10}") } else { format!("{variant:>12}{:>7}", "ratio") };
-        }
-        for row in &self.rows {
-            let medians: Vec<Option<f64>> = row.figures.iter().map(|figures| median(figures)).collect();
-            let mut line = format!("{:<38}", row.what);
-            for (column, figure) in medians.iter().enumerate() {
-                let text = figure.map_or("-".to_owned(), readable);
-                let ratio = ratio(*figure, medians[0]).map_or(String::new(), |ratio| format!("{ratio:.2}"));
-                line += &if column == 0 { format!("{text:>10}") } else { format!("{text:>12}{ratio:>7}") };
+impl Which {
+    fn listed(self) -> Vec<Which> {
+        match self {
+            Which::All => {
+                vec![Which::DrainMqtt(defaults()), Which::DrainWebhook(defaults()), Which::Capture(defaults())]
             }
-            lines.push(line.trim_end().to_owned());
+            one => vec![one],
         }
-        lines.join("\n")
     }
 
-    fn json(&self, bench: &str, facts: Value) -> Value {
-        let rows = self.rows.iter().map(|row| {
-            let baseline = median(&row.figures[0]);
-            let variants = self.variants.iter().zip(&row.figures).map(|(variant, figures)| {
-                let figure = median(figures);
-                let told = json!({"median": figure, "ratio": ratio(figure, baseline), "rounds": figures});
-                ((*variant).to_owned(), told)
-            });
-            json!({"what": row.what, "variants": Value::Object(variants.collect())})
-        });
-        json!({"bench": bench, "baseline": self.variants[0], "facts": facts, "rows": rows.collect::<Vec<_>>()})
+    async fn run(self) -> Result<Report> {
+        match self {
+            Which::All => bail!("`all` is a list of benches, and none itself"),
+            Which::DrainMqtt(options) => Box::pin(drain::mqtt(options)).await,
+            Which::DrainWebhook(options) => Box::pin(drain::webhook(options)).await,
+            Which::FanOut(options) => Box::pin(fan_out::fan_out(options)).await,
+            Which::Backlog(options) => Box::pin(backlog::backlog(options)).await,
+            Which::Growth(options) => Box::pin(growth::growth(options)).await,
+            Which::Live(options) => Box::pin(live::live(options)).await,
+            Which::Idle(options) => Box::pin(idle::idle(options)).await,
+            Which::Capture(options) => Box::pin(capture::capture(options)).await,
+            Which::Isolation(options) => Box::pin(isolation::isolation(options)).await,
+        }
     }
 }
 
-fn median(figures: &[f64]) -> Option<f64> {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
+/// The options that nobody gave.
+fn defaults<O: clap::Args>() -> O {
+    let command = O::augment_args(clap::Command::new("bench").no_binary_name(true));
+    let matches = command.get_matches_from(std::iter::empty::<&str>());
+    O::from_arg_matches(&matches).expect("every option of a bench has a default")
 }
 
-fn ratio(figure: Option<f64>, baseline: Option<f64>) -> Option<f64> {
-    Some(figure? / baseline?)
-}
-
-fn readable(figure: f64) -> String {
-    if figure < 100.0 { format!("{figure:.2}") } else { format!("{figure:.0}") }
+fn save(path: &Path, results: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(results)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn connect(url: &str) -> Result<Client> {
@@ -115,26 +147,16 @@ async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians_stand_beside_the_baselines() {
-        let mut comparison = Comparison::new(&["plain", "ours"]);
-        comparison.note("events/s", "plain", 7.0);
-        comparison.forget();
-        for (plain, ours) in [(100.0, 50.0), (300.0, 90.0), (200.0, 150.0)] {
-            comparison.note("events/s", "plain", plain);
-            comparison.note("events/s", "ours", ours);
+/// Waits until something has arrived, and looks now and then; the error says what is there when the time is over.
+async fn arrival<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T> {
+    let deadline = Instant::now() + within;
+    let mut clock = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        clock.tick().await;
+        match look() {
+            Ok(arrived) => return Ok(arrived),
+            Err(lacking) if Instant::now() > deadline => bail!("after {within:?} only {lacking} had arrived"),
+            Err(_) => {}
         }
-        comparison.note("catching up, s", "ours", 1.5);
-
-        insta::assert_snapshot!(comparison.table(), @r"
-        median of the rounds                       plain        ours  ratio
-        events/s                                     200       90.00   0.45
-        catching up, s                                 -        1.50
-        ");
-        assert_eq!(comparison.json("b", json!({}))["rows"][0]["variants"]["ours"]["ratio"], json!(0.45));
     }
 }

@@ -21,9 +21,7 @@ use clap::Parser;
 use clap::Subcommand;
 
 use crate::bench;
-use crate::bench::CaptureBench;
-use crate::bench::IsolationBench;
-use crate::bench::LiveBench;
+use crate::bench::BenchOptions;
 use crate::chaos;
 use crate::chaos::ChaosOptions;
 use crate::config;
@@ -107,18 +105,8 @@ enum Command {
     /// Prove it: break everything around it, and judge what arrives
     Chaos(ChaosOptions),
     /// Measure, on throw-away servers
-    #[command(subcommand, hide = true)]
-    Bench(Bench),
-}
-
-#[derive(Debug, Subcommand)]
-enum Bench {
-    /// What capture costs the plant, against none and against a NOTIFY for each row
-    Capture(CaptureBench),
-    /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
-    Isolation(IsolationBench),
-    /// From the commit to a subscriber, against the payload inside NOTIFY and a bare publish
-    Live(LiveBench),
+    #[command(hide = true)]
+    Bench(BenchOptions),
 }
 
 /// Why a command ended before its time.
@@ -161,9 +149,7 @@ impl Cli {
             Command::Run => run::run(place.load()?).await?,
             Command::Deliveries(options) => return options.run(place).await,
             Command::Replay(options) => return options.run(place).await,
-            Command::Bench(Bench::Capture(options)) => bench::capture(options).await?,
-            Command::Bench(Bench::Isolation(options)) => bench::isolation(options).await?,
-            Command::Bench(Bench::Live(options)) => bench::live(options).await?,
+            Command::Bench(options) => bench::run(options).await?,
             Command::Demo(options) => return Ok(demo::run(*options).await?),
             Command::Chaos(options) => return Ok(chaos::run(options).await?),
         }

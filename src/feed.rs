@@ -81,13 +81,27 @@ struct State {
 struct Inbox {
     route: Route<LaneName>,
     wake: Arc<Notify>,
-    /// Place in the ring, lowest pending id, id.
-    places: VecDeque<(u64, i64, i64)>,
+    runs: VecDeque<Run>,
     behind: Option<(Horizon, Ranges)>,
 }
 
-/// Events that may wait for one lane in memory. Beyond that the lane reads the log.
-const INBOX: usize = if cfg!(test) { 6 } else { 2048 };
+/// Events of one batch that stand side by side in the ring and are all for this lane: of a burst, as few as a lane that takes everything
+/// needs.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// The first one's place in the ring.
+    place: u64,
+    count: u64,
+    /// The lowest id that is pending with them: `from..=last` is.
+    from: i64,
+    /// The last one's id.
+    last: i64,
+}
+
+/// Runs that may wait for one lane in memory. Beyond that the lane reads the log.
+const INBOX: usize = if cfg!(test) { 4 } else { 2048 };
+/// Events of the ring that a lane may have missed when it joins the stream. They are looked through while all others wait.
+const MISSED: u64 = if cfg!(test) { 6 } else { 16_384 };
 /// An event that waited longer than this is late, and its lane catches up.
 const LATE: Duration = Duration::from_secs(1);
 /// How long after a live event the next one is reckoned with.
@@ -127,7 +141,7 @@ impl Feed {
             let entry = Entry { event, floor, at };
             for lane in router.lanes(&entry.event) {
                 if let Some(inbox) = inboxes.get_mut(lane) {
-                    flows |= inbox.places.is_empty();
+                    flows |= inbox.runs.is_empty();
                     inbox.push(ring.end(), &entry, horizon);
                 }
             }
@@ -153,16 +167,19 @@ impl Feed {
     pub fn join(&self, route: &Route<LaneName>, wake: &Arc<Notify>, seen: &Horizon) -> bool {
         let mut state = self.state();
         let State { ring, horizon, router, inboxes } = &mut *state;
-        if seen.end < ring.base() || horizon.end - seen.end > INBOX as u64 {
+        if seen.end < ring.base() || horizon.end - seen.end > MISSED {
             return false;
         }
-        let mut inbox = Inbox { route: route.clone(), wake: Arc::clone(wake), places: VecDeque::new(), behind: None };
+        let mut inbox = Inbox { route: route.clone(), wake: Arc::clone(wake), runs: VecDeque::new(), behind: None };
         for place in seen.end..horizon.end {
             if let Some(entry) = ring.get(place)
                 && route.takes(&entry.event)
             {
-                inbox.push(place, entry, horizon);
+                inbox.push(place, entry, seen);
             }
+        }
+        if inbox.behind.is_some() {
+            return false;
         }
         match inboxes.entry(route.lane.clone()) {
             Slot::Occupied(mut slot) => drop(slot.insert(inbox)),
@@ -207,7 +224,7 @@ impl Feed {
         let mut state = self.state();
         let State { ring, horizon, inboxes, router } = &mut *state;
         let Some(inbox) = inboxes.get_mut(lane) else { return Pulled::Events(Vec::new()) };
-        if inbox.places.front().is_some_and(|(place, ..)| *place < ring.base()) && inbox.behind.is_none() {
+        if inbox.runs.front().is_some_and(|run| run.place < ring.base()) && inbox.behind.is_none() {
             inbox.fall_behind(horizon);
         }
         if let Some((horizon, unread)) = inbox.behind.take() {
@@ -215,15 +232,22 @@ impl Feed {
             router.remove(lane);
             return Pulled::Behind(horizon, unread);
         }
-        let first = inbox.places.front().and_then(|(place, ..)| ring.get(*place));
+        let first = inbox.runs.front().and_then(|run| ring.get(run.place));
         let is_late = first.is_some_and(|entry| entry.at.elapsed() > LATE);
         let most = if is_late { most.min(late) } else { most };
-        let mut events = Vec::with_capacity(most.min(inbox.places.len()));
+        let mut events = Vec::new();
         while events.len() < most
-            && let Some((place, from, _)) = inbox.places.pop_front()
+            && let Some(run) = inbox.runs.front_mut()
         {
-            let entry = ring.get(place).expect("an inbox in front of the ring was sent behind above");
-            events.push(Taken { event: Arc::clone(&entry.event), from });
+            events.reserve(most.min(run.count as usize));
+            while events.len() < most && run.count > 0 {
+                let entry = ring.get(run.place).expect("an inbox in front of the ring was sent behind above");
+                events.push(Taken { event: Arc::clone(&entry.event), from: run.from });
+                (run.place, run.count, run.from) = (run.place + 1, run.count - 1, entry.event.id + 1);
+            }
+            if run.count == 0 {
+                inbox.runs.pop_front();
+            }
         }
         if is_late { Pulled::Late(events) } else { Pulled::Events(events) }
     }
@@ -244,40 +268,46 @@ impl Feed {
 }
 
 impl Inbox {
-    /// `before` is the horizon before the batch that the entry belongs to, or a later one when a lane joins.
+    /// `before` is the horizon before the batch that the entry belongs to, or what a lane that joins has seen.
     fn push(&mut self, place: u64, entry: &Entry, before: &Horizon) {
         if self.behind.is_some() {
             return;
         }
-        if self.places.len() == INBOX {
-            while self.places.back().is_some_and(|(last, ..)| *last >= before.end) {
-                self.places.pop_back();
+        let id = entry.event.id;
+        let last = self.runs.back().map(|run| run.last);
+        let from = if id <= entry.floor { id } else { last.map_or(entry.floor, |last| entry.floor.max(last)) + 1 };
+        if let Some(run) = self.runs.back_mut()
+            && run.place >= before.end
+            && run.place + run.count == place
+            && from == run.last + 1
+            && id >= from
+        {
+            (run.count, run.last) = (run.count + 1, id);
+            return;
+        }
+        if self.runs.len() == INBOX {
+            while self.runs.back().is_some_and(|run| run.place >= before.end) {
+                self.runs.pop_back();
             }
             self.fall_behind(before);
             self.wake.notify_one();
             return;
         }
-        let id = entry.event.id;
-        let from = if id <= entry.floor {
-            id
-        } else {
-            self.places.back().map_or(entry.floor, |(_, _, last)| entry.floor.max(*last)) + 1
-        };
-        if self.places.is_empty() {
+        if self.runs.is_empty() {
             self.wake.notify_one();
         }
-        self.places.push_back((place, from, id));
+        self.runs.push_back(Run { place, count: 1, from, last: id });
     }
 
     fn fall_behind(&mut self, horizon: &Horizon) {
         self.behind = Some((horizon.clone(), self.unread()));
-        self.places.clear();
+        self.runs.clear();
     }
 
     fn unread(&self) -> Ranges {
         let mut unread = Ranges::default();
-        for (_, from, id) in &self.places {
-            unread.insert(*from, *id);
+        for run in &self.runs {
+            unread.insert(run.from, run.last);
         }
         unread
     }

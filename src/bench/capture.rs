@@ -16,7 +16,8 @@ use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
-use crate::bench::Comparison;
+use crate::bench::Report;
+use crate::bench::comparison::Comparison;
 use crate::bench::connect;
 use crate::migrate;
 use crate::rig::Postgres;
@@ -25,7 +26,7 @@ use crate::source::attach;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct CaptureBench {
+pub(super) struct CaptureBench {
     /// Rounds; the median of each figure counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -37,10 +38,6 @@ pub struct CaptureBench {
     /// Rows of a large statement
     #[arg(long, default_value_t = 20_000)]
     rows: i64,
-
-    /// Print one line of JSON instead of a table
-    #[arg(long)]
-    json: bool,
 }
 
 const VARIANTS: [&str; 3] = ["plain", "captured", "naive"];
@@ -60,8 +57,7 @@ context = { cell = 'cell.name' }
 columns = ['id', 'number', 'status', 'quantity']
 data = { old_status = 'old.status' }";
 
-/// Measures, and prints a table.
-pub async fn capture(options: CaptureBench) -> Result<()> {
+pub(super) async fn capture(options: CaptureBench) -> Result<Report> {
     let postgres =
         tokio::task::spawn_blocking(Postgres::start_durable).await.context("the server's start was given up")??;
     let url = postgres.create_database().await?;
@@ -91,9 +87,9 @@ pub async fn capture(options: CaptureBench) -> Result<()> {
         owner.batch_execute("truncate andon.events").await?;
         owner.batch_execute("vacuum plain, captured, naive").await?;
     }
-    figures.print("capture", options.json, json!({"rounds": options.rounds}));
     drop(crowds);
-    postgres.stop()
+    postgres.stop()?;
+    Ok(Report { bench: "capture", comparison: figures, facts: json!({"rounds": options.rounds}) })
 }
 
 async fn prepare(url: &str, rows: i64) -> Result<Client> {

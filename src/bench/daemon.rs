@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
+use crate::bench::work;
 use crate::rig::process::Plan;
 use crate::rig::process::Server;
 
@@ -46,12 +47,7 @@ impl Daemon {
 
     /// The time that processors worked for it so far, in seconds.
     pub(super) fn worked(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(self.proc("stat")?).context("cannot read the gateway's times")?;
-        // The name may hold anything, blanks included; it ends with the last parenthesis.
-        let (_, fields) = stat.rsplit_once(") ").context("the kernel tells no times")?;
-        let ticks: f64 = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-        // The kernel tells hundredths of a second, whatever its own clock does.
-        Ok(ticks / 100.0)
+        work::of(self.server.pid().with_context(|| format!("the gateway ended:\n{}", self.server.log_tail()))?)
     }
 
     /// Measures the peak from here on.

@@ -18,7 +18,9 @@ use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 use tokio_postgres::Client;
 
-use crate::bench::Comparison;
+use crate::bench::Report;
+use crate::bench::comparison::Comparison;
+use crate::bench::comparison::Goal;
 use crate::bench::connect;
 use crate::bench::daemon::Daemon;
 use crate::bench::isolation::destinations::ALL;
@@ -29,7 +31,7 @@ use crate::rig::Postgres;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct IsolationBench {
+pub(super) struct IsolationBench {
     /// Rounds; the median of each figure counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -45,10 +47,6 @@ pub struct IsolationBench {
     /// Events that pile up for the bad destinations alone, in each round
     #[arg(long, default_value_t = 1000)]
     backlog: i64,
-
-    /// Print one line of JSON instead of a table
-    #[arg(long)]
-    json: bool,
 }
 
 /// For whom an event is; see [`Destinations::insert`].
@@ -60,6 +58,8 @@ enum Audience {
 }
 
 const SPELLS: [&str; 4] = ["without", "healthy", "bad", "return"];
+const P99: &str = "latency of the others, p99, ms";
+const PEAK: &str = "peak memory of the gateway, MiB";
 const ENTITIES: u32 = 40;
 /// What the gateway may take at most: the ring's 32 MiB, and 120 lanes.
 const MEMORY: f64 = 128.0;
@@ -68,8 +68,7 @@ const ARRIVAL: Duration = Duration::from_secs(180);
 /// How often the witness looks, while something else is measured.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Measures, and prints a table.
-pub async fn isolation(options: IsolationBench) -> Result<()> {
+pub(super) async fn isolation(options: IsolationBench) -> Result<Report> {
     let postgres =
         tokio::task::spawn_blocking(Postgres::start_durable).await.context("the server's start was given up")??;
     let url = postgres.create_database().await?;
@@ -91,16 +90,13 @@ pub async fn isolation(options: IsolationBench) -> Result<()> {
     let verdict = bench.witness.judge();
     let facts =
         json!({"events_per_second": options.rate, "destinations": ALL, "rounds": options.rounds, "verdict": verdict});
-    if !options.json {
-        println!(
-            "{} events/s, each to {ALL} destinations, 36 of them bad by turns; {} deliveries, {} missing, {} out of order, {} twice",
-            options.rate, verdict.expected, verdict.missing, verdict.out_of_order, verdict.duplicates
-        );
-    }
-    bench.figures.print("isolation", options.json, facts);
     ensure!(verdict.is_clean(), "the oracle objects: {verdict:?}");
+    let mut comparison = std::mem::replace(&mut bench.figures, Comparison::new(&SPELLS));
+    comparison.goal(P99, "bad", Goal::AtMost(1.5));
+    comparison.goal(PEAK, "bad", Goal::Within(MEMORY));
     drop(bench);
-    postgres.stop()
+    postgres.stop()?;
+    Ok(Report { bench: "isolation", comparison, facts })
 }
 
 struct Bench {
@@ -139,11 +135,11 @@ impl Bench {
             let all = latencies.iter().map(|(_, latency)| *latency).collect();
             let [p50, p99] = percentiles(all, [0.50, 0.99]);
             self.figures.note("latency of the others, p50, ms", spell, p50);
-            self.figures.note("latency of the others, p99, ms", spell, p99);
+            self.figures.note(P99, spell, p99);
             self.figures.note("the same, p99 of the worst second, ms", spell, worst_second(&latencies));
             let peak = self.daemon.peak()?;
             ensure!(peak <= MEMORY, "the gateway took {peak:.0} MiB in a spell, and {MEMORY} is its bound");
-            self.figures.note("peak memory of the gateway, MiB", spell, peak);
+            self.figures.note(PEAK, spell, peak);
             self.figures.note("cores busy with the gateway", spell, busy);
         }
         Ok(())

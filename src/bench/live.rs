@@ -15,7 +15,9 @@ use anyhow::ensure;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::bench::Comparison;
+use crate::bench::Report;
+use crate::bench::comparison::Comparison;
+use crate::bench::comparison::Goal;
 use crate::bench::connect;
 use crate::bench::daemon::Daemon;
 use crate::bench::live::relay::Relay;
@@ -30,7 +32,7 @@ use crate::source::attach;
 
 /// How much is measured.
 #[derive(Debug, Clone, clap::Args)]
-pub struct LiveBench {
+pub(super) struct LiveBench {
     /// Rounds; the median of each figure counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -46,10 +48,6 @@ pub struct LiveBench {
     /// Let no commit wait for the disk, as if it took no time
     #[arg(long)]
     no_fsync: bool,
-
-    /// Print one line of JSON instead of a table
-    #[arg(long)]
-    json: bool,
 }
 
 const VARIANTS: [&str; 2] = ["notify", "andon"];
@@ -81,8 +79,7 @@ const ARRIVAL: Duration = Duration::from_secs(20);
 /// A spell's first moments are left out: processors and plans are cold after the other variant's turn.
 const WARMING: Duration = Duration::from_millis(300);
 
-/// Measures, and prints a table.
-pub async fn live(options: LiveBench) -> Result<()> {
+pub(super) async fn live(options: LiveBench) -> Result<Report> {
     let start = tokio::task::spawn_blocking(move || {
         let postgres = if options.no_fsync { Postgres::start() } else { Postgres::start_durable() };
         anyhow::Ok((postgres?, Mosquitto::start(&MosquittoOptions::default())?))
@@ -100,9 +97,11 @@ pub async fn live(options: LiveBench) -> Result<()> {
             bench.figures.forget();
         }
     }
-    bench.figures.print("live", options.json, json!({"rounds": options.rounds, "spell_ms": options.spell}));
-    drop(bench);
-    postgres.stop()
+    let Bench { figures, daemon, crowds, .. } = bench;
+    drop((daemon, crowds));
+    postgres.stop()?;
+    let facts = json!({"rounds": options.rounds, "spell_ms": options.spell, "fsync": !options.no_fsync});
+    Ok(Report { bench: "live", comparison: figures, facts })
 }
 
 struct Bench {
@@ -139,7 +138,7 @@ impl Bench {
             witness: Witness::start(broker.port(), TOPICS)?,
             daemon,
             _relay: Relay::start(plain, broker.port())?,
-            figures: Comparison::new(&VARIANTS),
+            figures: goals(&options.rates),
         };
         bench.lane_runs(&owner).await?;
         Ok(bench)
@@ -195,6 +194,17 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+fn goals(rates: &[u32]) -> Comparison {
+    let mut figures = Comparison::new(&VARIANTS);
+    for (rate, p50, p99) in [(1000, 1.3, 1.5), (5000, 1.0, 1.0)] {
+        if rates.contains(&rate) {
+            figures.goal(&format!("{rate}/s, p50, ms"), VARIANTS[1], Goal::AtMost(p50));
+            figures.goal(&format!("{rate}/s, p99, ms"), VARIANTS[1], Goal::AtMost(p99));
+        }
+    }
+    figures
 }
 
 /// Few where few can do it; a plant with 5,000 events in a second has many sessions.

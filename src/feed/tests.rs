@@ -152,7 +152,7 @@ proptest! {
                     lanes[lane] = Lane::start(lanes[lane].stored.clone(), lanes[lane].done_when_stored.clone(), &feed);
                 }
             }
-            prop_assert!(feed.state().inboxes.values().all(|inbox| inbox.places.len() <= INBOX), "an inbox has grown beyond its bound");
+            prop_assert!(feed.state().inboxes.values().all(|inbox| inbox.runs.len() <= INBOX), "an inbox has grown beyond its bound");
             for (index, lane) in lanes.iter().enumerate() {
                 let (position, pending) = lane.checkpoint(&feed, index);
                 for (id, event) in &committed {

@@ -2,6 +2,7 @@
 //! entity; what fails is parked. It never tries an event while an earlier one of its entity is in hand or parked, and while the breaker
 //! is open it makes one attempt at a time.
 
+mod connection;
 pub mod request;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
 use crate::lane::state::State;
 use crate::lane::stop::Stop;
+use crate::lane::webhook::connection::Connection;
 use crate::lane::webhook::request::Answer;
 use crate::lane::webhook::request::Endpoint;
 use crate::lane::webhook::request::Outcome;
@@ -40,7 +42,9 @@ pub struct WebhookLane {
     endpoint: Arc<Endpoint>,
     progress: Progress,
     order: LaneOrder<Entity, Arc<Event>>,
-    attempts: JoinSet<(Job, Answer)>,
+    attempts: JoinSet<Attempted>,
+    /// Connections that wait for the next attempt, those used last at the end.
+    idle: Vec<Connection>,
     breaker: Breaker,
     due: DueQueue,
     /// Where the last job was taken from.
@@ -48,6 +52,14 @@ pub struct WebhookLane {
     /// Events taken since the breaker opened.
     taken_while_open: usize,
     gone: Option<String>,
+}
+
+/// An attempt that has ended.
+struct Attempted {
+    job: Job,
+    answer: Answer,
+    /// A connection that can be used once more.
+    kept: Option<Connection>,
 }
 
 /// Where a job is taken from.
@@ -84,6 +96,7 @@ impl WebhookLane {
             progress,
             order,
             attempts: JoinSet::new(),
+            idle: Vec::new(),
             breaker,
             due,
             taken: Source::Log,
@@ -102,7 +115,10 @@ impl WebhookLane {
             tokio::select! {
                 biased;
                 grace = stop.asked() => return self.drain(grace).await,
-                _ = clock.tick() => self.checkpoint().await?,
+                _ = clock.tick() => {
+                    self.idle.retain(Connection::is_fit);
+                    self.checkpoint().await?;
+                }
                 Some(ended) = self.attempts.join_next() => {
                     self.settle(ended).await?;
                     while let Some(ended) = self.attempts.try_join_next() {
@@ -190,15 +206,17 @@ impl WebhookLane {
     }
 
     fn attempt(&mut self, job: Job) {
-        let endpoint = Arc::clone(&self.endpoint);
+        let (endpoint, kept) = (Arc::clone(&self.endpoint), self.idle.pop());
         self.attempts.spawn(async move {
-            let answer = endpoint.attempt(job.event(), job.is_replayed()).await;
-            (job, answer)
+            let (answer, kept) = endpoint.attempt(job.event(), job.is_replayed(), kept).await;
+            Attempted { job, answer, kept }
         });
     }
 
-    async fn settle(&mut self, ended: Result<(Job, Answer), tokio::task::JoinError>) -> Result<(), Lost> {
-        let (job, answer) = ended.expect("an attempt neither panics nor is aborted while the lane runs");
+    async fn settle(&mut self, ended: Result<Attempted, tokio::task::JoinError>) -> Result<(), Lost> {
+        let Attempted { job, answer, kept } =
+            ended.expect("an attempt neither panics nor is aborted while the lane runs");
+        self.idle.extend(kept);
         match answer.outcome {
             Outcome::Delivered => {
                 self.delivered(job, &answer);

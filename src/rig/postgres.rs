@@ -32,15 +32,16 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server of its own; blocks until it takes connections.
     pub fn start() -> Result<Postgres> {
-        Postgres::start_with("fsync=off")
+        Postgres::start_with(&["fsync=off"])
     }
 
     /// The same, but commits wait for the disk, as a plant's do: for measurements.
     pub fn start_durable() -> Result<Postgres> {
-        Postgres::start_with("fsync=on")
+        Postgres::start_with(&["fsync=on"])
     }
 
-    fn start_with(durability: &str) -> Result<Postgres> {
+    /// The same, with settings of one's own: `name=value`.
+    pub fn start_with(own: &[&str]) -> Result<Postgres> {
         let initdb = process::program("initdb", PACKAGE)?;
         let postgres = process::program("postgres", PACKAGE)?;
         let user = process::server_user()?;
@@ -48,7 +49,7 @@ impl Postgres {
         let mut server = Server::prepare(|directory| {
             let data = directory.join("data");
             let mut command = vec![postgres.into(), "-D".into(), data.into()];
-            for setting in settings(directory, port, durability) {
+            for setting in settings(directory, port).into_iter().chain(own.iter().map(|it| (*it).to_owned())) {
                 command.extend(["-c".into(), setting.into()]);
             }
             Ok(Plan { name: "postgres", command, environment: vec![], user: user.clone(), end: Signal::SIGQUIT })
@@ -154,14 +155,13 @@ impl Postgres {
     }
 }
 
-fn settings(directory: &Path, port: u16, durability: &str) -> Vec<String> {
+fn settings(directory: &Path, port: u16) -> Vec<String> {
     // A socket's path must stay under 108 bytes; a longer one would keep the server from starting.
     let socket_directory = if directory.as_os_str().len() < 80 { directory } else { Path::new("/tmp") };
     vec![
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={port}"),
         format!("unix_socket_directories={}", socket_directory.display()),
-        durability.to_owned(),
         "max_connections=200".to_owned(),
         "max_prepared_transactions=10".to_owned(),
         "shared_buffers=64MB".to_owned(),

@@ -29,7 +29,7 @@ use crate::rig::record::Record;
 const RECONNECT_AFTER: Duration = Duration::from_millis(20);
 
 /// One message, as it arrived.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Message {
     /// Its topic.
     pub topic: String,

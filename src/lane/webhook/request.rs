@@ -4,16 +4,28 @@
 use std::time::Duration;
 use std::time::Instant;
 
-use reqwest::Client;
-use reqwest::Response;
-use reqwest::StatusCode;
-use reqwest::header::CONTENT_TYPE;
-use reqwest::header::RETRY_AFTER;
-use reqwest::redirect::Policy;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use http_body_util::Full;
+use hyper::HeaderMap;
+use hyper::Method;
+use hyper::Request;
+use hyper::StatusCode;
+use hyper::body::Body as _;
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use hyper::header::CONTENT_TYPE;
+use hyper::header::HOST;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
+use hyper::header::RETRY_AFTER;
+use hyper::header::USER_AGENT;
 
 use crate::clock::Clock;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
+use crate::lane::webhook::connection::Address;
+use crate::lane::webhook::connection::Connection;
 use crate::payload;
 use crate::payload::Format;
 use crate::retry;
@@ -23,7 +35,7 @@ use crate::tls;
 /// An endpoint, ready to be called.
 #[derive(Debug)]
 pub struct Endpoint {
-    client: Client,
+    address: Address,
     webhook: Webhook,
     /// Makes the id of a delivery differ from that of the same event to another endpoint, so that a receiver of both keeps both.
     suffix: String,
@@ -62,18 +74,20 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How much of it is kept.
 const EXCERPT: usize = 500;
 
+const ID: HeaderName = HeaderName::from_static("webhook-id");
+const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const REPLAYED: HeaderName = HeaderName::from_static("andon-replayed");
+const ERYXON_SIGNATURE: HeaderName = HeaderName::from_static("x-eryxon-signature");
+const ERYXON_EVENT: HeaderName = HeaderName::from_static("x-eryxon-event");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("Andon/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 impl Endpoint {
     /// Prepares the client. The error says what is wrong with the certificates.
     pub fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<Endpoint> {
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::client(webhook.ca_file.as_deref(), None)?)
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(webhook.timeout)
-            .pool_max_idle_per_host(webhook.concurrency)
-            .user_agent(concat!("Andon/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Endpoint { client, webhook, suffix: key.to_owned(), is_replay: false, clock })
+        let address = Address::new(&webhook.url, tls::client(webhook.ca_file.as_deref(), None)?)?;
+        Ok(Endpoint { address, webhook, suffix: key.to_owned(), is_replay: false, clock })
     }
 
     /// For a replay: its receiver is told so with each delivery.
@@ -86,42 +100,81 @@ impl Endpoint {
         &self.webhook
     }
 
-    /// Sends the event once; `replayed`: because somebody asked for it again, which the receiver is told.
-    pub async fn attempt(&self, event: &Event, replayed: bool) -> Answer {
+    /// Sends the event once, over a connection that was kept if there is one; `replayed`: because somebody asked for it again, which the
+    /// receiver is told. A connection that can be used once more comes back.
+    pub(super) async fn attempt(
+        &self,
+        event: &Event,
+        replayed: bool,
+        kept: Option<Connection>,
+    ) -> (Answer, Option<Connection>) {
         let started = Instant::now();
+        let (answer, kept) = match self.request(event, replayed) {
+            Ok(request) => match tokio::time::timeout(self.webhook.timeout, self.exchange(kept, request)).await {
+                Ok(exchanged) => exchanged,
+                Err(_) => (failed(format!("no answer within {:?}", self.webhook.timeout)), None),
+            },
+            Err(problem) => (failed(problem), kept),
+        };
+        (Answer { latency: started.elapsed(), ..answer }, kept)
+    }
+
+    fn request(&self, event: &Event, replayed: bool) -> Result<Request<Full<Bytes>>, String> {
         let id = format!("{}_{}", event.event_id.simple(), self.suffix);
         let seconds = self.clock.now().as_second();
         let body = payload::webhook(event, self.webhook.format);
-        let mut request = self
-            .client
-            .post(self.webhook.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header("webhook-signature", signature::sign(&self.webhook.secret, &id, seconds, &body))
-            .header("webhook-id", id)
-            .header("webhook-timestamp", seconds);
+        // A row's name may hold what no header can.
+        let header = |name: &HeaderName, text: String| {
+            HeaderValue::try_from(text).map_err(|_| format!("the header {name} cannot hold what it is to say"))
+        };
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(HOST, self.address.host.clone());
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(CONTENT_TYPE, JSON);
+        if let Some(authorization) = &self.address.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        headers.insert(SIGNATURE, header(&SIGNATURE, signature::sign(&self.webhook.secret, &id, seconds, &body))?);
+        headers.insert(ID, header(&ID, id)?);
+        headers.insert(TIMESTAMP, seconds.into());
         if self.webhook.format == Format::Eryxon {
-            request = request
-                .header("X-Eryxon-Signature", signature::eryxon(self.webhook.secret_text.expose(), &body))
-                .header("X-Eryxon-Event", &event.kind);
+            let signature = signature::eryxon(self.webhook.secret_text.expose(), &body);
+            headers.insert(ERYXON_SIGNATURE, header(&ERYXON_SIGNATURE, signature)?);
+            headers.insert(ERYXON_EVENT, header(&ERYXON_EVENT, event.kind.clone())?);
         }
         if replayed || self.is_replay {
-            request = request.header("andon-replayed", "true");
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
-        match request.body(body).send().await {
-            Ok(response) => {
-                let code = response.status();
-                let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let asked = asked.and_then(|value| retry::retry_after(value, self.clock.now()));
-                let outcome = outcome(code, asked);
-                let excerpt = read_bounded(response).await;
-                Answer { outcome, code: Some(code.as_u16()), latency: started.elapsed(), excerpt }
-            }
-            Err(error) => {
-                let excerpt = describe(&error, self.webhook.timeout);
-                Answer { outcome: Outcome::Retry(None), code: None, latency: started.elapsed(), excerpt }
-            }
-        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.address.target.clone();
+        *request.headers_mut() = headers;
+        Ok(request)
     }
+
+    async fn exchange(&self, kept: Option<Connection>, request: Request<Full<Bytes>>) -> (Answer, Option<Connection>) {
+        let (connection, response) = match self.address.send(kept, request).await {
+            Ok(exchanged) => exchanged,
+            Err(trouble) => return (failed(trouble.to_string()), None),
+        };
+        let (head, mut body) = response.into_parts();
+        let asked = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let asked = asked.and_then(|value| retry::retry_after(value, self.clock.now()));
+        let excerpt = read_bounded(&mut body).await;
+        let answer = Answer {
+            outcome: outcome(head.status, asked),
+            code: Some(head.status.as_u16()),
+            latency: Duration::ZERO,
+            excerpt,
+        };
+        // One whose answer was not read to its end cannot tell where the next one begins.
+        (answer, body.is_end_stream().then(|| connection.rests()))
+    }
+}
+
+/// There was no answer.
+fn failed(excerpt: String) -> Answer {
+    Answer { outcome: Outcome::Retry(None), code: None, latency: Duration::ZERO, excerpt }
 }
 
 impl Answer {
@@ -145,32 +198,20 @@ fn outcome(code: StatusCode, asked: Option<Duration>) -> Outcome {
 }
 
 /// The status has decided already; the rest is courtesy to the connection, and something to show.
-async fn read_bounded(mut response: Response) -> String {
+async fn read_bounded(body: &mut Incoming) -> String {
     let mut read = Vec::new();
     let reading = async {
-        while read.len() < ANSWER
-            && let Ok(Some(chunk)) = response.chunk().await
+        while !body.is_end_stream()
+            && read.len() < ANSWER
+            && let Some(Ok(frame)) = body.frame().await
         {
-            read.extend_from_slice(&chunk);
+            read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
     };
     // An answer that does not end is cut off, and its connection with it.
     drop(tokio::time::timeout(ANSWER_TIME, reading).await);
     let text = String::from_utf8_lossy(&read[..read.len().min(4 * EXCERPT)]);
     text.chars().filter(|c| *c != '\0').take(EXCERPT).collect()
-}
-
-/// The innermost cause is what helps: the outer ones say that a request failed. The URL stays out: it may hold a token.
-fn describe(error: &reqwest::Error, timeout: Duration) -> String {
-    if error.is_timeout() {
-        return format!("no answer within {timeout:?}");
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let what = if error.is_connect() { "cannot connect" } else { "the request failed" };
-    format!("{what}: {cause}")
 }
 
 #[cfg(test)]

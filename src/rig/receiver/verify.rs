@@ -25,12 +25,13 @@ pub enum Signature {
     Invalid(&'static str),
 }
 
-/// Checks the Standard Webhooks signature and, where the request has one, the `X-Eryxon-Signature`.
-pub(super) fn verify(secret: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Signature {
-    let Some(secret) = secret else { return Signature::NotChecked };
-    match standard(secret, headers, body).and_then(|()| eryxon(secret, headers, body)) {
-        Ok(()) => Signature::Valid,
-        Err(reason) => Signature::Invalid(reason),
+impl Signature {
+    /// Checks the Standard Webhooks signature and, where the request has one, the `X-Eryxon-Signature`.
+    pub fn of(secret: &str, headers: &HeaderMap, body: &[u8]) -> Signature {
+        match standard(secret, headers, body).and_then(|()| eryxon(secret, headers, body)) {
+            Ok(()) => Signature::Valid,
+            Err(reason) => Signature::Invalid(reason),
+        }
     }
 }
 
@@ -105,17 +106,16 @@ mod tests {
     fn what_the_reference_library_signs_is_valid() {
         let headers = signed(b"{}", now());
 
-        assert_eq!(verify(Some(SECRET), &headers, b"{}"), Signature::Valid);
-        assert_eq!(verify(Some(SECRET), &headers, b"{ }"), Signature::Invalid("webhook-signature is wrong"));
-        assert_eq!(verify(Some("other"), &headers, b"{}"), Signature::Invalid("webhook-signature is wrong"));
-        assert_eq!(verify(None, &headers, b""), Signature::NotChecked);
+        assert_eq!(Signature::of(SECRET, &headers, b"{}"), Signature::Valid);
+        assert_eq!(Signature::of(SECRET, &headers, b"{ }"), Signature::Invalid("webhook-signature is wrong"));
+        assert_eq!(Signature::of("other", &headers, b"{}"), Signature::Invalid("webhook-signature is wrong"));
     }
 
     #[test]
     fn a_stale_signature_is_invalid() {
         let headers = signed(b"{}", now() - 600);
 
-        assert_eq!(verify(Some(SECRET), &headers, b"{}"), Signature::Invalid("webhook-timestamp is too far from now"));
+        assert_eq!(Signature::of(SECRET, &headers, b"{}"), Signature::Invalid("webhook-timestamp is too far from now"));
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let mut headers = signed(b"{}", now());
         headers.insert("x-eryxon-signature", "sha256=00".parse().unwrap());
 
-        assert_eq!(verify(Some(SECRET), &headers, b"{}"), Signature::Invalid("x-eryxon-signature is wrong"));
+        assert_eq!(Signature::of(SECRET, &headers, b"{}"), Signature::Invalid("x-eryxon-signature is wrong"));
     }
 
     #[test]
