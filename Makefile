@@ -1,5 +1,5 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make; what else is missing, `setup` installs or names.
-.PHONY: demo chaos bench-capture bench-isolation test lint setup
+.PHONY: demo chaos bench-capture bench-isolation bench-pure test lint setup
 
 # Shows the line running, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
@@ -16,6 +16,10 @@ bench-capture: setup
 # What bad destinations cost the good ones: latency and memory with 36 of 120 destinations bad, as ratios of a run without them.
 bench-isolation: setup
 	@cargo run --quiet --release --bin andon -- bench isolation $(ARGS)
+
+# What an event costs between the log and the network, path by path: nanoseconds, and instructions where valgrind is installed. No servers.
+bench-pure:
+	@cargo bench --quiet --bench pure
 
 test: setup
 	cargo test

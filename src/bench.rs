@@ -13,6 +13,7 @@ mod idle;
 mod isolation;
 mod live;
 mod machine;
+mod peers;
 mod sink;
 mod stage;
 mod work;
@@ -68,6 +69,8 @@ enum Which {
     Idle(idle::IdleBench),
     /// What capture costs the plant, against none and against a NOTIFY for each row
     Capture(capture::CaptureBench),
+    /// Node-RED and graphile-worker with the same work, installed with npm: against Andon
+    Peers(peers::PeersBench),
     /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
     Isolation(isolation::IsolationBench),
 }
@@ -106,7 +109,12 @@ impl Which {
     fn listed(self) -> Vec<Which> {
         match self {
             Which::All => {
-                vec![Which::DrainMqtt(defaults()), Which::DrainWebhook(defaults()), Which::Capture(defaults())]
+                vec![
+                    Which::DrainMqtt(defaults()),
+                    Which::DrainWebhook(defaults()),
+                    Which::Capture(defaults()),
+                    Which::Peers(defaults()),
+                ]
             }
             one => vec![one],
         }
@@ -123,6 +131,7 @@ impl Which {
             Which::Live(options) => Box::pin(live::live(options)).await,
             Which::Idle(options) => Box::pin(idle::idle(options)).await,
             Which::Capture(options) => Box::pin(capture::capture(options)).await,
+            Which::Peers(options) => Box::pin(peers::peers(options)).await,
             Which::Isolation(options) => Box::pin(isolation::isolation(options)).await,
         }
     }

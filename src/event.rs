@@ -1,12 +1,13 @@
 //! An event: one thing that happened, as it stands in the log. In: a row of `andon.events`. Out: the value that every later stage
-//! shares. It never does I/O, and its JSON is kept as the bytes that PostgreSQL sent until somebody needs a field of it.
+//! shares. It never does I/O, and its JSON stays the bytes that PostgreSQL sent.
 
-use std::sync::OnceLock;
+pub mod json;
 
 use jiff::Timestamp;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use uuid::Uuid;
+
+pub use json::Field;
+pub use json::Json;
 
 /// What Andon itself says when it disables a destination. Its entity is a [`DESTINATION`], with the lane's name as its id.
 pub const DISABLED: &str = "andon.destination.disabled";
@@ -42,15 +43,10 @@ pub struct Event {
     pub entity: Entity,
     /// When the trigger ran: before the commit, within the transaction.
     pub occurred_at: Timestamp,
-    context: Box<RawValue>,
-    data: Box<RawValue>,
-    fields: OnceLock<Fields>,
-}
-
-#[derive(Debug)]
-struct Fields {
-    context: Map<String, Value>,
-    data: Value,
+    /// What topics need (site, area, cell, …).
+    pub context: Json,
+    /// The payload.
+    pub data: Json,
 }
 
 impl Event {
@@ -63,64 +59,24 @@ impl Event {
         kind: String,
         entity: Entity,
         occurred_at: Timestamp,
-        context: Box<RawValue>,
-        data: Box<RawValue>,
+        context: impl Into<Json>,
+        data: impl Into<Json>,
     ) -> Event {
-        Event { id, event_id, tenant, kind, entity, occurred_at, context, data, fields: OnceLock::new() }
+        Event { id, event_id, tenant, kind, entity, occurred_at, context: context.into(), data: data.into() }
     }
 
-    /// The payload, as the JSON text that PostgreSQL wrote.
-    pub fn data_json(&self) -> &RawValue {
-        &self.data
-    }
-
-    /// What topics need (site, area, cell, …), as JSON text.
-    pub fn context_json(&self) -> &RawValue {
-        &self.context
-    }
-
-    /// One field of the context: its text where it is a string, a number or a boolean, and not empty.
-    pub fn context(&self, name: &str) -> Option<String> {
-        scalar(self.fields().context.get(name)?)
-    }
-
-    /// A scalar of the payload, by its dotted path (`order.line.0` reaches into arrays too).
-    pub fn data(&self, path: &str) -> Option<String> {
-        let mut value = &self.fields().data;
-        for step in path.split('.') {
-            value = match value {
-                Value::Object(map) => map.get(step)?,
-                Value::Array(items) => items.get(step.parse::<usize>().ok()?)?,
-                _ => return None,
-            };
-        }
-        scalar(value)
-    }
-
-    /// About how many bytes it holds, for what is bounded in bytes.
+    /// About how many bytes it takes of the process's memory, for what is bounded in bytes.
     pub fn size(&self) -> usize {
+        // Its own piece of memory and one for each text, and what the allocator adds to a piece.
+        const PIECES: usize = 7;
+        const ROUNDING: usize = 16;
         size_of::<Event>()
+            + PIECES * ROUNDING
             + self.tenant.0.len()
             + self.kind.len()
             + self.entity.kind.len()
             + self.entity.id.len()
             + self.context.get().len()
             + self.data.get().len()
-    }
-
-    fn fields(&self) -> &Fields {
-        self.fields.get_or_init(|| Fields {
-            context: serde_json::from_str(self.context.get()).unwrap_or_default(),
-            data: serde_json::from_str(self.data.get()).unwrap_or_default(),
-        })
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        _ => None,
     }
 }

@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use jiff::fmt::temporal::DateTimePrinter;
 use uuid::Uuid;
 
 use crate::event::Event;
@@ -46,57 +45,86 @@ pub fn webhook(event: &Event, format: Format) -> Bytes {
     }
 }
 
-#[derive(Serialize)]
-struct AndonPayload<'a> {
-    id: Uuid,
-    r#type: &'a str,
-    timestamp: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    tenant: &'a str,
-    entity: AndonEntity<'a>,
-    context: &'a RawValue,
-    data: &'a RawValue,
+/// A piece of a body.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// JSON already, or a piece of it.
+    Json(&'a str),
+    /// Becomes a JSON string.
+    Text(&'a str),
+    /// Becomes a JSON string: RFC 3339 in UTC with three digits, which is what JavaScript's `toISOString` writes too.
+    Time(Timestamp),
 }
 
-#[derive(Serialize)]
-struct AndonEntity<'a> {
-    r#type: &'a str,
-    id: &'a str,
-}
-
-#[derive(Serialize)]
-struct EryxonPayload<'a> {
-    event: &'a str,
-    timestamp: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<&'a str>,
-    data: &'a RawValue,
-}
+const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+const NOTHING: [Part<'static>; 2] = [Part::Json(""), Part::Json("")];
 
 fn andon(event: &Event) -> Bytes {
-    written(&AndonPayload {
-        id: event.event_id,
-        r#type: &event.kind,
-        timestamp: milliseconds(event.occurred_at),
-        tenant: &event.tenant.0,
-        entity: AndonEntity { r#type: &event.entity.kind, id: &event.entity.id },
-        context: event.context_json(),
-        data: event.data_json(),
-    })
+    let mut id = Uuid::encode_buffer();
+    let tenant = &event.tenant.0;
+    let [tenant_name, tenant] = match tenant.is_empty() {
+        true => NOTHING,
+        false => [Part::Json(r#","tenant":"#), Part::Text(tenant)],
+    };
+    written(&[
+        Part::Json(r#"{"id":""#),
+        Part::Json(event.event_id.hyphenated().encode_lower(&mut id)),
+        Part::Json(r#"","type":"#),
+        Part::Text(&event.kind),
+        Part::Json(r#","timestamp":"#),
+        Part::Time(event.occurred_at),
+        tenant_name,
+        tenant,
+        Part::Json(r#","entity":{"type":"#),
+        Part::Text(&event.entity.kind),
+        Part::Json(r#","id":"#),
+        Part::Text(&event.entity.id),
+        Part::Json(r#"},"context":"#),
+        Part::Json(event.context.get()),
+        Part::Json(r#","data":"#),
+        Part::Json(event.data.get()),
+        Part::Json("}"),
+    ])
 }
 
 fn eryxon(event: &Event, tenant_id: Option<&str>) -> Bytes {
-    let timestamp = milliseconds(event.occurred_at);
-    written(&EryxonPayload { event: &event.kind, timestamp, tenant_id, data: event.data_json() })
+    let [tenant_name, tenant] = match tenant_id {
+        None => NOTHING,
+        Some(tenant) => [Part::Json(r#","tenant_id":"#), Part::Text(tenant)],
+    };
+    written(&[
+        Part::Json(r#"{"event":"#),
+        Part::Text(&event.kind),
+        Part::Json(r#","timestamp":"#),
+        Part::Time(event.occurred_at),
+        tenant_name,
+        tenant,
+        Part::Json(r#","data":"#),
+        Part::Json(event.data.get()),
+        Part::Json("}"),
+    ])
 }
 
-fn written(payload: &impl Serialize) -> Bytes {
-    serde_json::to_vec(payload).expect("texts and JSON that is JSON already can be written").into()
-}
-
-/// RFC 3339 in UTC with three digits, which is what JavaScript's `toISOString` writes too.
-fn milliseconds(timestamp: Timestamp) -> String {
-    format!("{timestamp:.3}")
+/// Without escapes, the body is as long as is reckoned here; bytes that fill their memory need no second piece of it to be shared.
+fn written(parts: &[Part<'_>]) -> Bytes {
+    let bytes = parts.iter().map(|part| match part {
+        Part::Json(text) => text.len(),
+        Part::Text(text) => text.len() + 2,
+        Part::Time(_) => r#""2026-11-20T06:00:00.123Z""#.len(),
+    });
+    let mut body = Vec::with_capacity(bytes.sum());
+    for part in parts {
+        match part {
+            Part::Json(text) => body.extend_from_slice(text.as_bytes()),
+            Part::Text(text) => serde_json::to_writer(&mut body, text).expect("memory takes every text"),
+            Part::Time(time) => {
+                body.push(b'"');
+                MILLISECONDS.print_timestamp(time, &mut body).expect("memory takes every time");
+                body.push(b'"');
+            }
+        }
+    }
+    body.into()
 }
 
 #[cfg(test)]
@@ -105,7 +133,9 @@ mod tests {
     use crate::event::Entity;
     use crate::event::TenantId;
     use proptest::prelude::*;
+    use serde::Serialize;
     use serde_json::Value;
+    use serde_json::value::RawValue;
 
     /// Spaces and the order of keys are PostgreSQL's own, and the number is one that no float holds.
     const DATA: &str = r#"{"b": 1.10, "a": 12345678901234567890.5}"#;
@@ -157,7 +187,45 @@ mod tests {
         );
     }
 
+    /// What the andon payload is, as a serializer writes it.
+    #[derive(Serialize)]
+    struct Model<'a> {
+        id: Uuid,
+        r#type: &'a str,
+        timestamp: String,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        tenant: &'a str,
+        entity: ModelEntity<'a>,
+        context: &'a RawValue,
+        data: &'a RawValue,
+    }
+
+    #[derive(Serialize)]
+    struct ModelEntity<'a> {
+        r#type: &'a str,
+        id: &'a str,
+    }
+
     proptest! {
+        #[test]
+        fn the_andon_payload_is_what_a_serializer_writes(
+            tenant in "[\\PC\n\"\\\\]{0,8}", kind in any::<String>(), id in any::<String>(), second in -377_705_023_201i64..253_402_207_200, nano in 0..1_000_000_000i32
+        ) {
+            let mut event = event(&tenant, &kind, DATA);
+            event.entity.id = id;
+            event.occurred_at = Timestamp::new(second, nano).unwrap();
+            let model = Model {
+                id: event.event_id,
+                r#type: &event.kind,
+                timestamp: format!("{:.3}", event.occurred_at),
+                tenant: &event.tenant.0,
+                entity: ModelEntity { r#type: &event.entity.kind, id: &event.entity.id },
+                context: serde_json::from_str(event.context.get()).unwrap(),
+                data: serde_json::from_str(event.data.get()).unwrap(),
+            };
+            prop_assert_eq!(webhook(&event, Format::Andon), serde_json::to_vec(&model).unwrap());
+        }
+
         #[test]
         fn every_payload_is_json_with_its_data_untouched(tenant in "\\PC{0,20}", kind in "\\PC{1,20}", text in "\\PC{0,60}") {
             let data = serde_json::to_string(&text).unwrap();

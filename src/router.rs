@@ -9,7 +9,12 @@ use crate::event::TenantId;
 
 /// Which events a destination wants: `job.created`, `job.*` (all below `job.`), `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EventPattern(String);
+pub struct EventPattern {
+    /// What a type begins with.
+    stem: String,
+    /// Whether it may go on.
+    is_open: bool,
+}
 
 /// A pattern that can match nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +28,8 @@ impl EventPattern {
         let is_name =
             |level: &str| !level.is_empty() && level.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
         if text == "*" || stem.split('.').all(is_name) {
-            Ok(EventPattern(text.to_owned()))
+            let open = text.strip_suffix('*');
+            Ok(EventPattern { stem: open.unwrap_or(text).to_owned(), is_open: open.is_some() })
         } else {
             Err(PatternError(text.to_owned()))
         }
@@ -31,10 +37,7 @@ impl EventPattern {
 
     /// Whether an event of this type is wanted.
     pub fn matches(&self, kind: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(stem) => kind.starts_with(stem),
-            None => kind == self.0,
-        }
+        if self.is_open { kind.starts_with(&self.stem) } else { kind == self.stem }
     }
 }
 

@@ -4,6 +4,7 @@
 //! The scheme is Standard Webhooks (HMAC-SHA256 over `id.timestamp.body`); beside it stands eryxon's older one over the body alone.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,9 +32,13 @@ pub enum SecretProblem {
     NoKey(usize),
 }
 
-/// The key, or the keys during a rotation, of one webhook.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WebhookSecret(Vec<Vec<u8>>);
+/// The key, or the keys during a rotation, of one webhook, each as what it makes of HMAC before the first byte of a message.
+#[derive(Clone)]
+pub struct WebhookSecret {
+    keys: Vec<Hmac<Sha256>>,
+    /// The whole text as one key, exactly as it stands: that of eryxon.
+    text: Hmac<Sha256>,
+}
 
 impl WebhookSecret {
     /// Reads what stands in a `secret_key` column.
@@ -42,44 +47,72 @@ impl WebhookSecret {
     /// - Several of these, divided by white space: all of them sign, so that a receiver can change from one to the next.
     /// - Anything else: the text, white space within it included, is one key, byte by byte; surrounding white space is not part of it.
     pub fn parse(text: &str) -> Result<WebhookSecret, SecretProblem> {
+        let whole = keyed(text.as_bytes());
         let text = text.trim();
         if text.is_empty() {
             return Err(SecretProblem::Empty);
         }
         if !text.split_whitespace().all(|word| word.starts_with(PREFIX)) {
-            return Ok(WebhookSecret(vec![text.as_bytes().to_vec()]));
+            return Ok(WebhookSecret { keys: vec![keyed(text.as_bytes())], text: whole });
         }
         let keys = text.split_whitespace().zip(1..).map(|(word, number)| {
             let key = STANDARD.decode(&word[PREFIX.len()..]).map_err(|_| SecretProblem::NotBase64(number))?;
-            if key.is_empty() { Err(SecretProblem::NoKey(number)) } else { Ok(key) }
+            if key.is_empty() { Err(SecretProblem::NoKey(number)) } else { Ok(keyed(&key)) }
         });
-        keys.collect::<Result<_, _>>().map(WebhookSecret)
+        Ok(WebhookSecret { keys: keys.collect::<Result<_, _>>()?, text: whole })
     }
 }
 
 impl fmt::Debug for WebhookSecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "WebhookSecret({} keys)", self.0.len())
+        write!(formatter, "WebhookSecret({} keys)", self.keys.len())
     }
 }
 
+/// Bytes of a signature, and of its base64.
+const DIGEST: usize = 32;
+const BASE64: usize = 44;
+
 /// The value of `webhook-signature`: `v1,<base64>`, once for each key, divided by spaces.
 pub fn sign(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
-    let signatures = secret.0.iter().map(|key| {
-        let mut mac = keyed(key);
-        mac.update(format!("{id}.{timestamp_seconds}.").as_bytes());
-        mac.update(body);
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
-    });
-    signatures.collect::<Vec<_>>().join(" ")
+    let mut signatures = String::with_capacity(secret.keys.len() * (" v1,".len() + BASE64) - 1);
+    for key in &secret.keys {
+        let mut message = Message(key.clone());
+        write!(message, "{id}.{timestamp_seconds}.").expect("HMAC takes every text");
+        message.0.update(body);
+        if !signatures.is_empty() {
+            signatures.push(' ');
+        }
+        signatures.push_str("v1,");
+        let mut text = [0; BASE64];
+        STANDARD.encode_slice(message.0.finalize().into_bytes(), &mut text).expect("so long is its base64");
+        signatures.push_str(std::str::from_utf8(&text).expect("base64 is ASCII"));
+    }
+    signatures
 }
 
 /// The value of `X-Eryxon-Signature`: `sha256=<hex>` over the body, under the text of `secret_key` exactly as it stands.
-pub fn eryxon(secret_text: &str, body: &[u8]) -> String {
-    let mut mac = keyed(secret_text.as_bytes());
+pub fn eryxon(secret: &WebhookSecret, body: &[u8]) -> String {
+    let mut mac = secret.text.clone();
     mac.update(body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256={hex}")
+    let mut signature = String::with_capacity("sha256=".len() + 2 * DIGEST);
+    signature.push_str("sha256=");
+    for byte in mac.finalize().into_bytes() {
+        for digit in [byte >> 4, byte & 0xf] {
+            signature.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+    signature
+}
+
+/// What is signed, written piece by piece.
+struct Message(Hmac<Sha256>);
+
+impl fmt::Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
@@ -124,7 +157,7 @@ mod tests {
     fn the_eryxon_signature_is_plain_hmac_in_hex() {
         // RFC 4231, test case 2.
         assert_eq!(
-            eryxon("Jefe", b"what do ya want for nothing?"),
+            eryxon(&secret("Jefe"), b"what do ya want for nothing?"),
             "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }
@@ -141,15 +174,23 @@ mod tests {
 
     #[test]
     fn a_text_with_spaces_is_one_key_unless_all_words_are_prefixed() {
-        assert_eq!(secret("correct horse whsec_C2FV"), WebhookSecret(vec![b"correct horse whsec_C2FV".to_vec()]));
-        assert_eq!(secret(" plain\n"), WebhookSecret(vec![b"plain".to_vec()]));
+        for (text, key) in [("correct horse whsec_C2FV", "correct horse whsec_C2FV"), (" plain\n", "plain")] {
+            let reference = Webhook::from_bytes(key.as_bytes().to_vec()).unwrap();
+            assert_eq!(sign(&secret(text), "id", 1, b"{}"), reference.sign("id", 1, b"{}").unwrap());
+        }
+    }
+
+    #[test]
+    fn white_space_around_the_text_is_part_of_the_key_for_eryxon() {
+        assert_ne!(eryxon(&secret(" plain\n"), b"{}"), eryxon(&secret("plain"), b"{}"));
     }
 
     #[test]
     fn what_cannot_sign_is_refused_and_never_shown() {
-        assert_eq!(WebhookSecret::parse(" \n"), Err(SecretProblem::Empty));
-        assert_eq!(WebhookSecret::parse("whsec_C2FV whsec_not*base64"), Err(SecretProblem::NotBase64(2)));
-        assert_eq!(WebhookSecret::parse("whsec_"), Err(SecretProblem::NoKey(1)));
+        let problem = |text| WebhookSecret::parse(text).unwrap_err();
+        assert_eq!(problem(" \n"), SecretProblem::Empty);
+        assert_eq!(problem("whsec_C2FV whsec_not*base64"), SecretProblem::NotBase64(2));
+        assert_eq!(problem("whsec_"), SecretProblem::NoKey(1));
         assert_eq!(format!("{:?}", secret("hunter2")), "WebhookSecret(1 keys)");
     }
 

@@ -1,9 +1,11 @@
 //! Topics: where on a broker an event belongs. In: a compiled pattern, an event, the equipment map and the publisher's defaults. Out: a
 //! topic that every broker takes, or the reason why there is none. It never does I/O, and no value can add a level or a wildcard.
 
+mod context;
 pub mod naming;
 pub mod pattern;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -15,6 +17,7 @@ pub use naming::Naming;
 pub use pattern::Pattern;
 pub use pattern::PatternProblem;
 
+use context::Context;
 use pattern::Level;
 use pattern::Name;
 use pattern::Piece;
@@ -22,6 +25,8 @@ use pattern::Piece;
 /// What MQTT's two-byte length can say.
 pub const MAX_TOPIC_BYTES: usize = 65_535;
 
+/// What a topic may be longer than its pattern before its memory has to grow.
+const ROOM: usize = 64;
 /// Stands where a level has no value, so that the depth of a topic stays the same.
 const PLACEHOLDER: &str = "_";
 
@@ -154,8 +159,9 @@ impl Pattern {
         equipment: &Equipment,
         defaults: &Levels,
     ) -> Result<Topic, TopicProblem> {
-        let values = Values { event, naming, missing, equipment, defaults };
-        let mut topic = String::new();
+        let values = Values { event, context: Context::of(event), naming, missing, equipment, defaults };
+        // Placeholders are about as long as what takes their place.
+        let mut topic = String::with_capacity(self.as_str().len() + ROOM);
         let mut longest: Option<(&Name, usize)> = None;
         for level in self.levels() {
             let before = topic.len();
@@ -197,13 +203,14 @@ impl Pattern {
 /// Where the values of one event's topic come from.
 struct Values<'a> {
     event: &'a Event,
+    context: Context<'a>,
     naming: Naming,
     missing: Option<Missing>,
     equipment: &'a Equipment,
     defaults: &'a Levels,
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
     fn write(&self, name: &Name, default: Option<&str>, topic: &mut String) -> Result<(), TopicProblem> {
         if let Name::Event = name {
             return self.write_event(topic);
@@ -256,25 +263,36 @@ impl Values<'_> {
         Ok(())
     }
 
-    fn value(&self, name: &Name) -> Option<String> {
-        let present = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    fn value(&self, name: &Name) -> Option<Cow<'a, str>> {
+        let present = |text: &'a str| Some(Cow::Borrowed(text)).filter(|text| !text.is_empty());
         match name {
             Name::Level(level) => self.level(*level),
-            Name::Context(field) => self.event.context(field),
+            Name::Context(known) => self.context.get(*known),
             Name::Event => present(&self.event.kind),
             Name::Tenant => present(&self.event.tenant.0),
             Name::EntityType => present(&self.event.entity.kind),
             Name::EntityId => present(&self.event.entity.id),
-            Name::Data(path) => self.event.data(path),
+            Name::Data(path) => self.event.data.at(path)?.text(),
         }
     }
 
     /// The event knows best, then the map of the plant, then the publisher.
-    fn level(&self, level: Level) -> Option<String> {
-        let of_event = |level: Level| level.names().iter().find_map(|name| self.event.context(name));
-        of_event(level)
-            .or_else(|| self.equipment.0.get(&of_event(Level::Cell)?)?.get(level).map(str::to_owned))
-            .or_else(|| self.defaults.get(level).map(str::to_owned))
+    fn level(&self, level: Level) -> Option<Cow<'a, str>> {
+        self.of_event(level)
+            .or_else(|| self.of_equipment(level).map(Cow::Borrowed))
+            .or_else(|| self.defaults.get(level).map(Cow::Borrowed))
+    }
+
+    fn of_event(&self, level: Level) -> Option<Cow<'a, str>> {
+        level.names().iter().find_map(|known| self.context.get(*known))
+    }
+
+    fn of_equipment(&self, level: Level) -> Option<&'a str> {
+        // Most plants have no map, and then there is nothing to look the cell up for.
+        if self.equipment.0.is_empty() {
+            return None;
+        }
+        self.equipment.0.get(self.of_event(Level::Cell)?.as_ref())?.get(level)
     }
 
     /// What eryxon puts where neither the event nor the publisher's row has anything.

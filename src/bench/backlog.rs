@@ -38,7 +38,7 @@ pub(super) async fn backlog(options: BacklogBench) -> Result<Report> {
     stage.daemon.forget_peak()?;
     stage.client.batch_execute("begin").await?;
     for number in 0..LANES {
-        let lacking = options.events >> number;
+        let lacking = (options.events >> number).max(1);
         wanted += lacking;
         let first = options.events - lacking + 1;
         let sql = "select captured_at::text from andon.events where id >= $1 order by id limit 1";

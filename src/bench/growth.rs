@@ -2,16 +2,21 @@
 //! the gateway and PostgreSQL spend on an event, with 1 to 1,000 publishers in as many tenants, and with 1 to 1,000,000 entities. The
 //! smallest is the baseline.
 
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
 use anyhow::ensure;
+use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::connect;
 use crate::bench::stage::PATIENCE;
 use crate::bench::stage::Stage;
 
@@ -30,10 +35,26 @@ pub(super) struct GrowthBench {
 const VARIANTS: [&str; 7] = ["1", "10", "100", "1000", "1 entity", "1000 e.", "1000000 e."];
 const DESTINATIONS: [(&str, i64); 4] = [("1", 1), ("10", 10), ("100", 100), ("1000", 1000)];
 const ENTITIES: [(&str, i64); 3] = [("1 entity", 1), ("1000 e.", 1000), ("1000000 e.", 1_000_000)];
-/// Rows of a transaction: the plant is busy, and the lanes keep up.
-const PORTION: i64 = 100;
-const WORK: &str = "gateway, microseconds per event";
-const DATABASE: &str = "PostgreSQL, microseconds per event";
+/// How events come: each in a transaction of its own, as a plant makes them, and in large ones, where a lane that gets many of them
+/// publishes them together.
+const SHAPES: [Shape; 2] = [
+    Shape { portion: 1, part: 4, gateway: "gateway, us per event", database: "PostgreSQL, us per event" },
+    Shape {
+        portion: 100,
+        part: 1,
+        gateway: "gateway, us per event, 100 in a transaction",
+        database: "PostgreSQL, us per event, 100 in a transaction",
+    },
+];
+const WRITERS: i64 = 4;
+
+struct Shape {
+    portion: i64,
+    /// It takes one in so many of the events, for it takes longer.
+    part: i64,
+    gateway: &'static str,
+    database: &'static str,
+}
 
 /// Measures.
 pub(super) async fn growth(options: GrowthBench) -> Result<Report> {
@@ -43,71 +64,80 @@ pub(super) async fn growth(options: GrowthBench) -> Result<Report> {
         for number in 0..destinations {
             stage.publisher(&format!("tenant-{number}"), &format!("p_{number}")).await?;
         }
-        for round in 0..=options.rounds {
-            let cost = cost(&stage, options.events, destinations, 1000).await?;
-            if round > 0 {
-                note(&mut comparison, variant, cost);
-            }
-        }
+        let crowd = Crowd { tenants: destinations, entities: 1000 };
+        measure(&mut comparison, variant, &stage, options, crowd).await?;
         stage.postgres.stop()?;
     }
     for (variant, entities) in ENTITIES {
         let stage = Stage::start().await?;
         stage.publisher("tenant-0", "p_0").await?;
-        for round in 0..=options.rounds {
-            let cost = cost(&stage, options.events.max(entities), 1, entities).await?;
-            if round > 0 {
-                note(&mut comparison, variant, cost);
-            }
-        }
+        measure(&mut comparison, variant, &stage, options, Crowd { tenants: 1, entities }).await?;
         stage.postgres.stop()?;
     }
     for (variant, _) in &DESTINATIONS[1..] {
-        comparison.goal(WORK, variant, Goal::AtMost(1.3));
+        comparison.goal(SHAPES[0].gateway, variant, Goal::AtMost(1.3));
     }
     for (variant, _) in &ENTITIES[1..] {
-        comparison.goal_against(WORK, variant, ENTITIES[0].0, Goal::AtMost(1.3));
+        comparison.goal_against(SHAPES[0].gateway, variant, ENTITIES[0].0, Goal::AtMost(1.3));
     }
-    let facts = json!({"events": options.events, "rows_in_a_transaction": PORTION, "rounds": options.rounds});
+    let facts = json!({"events": options.events, "writers": WRITERS, "rounds": options.rounds});
     Ok(Report { bench: "growth", comparison, facts })
 }
 
-fn note(comparison: &mut Comparison, variant: &'static str, (gateway, database): (f64, f64)) {
-    comparison.note(WORK, variant, gateway);
-    comparison.note(DATABASE, variant, database);
+#[derive(Clone, Copy)]
+struct Crowd {
+    tenants: i64,
+    entities: i64,
+}
+
+async fn measure(
+    comparison: &mut Comparison,
+    variant: &str,
+    stage: &Stage,
+    options: GrowthBench,
+    crowd: Crowd,
+) -> Result<()> {
+    let mut writers = Vec::new();
+    for _ in 0..WRITERS {
+        writers.push(connect(&stage.url).await?);
+    }
+    for round in 0..=options.rounds {
+        for shape in &SHAPES {
+            let (gateway, database) = cost(stage, &writers, options.events / shape.part, shape.portion, crowd).await?;
+            if round > 0 {
+                comparison.note(shape.gateway, variant, gateway);
+                comparison.note(shape.database, variant, database);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Commits events, in turns for each tenant, and waits until all are delivered. Microseconds per event.
-async fn cost(stage: &Stage, events: i64, tenants: i64, entities: i64) -> Result<(f64, f64)> {
+async fn cost(stage: &Stage, writers: &[Client], events: i64, portion: i64, crowd: Crowd) -> Result<(f64, f64)> {
     let delivered = "select coalesce(sum(delivered), 0)::bigint, count(*) from andon.lanes where state = 'running'";
     let deadline = Instant::now() + PATIENCE;
     let before: i64 = loop {
         let row = stage.client.query_one(delivered, &[]).await?;
-        if row.get::<_, i64>(1) >= tenants {
+        if row.get::<_, i64>(1) >= crowd.tenants {
             break row.get(0);
         }
         ensure!(Instant::now() < deadline, "the gateway does not take up its lanes:\n{}", stage.daemon.log_tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let (gateway, database) = (stage.daemon.worked()?, stage.database_worked()?);
-    let portion = stage
-        .client
-        .prepare(
-            "with made as (
-                insert into andon.events (tenant, type, entity_type, entity_id, context, data)
-                select 'tenant-' || n % $3, 'operation.completed', 'operation', (n % $4)::text,
-                    jsonb_build_object('site', 'Chicago', 'area', 'Fabrication', 'cell', 'Laser 1', 'job_number', 'J-' || n),
-                    jsonb_build_object('operation_name', 'Cut', 'quantity', n, 'note', repeat('x', 178))
-                from generate_series($1::bigint, $2::bigint) n
-            )
-            select andon.ring()",
-        )
-        .await?;
-    let mut next = 0;
-    while next < events {
-        stage.client.execute(&portion, &[&next, &(next + PORTION - 1), &tenants, &entities]).await?;
-        next += PORTION;
-    }
+    let next = AtomicI64::new(0);
+    try_join_all(writers.iter().map(async |client| {
+        let emit = client.prepare(EMIT).await?;
+        loop {
+            let first = next.fetch_add(portion, Ordering::Relaxed);
+            if first >= events {
+                return anyhow::Ok(());
+            }
+            client.execute(&emit, &[&first, &(first + portion - 1), &crowd.tenants, &crowd.entities]).await?;
+        }
+    }))
+    .await?;
     while stage.client.query_one(delivered, &[]).await?.get::<_, i64>(0) < before + events {
         ensure!(Instant::now() < deadline, "not all of {events} events were delivered:\n{}", stage.daemon.log_tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -115,3 +145,13 @@ async fn cost(stage: &Stage, events: i64, tenants: i64, entities: i64) -> Result
     let per_event = |before: f64, after: f64| (after - before) * 1e6 / events as f64;
     Ok((per_event(gateway, stage.daemon.worked()?), per_event(database, stage.database_worked()?)))
 }
+
+const EMIT: &str = "
+    with made as (
+        insert into andon.events (tenant, type, entity_type, entity_id, context, data)
+        select 'tenant-' || n % $3, 'operation.completed', 'operation', (n % $4)::text,
+            jsonb_build_object('site', 'Chicago', 'area', 'Fabrication', 'cell', 'Laser 1', 'job_number', 'J-' || n),
+            jsonb_build_object('operation_name', 'Cut', 'quantity', n, 'note', repeat('x', 178))
+        from generate_series($1::bigint, $2::bigint) n
+    )
+    select andon.ring()";

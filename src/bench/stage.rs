@@ -29,6 +29,7 @@ pub(super) struct Stage {
     // In this order they end: whoever needs the others goes first.
     pub(super) daemon: Daemon,
     pub(super) sink: Sink,
+    pub(super) url: String,
     pub(super) client: Client,
     marks: Subscriber,
     pub(super) broker: Mosquitto,
@@ -56,7 +57,7 @@ impl Stage {
         let options = SubscriberOptions { port: broker.port(), filter, credentials: None };
         let marks = Subscriber::start_with(options).await?;
         let daemon = Daemon::start(&url)?;
-        Ok(Stage { daemon, sink: Sink::start()?, client, marks, broker, postgres })
+        Ok(Stage { daemon, sink: Sink::start()?, url, client, marks, broker, postgres })
     }
 
     /// Puts events into the log: `count` of a tenant, in one transaction, the first and the last of them of types that are subscribed to:

@@ -9,7 +9,6 @@ use crate::destination::row::Fields;
 use crate::payload::Format;
 use crate::quantity;
 use crate::retry::Schedule;
-use crate::secret::Secret;
 use crate::settings::Order;
 use crate::settings::WebhookSettings;
 use crate::signature::WebhookSecret;
@@ -19,10 +18,8 @@ use crate::signature::WebhookSecret;
 pub struct Webhook {
     /// Where to POST.
     pub url: Url,
-    /// Signs by Standard Webhooks.
+    /// Signs.
     pub secret: WebhookSecret,
-    /// The secret as it stands in the column, for the source's own signature header.
-    pub secret_text: Secret,
     /// The shape of the body; `eryxon` adds that system's headers.
     pub format: Format,
     /// How many requests may be open at a time.
@@ -39,8 +36,7 @@ pub struct Webhook {
 
 pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSettings) -> Option<Webhook> {
     let url = url(fields);
-    let secret_text = fields.text("secret_key").unwrap_or_default();
-    let secret = WebhookSecret::parse(&secret_text);
+    let secret = WebhookSecret::parse(&fields.text("secret_key").unwrap_or_default());
     if let Err(problem) = &secret {
         fields.problem(problem.to_string());
     }
@@ -62,7 +58,6 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSetti
     Some(Webhook {
         url: url?,
         secret: secret.ok()?,
-        secret_text: Secret::new(secret_text),
         format,
         concurrency: concurrency.unwrap_or(settings.concurrency),
         timeout: timeout.unwrap_or(settings.timeout),

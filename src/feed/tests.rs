@@ -105,7 +105,7 @@ proptest! {
     #[test]
     fn a_stored_cursor_loses_nothing_and_repeats_nothing_that_was_stored_as_done(steps in steps()) {
         // Room for four events: lanes fall behind the ring as well as over the edge of their inboxes.
-        let feed = Feed::new(event(0).size() * 4, 0, Arc::default());
+        let feed = Feed::new((event(0).size() + 2 * size_of::<Entry>()) * 4, 0, Arc::default());
         let mut lanes: Vec<Lane> = (0..LANES).map(|_| Lane::start((0, Ranges::default()), BTreeSet::new(), &feed)).collect();
         let mut committed: BTreeMap<i64, Arc<Event>> = BTreeMap::new();
         let (mut position, mut holes) = (0i64, Ranges::default());

@@ -6,15 +6,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
-use tokio_postgres::types::Json;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
+use crate::event::Json;
 use crate::event::TenantId;
 use crate::ledger::Choice;
 use crate::ledger::Fate;
@@ -54,8 +53,8 @@ pub async fn park(
                     &event.entity.kind,
                     &event.entity.id,
                     &event.occurred_at,
-                    &Json(event.context_json()),
-                    &Json(event.data_json()),
+                    &event.context,
+                    &event.data,
                     &state,
                     attempts,
                     &after,
@@ -315,8 +314,6 @@ fn columns(fate: Fate) -> (&'static str, Option<f64>) {
 }
 
 fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
-    let Json(context): Json<Box<RawValue>> = row.try_get(9)?;
-    let Json(data): Json<Box<RawValue>> = row.try_get(10)?;
     let event = Event::new(
         row.try_get(2)?,
         row.try_get(3)?,
@@ -324,8 +321,8 @@ fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
         row.try_get(5)?,
         Entity { kind: row.try_get(6)?, id: row.try_get(7)? },
         row.try_get(8)?,
-        context,
-        data,
+        row.try_get::<_, Json>(9)?,
+        row.try_get::<_, Json>(10)?,
     );
     Ok(Parked {
         id: row.try_get(0)?,

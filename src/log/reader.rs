@@ -20,9 +20,9 @@ pub struct Page {
 }
 
 /// Rows per page: a page is held in memory by each lane that is behind.
-const ROWS: usize = 500;
+const ROWS: usize = 256;
 /// Ids looked at per page at least and at most; between them a page grows while it finds few rows of the tenant.
-const NARROW: u64 = 500;
+const NARROW: u64 = 256;
 const WIDE: u64 = 64_000;
 /// Ranges per page: each is one probe of the index.
 const PROBES: usize = 256;

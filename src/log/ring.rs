@@ -37,13 +37,13 @@ impl Ring {
 
     /// Adds an event and returns its place.
     pub fn push(&mut self, entry: Entry) -> u64 {
-        self.bytes += entry.event.size();
+        self.bytes += size(&entry.event);
         self.entries.push_back(entry);
         while self.bytes > self.bound
             && self.entries.len() > 1
             && let Some(oldest) = self.entries.pop_front()
         {
-            self.bytes -= oldest.event.size();
+            self.bytes -= size(&oldest.event);
             self.base += 1;
         }
         self.end() - 1
@@ -63,4 +63,9 @@ impl Ring {
     pub fn end(&self) -> u64 {
         self.base + self.entries.len() as u64
     }
+}
+
+/// With its place in the ring, of which there may be twice as many as are used.
+fn size(event: &Event) -> usize {
+    event.size() + 2 * size_of::<Entry>()
 }

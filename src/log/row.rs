@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 use tokio_postgres::Row;
-use tokio_postgres::types::Json;
 
 use crate::event::Entity;
 use crate::event::Event;
+use crate::event::Json;
 use crate::event::TenantId;
 
 /// The columns that [`event`] reads, in its order.
@@ -16,8 +15,6 @@ pub(crate) const COLUMNS: &str = "id, event_id, tenant, type, entity_type, entit
 
 /// Reads a row selected by [`COLUMNS`].
 pub(crate) fn event(row: &Row) -> Result<Arc<Event>, tokio_postgres::Error> {
-    let Json(context): Json<Box<RawValue>> = row.try_get(7)?;
-    let Json(data): Json<Box<RawValue>> = row.try_get(8)?;
     Ok(Arc::new(Event::new(
         row.try_get(0)?,
         row.try_get(1)?,
@@ -25,7 +22,7 @@ pub(crate) fn event(row: &Row) -> Result<Arc<Event>, tokio_postgres::Error> {
         row.try_get(3)?,
         Entity { kind: row.try_get(4)?, id: row.try_get(5)? },
         row.try_get::<_, Timestamp>(6)?,
-        context,
-        data,
+        row.try_get::<_, Json>(7)?,
+        row.try_get::<_, Json>(8)?,
     )))
 }

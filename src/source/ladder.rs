@@ -1,8 +1,6 @@
 //! The insert that turns changed rows into events. In: the rungs of one table, which are its entries made ready for SQL. Out: the text of
 //! one `insert … select`. The first rung whose condition holds takes the row. It knows nothing of triggers or of the file.
 
-use std::fmt::Write;
-
 use crate::source::expression::mentions;
 use crate::source::mapping::Lookup;
 use crate::source::mapping::Operation;
@@ -50,20 +48,44 @@ pub fn insert(rungs: &[Rung], operation: Operation, key: &[String], levels: &[(S
             None => arms.push(vec![(number, rung)]),
         }
     }
-    let arms: Vec<String> = arms.iter().map(|rungs| arm(rungs, levels)).collect();
+    let into = "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at, context, data)";
+    let ladder = ladder(&taken, operation, key);
+    if let [only] = &arms[..] {
+        return flat(into, only, levels, rows, &ladder);
+    }
+    let arms: Vec<String> = arms.iter().map(|rungs| indent(&arm(rungs, levels))).collect();
     let arms = arms.join("    union all\n");
     format!(
-        "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at, context, data)
+        "{into}
 select event.tenant, event.type, event.entity_type, event.entity_id, event.occurred_at, event.context, event.data
 from {rows}
 cross join lateral (
-    select {} as rung offset 0
+    select {ladder} as rung offset 0
 ) as ladder
 cross join lateral (
 {arms}) as event;
-",
-        ladder(&taken, operation, key)
+"
     )
+}
+
+/// Where all rungs share one arm, the rows need no subquery for it: what starts at each statement is a smaller plan, and it is the
+/// start that a small statement pays for.
+fn flat(into: &str, rungs: &[(usize, &Rung)], levels: &[(String, String)], rows: &str, ladder: &str) -> String {
+    let this = format!("cross join lateral (select {}.*) as this\n", rungs[0].1.operation.row());
+    let lookups: String = used(rungs[0].1).into_iter().map(join).collect();
+    let values = values(rungs, levels);
+    match rungs {
+        // The planner does not look into a `case`. It must not find out that unpaired rows are not wanted: it would make an inner join
+        // of the full one, and nest it.
+        [(number, _)] => format!("{into}\n{values}from {rows}\n{this}{lookups}where {ladder} = {number};\n"),
+        _ => format!(
+            "{into}\n{values}from {rows}
+cross join lateral (
+    select {ladder} as rung offset 0
+) as ladder
+{this}{lookups}where ladder.rung is not null;\n"
+        ),
+    }
 }
 
 fn ladder(rungs: &[&Rung], operation: Operation, key: &[String]) -> String {
@@ -75,6 +97,12 @@ fn ladder(rungs: &[&Rung], operation: Operation, key: &[String]) -> String {
             .collect();
         if conditions.is_empty() { "null".to_owned() } else { format!("case{conditions} end") }
     };
+    // Where each rung looks at columns of its own, it need not be asked first whether anything has changed.
+    let is_narrow = rungs.iter().all(|rung| rung.operation != Operation::Update || !rung.of.is_empty());
+    let updated = match numbers(Operation::Update) {
+        numbers if is_narrow => format!("else {numbers} end"),
+        numbers => format!("when new *<> old then {numbers} end"),
+    };
     match (operation, key.first()) {
         (Operation::Update, Some(first)) => {
             let first = identifier(first);
@@ -82,13 +110,13 @@ fn ladder(rungs: &[&Rung], operation: Operation, key: &[String]) -> String {
                 "case
         when old.{first} is null then {}
         when new.{first} is null then {}
-        when new *<> old then {} end",
+        {updated}",
                 numbers(Operation::Insert),
                 numbers(Operation::Delete),
-                numbers(Operation::Update)
             )
         }
-        (Operation::Update, None) => format!("case when new *<> old then {} end", numbers(Operation::Update)),
+        (Operation::Update, None) if is_narrow => numbers(Operation::Update),
+        (Operation::Update, None) => format!("case {updated}"),
         _ => numbers(operation),
     }
 }
@@ -114,12 +142,29 @@ fn differ_in_name_only(one: &Rung, other: &Rung) -> bool {
 }
 
 fn arm(rungs: &[(usize, &Rung)], levels: &[(String, String)]) -> String {
-    let (numbers, events): (Vec<String>, Vec<String>) =
-        rungs.iter().map(|(number, rung)| (number.to_string(), format!("when {number} then {}", rung.event))).unzip();
     let rung = rungs[0].1;
-    let (event, is_taken) = match rungs {
-        [(number, only)] => (only.event.clone(), format!("= {number}")),
-        _ => (format!("(case ladder.rung {} end)", events.join(" ")), format!("in ({})", numbers.join(", "))),
+    let is_taken = match rungs {
+        [(number, _)] => format!("= {number}"),
+        _ => {
+            let numbers: Vec<String> = rungs.iter().map(|(number, _)| number.to_string()).collect();
+            format!("in ({})", numbers.join(", "))
+        }
+    };
+    let lookups: String = used(rung).into_iter().map(join).collect();
+    let values = values(rungs, levels);
+    format!("{values}from (select {}.*) as this\n{lookups}where ladder.rung {is_taken}\n", rung.operation.row())
+}
+
+/// What an event consists of.
+fn values(rungs: &[(usize, &Rung)], levels: &[(String, String)]) -> String {
+    let rung = rungs[0].1;
+    let event = match rungs {
+        [(_, only)] => only.event.clone(),
+        _ => {
+            let events: Vec<String> =
+                rungs.iter().map(|(number, rung)| format!("when {number} then {}", rung.event)).collect();
+            format!("(case ladder.rung {} end)", events.join(" "))
+        }
     };
     let tenant = rung.tenant.as_ref().map_or("''".to_owned(), |sql| format!("coalesce(({sql})::text, '')"));
     let occurred_at = rung
@@ -131,34 +176,27 @@ fn arm(rungs: &[(usize, &Rung)], levels: &[(String, String)]) -> String {
         let levels: Vec<(String, String)> = levels.iter().map(|(name, value)| (name.clone(), literal(value))).collect();
         context = format!("{} || {context}", object(&levels));
     }
-    let mut sql = format!(
-        "    select {tenant} as tenant, {}::text as type, {}::text as entity_type,
-        coalesce(({})::text, '') as entity_id, {occurred_at} as occurred_at,
-        {context} as context,
-        {} as data
-    from (select {}.*) as this
+    format!(
+        "select {tenant} as tenant, {event}::text as type, {}::text as entity_type,
+    coalesce(({})::text, '') as entity_id, {occurred_at} as occurred_at,
+    {context} as context,
+    {} as data
 ",
-        event,
         literal(&rung.entity_type),
         rung.entity_id,
         object(&rung.data),
-        rung.operation.row(),
-    );
-    for lookup in used(rung) {
-        sql.push_str(&join(lookup));
-    }
-    writeln!(sql, "    where ladder.rung {is_taken}").expect("a String takes everything");
-    sql
+    )
+}
+
+fn indent(sql: &str) -> String {
+    sql.lines().map(|line| format!("    {line}\n")).collect()
 }
 
 /// A lookup as a join. `limit 1` keeps one changed row at one event, and the planner at one visit by key for each row: it could
 /// otherwise choose to read the whole table, and a trigger keeps the plan of its first statement.
 pub fn join(lookup: &Lookup) -> String {
     let (alias, table) = (identifier(&lookup.alias), lookup.table.sql());
-    format!(
-        "    left join lateral (select * from {table} as {alias} where {} limit 1) as {alias} on true\n",
-        lookup.on.sql
-    )
+    format!("left join lateral (select * from {table} as {alias} where {} limit 1) as {alias} on true\n", lookup.on.sql)
 }
 
 /// The lookups that an expression reads, directly or through another lookup; the rest would be work for nothing.

@@ -50,19 +50,36 @@ impl Naming {
 }
 
 fn ascii(value: &str, topic: &mut String) {
-    for c in value.trim().chars() {
-        match c {
-            'a'..='z' | '0'..='9' | '_' | '.' | '-' => topic.push(c),
-            'A'..='Z' => topic.push(c.to_ascii_lowercase()),
-            _ if c.is_ascii() => topic.push('_'),
+    let mut rest = value.trim();
+    loop {
+        let kept = rest.bytes().position(|byte| !KEPT[usize::from(byte)]).unwrap_or(rest.len());
+        let start = topic.len();
+        topic.push_str(&rest[..kept]);
+        topic[start..].make_ascii_lowercase();
+        let mut chars = rest[kept..].chars();
+        match chars.next() {
+            None => return,
+            Some(c) if c.is_ascii() => topic.push('_'),
             // The German way to write them without dots, which the table does not know.
-            'ä' | 'Ä' => topic.push_str("ae"),
-            'ö' | 'Ö' => topic.push_str("oe"),
-            'ü' | 'Ü' => topic.push_str("ue"),
-            _ => transliterated(c, topic),
+            Some('ä' | 'Ä') => topic.push_str("ae"),
+            Some('ö' | 'Ö') => topic.push_str("oe"),
+            Some('ü' | 'Ü') => topic.push_str("ue"),
+            Some(c) => transliterated(c, topic),
         }
+        rest = chars.as_str();
     }
 }
+
+/// The bytes that stand in a topic as they are, or in lower case.
+const KEPT: [bool; 256] = {
+    let mut kept = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        kept[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        byte += 1;
+    }
+    kept
+};
 
 fn transliterated(c: char, topic: &mut String) {
     // Marks on letters and other characters without a sound of their own vanish; what the table does not know is kept as a place.
@@ -79,7 +96,12 @@ fn transliterated(c: char, topic: &mut String) {
 }
 
 fn verbatim(value: &str, topic: &mut String) {
-    topic.extend(value.chars().map(|c| if is_forbidden(c) { '_' } else { c }));
+    for (place, part) in value.split(is_forbidden).enumerate() {
+        if place > 0 {
+            topic.push('_');
+        }
+        topic.push_str(part);
+    }
 }
 
 /// Wildcards, the level separator, and what a receiver may close the connection for: control characters and non-characters.
@@ -89,7 +111,7 @@ fn is_forbidden(c: char) -> bool {
 
 fn eryxon(value: &str, topic: &mut String) {
     let mut is_in_space = false;
-    for c in value.to_lowercase().chars() {
+    let mut add = |c: char| {
         let is_space = is_script_space(c);
         match c {
             'a'..='z' | '0'..='9' | '_' | '-' => topic.push(c),
@@ -97,6 +119,13 @@ fn eryxon(value: &str, topic: &mut String) {
             _ => {}
         }
         is_in_space = is_space;
+    };
+    for c in value.chars() {
+        match c.is_ascii() {
+            true => add(c.to_ascii_lowercase()),
+            // In words, the last sigma differs; neither of the two is kept.
+            false => c.to_lowercase().for_each(&mut add),
+        }
     }
 }
 
@@ -108,6 +137,7 @@ fn is_script_space(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn named(naming: Naming, value: &str) -> String {
         let mut text = String::new();
@@ -158,6 +188,49 @@ mod tests {
             ("a . b", "a__b"),
         ] {
             assert_eq!(named(Naming::Eryxon, value), expected, "{value}");
+        }
+    }
+
+    /// As they were written first: character by character.
+    fn model(naming: Naming, value: &str) -> String {
+        let mut topic = String::new();
+        match naming {
+            Naming::Ascii => {
+                for c in value.trim().chars() {
+                    match c {
+                        'a'..='z' | '0'..='9' | '_' | '.' | '-' => topic.push(c),
+                        'A'..='Z' => topic.push(c.to_ascii_lowercase()),
+                        _ if c.is_ascii() => topic.push('_'),
+                        'ä' | 'Ä' => topic.push_str("ae"),
+                        'ö' | 'Ö' => topic.push_str("oe"),
+                        'ü' | 'Ü' => topic.push_str("ue"),
+                        _ => transliterated(c, &mut topic),
+                    }
+                }
+            }
+            Naming::Verbatim => topic.extend(value.chars().map(|c| if is_forbidden(c) { '_' } else { c })),
+            Naming::Eryxon => {
+                let mut is_in_space = false;
+                for c in value.to_lowercase().chars() {
+                    let is_space = is_script_space(c);
+                    match c {
+                        'a'..='z' | '0'..='9' | '_' | '-' => topic.push(c),
+                        _ if is_space && !is_in_space => topic.push('_'),
+                        _ => {}
+                    }
+                    is_in_space = is_space;
+                }
+            }
+        }
+        topic
+    }
+
+    proptest! {
+        #[test]
+        fn runs_of_characters_are_written_as_each_alone(value in "[a-cA-C0 ./+#_\\-äÜßΣσİK\\u{feff}\\u{85}\\u{a0}\\PC]{0,24}") {
+            for naming in [Naming::Ascii, Naming::Verbatim, Naming::Eryxon] {
+                prop_assert_eq!(named(naming, &value), model(naming, &value));
+            }
         }
     }
 }

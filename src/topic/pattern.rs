@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::nearest::nearest;
 use crate::topic::MAX_TOPIC_BYTES;
+use crate::topic::context::Known;
 
 /// A pattern without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(super) enum Piece {
 pub(super) enum Name {
     Level(Level),
     /// A field of the event's context that is not a level.
-    Context(&'static str),
+    Context(Known),
     Event,
     Tenant,
     EntityType,
@@ -46,13 +47,13 @@ pub(super) enum Level {
 
 impl Level {
     /// Its name, and then the name that ISA-95 has for it.
-    pub(super) fn names(self) -> &'static [&'static str] {
+    pub(super) fn names(self) -> &'static [Known] {
         match self {
-            Level::Enterprise => &["enterprise"],
-            Level::Site => &["site"],
-            Level::Area => &["area"],
-            Level::Line => &["line", "work_center"],
-            Level::Cell => &["cell", "work_unit"],
+            Level::Enterprise => &[Known::Enterprise],
+            Level::Site => &[Known::Site],
+            Level::Area => &[Known::Area],
+            Level::Line => &[Known::Line, Known::WorkCenter],
+            Level::Cell => &[Known::Cell, Known::WorkUnit],
         }
     }
 }
@@ -65,11 +66,11 @@ static NAMES: [(&str, Name); 15] = [
     ("cell", Name::Level(Level::Cell)),
     ("work_center", Name::Level(Level::Line)),
     ("work_unit", Name::Level(Level::Cell)),
-    ("operation", Name::Context("operation")),
+    ("operation", Name::Context(Known::Operation)),
     ("event", Name::Event),
     ("tenant_id", Name::Tenant),
-    ("job_number", Name::Context("job_number")),
-    ("part_number", Name::Context("part_number")),
+    ("job_number", Name::Context(Known::JobNumber)),
+    ("part_number", Name::Context(Known::PartNumber)),
     ("entity_type", Name::EntityType),
     ("entity_id", Name::EntityId),
     ("data.path", Name::Data(String::new())),

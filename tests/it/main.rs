@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
 
+mod allocations;
 mod architecture;
 mod attach;
 mod bad_input;

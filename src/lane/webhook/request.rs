@@ -138,7 +138,7 @@ impl Endpoint {
         headers.insert(ID, header(&ID, id)?);
         headers.insert(TIMESTAMP, seconds.into());
         if self.webhook.format == Format::Eryxon {
-            let signature = signature::eryxon(self.webhook.secret_text.expose(), &body);
+            let signature = signature::eryxon(&self.webhook.secret, &body);
             headers.insert(ERYXON_SIGNATURE, header(&ERYXON_SIGNATURE, signature)?);
             headers.insert(ERYXON_EVENT, header(&ERYXON_EVENT, event.kind.clone())?);
         }

@@ -1,0 +1,89 @@
+//! What an event costs between the log and the network, path by path: `make bench-pure`. In: nothing. Out: nanoseconds, the median of
+//! rounds in which the paths take turns, and instructions, which valgrind counts and which do not depend on what else the machine does.
+//! It never touches a server.
+
+#[path = "pure/paths.rs"]
+mod paths;
+
+use std::hint::black_box;
+use std::process::Command;
+use std::time::Instant;
+
+use andon::event::Event;
+
+use paths::PATHS;
+use paths::Path;
+use paths::Stage;
+
+const ROUNDS: usize = 25;
+const EVENTS: i64 = 1000;
+/// How this program is told, by itself, to walk one path for valgrind.
+const ONLY: &str = "--only";
+
+fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != ONLY);
+    if let Some(index) = arguments.nth(1) {
+        let index: usize = index.parse().expect("the index of a path follows");
+        walk(&PATHS[index], &Stage::new(), &events());
+        return;
+    }
+    let times = times();
+    let is_counted = Command::new("valgrind").arg("--version").output().is_ok();
+    println!("{:<40}{:>10}{:>14}{:>14}", "per event", "ns", "instructions", "allocations");
+    for (index, path) in PATHS.iter().enumerate() {
+        let instructions = if is_counted { instructions(index).to_string() } else { "-".to_owned() };
+        println!("{:<40}{:>10.0}{:>14}{:>14}", path.name, times[index], instructions, path.allocations);
+    }
+    println!(
+        "allocations: the bound that a test holds. valgrind knows no SHA instructions, so that signatures count as many more."
+    );
+    if !is_counted {
+        println!("instructions need valgrind: apt-get install valgrind");
+    }
+}
+
+/// Nanoseconds for an event, of each path.
+fn times() -> Vec<f64> {
+    let stage = Stage::new();
+    let mut taken = vec![Vec::new(); PATHS.len()];
+    for _ in 0..ROUNDS {
+        for (path, taken) in PATHS.iter().zip(&mut taken) {
+            let events = events();
+            let started = Instant::now();
+            walk(path, &stage, &events);
+            taken.push(started.elapsed().as_secs_f64() * 1e9 / EVENTS as f64);
+        }
+    }
+    for taken in &mut taken {
+        taken.sort_by(f64::total_cmp);
+    }
+    taken.iter().map(|taken| taken[ROUNDS / 2]).collect()
+}
+
+/// Instructions for an event, of one path.
+fn instructions(index: usize) -> u64 {
+    let this = std::env::current_exe().expect("the system knows which program this is");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*walk*"])
+        .arg(this)
+        .args([ONLY, &index.to_string()])
+        .output()
+        .expect("valgrind was there a moment ago");
+    let report = String::from_utf8_lossy(&output.stderr);
+    let collected = report.lines().find_map(|line| line.split_once("Collected :"));
+    let total: u64 = collected.and_then(|(_, number)| number.trim().parse().ok()).unwrap_or_else(|| panic!("{report}"));
+    total / EVENTS.unsigned_abs()
+}
+
+/// All that is measured happens in here.
+#[inline(never)]
+fn walk(path: &Path, stage: &Stage, events: &[Event]) {
+    for event in events {
+        (path.run)(black_box(stage), black_box(event));
+    }
+}
+
+/// Fresh ones: an event may remember what was read of it.
+fn events() -> Vec<Event> {
+    (0..EVENTS).map(paths::event).collect()
+}

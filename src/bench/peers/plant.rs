@@ -1,0 +1,71 @@
+//! The plant of the peers bench: machines that report, a hundred rows in a transaction. In: how many reports, and which side's intake. Out:
+//! SQL that makes the same event for each side, and the moment of the first commit. The bodies of the peers are written to be those of
+//! Andon, so that all carry the same bytes on the same topics.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use anyhow::Result;
+use futures_util::future::try_join_all;
+use tokio_postgres::Client;
+
+/// Rows of a transaction.
+pub(super) const PORTION: i64 = 100;
+
+/// The plant's own table, of both Andon and Node-RED.
+pub(super) const TABLE: &str = "create table reports (
+    id bigint primary key generated always as identity,
+    machine int not null, cell text not null, job_number text not null, operator text not null,
+    quantity int not null, scrap int not null, note text not null)";
+
+/// What Andon makes of a report.
+pub(super) const MAPPING: &str = "
+[source]
+name = 'bench'
+tenant = \"'acme'\"
+[[capture]]
+table = 'reports'
+on = 'insert'
+type = 'machine.reported'
+entity_id = 'new.machine'
+context = { cell = 'new.cell' }
+columns = ['job_number', 'operator', 'quantity', 'scrap', 'note']";
+
+/// What a peer makes of a report: its JSON, as SQL over the row `report`.
+pub(super) fn body(report: &str) -> String {
+    format!(
+        r#"format('{{"id":"%s","type":"machine.reported","timestamp":"%s","tenant":"acme","entity":{{"type":"machine","id":"%s"}},"context":%s,"data":%s}}',
+            gen_random_uuid(), to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), {report}.machine,
+            jsonb_build_object('cell', {report}.cell),
+            jsonb_build_object('job_number', {report}.job_number, 'operator', {report}.operator, 'quantity', {report}.quantity,
+                'scrap', {report}.scrap, 'note', {report}.note))"#
+    )
+}
+
+/// Reports number `$1` to `$2`, as SQL. Their bodies have 500 bytes, or a few more.
+pub(super) fn reports() -> &'static str {
+    "select (n % 1000)::int as machine, 'cell_' || n % 40 as cell, 'J-' || 100000 + n % 900000 as job_number,
+        'operator ' || n % 90 as operator, (n % 500)::int as quantity, (n % 7)::int as scrap, repeat('x', 209) as note
+    from generate_series($1::bigint, $2::bigint) n"
+}
+
+/// Puts reports into the plant's table; whatever listens there hears of them.
+pub(super) fn insert() -> String {
+    format!("insert into reports (machine, cell, job_number, operator, quantity, scrap, note) {}", reports())
+}
+
+/// Commits so many reports, and returns when the first transaction had been committed.
+pub(super) async fn work(writers: &[Client], statement: &str, events: i64) -> Result<Instant> {
+    let crowd = writers.len() as i64;
+    let firsts = try_join_all((0..).zip(writers).map(async |(writer, client): (i64, &Client)| {
+        let statement = client.prepare(statement).await?;
+        let mut first = None;
+        for start in (0..events).step_by(PORTION as usize).filter(|start| start / PORTION % crowd == writer) {
+            let end = (start + PORTION).min(events);
+            client.execute(&statement, &[&(start + 1), &end]).await?;
+            first.get_or_insert_with(Instant::now);
+        }
+        anyhow::Ok(first)
+    }));
+    firsts.await?.into_iter().flatten().min().context("no events were asked for; give --events a number above 0")
+}

@@ -1,0 +1,129 @@
+//! JSON as PostgreSQL wrote it. In: the text of a `jsonb` column. Out: the same text, and single fields of it. It never builds a tree,
+//! never copies what can be borrowed, and never checks again what PostgreSQL has checked.
+
+mod items;
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use bytes::BufMut as _;
+use bytes::BytesMut;
+use serde_json::Number;
+use serde_json::value::RawValue;
+use tokio_postgres::types::FromSql;
+use tokio_postgres::types::IsNull;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
+use tokio_postgres::types::to_sql_checked;
+
+use items::Items;
+use items::unquoted;
+
+/// A JSON text that is known to be one, with no white space around it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Box<str>);
+
+/// What stands before the text of a `jsonb` on the wire.
+const VERSION: u8 = 1;
+
+impl Json {
+    /// The text.
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+
+    /// What an object has under each of these names; of several fields of one name, the last. None of anything but an object.
+    pub fn members<'a, const N: usize>(&'a self, names: &[&str; N]) -> [Option<Field<'a>>; N] {
+        members(&self.0, names)
+    }
+
+    /// What a dotted path leads to; it reaches into arrays too (`order.lines.0`).
+    pub fn at<'a>(&'a self, path: &str) -> Option<Field<'a>> {
+        path.split('.').try_fold(Field(&self.0), Field::step)
+    }
+}
+
+impl From<Box<RawValue>> for Json {
+    fn from(value: Box<RawValue>) -> Json {
+        Json(value.into())
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl<'a> FromSql<'a> for Json {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Json, Box<dyn Error + Sync + Send>> {
+        let text = raw.strip_prefix(&[VERSION]).ok_or("this jsonb is of an unknown version")?;
+        Ok(Json(std::str::from_utf8(text)?.into()))
+    }
+
+    fn accepts(sql_type: &Type) -> bool {
+        *sql_type == Type::JSONB
+    }
+}
+
+impl ToSql for Json {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_u8(VERSION);
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(sql_type: &Type) -> bool {
+        *sql_type == Type::JSONB
+    }
+
+    to_sql_checked!();
+}
+
+/// One value within a JSON text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a>(&'a str);
+
+impl<'a> Field<'a> {
+    /// Its text, where it is a string, a number or a boolean, and not empty.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        match self.0.as_bytes().first()? {
+            b'"' => Some(unquoted(self.0)?).filter(|text| !text.is_empty()),
+            b't' | b'f' => Some(Cow::Borrowed(self.0)),
+            b'-' | b'0'..=b'9' => number(self.0),
+            _ => None,
+        }
+    }
+
+    /// One step of a path: into an object by name, or into an array by number.
+    fn step(self, step: &str) -> Option<Field<'a>> {
+        if self.0.starts_with('[') {
+            return Items::of(self.0).nth(step.parse().ok()?).map(|(_, field)| field);
+        }
+        let [field] = members(self.0, &[step]);
+        field
+    }
+}
+
+fn members<'a, const N: usize>(json: &'a str, names: &[&str; N]) -> [Option<Field<'a>>; N] {
+    let mut found = [None; N];
+    if json.starts_with('{') {
+        for (key, field) in Items::of(json) {
+            if let Some(place) = names.iter().position(|name| *name == key) {
+                found[place] = Some(field);
+            }
+        }
+    }
+    found
+}
+
+/// As a tree would write it: a fraction as the nearest float, an integer as it stands, unless it is too large or a negative zero.
+fn number(text: &str) -> Option<Cow<'_, str>> {
+    match text.parse::<i64>() {
+        Ok(_) if text != "-0" => Some(Cow::Borrowed(text)),
+        _ => Some(Cow::Owned(serde_json::from_str::<Number>(text).ok()?.to_string())),
+    }
+}
+#[cfg(test)]
+mod tests;

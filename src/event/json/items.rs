@@ -1,0 +1,120 @@
+//! The fields of an object or the elements of an array, one after the other. In: a text that is known to be JSON. Out: pieces of it. It
+//! looks for where each ends and at nothing else; in a text that is no JSON it ends early.
+
+use std::borrow::Cow;
+
+use crate::event::json::Field;
+
+/// Yields each value, with its name where it has one.
+pub(super) struct Items<'a> {
+    /// What has not been looked at, from the first item that is left.
+    rest: &'a str,
+    are_named: bool,
+}
+
+impl<'a> Items<'a> {
+    /// Of a text that starts with `{` or `[`.
+    pub(super) fn of(json: &'a str) -> Items<'a> {
+        Items { rest: json.get(1..).unwrap_or_default(), are_named: json.starts_with('{') }
+    }
+
+    /// Takes what ends before this place.
+    fn take(&mut self, end: usize) -> Option<&'a str> {
+        let (taken, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn skip(&mut self, mark: u8) {
+        let skipped = self.rest.bytes().take_while(|byte| is_space(*byte) || *byte == mark).count();
+        self.rest = &self.rest[skipped..];
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = (Cow<'a, str>, Field<'a>);
+
+    fn next(&mut self) -> Option<(Cow<'a, str>, Field<'a>)> {
+        self.skip(b',');
+        let name = if self.are_named { unquoted(self.take(string(self.rest)?)?)? } else { Cow::Borrowed("") };
+        self.skip(b':');
+        let value = self.take(value(self.rest)?)?;
+        Some((name, Field(value)))
+    }
+}
+
+/// Where the value ends with which the text starts.
+fn value(text: &str) -> Option<usize> {
+    match text.as_bytes().first()? {
+        b'"' => string(text),
+        b'{' | b'[' => nested(text),
+        b'}' | b']' => None,
+        _ => text.bytes().position(|byte| matches!(byte, b',' | b'}' | b']') || is_space(byte)),
+    }
+}
+
+/// What a string in quotes says, borrowed unless there is an escape in it.
+pub(super) fn unquoted(string: &str) -> Option<Cow<'_, str>> {
+    match mark(string.as_bytes(), 1)? {
+        quote if quote + 1 == string.len() => Some(Cow::Borrowed(&string[1..quote])),
+        _ => serde_json::from_str(string).ok().map(Cow::Owned),
+    }
+}
+
+/// Where the string ends with which the text starts: behind the first quote that no backslash takes away.
+fn string(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = bytes.starts_with(b"\"").then_some(1)?;
+    loop {
+        at = mark(bytes, at)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// The next quote or backslash. Eight bytes are looked at in one step, since strings are most of a text.
+fn mark(bytes: &[u8], mut from: usize) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // The highest bit of each byte that is the one looked for; above the first such byte, others may be set as well.
+    let is = |word: u64, byte: u8| {
+        let zeros = word ^ (EACH * u64::from(byte));
+        zeros.wrapping_sub(EACH) & !zeros & (EACH << 7)
+    };
+    while let Some(eight) = bytes.get(from..).and_then(<[u8]>::first_chunk) {
+        let word = u64::from_le_bytes(*eight);
+        let marks = is(word, b'"') | is(word, b'\\');
+        if marks != 0 {
+            return Some(from + marks.trailing_zeros() as usize / 8);
+        }
+        from += 8;
+    }
+    let rest = bytes.get(from..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    rest.map(|offset| from + offset)
+}
+
+/// Where the object or array ends with which the text starts.
+fn nested(text: &str) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, 0);
+    loop {
+        match text.as_bytes().get(at)? {
+            b'"' => at += string(&text[at..])?,
+            open_or_close => {
+                at += 1;
+                match open_or_close {
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth -= 1,
+                    _ => continue,
+                }
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
