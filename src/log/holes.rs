@@ -235,7 +235,7 @@ mod tests {
     /// shows that others are worth a look, by another in which all is read in portions. What a poll shows must be all that is committed
     /// by then, up to where it read: a late row that came a poll later might come behind one that depends on it.
     fn poll(server: &mut Server, holes: &mut Holes, limit: usize, ends_meanwhile: Option<u8>) -> Poll {
-        let mut end_one = |server: &mut Server| ends_meanwhile.into_iter().for_each(|who| server.end(who, true));
+        let end_one = |server: &mut Server| ends_meanwhile.into_iter().for_each(|who| server.end(who, true));
         if !holes.any() {
             let fresh: Vec<i64> = server.committed.range(holes.position() + 1..).copied().take(limit).collect();
             fresh.iter().for_each(|id| holes.read(*id));

@@ -257,7 +257,11 @@ impl Tail {
         let (lows, highs): (Vec<i64>, Vec<i64>) = near.iter().unzip();
         let certifying = async {
             // Drawn after the read that opened the hole, and before the snapshot that may close it.
-            if holes.needs_certificate() { Ok(Some(self.client.query_one(&self.certificate, &[]).await?)) } else { Ok(None) }
+            if holes.needs_certificate() {
+                Ok(Some(self.client.query_one(&self.certificate, &[]).await?))
+            } else {
+                Ok(None)
+            }
         };
         let parameters: [&(dyn ToSql + Sync); 4] = [&position, &LIMIT, &lows, &highs];
         let (drawn, rows) = join(certifying, self.client.query(&self.rows_at_once, &parameters)).await;
