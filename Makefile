@@ -1,5 +1,5 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make; what else is missing, `setup` installs or names.
-.PHONY: demo chaos bench-capture bench-isolation bench-pure test lint setup
+.PHONY: demo chaos bench bench-pure test lint setup
 
 # Shows the line running, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
@@ -9,13 +9,14 @@ demo: setup
 chaos: setup
 	@cargo run --quiet --release --bin andon -- chaos $(if $(FOR),--for $(FOR)) $(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-# What capture costs the plant: commits and rows per second without triggers, with them, and with a NOTIFY for each row, as ratios.
-bench-capture: setup
-	@cargo run --quiet --release --bin andon -- bench capture $(ARGS)
+# How fast it is, beside baselines of the same run, with the goals; half an hour on a machine that does nothing else. Figures and machine go
+# into bench/results.json.
+bench: setup
+	@cargo run --quiet --release --bin andon -- bench all --save bench/results.json $(ARGS)
 
-# What bad destinations cost the good ones: latency and memory with 36 of 120 destinations bad, as ratios of a run without them.
-bench-isolation: setup
-	@cargo run --quiet --release --bin andon -- bench isolation $(ARGS)
+# One of them: make bench-live, bench-capture, bench-isolation, …; `andon bench --help` lists them. Options go through ARGS.
+bench-%: setup
+	@cargo run --quiet --release --bin andon -- bench $* $(ARGS)
 
 # What an event costs between the log and the network, path by path: nanoseconds, and instructions where valgrind is installed. No servers.
 bench-pure:

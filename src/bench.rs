@@ -51,7 +51,7 @@ pub struct BenchOptions {
 
 #[derive(Debug, clap::Subcommand)]
 enum Which {
-    /// All of them but `isolation`, one after the other, at their defaults
+    /// All of them but `isolation`, one after the other, at their defaults: half an hour
     All,
     /// What waits in the log, to PUBACKs: against a bare loop of the MQTT client
     DrainMqtt(drain::DrainBench),
@@ -98,11 +98,12 @@ pub async fn run(options: BenchOptions) -> Result<()> {
         // Whoever closed it does not want to read on, which is no fault.
         drop(writeln!(std::io::stdout().lock(), "{text}"));
         reports.push(json);
+        if let Some(path) = &options.save {
+            // After each, so that one that fails costs nobody else's figures.
+            save(path, &json!({"machine": machine, "taken_at": jiff::Timestamp::now(), "benches": reports}))?;
+        }
     }
-    match &options.save {
-        Some(path) => save(path, &json!({"machine": machine, "taken_at": jiff::Timestamp::now(), "benches": reports})),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 impl Which {
@@ -112,7 +113,10 @@ impl Which {
                 vec![
                     Which::DrainMqtt(defaults()),
                     Which::DrainWebhook(defaults()),
+                    Which::FanOut(defaults()),
                     Which::Capture(defaults()),
+                    Which::Growth(defaults()),
+                    Which::Backlog(defaults()),
                     Which::Peers(defaults()),
                 ]
             }

@@ -2,13 +2,13 @@
 //! entity; what fails is parked. It never tries an event while an earlier one of its entity is in hand or parked, and while the breaker
 //! is open it makes one attempt at a time.
 
+mod attempts;
 mod connection;
 pub mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
@@ -26,7 +26,7 @@ use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
 use crate::lane::state::State;
 use crate::lane::stop::Stop;
-use crate::lane::webhook::connection::Connection;
+use crate::lane::webhook::attempts::Attempts;
 use crate::lane::webhook::request::Answer;
 use crate::lane::webhook::request::Endpoint;
 use crate::lane::webhook::request::Outcome;
@@ -39,12 +39,9 @@ use crate::settings::Order;
 #[derive(Debug)]
 pub struct WebhookLane {
     name: String,
-    endpoint: Arc<Endpoint>,
     progress: Progress,
     order: LaneOrder<Entity, Arc<Event>>,
-    attempts: JoinSet<Attempted>,
-    /// Connections that wait for the next attempt, those used last at the end.
-    idle: Vec<Connection>,
+    attempts: Attempts,
     breaker: Breaker,
     due: DueQueue,
     /// Where the last job was taken from.
@@ -52,14 +49,6 @@ pub struct WebhookLane {
     /// Events taken since the breaker opened.
     taken_while_open: usize,
     gone: Option<String>,
-}
-
-/// An attempt that has ended.
-struct Attempted {
-    job: Job,
-    answer: Answer,
-    /// A connection that can be used once more.
-    kept: Option<Connection>,
 }
 
 /// Where a job is taken from.
@@ -92,11 +81,9 @@ impl WebhookLane {
         }
         WebhookLane {
             name,
-            endpoint: Arc::new(endpoint),
             progress,
             order,
-            attempts: JoinSet::new(),
-            idle: Vec::new(),
+            attempts: Attempts::new(endpoint),
             breaker,
             due,
             taken: Source::Log,
@@ -116,12 +103,12 @@ impl WebhookLane {
                 biased;
                 grace = stop.asked() => return self.drain(grace).await,
                 _ = clock.tick() => {
-                    self.idle.retain(Connection::is_fit);
+                    self.attempts.tidy();
                     self.checkpoint().await?;
                 }
-                Some(ended) = self.attempts.join_next() => {
+                Some(ended) = self.attempts.next() => {
                     self.settle(ended).await?;
-                    while let Some(ended) = self.attempts.try_join_next() {
+                    while let Some(ended) = self.attempts.try_next() {
                         self.settle(ended).await?;
                     }
                     // The next event of an entity is due once this one is written down; the clock would be slow to do it.
@@ -140,11 +127,11 @@ impl WebhookLane {
     }
 
     fn is_strict(&self) -> bool {
-        self.endpoint.webhook().order == Order::Strict
+        self.attempts.endpoint().webhook().order == Order::Strict
     }
 
     fn concurrency(&self) -> usize {
-        if self.is_strict() { 1 } else { self.endpoint.webhook().concurrency }
+        if self.is_strict() { 1 } else { self.attempts.endpoint().webhook().concurrency }
     }
 
     /// While the breaker is open, enough for a probe to choose from, and no more: what follows a held event only moves to the ledger.
@@ -169,7 +156,7 @@ impl WebhookLane {
             && self.attempts.len() < self.concurrency()
             && let Some(job) = self.next()
         {
-            self.attempt(job);
+            self.attempts.start(job);
         }
     }
 
@@ -201,22 +188,11 @@ impl WebhookLane {
 
     fn probe(&mut self) {
         if let Some(job) = self.next() {
-            self.attempt(job);
+            self.attempts.start(job);
         }
     }
 
-    fn attempt(&mut self, job: Job) {
-        let (endpoint, kept) = (Arc::clone(&self.endpoint), self.idle.pop());
-        self.attempts.spawn(async move {
-            let (answer, kept) = endpoint.attempt(job.event(), job.is_replayed(), kept).await;
-            Attempted { job, answer, kept }
-        });
-    }
-
-    async fn settle(&mut self, ended: Result<Attempted, tokio::task::JoinError>) -> Result<(), Lost> {
-        let Attempted { job, answer, kept } =
-            ended.expect("an attempt neither panics nor is aborted while the lane runs");
-        self.idle.extend(kept);
+    async fn settle(&mut self, (job, answer): (Job, Answer)) -> Result<(), Lost> {
         match answer.outcome {
             Outcome::Delivered => {
                 self.delivered(job, &answer);
@@ -320,7 +296,7 @@ impl WebhookLane {
 
     /// How long to wait before the next attempt. None: it was the last.
     fn wait(&self, job: &Job, asked: Option<Duration>) -> Option<Duration> {
-        let schedule = &self.endpoint.webhook().retry;
+        let schedule = &self.attempts.endpoint().webhook().retry;
         if !self.is_strict() {
             return schedule.delay_at_least(job.number().unsigned_abs(), rand::random(), asked);
         }
@@ -380,7 +356,7 @@ impl WebhookLane {
     /// The endpoint gets nothing more.
     async fn disable(mut self, reason: String, stop: &mut Stop) -> Result<Ended, Lost> {
         self.progress.report(State::Disabled { kind: KIND, reason: reason.clone() }).await?;
-        let timeout = self.endpoint.webhook().timeout;
+        let timeout = self.attempts.endpoint().webhook().timeout;
         tokio::select! {
             biased;
             // Whoever changes the row is not kept waiting by requests to an endpoint that wants nothing more.
@@ -399,7 +375,7 @@ impl WebhookLane {
 
     async fn end_attempts(&mut self, grace: Duration) -> Result<(), Lost> {
         let finishing = async {
-            while let Some(ended) = self.attempts.join_next().await {
+            while let Some(ended) = self.attempts.next().await {
                 self.settle(ended).await?;
             }
             Ok(())

@@ -7,6 +7,7 @@ mod allocations;
 mod architecture;
 mod attach;
 mod bad_input;
+mod bench;
 mod by_hand;
 mod canary;
 mod capture;
