@@ -9,7 +9,9 @@ mod daemon;
 mod drain;
 mod fan_out;
 mod growth;
+mod idle;
 mod isolation;
+mod live;
 mod machine;
 mod peers;
 mod sink;
@@ -61,6 +63,10 @@ enum Which {
     Backlog(backlog::BacklogBench),
     /// What an event costs beside more destinations, tenants and entities
     Growth(growth::GrowthBench),
+    /// From the commit to a subscriber: against the payload inside NOTIFY and a bare publish
+    Live(live::LiveBench),
+    /// What 50 lanes cost while nothing happens
+    Idle(idle::IdleBench),
     /// What capture costs the plant, against none and against a NOTIFY for each row
     Capture(capture::CaptureBench),
     /// Node-RED and graphile-worker with the same work, installed with npm: against Andon
@@ -126,6 +132,8 @@ impl Which {
             Which::FanOut(options) => Box::pin(fan_out::fan_out(options)).await,
             Which::Backlog(options) => Box::pin(backlog::backlog(options)).await,
             Which::Growth(options) => Box::pin(growth::growth(options)).await,
+            Which::Live(options) => Box::pin(live::live(options)).await,
+            Which::Idle(options) => Box::pin(idle::idle(options)).await,
             Which::Capture(options) => Box::pin(capture::capture(options)).await,
             Which::Peers(options) => Box::pin(peers::peers(options)).await,
             Which::Isolation(options) => Box::pin(isolation::isolation(options)).await,

@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
 use tokio_postgres::Client;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::database::Database;
@@ -77,12 +78,12 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     // Whoever finds that our lease is over knows our sessions by it.
     let database = settings.database.clone().marked(&membership::session_mark(membership.id));
     let pool = database.pool(POOL)?;
-    let follower = Follower {
+    let follower = Arc::new(Follower {
         database: database.clone(),
         signals: Arc::new(Signals::default()),
         pulse: Arc::new(AtomicU64::new(0)),
         has_company,
-    };
+    });
     let gateway = Gateway { settings, database, pool, follower, membership, clock };
     tokio::pin!(stop);
     let serving = async {
@@ -105,7 +106,7 @@ struct Gateway {
     settings: Settings,
     database: Database,
     pool: Pool,
-    follower: Follower,
+    follower: Arc<Follower>,
     membership: Membership,
     clock: Clock,
 }
@@ -133,10 +134,16 @@ impl Gateway {
         };
         let mut roster = Roster::new(around, self.settings.defaults.clone());
         let signals = &self.follower.signals;
+        // A task of its own: what it finds is then handled where it was received, and no other branch is looked at for it.
+        let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed)));
+        let following = AbortOnDropHandle::new(following);
         let over = tokio::select! {
             biased;
             () = stop => Over::Stopped,
-            (client, went_back) = follow(&self.follower, session, &feed) => Over::WentBack(client, went_back),
+            ended = following => {
+                let (client, went_back) = ended.context("following the log")?;
+                Over::WentBack(client, went_back)
+            }
             error = keep_roster(&mut roster, &self.membership, signals) => return Err(error),
             () = house::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => {
                 unreachable!("housekeeping has no end")
@@ -176,7 +183,7 @@ async fn open(follower: &Follower) -> Result<(Session, Batch), (Client, WentBack
 }
 
 /// Follows the log through lost connections, until it goes back in time.
-async fn follow(follower: &Follower, mut session: Session, feed: &Feed) -> (Client, WentBack) {
+async fn follow(follower: Arc<Follower>, mut session: Session, feed: Arc<Feed>) -> (Client, WentBack) {
     loop {
         let server = session.tail.server();
         let error = follower.follow(session, |batch| feed.accept(batch)).await;

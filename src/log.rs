@@ -2,6 +2,7 @@
 //! It never decides who gets an event.
 
 pub mod bell;
+mod crowd;
 pub mod follow;
 pub mod holes;
 pub mod listener;

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -26,6 +28,8 @@ use crate::ledger::Parking;
 const CHECKPOINT: Duration = Duration::from_millis(500);
 /// How often one that only watches others' events go by does, so that old partitions can be dropped.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
+/// The lanes' clocks tick at so many moments of that time, whatever the number of lanes.
+const SLOTS: u8 = 8;
 /// Parked deliveries that may wait for the database. Beyond that the lane takes nothing more.
 const UNWRITTEN: usize = 1000;
 
@@ -97,10 +101,15 @@ impl Progress {
         }
     }
 
-    /// Ticks when a checkpoint may be due.
+    /// Ticks when a checkpoint may be due: for many lanes at once, so that they do not keep an idle machine awake, and not for all of them,
+    /// so that live events need not wait behind all their writes.
     pub fn clock() -> Interval {
-        let mut clock = tokio::time::interval(CHECKPOINT);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let (period, slot) = (CHECKPOINT.as_micros(), u128::from(rand::random::<u8>() % SLOTS));
+        let wait = (period + slot * (period / u128::from(SLOTS)) - since_epoch % period) % period;
+        let wait = Duration::from_micros(u64::try_from(wait).unwrap_or_default());
+        let mut clock = tokio::time::interval_at(Instant::now() + wait, CHECKPOINT);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         clock
     }
 

@@ -1,13 +1,14 @@
-//! The bell: how the tail sleeps without missing a commit, and without making writers pay for NOTIFY while it is awake. In: an
-//! advisory lock that writers share (see `andon.ring()`). Out: permission to sleep. It never decides by a clock.
+//! The bell: how the tail sleeps without missing a commit, and without making a crowd of writers pay for NOTIFY. In: an advisory lock
+//! that writers share (see `andon.ring()`). Out: permission to sleep. It never decides by a clock.
 //!
-//! While the tail is awake nobody holds the lock exclusively: a writer takes it shared, keeps it to its commit, and sends nothing. To
-//! sleep, the tail takes it exclusively. If it cannot, a transaction that sent nothing is still open: the tail must stay awake. If it
-//! can, every later writer will ring.
+//! While nobody holds the lock exclusively, a writer takes it shared, keeps it to its commit, and sends nothing: the tail must look by
+//! itself. To sleep, the tail takes it exclusively. If it cannot, a transaction that sent nothing is still open, and it must go on
+//! looking. If it can, every later writer will ring, for as long as it keeps the lock: each ring is answered by one read.
 
 use std::time::Duration;
 
 use tokio_postgres::Client;
+use tokio_postgres::Statement;
 use tokio_postgres::Transaction;
 
 /// The first key of all advisory locks of Andon: "Ando" in ASCII.
@@ -18,21 +19,48 @@ const TAIL: i32 = 2;
 const CHANNELS: i32 = 4;
 const ROSTER: i32 = 5;
 
-/// How often an awake tail looks, while a transaction that will not ring is open. It looks less often the longer that lasts, so that a
-/// transaction left open for an hour does not cost an hour of polling; nobody waits longer than the last of these.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// How often a tail looks that must do so by itself. It looks less often the longer nothing comes: what took a while to be committed is
+/// found after half as long again, and a transaction left open for an hour does not cost an hour of polling.
+const FIRST_LOOK: Duration = Duration::from_micros(250);
 const LAST_LOOK: Duration = Duration::from_millis(50);
+/// What the runtime's timer is exact to.
+const TICK: Duration = Duration::from_millis(2);
 
-/// Takes the lock that makes every later writer ring. False: stay awake.
-pub(crate) async fn try_sleep(client: &Client) -> Result<bool, tokio_postgres::Error> {
-    let row = client.query_one("select pg_try_advisory_lock($1, $2)", &[&OURS, &BELL]).await?;
-    Ok(row.get(0))
+/// What is asked of the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Nothing.
+    Nothing,
+    /// To take it, so that every later writer rings.
+    Sleep,
+    /// To give it back, so that they are silent.
+    Wake,
 }
 
-/// Gives the lock back.
-pub(crate) async fn wake(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.query_one("select pg_advisory_unlock($1, $2)", &[&OURS, &BELL]).await?;
-    Ok(())
+/// The lock, for the session that reads.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    sleep: Statement,
+    wake: Statement,
+}
+
+impl Bell {
+    pub(crate) async fn prepare(client: &Client) -> Result<Bell, tokio_postgres::Error> {
+        Ok(Bell {
+            sleep: client.prepare(&format!("select pg_try_advisory_lock({OURS}, {BELL})")).await?,
+            wake: client.prepare(&format!("select pg_advisory_unlock({OURS}, {BELL})")).await?,
+        })
+    }
+
+    /// Whether we hold it then; for [`Ask::Nothing`] that is not known. The request is on its way once this is polled: what is sent behind
+    /// it is done behind it.
+    pub(crate) async fn ask(&self, client: &Client, ask: Ask) -> Result<bool, tokio_postgres::Error> {
+        match ask {
+            Ask::Nothing => Ok(false),
+            Ask::Sleep => Ok(client.query_one(&self.sleep, &[]).await?.get(0)),
+            Ask::Wake => client.query_one(&self.wake, &[]).await.map(|_| false),
+        }
+    }
 }
 
 /// Takes the lock of the daemon whose tail rings the bell for all daemons of this database. False: another one has it.
@@ -59,7 +87,7 @@ pub(crate) async fn lock_roster(transaction: &Transaction<'_>) -> Result<(), tok
     Ok(())
 }
 
-/// The pauses of an awake tail that finds nothing.
+/// The pauses of a tail that looks by itself and finds nothing.
 #[derive(Debug)]
 pub(crate) struct Watch(Duration);
 
@@ -73,10 +101,15 @@ impl Watch {
         self.0 = FIRST_LOOK;
     }
 
-    /// How long to wait before the next look.
-    pub(crate) fn next(&mut self) -> Duration {
+    /// Waits until the next look is due.
+    pub(crate) async fn pause(&mut self) {
         let pause = self.0;
-        self.0 = (pause * 5 / 4).clamp(FIRST_LOOK + Duration::from_millis(1), LAST_LOOK);
-        pause
+        self.0 = (pause * 3 / 2).min(LAST_LOOK);
+        if pause < TICK {
+            // The runtime would wait for several times as long.
+            drop(tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await);
+        } else {
+            tokio::time::sleep(pause).await;
+        }
     }
 }

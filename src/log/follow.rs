@@ -1,6 +1,9 @@
 //! The tail's day: read, hand on, sleep, wake. In: a database that may go away and come back. Out: every batch, to the feed. It never
 //! polls while it can sleep, and never sleeps while a commit could pass unheard.
 //!
+//! While few write, it keeps the bell's lock: each commit rings, and is answered by one read. While many do, NOTIFY would make them commit
+//! one after the other: it gives the lock back, they are silent, and it looks by itself.
+//!
 //! Every daemon reads the log for itself, but only one at a time holds the bell's lock and looks after writers that do not ring. What it
 //! finds it rings for, so that the others look as well; when it is gone, another takes its place.
 
@@ -19,6 +22,7 @@ use tokio_postgres::Client;
 
 use crate::database::Database;
 use crate::log::bell;
+use crate::log::bell::Ask;
 use crate::log::bell::Watch;
 use crate::log::listener;
 use crate::log::listener::Signals;
@@ -59,6 +63,8 @@ pub enum Opened {
 
 /// A belt to the braces: the bell is exact, but a half-open connection does not ring.
 const FALLBACK: Duration = Duration::from_secs(5);
+/// How soon a hole is looked at that nobody rang for; the next time after twice as long.
+const FIRST_GLANCE: Duration = Duration::from_millis(10);
 /// How often the tail writes down how far it is, or asks whether the bell has become free.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 /// A database that is silent for so long, while the connection stands, is given up like one that hung up.
@@ -123,10 +129,34 @@ impl Follower {
     async fn read(&self, tail: &mut Tail, listening: &JoinHandle<()>, accept: impl Fn(Batch)) -> anyhow::Result<()> {
         let mut watch = Watch::new();
         let mut looked_after: Option<Instant> = None;
-        let mut has_bell = false;
+        let (mut has_bell, mut is_asleep) = (false, false);
         let mut holes = true;
+        let mut patience = FALLBACK;
         while !listening.is_finished() {
             self.pulse.fetch_add(1, Ordering::Relaxed);
+            let now = Instant::now();
+            let ask = match is_asleep {
+                true if tail.crowd().is_many(now) => Ask::Wake,
+                false if has_bell && tail.crowd().is_few(now) => Ask::Sleep,
+                _ => Ask::Nothing,
+            };
+            let heard_all = is_asleep;
+            let (answer, batch) = poll(tail, ask).await?;
+            if ask != Ask::Nothing {
+                is_asleep = answer;
+            }
+            let found = !batch.events.is_empty();
+            if found || holes {
+                holes = !batch.undecided.is_empty();
+                accept(batch);
+            }
+            if found {
+                watch.restart();
+                // Who rang was heard by all.
+                if has_bell && !heard_all && self.has_company.load(Ordering::Relaxed) {
+                    bell::ring(tail.client()).await?;
+                }
+            }
             if looked_after.is_none_or(|last| last.elapsed() >= CHECKPOINT) {
                 if has_bell {
                     tail.checkpoint().await?;
@@ -137,44 +167,26 @@ impl Follower {
                 }
                 looked_after = Some(Instant::now());
             }
-            let batch = poll(tail).await?;
-            let found = !batch.events.is_empty();
-            if found || holes {
-                holes = !batch.undecided.is_empty();
-                accept(batch);
+            // What rolls back does not ring: while a hole is open, it is looked at now and then.
+            patience = if found || !holes { FIRST_GLANCE } else { (patience * 2).min(FALLBACK) };
+            if tail.is_cut() {
+                continue;
             }
-            if found {
-                watch.restart();
-                self.ring_for_others(tail, has_bell).await?;
-            } else if !has_bell {
-                // Either way the loop reads: a time-out is no error, and the bell says nothing but "look".
+            // Each wait ends with a read, and a time-out is no error: the bell says nothing but "look".
+            if is_asleep {
+                let patience = if holes { patience } else { FALLBACK };
+                drop(tokio::time::timeout(patience, self.signals.bell.notified()).await);
+            } else if !found && !has_bell {
                 drop(tokio::time::timeout(CHECKPOINT, self.signals.bell.notified()).await);
-            } else if bell::try_sleep(tail.client()).await? {
-                let last = poll(tail).await?;
-                if last.events.is_empty() {
-                    drop(tokio::time::timeout(FALLBACK, self.signals.bell.notified()).await);
-                } else {
-                    holes = true;
-                    accept(last);
-                    self.ring_for_others(tail, has_bell).await?;
-                }
-                bell::wake(tail.client()).await?;
-            } else {
-                tokio::time::sleep(watch.next()).await;
+            } else if !found {
+                watch.pause().await;
             }
-        }
-        Ok(())
-    }
-
-    async fn ring_for_others(&self, tail: &Tail, has_bell: bool) -> anyhow::Result<()> {
-        if has_bell && self.has_company.load(Ordering::Relaxed) {
-            bell::ring(tail.client()).await?;
         }
         Ok(())
     }
 }
 
-async fn poll(tail: &mut Tail) -> anyhow::Result<Batch> {
-    let polled = tokio::time::timeout(SILENCE, tail.poll()).await;
+async fn poll(tail: &mut Tail, ask: Ask) -> anyhow::Result<(bool, Batch)> {
+    let polled = tokio::time::timeout(SILENCE, tail.poll_behind(ask)).await;
     Ok(polled.with_context(|| format!("the database did not answer within {SILENCE:?}"))??)
 }

@@ -15,6 +15,10 @@ use std::collections::BTreeMap;
 use crate::log::snapshot::Snapshot;
 use crate::ranges::Ranges;
 
+/// Holes of at most so many ids, and so many of them, are near: to look at them costs less than to find out whether one should.
+const NARROW: i64 = if cfg!(test) { 2 } else { 64 };
+const NEAR: usize = if cfg!(test) { 3 } else { 64 };
+
 /// The position of a reader of the log, and the ids below it that are undecided.
 #[derive(Debug, Clone)]
 pub struct Holes {
@@ -74,6 +78,15 @@ impl Holes {
         }
     }
 
+    /// The holes that are looked at each time: the first ones of the narrow.
+    pub fn near(&self) -> Ranges {
+        let mut near = Ranges::default();
+        for (&first, hole) in self.open.iter().filter(|(first, hole)| hole.last - **first < NARROW).take(NEAR) {
+            near.insert(first, hole.last);
+        }
+        near
+    }
+
     /// What this snapshot may show that was not seen before: the holes worth a look, and whether there may be anything above the position.
     pub fn doubts(&self, now: &Snapshot) -> (Ranges, bool) {
         let Some(seen) = &self.seen else { return (self.undecided(), true) };
@@ -87,7 +100,7 @@ impl Holes {
         (doubtful, true)
     }
 
-    /// All that was doubtful in a snapshot has been read, and its late rows have `arrived`: drops the holes that it proves to be rolled
+    /// All that is doubtful in a snapshot has been read, and its late rows have `arrived`: drops the holes that it proves to be rolled
     /// back. `is_cut`: not all above the position was read.
     pub fn looked(&mut self, now: Snapshot, is_cut: bool) {
         self.open.retain(|_, hole| hole.alive_until.is_none_or(|xid| now.xmin() < xid));
@@ -108,7 +121,7 @@ impl Holes {
         self.open.values().any(|hole| hole.alive_until.is_none())
     }
 
-    /// Certifies the new holes with an xid that was drawn after the read that opened them.
+    /// Certifies the new holes with an xid that was drawn after the read that opened them, however much later.
     pub fn certify(&mut self, fresh: u64) {
         for hole in self.open.values_mut() {
             hole.alive_until.get_or_insert(fresh);
@@ -218,20 +231,42 @@ mod tests {
         }
     }
 
-    /// As the tail does it: by a snapshot while there are holes, without one while there are none. What a poll shows must be all that is
-    /// committed by then, up to where it read: a late row that came a poll later might come behind one that depends on it.
+    /// As the tail does it: without a snapshot while there are no holes; by one that shows the near ones and what is new; and where it
+    /// shows that others are worth a look, by another in which all is read in portions. What a poll shows must be all that is committed
+    /// by then, up to where it read: a late row that came a poll later might come behind one that depends on it.
     fn poll(server: &mut Server, holes: &mut Holes, limit: usize, ends_meanwhile: Option<u8>) -> Poll {
-        let snapshot = holes.any().then(|| server.snapshot());
-        let (doubtful, beyond) = snapshot.as_ref().map_or((Ranges::default(), true), |now| holes.doubts(now));
-        let late = server.committed.iter().copied().filter(|id| doubtful.contains(*id));
-        let late: Vec<i64> = late.take(limit).collect();
-        let late_are_cut = late.len() == limit;
+        let end_one = |server: &mut Server| ends_meanwhile.into_iter().for_each(|who| server.end(who, true));
+        if !holes.any() {
+            let fresh: Vec<i64> = server.committed.range(holes.position() + 1..).copied().take(limit).collect();
+            fresh.iter().for_each(|id| holes.read(*id));
+            let top = if fresh.len() == limit { holes.position() } else { i64::MAX };
+            let shown = server.committed.range(..=top).copied().collect();
+            end_one(server);
+            return Poll { events: fresh, shown };
+        }
+        let near = holes.near();
+        if holes.needs_certificate() {
+            let drawn = server.touch();
+            end_one(server);
+            holes.certify(drawn);
+        }
+        let now = server.snapshot();
+        let (doubtful, beyond) = holes.doubts(&now);
+        let is_near = doubtful.clone().without(&near).is_empty();
+        let (looks_at, most) = if is_near { (near, usize::MAX) } else { (doubtful, limit) };
+        if !is_near {
+            end_one(server);
+        }
+        let now = server.snapshot();
+        let (looks_at, beyond) = if is_near { (looks_at, beyond) } else { holes.doubts(&now) };
+        let late = server.committed.iter().copied().filter(|id| looks_at.contains(*id));
+        let late: Vec<i64> = late.take(most).collect();
+        let late_are_cut = late.len() == most;
         let rows = server.committed.range(holes.position() + 1..).copied();
-        let fresh: Vec<i64> = rows.take(if beyond && !late_are_cut { limit } else { 0 }).collect();
+        let fresh: Vec<i64> = rows.take(if (is_near || beyond) && !late_are_cut { limit } else { 0 }).collect();
+        assert!(beyond || fresh.is_empty(), "nothing has ended, and yet there is more to see");
         late.iter().for_each(|id| holes.arrived(*id));
-        if let Some(now) = snapshot
-            && !late_are_cut
-        {
+        if !late_are_cut {
             holes.looked(now, fresh.len() == limit);
         }
         fresh.iter().for_each(|id| holes.read(*id));
@@ -241,12 +276,6 @@ mod tests {
             _ => i64::MAX,
         };
         let shown = server.committed.range(..=top).copied().collect();
-        if let Some(who) = ends_meanwhile {
-            server.end(who, true);
-        }
-        if holes.needs_certificate() {
-            holes.certify(server.touch());
-        }
         Poll { events: late.into_iter().chain(fresh).collect(), shown }
     }
 

@@ -3,16 +3,22 @@
 //! and it writes nothing but its own row, `andon.tail`.
 //!
 //! The algorithm is that of holes with a death certificate; `holes` holds the rule and the reason. All reads of one poll share one
-//! snapshot: late rows first, then the new ones.
+//! snapshot: late rows first, then the new ones. A poll is one round trip, but for the rare one that looks into a wide hole: what is
+//! asked of the bell, and the xid for the certificates of the holes that the last poll found, go ahead of the read without waiting.
 
 use std::sync::Arc;
 
+use futures_util::future::join;
+use tokio::time::Instant;
 use tokio_postgres::Client;
-use tokio_postgres::IsolationLevel;
 use tokio_postgres::Row;
 use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
 
 use crate::event::Event;
+use crate::log::bell::Ask;
+use crate::log::bell::Bell;
+use crate::log::crowd::Crowd;
 use crate::log::holes::Holes;
 use crate::log::row;
 use crate::log::snapshot::Snapshot;
@@ -61,13 +67,31 @@ pub struct Reached {
 #[derive(Debug)]
 pub struct Tail {
     client: Client,
+    bell: Bell,
+    crowd: Crowd,
     new_rows: Statement,
+    rows_at_once: Statement,
     late_rows: Statement,
+    certificate: Statement,
+    is_cut: bool,
     holes: Holes,
     undecided: Arc<Ranges>,
     stored: (i64, Arc<Ranges>),
     server: Server,
 }
+
+/// What one poll read: by ids that were passed over before, and beyond them.
+struct Read {
+    late: Vec<Row>,
+    fresh: Vec<Row>,
+    /// There may be more.
+    is_cut: bool,
+}
+
+/// In seconds, from the trigger to now; it stands behind the columns of the event.
+const AGE: &str = "extract(epoch from clock_timestamp() - captured_at)::float8";
+const AGE_COLUMN: usize = 9;
+const SNAPSHOT: usize = 10;
 
 /// Late rows and new rows per poll: enough that a round trip does not count, few enough that a batch is small beside the ring.
 const LIMIT: i64 = 1000;
@@ -107,7 +131,7 @@ impl Tail {
             .await?;
         // What it writes is its own place alone; to lose a second of that in a crash costs nothing, to wait for the disk would hold up all.
         client.batch_execute("set synchronous_commit = off").await?;
-        let columns = row::COLUMNS;
+        let columns = format!("{}, {AGE}", row::COLUMNS);
         let new_rows =
             client.prepare(&format!("select {columns} from andon.events where id > $1 order by id limit $2")).await?;
         let late_rows = client
@@ -118,10 +142,38 @@ impl Tail {
                 ) event order by id limit $3"
             ))
             .await?;
+        let rows_at_once = client
+            .prepare(&format!(
+                // One statement has one snapshot, and this is it.
+                "select event.*, snapshot.text from (select pg_current_snapshot()::text as text) snapshot left join lateral (
+                    (select event.* from unnest($3::int8[], $4::int8[]) hole (low, high) cross join lateral (
+                        select {columns} from andon.events where id between low and high
+                    ) event)
+                    union all
+                    (select {columns} from andon.events where id > $1 order by id limit $2)
+                ) event on true"
+            ))
+            .await?;
+        let certificate = client.prepare("select pg_current_xact_id()::text").await?;
+        let bell = Bell::prepare(&client).await?;
+        let crowd = Crowd::new(Instant::now());
         let stored = (seen.get(0), Arc::new(Ranges::parse(seen.get(1)).expect("the column is an int8multirange")));
         let (position, undecided) = reached.map_or_else(|| stored.clone(), |at| (at.position, at.undecided));
         let holes = Holes::resume(position, &undecided);
-        Ok(Ok(Tail { client, new_rows, late_rows, holes, undecided, stored, server }))
+        Ok(Ok(Tail {
+            client,
+            bell,
+            crowd,
+            new_rows,
+            rows_at_once,
+            late_rows,
+            certificate,
+            is_cut: false,
+            holes,
+            undecided,
+            stored,
+            server,
+        }))
     }
 
     /// The server that it reads.
@@ -136,12 +188,15 @@ impl Tail {
 
     /// Reads what became visible since the last poll. After an error nothing has moved: what was read is read again.
     pub async fn poll(&mut self) -> Result<Batch, tokio_postgres::Error> {
+        self.poll_behind(Ask::Nothing).await.map(|(_, batch)| batch)
+    }
+
+    /// The same, with what is asked of the bell's lock in front of it, and whether we hold that then.
+    pub(crate) async fn poll_behind(&mut self, ask: Ask) -> Result<(bool, Batch), tokio_postgres::Error> {
         let mut holes = self.holes.clone();
-        let (late, fresh) = if holes.any() {
-            self.read_with_holes(&mut holes).await?
-        } else {
-            (Vec::new(), self.client.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?)
-        };
+        // Both are on their way at once, in this order.
+        let (is_asleep, read) = join(self.bell.ask(&self.client, ask), self.read(&mut holes)).await;
+        let (is_asleep, Read { late, fresh, is_cut }) = (is_asleep?, read?);
         let mut events = Vec::with_capacity(late.len() + fresh.len());
         for row in &late {
             events.push(row::event(row)?);
@@ -151,15 +206,23 @@ impl Tail {
             holes.read(event.id);
             events.push(event);
         }
-        if holes.needs_certificate() {
-            let drawn: String = self.client.query_one("select pg_current_xact_id()::text", &[]).await?.get(0);
-            holes.certify(xid(&drawn));
-        }
+        self.crowd.saw(Instant::now(), late.iter().chain(&fresh).map(age));
         if holes.any() || !self.undecided.is_empty() {
             self.undecided = Arc::new(holes.undecided());
         }
         self.holes = holes;
-        Ok(Batch { events, position: self.holes.position(), undecided: Arc::clone(&self.undecided) })
+        self.is_cut = is_cut;
+        Ok((is_asleep, Batch { events, position: self.holes.position(), undecided: Arc::clone(&self.undecided) }))
+    }
+
+    /// Whether the last poll left something for the next.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// How many write at once.
+    pub(crate) fn crowd(&self) -> &Crowd {
+        &self.crowd
     }
 
     /// Writes down how far the tail is, if that changed.
@@ -184,41 +247,77 @@ impl Tail {
         Ok(())
     }
 
-    async fn read_with_holes(&mut self, holes: &mut Holes) -> Result<(Vec<Row>, Vec<Row>), tokio_postgres::Error> {
-        let transaction = self
-            .client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
-        let now: String = transaction.query_one("select pg_current_snapshot()::text", &[]).await?.get(0);
-        let now = Snapshot::parse(&now).expect("PostgreSQL writes a snapshot as xmin:xmax:xips");
+    async fn read(&self, holes: &mut Holes) -> Result<Read, tokio_postgres::Error> {
+        if !holes.any() {
+            let fresh = self.client.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?;
+            let is_cut = fresh.len() as i64 == LIMIT;
+            return Ok(Read { late: Vec::new(), fresh, is_cut });
+        }
+        let (position, near) = (holes.position(), holes.near());
+        let (lows, highs): (Vec<i64>, Vec<i64>) = near.iter().unzip();
+        let certifying = async {
+            // Drawn after the read that opened the hole, and before the snapshot that may close it.
+            if holes.needs_certificate() {
+                Ok(Some(self.client.query_one(&self.certificate, &[]).await?))
+            } else {
+                Ok(None)
+            }
+        };
+        let parameters: [&(dyn ToSql + Sync); 4] = [&position, &LIMIT, &lows, &highs];
+        let (drawn, rows) = join(certifying, self.client.query(&self.rows_at_once, &parameters)).await;
+        if let Some(drawn) = drawn? {
+            holes.certify(xid(drawn.get(0)));
+        }
+        let rows = rows?;
+        let now = snapshot(rows[0].get(SNAPSHOT));
+        let (doubtful, _) = holes.doubts(&now);
+        if !doubtful.without(&near).is_empty() {
+            return self.read_in_portions(holes).await;
+        }
+        // There is always one row, for the snapshot's sake; without an event it has no id.
+        let events = rows.into_iter().filter_map(|row| Some((row.get::<_, Option<i64>>(0)?, row)));
+        let (mut late, mut fresh): (Vec<_>, Vec<_>) = events.partition(|(id, _)| *id <= position);
+        late.sort_unstable_by_key(|(id, _)| *id);
+        fresh.sort_unstable_by_key(|(id, _)| *id);
+        late.iter().for_each(|(id, _)| holes.arrived(*id));
+        let is_cut = fresh.len() as i64 == LIMIT;
+        holes.looked(now, is_cut);
+        let rows = |events: Vec<(i64, Row)>| events.into_iter().map(|(_, row)| row).collect();
+        Ok(Read { late: rows(late), fresh: rows(fresh), is_cut })
+    }
+
+    /// Reads what is doubtful before anything new, however much it is.
+    async fn read_in_portions(&self, holes: &mut Holes) -> Result<Read, tokio_postgres::Error> {
+        // After an error in between the session is given up.
+        self.client.batch_execute("begin isolation level repeatable read read only").await?;
+        let now = self.client.query_one("select pg_current_snapshot()::text", &[]).await?;
+        let now = snapshot(now.get(0));
         let (doubtful, beyond) = holes.doubts(&now);
         let mut late = Vec::new();
         let ranges: Vec<(i64, i64)> = doubtful.iter().collect();
         for probes in ranges.chunks(PROBES) {
             let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().copied().unzip();
-            late.extend(transaction.query(&self.late_rows, &[&lows, &highs, &(LIMIT - late.len() as i64)]).await?);
+            late.extend(self.client.query(&self.late_rows, &[&lows, &highs, &(LIMIT - late.len() as i64)]).await?);
             if late.len() as i64 == LIMIT {
                 break;
             }
         }
         let late_are_cut = late.len() as i64 == LIMIT;
         let fresh = if beyond && !late_are_cut {
-            transaction.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?
+            self.client.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?
         } else {
             Vec::new()
         };
-        transaction.commit().await?;
+        self.client.batch_execute("commit").await?;
         for row in &late {
             holes.arrived(row.get(0));
         }
+        let is_cut = late_are_cut || fresh.len() as i64 == LIMIT;
         // Otherwise the next poll doubts what this one doubted, and goes on with it before it reads anything new.
         if !late_are_cut {
-            holes.looked(now, fresh.len() as i64 == LIMIT);
+            holes.looked(now, is_cut);
         }
-        Ok((late, fresh))
+        Ok(Read { late, fresh, is_cut })
     }
 }
 
@@ -269,6 +368,14 @@ async fn went_back(
         return Ok(Some(WentBack { reason, to: None }));
     }
     Ok(None)
+}
+
+fn age(row: &Row) -> f64 {
+    row.get(AGE_COLUMN)
+}
+
+fn snapshot(text: &str) -> Snapshot {
+    Snapshot::parse(text).expect("PostgreSQL writes a snapshot as xmin:xmax:xips")
 }
 
 /// xid8 has no Rust type in the driver; its text is a decimal.

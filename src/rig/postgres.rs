@@ -41,7 +41,8 @@ impl Postgres {
         Postgres::start_with(&["fsync=on", "shared_buffers=512MB", "max_wal_size=8GB", "checkpoint_timeout=30min"])
     }
 
-    fn start_with(own: &[&str]) -> Result<Postgres> {
+    /// The same, with settings of one's own: `name=value`.
+    pub fn start_with(own: &[&str]) -> Result<Postgres> {
         let initdb = process::program("initdb", PACKAGE)?;
         let postgres = process::program("postgres", PACKAGE)?;
         let user = process::server_user()?;

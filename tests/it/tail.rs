@@ -15,6 +15,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -159,35 +160,65 @@ async fn the_bell_wakes_a_sleeping_tail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_rings_while_the_tail_is_awake() {
+async fn nobody_rings_while_the_tail_is_awake_for_a_crowd() {
     let line = Line::new().await;
     let tailing = Tailing::start(&line.url);
-    line.emit("acme", "e", 1).await;
-    tailing.seen.wait_until(PATIENCE, |seen| !seen.is_empty()).await.unwrap();
+    let over = CancellationToken::new();
+    let mut crowd = JoinSet::new();
+    for _ in 0..8 {
+        let (url, over) = (line.url.clone(), over.clone());
+        crowd.spawn(async move {
+            let client = connect(&url).await;
+            while !over.is_cancelled() {
+                client.batch_execute(&emit_sql("acme", "crowd", 1)).await.unwrap();
+            }
+        });
+    }
     let open = connect(&line.url).await;
-    let (listener, heard) = listener(&line.url).await;
-    // The tail cannot fall asleep beside this transaction: it holds the bell's lock, having rung once.
-    open.batch_execute(&format!("begin; {}", emit_sql("acme", "open", 1))).await.unwrap();
-    line.emit("acme", "e", 2).await;
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 2).await.unwrap();
-    open.batch_execute(&format!("commit; begin; {}", emit_sql("acme", "open", 2))).await.unwrap();
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 3).await.unwrap();
-    open.batch_execute(&format!("rollback; begin; {}", emit_sql("acme", "open", 3))).await.unwrap();
+    let pid: i32 = open.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
     let shares =
         "select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 1
-        and mode = 'ShareLock' and granted and database = (select oid from pg_database where datname = current_database()))";
+        and mode = 'ShareLock' and granted and pid = $1)";
 
-    while !line.client.query_one(shares, &[]).await.unwrap().get::<_, bool>(0) {
-        open.batch_execute(&format!("rollback; begin; {}", emit_sql("acme", "open", 4))).await.unwrap();
+    // The tail cannot fall asleep beside this transaction, once it holds the bell's lock: it has not rung.
+    let begin = format!("begin; {}", emit_sql("acme", "open", 1));
+    open.batch_execute(&begin).await.unwrap();
+    while !line.client.query_one(shares, &[&pid]).await.unwrap().get::<_, bool>(0) {
+        open.batch_execute(&format!("rollback; {begin}")).await.unwrap();
     }
+    over.cancel();
+    crowd.join_all().await;
+    let (listener, heard) = listener(&line.url).await;
     listener.batch_execute("listen andon").await.unwrap();
-    for counter in 3..=20 {
+    for counter in 1..=20 {
         line.emit("acme", "e", counter).await;
     }
 
     listener.batch_execute("select 1").await.unwrap();
     assert!(heard.is_empty(), "a NOTIFY was sent although the tail was awake");
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 21).await.unwrap();
+    let all = committed(&line).await;
+    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= all.len()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_sleeps_is_woken_by_each_commit_and_keeps_the_lock() {
+    let line = Line::new().await;
+    let tailing = Tailing::start(&line.url);
+    let (listener, heard) = listener(&line.url).await;
+    line.until(
+        "select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 1
+        and mode = 'ExclusiveLock' and granted)",
+    )
+    .await;
+    listener.batch_execute("listen andon").await.unwrap();
+
+    for counter in 1..=20 {
+        line.emit("acme", "e", counter).await;
+        tailing.seen.wait_until(PATIENCE, |seen| seen.len() as u64 >= counter).await.unwrap();
+    }
+
+    listener.batch_execute("select 1").await.unwrap();
+    assert_eq!(heard.len(), 20, "few writers ring, so that the tail need not look by itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
