@@ -79,7 +79,7 @@ pub(super) async fn peers(options: PeersBench) -> Result<Report> {
 }
 
 fn rate(peer: &str) -> String {
-    format!("{peer}: events/s")
+    format!("{peer}: events/s, from the commit of an import")
 }
 
 fn work(peer: &str) -> String {
@@ -98,15 +98,19 @@ async fn bursts(
     for side in sides {
         side.takes_up(witness).await?;
         // The first burst is cold.
-        side.burst(witness, postgres, options.events).await?;
+        side.burst(witness, postgres, options.events, plant::PORTION).await?;
     }
     for _ in 0..options.rounds {
         for (side, variant) in sides.into_iter().zip(VARIANTS) {
-            let burst = side.burst(witness, postgres, options.events).await?;
-            comparison.note(&rate(peer), variant, burst.rate);
+            let burst = side.burst(witness, postgres, options.events, plant::PORTION).await?;
+            comparison.note(&format!("{peer}: events/s, as fast as they are committed"), variant, burst.rate);
             comparison.note(&work(peer), variant, burst.work);
             comparison.note(&format!("{peer}: PostgreSQL's processor time, us/event"), variant, burst.database_work);
             comparison.note(&format!("{peer}: processor time of all processes, us/event"), variant, burst.all_work);
+            // As fast as the consumer can: all is there at once.
+            let import = side.burst(witness, postgres, options.events, options.events).await?;
+            comparison.note(&rate(peer), variant, import.rate);
+            comparison.note(&format!("{peer}: its processor time in an import, us/event"), variant, import.work);
         }
     }
     Ok(())

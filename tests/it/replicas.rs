@@ -210,10 +210,10 @@ async fn a_rolling_restart_loses_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_daemon_finds_it_rings_for() {
     let (line, receiver) = four_hooks().await;
-    let _daemons = [Daemon::start(&line.url), Daemon::start(&line.url)];
-    shares(&line, &[2, 2]).await;
     // While somebody has this lock the tail does not sleep, and so writers are silent.
     line.run("select pg_advisory_lock_shared(1097753711, 1)").await;
+    let _daemons = [Daemon::start(&line.url), Daemon::start(&line.url)];
+    shares(&line, &[2, 2]).await;
     let (listener, heard) = listener(&line.url).await;
     listener.batch_execute("listen andon").await.unwrap();
 

@@ -67,6 +67,15 @@ async fn committed(line: &Line) -> BTreeSet<i64> {
     line.client.query("select id from andon.events", &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
+/// Waits until the tail holds the bell's lock.
+async fn asleep(line: &Line) {
+    line.until(
+        "select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 1
+        and mode = 'ExclusiveLock' and granted and database = (select oid from pg_database where datname = current_database()))",
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_committed_event_is_seen_once_beside_32_writers_and_one_that_stays_open() {
     let line = Line::new().await;
@@ -163,6 +172,7 @@ async fn the_bell_wakes_a_sleeping_tail() {
 async fn nobody_rings_while_the_tail_is_awake_for_a_crowd() {
     let line = Line::new().await;
     let tailing = Tailing::start(&line.url);
+    asleep(&line).await;
     let over = CancellationToken::new();
     let mut crowd = JoinSet::new();
     for _ in 0..8 {
@@ -205,11 +215,7 @@ async fn a_tail_that_sleeps_is_woken_by_each_commit_and_keeps_the_lock() {
     let line = Line::new().await;
     let tailing = Tailing::start(&line.url);
     let (listener, heard) = listener(&line.url).await;
-    line.until(
-        "select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 1
-        and mode = 'ExclusiveLock' and granted)",
-    )
-    .await;
+    asleep(&line).await;
     listener.batch_execute("listen andon").await.unwrap();
 
     for counter in 1..=20 {

@@ -145,7 +145,7 @@ impl Side {
         while witness.tally().all == 0 {
             ensure!(Instant::now() < deadline, "nothing comes through:\n{}", consumer.log_tail());
             // Whoever does not listen yet has lost it, so that the next look comes with another one.
-            plant::work(&self.writers[..1], &self.intake, 1).await?;
+            plant::work(&self.writers[..1], &self.intake, 1, 1).await?;
             tokio::time::sleep(REST).await;
             consumer.worked().context("while it started")?;
         }
@@ -153,14 +153,20 @@ impl Side {
         Ok(())
     }
 
-    /// Commits events while the consumer runs.
-    pub(super) async fn burst(&self, witness: &Witness, postgres: &Postgres, events: i64) -> Result<Burst> {
+    /// Commits events while the consumer runs, `portion` of them in a transaction.
+    pub(super) async fn burst(
+        &self,
+        witness: &Witness,
+        postgres: &Postgres,
+        events: i64,
+        portion: i64,
+    ) -> Result<Burst> {
         let consumer = self.consumer()?;
         let database = postgres.pid().context("PostgreSQL has ended")?;
         witness.forget();
         let everything = std::process::id().cast_signed();
         let before = [consumer.worked()?, work::of(database)?, work::of(everything)?];
-        let begun = plant::work(&self.writers, &self.intake, events).await?;
+        let begun = plant::work(&self.writers, &self.intake, events, portion).await?;
         let tally = witness.reached(events.unsigned_abs(), consumer).await?;
         let (_, last) = tally.span.context("nothing arrived")?;
         // What is written down behind the last event belongs to it.
@@ -180,7 +186,7 @@ impl Side {
     /// Commits events while there is no consumer, and starts it.
     async fn pile_up(&mut self, witness: &Witness, packages: &Packages, events: i64) -> Result<Instant> {
         self.consumer = None;
-        plant::work(&self.writers, &self.intake, events).await?;
+        plant::work(&self.writers, &self.intake, events, plant::PORTION).await?;
         witness.forget();
         let started = Instant::now();
         self.start(packages)?;
@@ -196,7 +202,7 @@ impl Side {
         // Whoever remembers nothing is heard of by a new event.
         while witness.tally().all == 0 {
             ensure!(Instant::now() < deadline, "nothing comes through:\n{}", consumer.log_tail());
-            plant::work(&self.writers[..1], &self.intake, 1).await?;
+            plant::work(&self.writers[..1], &self.intake, 1, 1).await?;
             probes += 1;
             tokio::time::sleep(REST).await;
             consumer.worked().context("while it started")?;

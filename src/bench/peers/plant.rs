@@ -9,7 +9,7 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
-/// Rows of a transaction.
+/// Rows of a transaction, but for an import's.
 pub(super) const PORTION: i64 = 100;
 
 /// The plant's own table, of both Andon and Node-RED.
@@ -54,14 +54,14 @@ pub(super) fn insert() -> String {
     format!("insert into reports (machine, cell, job_number, operator, quantity, scrap, note) {}", reports())
 }
 
-/// Commits so many reports, and returns when the first transaction had been committed.
-pub(super) async fn work(writers: &[Client], statement: &str, events: i64) -> Result<Instant> {
+/// Commits so many reports, `portion` of them in a transaction, and returns when the first of these had been committed.
+pub(super) async fn work(writers: &[Client], statement: &str, events: i64, portion: i64) -> Result<Instant> {
     let crowd = writers.len() as i64;
     let firsts = try_join_all((0..).zip(writers).map(async |(writer, client): (i64, &Client)| {
         let statement = client.prepare(statement).await?;
         let mut first = None;
-        for start in (0..events).step_by(PORTION as usize).filter(|start| start / PORTION % crowd == writer) {
-            let end = (start + PORTION).min(events);
+        for start in (0..events).step_by(portion as usize).filter(|start| start / portion % crowd == writer) {
+            let end = (start + portion).min(events);
             client.execute(&statement, &[&(start + 1), &end]).await?;
             first.get_or_insert_with(Instant::now);
         }
