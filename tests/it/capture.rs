@@ -132,29 +132,6 @@ async fn what_is_rolled_back_leaves_no_event() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_rows_in_one_statement_are_captured_whatever_plan_the_session_had_before() {
-    let plant = Plant::attached().await;
-    plant.run(&format!("update jobs set customer = 'one row, to fix the plan' where id = '{JOB}'")).await;
-
-    plant
-        .run(&format!(
-            "insert into jobs (tenant_id, job_number) select '{TENANT}', 'B-' || n from generate_series(1, 100000) n;
-             update jobs set status = 'in_progress' where job_number like 'B-%';
-             delete from jobs where job_number like 'B-%'"
-        ))
-        .await;
-
-    let count = |kind: &str| format!("select count(*) from andon.events where type = '{kind}'");
-    assert_eq!(plant.count(&count("job.created")).await, 100_000);
-    assert_eq!(plant.count(&count("job.started")).await, 100_000);
-    assert_eq!(plant.count(&count("job.deleted")).await, 100_000);
-    assert_eq!(plant.errors().await, []);
-    let first = "select data->>'job_number' from andon.events where type = 'job.created' order by id limit 3";
-    let rows = plant.client.query(first, &[]).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["B-1", "B-2", "B-3"]);
-}
-
-#[tokio::test]
 async fn a_condition_that_no_row_fulfils_writes_nothing_and_rings_no_bell() {
     let plant = Plant::with(
         "create table tanks (id int primary key, level int)",

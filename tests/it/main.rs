@@ -20,6 +20,7 @@ mod demo;
 mod disabled;
 mod horizon;
 mod isolation;
+mod large;
 mod line;
 mod migrate;
 mod mqtt;
