@@ -9,8 +9,8 @@ demo: setup
 chaos: setup
 	@cargo run --quiet --release --bin andon -- chaos $(if $(FOR),--for $(FOR)) $(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-# How fast it is, beside baselines of the same run, with the goals; half an hour on a machine that does nothing else. Figures and machine go
-# into bench/results.json.
+# How fast it is, beside baselines of the same run, with the goals: twenty minutes of a machine that does nothing else, and node
+# with npm for the peers. Figures and machine go into bench/results.json.
 bench: setup
 	@cargo run --quiet --release --bin andon -- bench all --save bench/results.json $(ARGS)
 

@@ -51,7 +51,7 @@ pub struct BenchOptions {
 
 #[derive(Debug, clap::Subcommand)]
 enum Which {
-    /// All of them but `isolation`, one after the other, at their defaults: half an hour
+    /// All of them but `isolation`, one after the other, at their defaults: twenty minutes
     All,
     /// What waits in the log, to PUBACKs: against a bare loop of the MQTT client
     DrainMqtt(drain::DrainBench),

@@ -146,7 +146,8 @@ fn median(figures: &[f64]) -> Option<f64> {
 }
 
 fn ratio(figure: Option<f64>, baseline: Option<f64>) -> Option<f64> {
-    Some(figure? / baseline?)
+    // What is below the resolution of the clock is no baseline.
+    Some(figure? / baseline.filter(|baseline| *baseline != 0.0)?)
 }
 
 fn readable(figure: f64) -> String {
