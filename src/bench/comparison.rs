@@ -2,6 +2,8 @@
 //! whether the goals are met, as a table or as JSON. Variants take turns within a round and are read as ratios, because absolute figures
 //! say more of the machine than of Andon. It never fails because something was slow.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use serde_json::json;
 
@@ -137,6 +139,15 @@ impl Comparison {
         let (Goal::AtLeast(wanted) | Goal::AtMost(wanted) | Goal::Within(wanted)) = aim.goal;
         (figure, figure.is_some_and(|figure| is_met(figure, wanted)))
     }
+}
+
+/// Percentiles of latencies, in milliseconds.
+pub(super) fn percentiles<const N: usize>(mut latencies: Vec<Duration>, shares: [f64; N]) -> [f64; N] {
+    latencies.sort();
+    shares.map(|share| {
+        let place = ((latencies.len() as f64 * share).ceil() as usize).saturating_sub(1);
+        latencies.get(place).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
+    })
 }
 
 fn median(figures: &[f64]) -> Option<f64> {

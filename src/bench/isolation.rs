@@ -21,6 +21,7 @@ use tokio_postgres::Client;
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::percentiles;
 use crate::bench::connect;
 use crate::bench::daemon::Daemon;
 use crate::bench::isolation::destinations::ALL;
@@ -233,15 +234,6 @@ async fn lanes_are_there(client: &Client, daemon: &Daemon) -> Result<()> {
         clock.tick().await;
     }
     Ok(())
-}
-
-/// In milliseconds.
-fn percentiles<const N: usize>(mut latencies: Vec<Duration>, shares: [f64; N]) -> [f64; N] {
-    latencies.sort();
-    shares.map(|share| {
-        let place = ((latencies.len() as f64 * share).ceil() as usize).saturating_sub(1);
-        latencies.get(place).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
-    })
 }
 
 /// What is over in a moment does not show in the percentiles of a whole spell.

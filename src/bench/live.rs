@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::percentiles;
 use crate::bench::connect;
 use crate::bench::daemon::Daemon;
 use crate::bench::live::relay::Relay;
@@ -44,10 +45,6 @@ pub(super) struct LiveBench {
     /// Events per second
     #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1000, 5000])]
     rates: Vec<u32>,
-
-    /// Let no commit wait for the disk, as if it took no time
-    #[arg(long)]
-    no_fsync: bool,
 }
 
 const VARIANTS: [&str; 2] = ["notify", "andon"];
@@ -80,9 +77,8 @@ const ARRIVAL: Duration = Duration::from_secs(20);
 const WARMING: Duration = Duration::from_millis(300);
 
 pub(super) async fn live(options: LiveBench) -> Result<Report> {
-    let start = tokio::task::spawn_blocking(move || {
-        let postgres = if options.no_fsync { Postgres::start() } else { Postgres::start_durable() };
-        anyhow::Ok((postgres?, Mosquitto::start(&MosquittoOptions::default())?))
+    let start = tokio::task::spawn_blocking(|| {
+        anyhow::Ok((Postgres::start_durable()?, Mosquitto::start(&MosquittoOptions::default())?))
     });
     let (postgres, broker) = start.await.context("the servers' start was given up")??;
     let mut bench = Bench::prepare(&options, &postgres, &broker).await?;
@@ -100,7 +96,7 @@ pub(super) async fn live(options: LiveBench) -> Result<Report> {
     let Bench { figures, daemon, crowds, .. } = bench;
     drop((daemon, crowds));
     postgres.stop()?;
-    let facts = json!({"rounds": options.rounds, "spell_ms": options.spell, "fsync": !options.no_fsync});
+    let facts = json!({"rounds": options.rounds, "spell_ms": options.spell});
     Ok(Report { bench: "live", comparison: figures, facts })
 }
 
@@ -215,13 +211,4 @@ fn writers(rate: u32) -> usize {
         1000..5000 => 8,
         _ => 32,
     }
-}
-
-/// In milliseconds.
-fn percentiles<const N: usize>(mut latencies: Vec<Duration>, shares: [f64; N]) -> [f64; N] {
-    latencies.sort();
-    shares.map(|share| {
-        let place = ((latencies.len() as f64 * share).ceil() as usize).saturating_sub(1);
-        latencies.get(place).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
-    })
 }
