@@ -169,7 +169,7 @@ impl Gateway {
 }
 
 /// Opens the tail and takes the first look, which decides the holes that an earlier run left open, before any lane asks what is decided.
-async fn open(follower: &Follower) -> Result<(Session, Batch), (Client, WentBack)> {
+async fn open(follower: &Follower) -> Result<(Box<Session>, Batch), (Client, WentBack)> {
     loop {
         let mut session = match follower.open(None).await {
             Opened::Ready(session) => session,
@@ -183,7 +183,7 @@ async fn open(follower: &Follower) -> Result<(Session, Batch), (Client, WentBack
 }
 
 /// Follows the log through lost connections, until it goes back in time.
-async fn follow(follower: Arc<Follower>, mut session: Session, feed: Arc<Feed>) -> (Client, WentBack) {
+async fn follow(follower: Arc<Follower>, mut session: Box<Session>, feed: Arc<Feed>) -> (Client, WentBack) {
     loop {
         let server = session.tail.server();
         let error = follower.follow(session, |batch| feed.accept(batch)).await;

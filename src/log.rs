@@ -13,3 +13,4 @@ mod row;
 pub mod snapshot;
 pub mod span;
 pub mod tail;
+mod window;

@@ -56,7 +56,7 @@ pub struct Session {
 #[derive(Debug)]
 pub enum Opened {
     /// Ready to read.
-    Ready(Session),
+    Ready(Box<Session>),
     /// The log went back in time: everyone is to be rewound first, through this connection.
     WentBack(Client, WentBack),
 }
@@ -104,8 +104,8 @@ impl Follower {
     }
 
     /// Reads until the connection fails; hands on what it reads.
-    pub async fn follow(&self, mut session: Session, accept: impl Fn(Batch)) -> anyhow::Error {
-        let Session { tail, listening } = &mut session;
+    pub async fn follow(&self, mut session: Box<Session>, accept: impl Fn(Batch)) -> anyhow::Error {
+        let Session { tail, listening } = &mut *session;
         let ended = self.read(tail, listening, accept).await;
         listening.abort();
         match ended {
@@ -121,7 +121,7 @@ impl Follower {
             listener::listen(client, connection, Arc::clone(&self.signals)).await.context("listening for the bell")?;
         let reader = self.database.connect().await?;
         Ok(match Tail::open(reader, reached).await.context("opening the log; has `andon migrate` been run?")? {
-            Ok(tail) => Opened::Ready(Session { tail, listening }),
+            Ok(tail) => Opened::Ready(Box::new(Session { tail, listening })),
             Err((client, went_back)) => Opened::WentBack(client, went_back),
         })
     }

@@ -22,6 +22,8 @@ use crate::log::crowd::Crowd;
 use crate::log::holes::Holes;
 use crate::log::row;
 use crate::log::snapshot::Snapshot;
+use crate::log::window;
+use crate::log::window::Window;
 use crate::ranges::Ranges;
 
 /// What one poll found.
@@ -69,8 +71,7 @@ pub struct Tail {
     client: Client,
     bell: Bell,
     crowd: Crowd,
-    new_rows: Statement,
-    rows_at_once: Statement,
+    window: Window,
     late_rows: Statement,
     certificate: Statement,
     is_cut: bool,
@@ -84,14 +85,10 @@ pub struct Tail {
 struct Read {
     late: Vec<Row>,
     fresh: Vec<Row>,
+    given_out: i64,
     /// There may be more.
     is_cut: bool,
 }
-
-/// In seconds, from the trigger to now; it stands behind the columns of the event.
-const AGE: &str = "extract(epoch from clock_timestamp() - captured_at)::float8";
-const AGE_COLUMN: usize = 9;
-const SNAPSHOT: usize = 10;
 
 /// Late rows and new rows per poll: enough that a round trip does not count, few enough that a batch is small beside the ring.
 const LIMIT: i64 = 1000;
@@ -130,28 +127,18 @@ impl Tail {
             )
             .await?;
         // What it writes is its own place alone; to lose a second of that in a crash costs nothing, to wait for the disk would hold up all.
-        client.batch_execute("set synchronous_commit = off").await?;
-        let columns = format!("{}, {AGE}", row::COLUMNS);
-        let new_rows =
-            client.prepare(&format!("select {columns} from andon.events where id > $1 order by id limit $2")).await?;
+        // It reads by key, whatever was known of the log when it prepared its statements, and does not plan again what it reads by.
+        let settings = "set synchronous_commit = off; set plan_cache_mode = force_generic_plan;
+            set enable_seqscan = off; set enable_bitmapscan = off";
+        client.batch_execute(settings).await?;
+        let window = Window::open(&client).await?;
         let late_rows = client
             .prepare(&format!(
                 // Lateral, so that each hole is one probe of the index, however long the log is.
                 "select event.* from unnest($1::int8[], $2::int8[]) hole (low, high) cross join lateral (
-                    select {columns} from andon.events where id between low and high order by id limit $3
-                ) event order by id limit $3"
-            ))
-            .await?;
-        let rows_at_once = client
-            .prepare(&format!(
-                // One statement has one snapshot, and this is it.
-                "select event.*, snapshot.text from (select pg_current_snapshot()::text as text) snapshot left join lateral (
-                    (select event.* from unnest($3::int8[], $4::int8[]) hole (low, high) cross join lateral (
-                        select {columns} from andon.events where id between low and high
-                    ) event)
-                    union all
-                    (select {columns} from andon.events where id > $1 order by id limit $2)
-                ) event on true"
+                    select {} from andon.events where id between low and high order by id limit $3
+                ) event order by id limit $3",
+                window::columns()
             ))
             .await?;
         let certificate = client.prepare("select pg_current_xact_id()::text").await?;
@@ -164,8 +151,7 @@ impl Tail {
             client,
             bell,
             crowd,
-            new_rows,
-            rows_at_once,
+            window,
             late_rows,
             certificate,
             is_cut: false,
@@ -194,9 +180,10 @@ impl Tail {
     /// The same, with what is asked of the bell's lock in front of it, and whether we hold that then.
     pub(crate) async fn poll_behind(&mut self, ask: Ask) -> Result<(bool, Batch), tokio_postgres::Error> {
         let mut holes = self.holes.clone();
+        self.window.follow(&self.client, holes.position()).await?;
         // Both are on their way at once, in this order.
         let (is_asleep, read) = join(self.bell.ask(&self.client, ask), self.read(&mut holes)).await;
-        let (is_asleep, Read { late, fresh, is_cut }) = (is_asleep?, read?);
+        let (is_asleep, Read { late, fresh, given_out, is_cut }) = (is_asleep?, read?);
         let mut events = Vec::with_capacity(late.len() + fresh.len());
         for row in &late {
             events.push(row::event(row)?);
@@ -206,11 +193,12 @@ impl Tail {
             holes.read(event.id);
             events.push(event);
         }
-        self.crowd.saw(Instant::now(), late.iter().chain(&fresh).map(age));
+        self.crowd.saw(Instant::now(), late.iter().chain(&fresh).map(window::age));
         if holes.any() || !self.undecided.is_empty() {
             self.undecided = Arc::new(holes.undecided());
         }
         self.holes = holes;
+        self.window.saw(given_out);
         self.is_cut = is_cut;
         Ok((is_asleep, Batch { events, position: self.holes.position(), undecided: Arc::clone(&self.undecided) }))
     }
@@ -249,9 +237,12 @@ impl Tail {
 
     async fn read(&self, holes: &mut Holes) -> Result<Read, tokio_postgres::Error> {
         if !holes.any() {
-            let fresh = self.client.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?;
-            let is_cut = fresh.len() as i64 == LIMIT;
-            return Ok(Read { late: Vec::new(), fresh, is_cut });
+            let query = self.window.over(None);
+            let rows = self.client.query(&query.fresh, &[&holes.position(), &LIMIT]).await?;
+            let given_out = window::given_out(&rows);
+            let fresh: Vec<Row> = window::events(rows).map(|(_, row)| row).collect();
+            let is_cut = fresh.len() as i64 == LIMIT || query.misses(given_out);
+            return Ok(Read { late: Vec::new(), fresh, given_out, is_cut });
         }
         let (position, near) = (holes.position(), holes.near());
         let (lows, highs): (Vec<i64>, Vec<i64>) = near.iter().unzip();
@@ -263,27 +254,27 @@ impl Tail {
                 Ok(None)
             }
         };
+        let query = self.window.over(lows.first().copied());
         let parameters: [&(dyn ToSql + Sync); 4] = [&position, &LIMIT, &lows, &highs];
-        let (drawn, rows) = join(certifying, self.client.query(&self.rows_at_once, &parameters)).await;
+        let (drawn, rows) = join(certifying, self.client.query(&query.fresh_and_late, &parameters)).await;
         if let Some(drawn) = drawn? {
             holes.certify(xid(drawn.get(0)));
         }
         let rows = rows?;
-        let now = snapshot(rows[0].get(SNAPSHOT));
+        let now = snapshot(rows[0].get(window::SNAPSHOT));
         let (doubtful, _) = holes.doubts(&now);
         if !doubtful.without(&near).is_empty() {
             return self.read_in_portions(holes).await;
         }
-        // There is always one row, for the snapshot's sake; without an event it has no id.
-        let events = rows.into_iter().filter_map(|row| Some((row.get::<_, Option<i64>>(0)?, row)));
-        let (mut late, mut fresh): (Vec<_>, Vec<_>) = events.partition(|(id, _)| *id <= position);
+        let given_out = window::given_out(&rows);
+        let (mut late, mut fresh): (Vec<_>, Vec<_>) = window::events(rows).partition(|(id, _)| *id <= position);
         late.sort_unstable_by_key(|(id, _)| *id);
         fresh.sort_unstable_by_key(|(id, _)| *id);
         late.iter().for_each(|(id, _)| holes.arrived(*id));
-        let is_cut = fresh.len() as i64 == LIMIT;
+        let is_cut = fresh.len() as i64 == LIMIT || query.misses(given_out);
         holes.looked(now, is_cut);
         let rows = |events: Vec<(i64, Row)>| events.into_iter().map(|(_, row)| row).collect();
-        Ok(Read { late: rows(late), fresh: rows(fresh), is_cut })
+        Ok(Read { late: rows(late), fresh: rows(fresh), given_out, is_cut })
     }
 
     /// Reads what is doubtful before anything new, however much it is.
@@ -303,11 +294,12 @@ impl Tail {
             }
         }
         let late_are_cut = late.len() as i64 == LIMIT;
-        let fresh = if beyond && !late_are_cut {
-            self.client.query(&self.new_rows, &[&holes.position(), &LIMIT]).await?
-        } else {
-            Vec::new()
-        };
+        let (mut fresh, mut given_out) = (Vec::new(), holes.position());
+        if beyond && !late_are_cut {
+            let rows = self.client.query(&self.window.whole().fresh, &[&holes.position(), &LIMIT]).await?;
+            given_out = window::given_out(&rows);
+            fresh = window::events(rows).map(|(_, row)| row).collect();
+        }
         self.client.batch_execute("commit").await?;
         for row in &late {
             holes.arrived(row.get(0));
@@ -317,7 +309,7 @@ impl Tail {
         if !late_are_cut {
             holes.looked(now, is_cut);
         }
-        Ok(Read { late, fresh, is_cut })
+        Ok(Read { late, fresh, given_out, is_cut })
     }
 }
 
@@ -368,10 +360,6 @@ async fn went_back(
         return Ok(Some(WentBack { reason, to: None }));
     }
     Ok(None)
-}
-
-fn age(row: &Row) -> f64 {
-    row.get(AGE_COLUMN)
 }
 
 fn snapshot(text: &str) -> Snapshot {

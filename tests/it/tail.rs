@@ -241,3 +241,40 @@ async fn holes_of_rolled_back_transactions_are_closed() {
 
     assert_eq!(tailing.ids().len(), 20);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_a_later_partition_is_seen_beside_one_that_stays_open_in_an_earlier() {
+    let line = Line::new().await;
+    // Partitions are 10,000 ids wide at first. Near the end of one, so that each hole is narrow, and is looked at with what is new.
+    line.run("update andon.tail set position = 19979; select setval('andon.events_id_seq', 19979)").await;
+    let tailing = Tailing::start(&line.url);
+    let go_on_at = async |id: i64| line.run(&format!("select setval('andon.events_id_seq', {})", id - 1)).await;
+    let begin = async || {
+        let import = connect(&line.url).await;
+        import.batch_execute("begin").await.unwrap();
+        import.batch_execute(&emit_sql("acme", "import", 1)).await.unwrap();
+        import
+    };
+    let emit = async |counter: u64, expected: usize| {
+        line.emit("acme", "other", counter).await;
+        let seen = tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= expected).await;
+        seen.unwrap_or_else(|_| panic!("event {counter} was not seen; seen: {:?}", tailing.ids()));
+    };
+
+    emit(1, 1).await;
+    let first = begin().await;
+    emit(2, 2).await;
+    go_on_at(20_005).await;
+    emit(3, 3).await;
+    let second = begin().await;
+    go_on_at(45_000).await;
+    emit(4, 4).await;
+    first.batch_execute("commit").await.unwrap();
+    second.batch_execute("commit").await.unwrap();
+    emit(5, 7).await;
+
+    let seen = tailing.ids();
+    assert_eq!(BTreeSet::from_iter(seen.clone()), committed(&line).await);
+    assert_eq!(seen.len(), 7, "some were seen twice: {seen:?}");
+    assert_eq!((seen[2], seen[3]), (20_005, 45_000));
+}
