@@ -28,6 +28,7 @@ use crate::gateway::membership::Membership;
 use crate::gateway::roster::Roster;
 use crate::lane::Surroundings;
 use crate::lane::checkpoint;
+use crate::lane::cursors::Cursors;
 use crate::log::follow::Follower;
 use crate::log::follow::Opened;
 use crate::log::follow::Session;
@@ -125,6 +126,7 @@ impl Gateway {
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
         let around = Surroundings {
             pool: self.pool.clone(),
+            cursors: Cursors::start(self.pool.clone()),
             feed: Arc::clone(&feed),
             equipment: Arc::clone(&self.settings.equipment),
             gateway: self.settings.name.clone(),

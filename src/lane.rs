@@ -1,9 +1,11 @@
 //! A lane: what serves one destination. In: a destination, and the lane's stored cursor. Out: a task that delivers until it is asked
 //! to stop. A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
+pub mod behind;
 pub mod breaker;
 pub mod checkpoint;
 pub mod cursor;
+pub mod cursors;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
@@ -26,6 +28,7 @@ use crate::destination::Target;
 use crate::feed::Feed;
 use crate::lane::checkpoint::Enlisted;
 use crate::lane::checkpoint::Lost;
+use crate::lane::cursors::Cursors;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
 use crate::lane::mqtt::prepare::Publishing;
@@ -52,6 +55,8 @@ pub enum Ended {
 pub struct Surroundings {
     /// For cursors, parked deliveries, and reading the log when behind.
     pub pool: Pool,
+    /// Where cursors go.
+    pub cursors: Cursors,
     /// Where events come from.
     pub feed: Arc<Feed>,
     /// Levels by cell.
@@ -82,7 +87,8 @@ impl Lane {
     pub async fn open(listed: Listed, around: &Surroundings) -> anyhow::Result<Option<Lane>> {
         let horizon = around.feed.horizon().borrow().clone();
         let now = (horizon.position, &*horizon.undecided);
-        let Some(enlisted) = checkpoint::enlist(&around.pool, &listed, now, around.daemon).await? else {
+        let Some(enlisted) = checkpoint::enlist(&around.pool, &around.cursors, &listed, now, around.daemon).await?
+        else {
             return Ok(None);
         };
         Lane::enlisted(listed, enlisted, around).await.map(Some)

@@ -14,8 +14,9 @@ use crate::destination::Defaults;
 use crate::destination::LaneName;
 use crate::destination::Listed;
 use crate::gateway::listing;
+use crate::lane::behind;
+use crate::lane::behind::Behind;
 use crate::lane::checkpoint;
-use crate::lane::checkpoint::Behind;
 use crate::ledger::attempts;
 use crate::log::partitions;
 use crate::log::partitions::Limit;
@@ -87,7 +88,7 @@ async fn shorten(
     patterns: &Patterns,
 ) -> anyhow::Result<bool> {
     let transaction = client.transaction().await?;
-    let behind = checkpoint::behind(&transaction, partition.low, partition.past).await?;
+    let behind = behind::behind(&transaction, partition.low, partition.past).await?;
     // One that gets on is not thrown off for being slow, or for a daemon that was away: only for want of room.
     if limit == Limit::Age && behind.iter().any(|lane| lane.is_running) {
         return Ok(false);

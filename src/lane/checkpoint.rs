@@ -2,14 +2,13 @@
 //! the lane's epoch: who has lost the lane writes nothing. It never decides where the cursor stands.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::mem;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
 use tokio_postgres::GenericClient;
-use tokio_postgres::Row;
 use tokio_postgres::Transaction;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::destination::LaneName;
@@ -17,7 +16,8 @@ use crate::destination::Listed;
 use crate::event::DESTINATION;
 use crate::event::DISABLED;
 use crate::event::Entity;
-use crate::event::TenantId;
+use crate::lane::cursors::Cursors;
+use crate::lane::cursors::Place;
 use crate::lane::state::State;
 use crate::ledger::Entries;
 use crate::ledger::attempts;
@@ -46,23 +46,9 @@ pub struct Enlisted {
 #[derive(Debug, Clone)]
 pub struct Register {
     pool: Pool,
+    cursors: Cursors,
     lane: LaneName,
     epoch: i64,
-}
-
-/// A lane that has not passed a part of the log.
-#[derive(Debug)]
-pub struct Behind {
-    /// The lane.
-    pub lane: LaneName,
-    /// Whose events it takes.
-    pub tenant: TenantId,
-    /// What people call its destination.
-    pub name: String,
-    /// Whether it gets on.
-    pub is_running: bool,
-    /// What it has not taken, of that part.
-    pub unread: Ranges,
 }
 
 /// What a checkpoint says beside the cursor and the entries.
@@ -79,6 +65,7 @@ pub struct Counts {
 /// where it was: what it delivered before does not come again. A replay has what it is of as pending, and nothing else.
 pub async fn enlist(
     pool: &Pool,
+    cursors: &Cursors,
     listed: &Listed,
     now: (i64, &Ranges),
     daemon: Uuid,
@@ -141,7 +128,12 @@ pub async fn enlist(
     let Some(row) = row else { return Ok(None) };
     let is_disabled = row.get::<_, &str>(3) == "disabled";
     Ok(Some(Enlisted {
-        register: Register { pool: pool.clone(), lane: listed.lane.clone(), epoch: row.get(0) },
+        register: Register {
+            pool: pool.clone(),
+            cursors: cursors.clone(),
+            lane: listed.lane.clone(),
+            epoch: row.get(0),
+        },
         position: row.get(1),
         pending: Ranges::parse(row.get(2))?,
         disabled: row.get::<_, Option<String>>(4).filter(|_| is_disabled),
@@ -207,28 +199,6 @@ pub async fn forget(transaction: &Transaction<'_>, lane: &LaneName) -> anyhow::R
     Ok(())
 }
 
-/// The lanes that have not passed these ids, `past` not included. They write nothing until the transaction ends.
-pub async fn behind(transaction: &Transaction<'_>, low: i64, past: i64) -> anyhow::Result<Vec<Behind>> {
-    let rows = transaction
-        .query(
-            "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
-            from andon.lanes where (state <> 'removed' or replay is not null)
-                and ((position < $2::int8 - 1 and replay is null) or pending && int8range($1, $2))
-            order by lane for update",
-            &[&low, &past],
-        )
-        .await?;
-    let behind = |row: &Row| {
-        let mut unread = Ranges::parse(row.get(5))?;
-        unread.insert(row.get::<_, i64>(4) + 1, past - 1);
-        unread.remove(i64::MIN, low - 1);
-        unread.remove(past, i64::MAX);
-        let (lane, tenant) = (LaneName(row.get(0)), TenantId(row.get(1)));
-        Ok(Behind { lane, tenant, name: row.get(2), is_running: row.get(3), unread })
-    };
-    rows.iter().map(behind).collect()
-}
-
 /// Sets a lane forward over ids that it never took, of which so many were for it. Who serves it takes it up again from there.
 pub async fn set_forward(
     transaction: &Transaction<'_>,
@@ -249,11 +219,49 @@ pub async fn set_forward(
     Ok(())
 }
 
+/// Writes these cursors in one statement. Returns the lanes whose cursors are written, for `skip locked` without those whose rows are held
+/// by somebody else.
+pub(super) async fn store(
+    client: &impl deadpool_postgres::GenericClient,
+    places: &[&Place],
+    waiting: &str,
+) -> anyhow::Result<BTreeSet<LaneName>> {
+    let statement = client
+        .prepare_cached(&format!(
+            "update andon.lanes l set position = c.position, pending = c.pending::int8multirange,
+                delivered = l.delivered + c.delivered, updated_at = now()
+            from (
+                select c.* from unnest($1::text[], $2::int8[], $3::int8[], $4::text[], $5::int8[])
+                    c (lane, epoch, position, pending, delivered)
+                join andon.lanes mine on mine.lane = c.lane and mine.epoch = c.epoch for no key update of mine {waiting}
+            ) c where l.lane = c.lane and l.epoch = c.epoch returning l.lane"
+        ))
+        .await?;
+    let lanes: Vec<&str> = places.iter().map(|place| place.lane.0.as_str()).collect();
+    let pending: Vec<&str> = places.iter().map(|place| place.pending.as_str()).collect();
+    let column = |of: fn(&Place) -> i64| places.iter().map(|place| of(place)).collect::<Vec<i64>>();
+    let (epochs, positions) = (column(|place| place.epoch), column(|place| place.position));
+    let delivered = column(|place| place.delivered);
+    let rows = client.query(&statement, &[&lanes, &epochs, &positions, &pending, &delivered]).await?;
+    Ok(rows.iter().map(|row| LaneName(row.get(0))).collect())
+}
+
 fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {
     lanes.iter().map(|lane| lane.0.as_str()).collect()
 }
 
 impl Register {
+    /// Writes the cursor, with those of other lanes where they come at once.
+    pub async fn write_cursor(&self, position: i64, pending: &Ranges, delivered: i64) -> anyhow::Result<()> {
+        let place = self.place(position, pending, delivered);
+        if self.cursors.write(place.clone()).await? {
+            return Ok(());
+        }
+        // Held by somebody else, which is worth to wait for, or not ours any more.
+        let client = self.pool.get().await?;
+        if store(&client, &[&place], "").await?.is_empty() { Err(self.lost()) } else { Ok(()) }
+    }
+
     /// Writes the cursor and the entries in one transaction. Returns the entities that are free again. What is written is taken out
     /// of `entries`; after an error all of it is still there.
     pub async fn write(
@@ -263,23 +271,12 @@ impl Register {
         entries: &mut Entries,
         counts: Counts,
     ) -> anyhow::Result<Vec<Entity>> {
-        let mut client = self.pool.get().await?;
-        let statement = client
-            .prepare_cached(
-                "update andon.lanes set position = $3, pending = $4::text::int8multirange, delivered = delivered + $5, updated_at = now()
-                where lane = $1 and epoch = $2",
-            )
-            .await?;
-        let pending = pending.to_string();
         let settled = entries.settled.iter().filter(|settlement| settlement.fate.is_none()).count();
         let delivered = counts.delivered + i64::try_from(settled).unwrap_or(i64::MAX);
-        let cursor: [&(dyn ToSql + Sync); 5] = [&self.lane.0, &self.epoch, &position, &pending, &delivered];
-        if entries.is_empty() && !counts.is_over {
-            // Alone it is its own transaction, in one round trip.
-            return if client.execute(&statement, &cursor).await? == 0 { Err(self.lost()) } else { Ok(Vec::new()) };
-        }
+        let place = self.place(position, pending, delivered);
+        let mut client = self.pool.get().await?;
         let transaction = client.transaction().await?;
-        if transaction.execute(&statement, &cursor).await? == 0 {
+        if store(&transaction, &[&place], "").await?.is_empty() {
             return Err(self.lost());
         }
         deliveries::park(&transaction, &self.lane, &entries.parked).await?;
@@ -326,6 +323,10 @@ impl Register {
             return Err(self.lost());
         }
         Ok(())
+    }
+
+    fn place(&self, position: i64, pending: &Ranges, delivered: i64) -> Place {
+        Place { lane: self.lane.clone(), epoch: self.epoch, position, pending: pending.to_string(), delivered }
     }
 
     fn lost(&self) -> anyhow::Error {

@@ -207,7 +207,7 @@ impl Progress {
             let register = self.register.clone();
             self.moved = false;
             let task = tokio::spawn(async move {
-                register.write(position, &pending, &mut Entries::default(), counts).await?;
+                register.write_cursor(position, &pending, counts.delivered).await?;
                 Ok((position, counts))
             });
             self.writing = Some(Writing { task, since: Instant::now() });

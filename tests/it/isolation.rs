@@ -17,6 +17,7 @@ use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::judge_messages;
 use crate::line::judge_requests;
+use crate::plant::connect;
 
 /// More than fits into an inbox of the feed, so that the log is read, and some that fit.
 const BACKLOG: u64 = 2500;
@@ -77,6 +78,34 @@ async fn lanes_that_return_go_on_from_their_cursors_while_the_live_ones_go_on() 
     }
     let verdict = judge_messages(&expected, &subscriber.received());
     assert!(verdict.is_clean(), "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_whose_row_somebody_holds_does_not_hold_up_the_cursors_of_the_others() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let mut line = Line::new().await;
+    let held = line.publisher(broker.port(), json!({})).await;
+    let free = line.publisher(broker.port(), json!({})).await;
+    line.start();
+    let written = async |lane: &str, count: i32| {
+        line.until(&format!("select exists (select from andon.lanes where lane = '{lane}' and delivered = {count})"))
+            .await;
+    };
+    line.emit("acme", "e", 1).await;
+    written(&held, 1).await;
+    written(&free, 1).await;
+
+    let somebody = connect(&line.url).await;
+    somebody.batch_execute("begin").await.unwrap();
+    somebody.execute("select from andon.lanes where lane = $1 for update", &[&held]).await.unwrap();
+    line.emit("acme", "e", 2).await;
+    line.until("select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like 'update andon.lanes%')").await;
+    line.emit("acme", "e", 3).await;
+    written(&free, 3).await;
+
+    somebody.batch_execute("commit").await.unwrap();
+    written(&held, 3).await;
+    line.stop().await.unwrap();
 }
 
 /// Waits until a path has answered so many requests with 200.
