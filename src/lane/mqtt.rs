@@ -181,6 +181,8 @@ impl MqttLane {
         let mut window = FuturesOrdered::new();
         let mut unacknowledged = Vec::new();
         let mut clock = Progress::clock();
+        let asked = stop.asked();
+        tokio::pin!(asked);
         let mut heard = Instant::now();
         let (mut answered, mut is_busy, mut is_refused, mut proven) = (false, false, false, false);
         let mut reason = loop {
@@ -210,7 +212,7 @@ impl MqttLane {
             let room = if self.progress.has_room() { most.saturating_sub(window.len() + self.unsent.len()) } else { 0 };
             tokio::select! {
                 biased;
-                grace = stop.asked() => {
+                grace = &mut asked => {
                     self.finish(link, window, grace).await;
                     return Ok(Over::Stopped);
                 }

@@ -36,8 +36,8 @@ pub(crate) struct Query {
     pub(crate) fresh_and_late: Statement,
 }
 
-/// In seconds, from the trigger to now; it stands behind the columns of the event.
-const AGE: &str = "extract(epoch from clock_timestamp() - captured_at)::float8 as age";
+/// In seconds, from the trigger to now; it stands behind the columns of the event. `extract` would reckon in numeric, which takes longer.
+const AGE: &str = "date_part('epoch', clock_timestamp() - captured_at) as age";
 const AGE_COLUMN: usize = 9;
 /// In each row, and in a row of its own where there is no event.
 const GIVEN_OUT: usize = 10;
