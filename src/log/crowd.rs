@@ -13,8 +13,8 @@ pub(crate) struct Crowd {
     at: Instant,
 }
 
-/// Over how long is averaged.
-const MEMORY: Duration = Duration::from_millis(50);
+/// Over how long is averaged: one slow write to the disk, which holds up everybody for some milliseconds, makes no crowd.
+const MEMORY: Duration = Duration::from_millis(200);
 /// So many are a crowd, and so few are none. Two who write without a pause are one: together they would commit with half the writes to disk.
 const MANY: f64 = 1.5;
 const FEW: f64 = 0.75;
@@ -74,6 +74,15 @@ mod tests {
 
         assert!(fast.0.is_few(fast.1) && slow.0.is_few(slow.1));
         assert!(busy.0.is_many(busy.1) && slow_and_busy.0.is_many(slow_and_busy.1));
+    }
+
+    #[test]
+    fn one_slow_write_to_the_disk_makes_no_crowd_of_those_whom_it_holds_up() {
+        let (mut crowd, now) = crowd(1000, 0.0004);
+
+        crowd.saw(now, std::iter::repeat_n(0.008, 8));
+
+        assert!(!crowd.is_many(now));
     }
 
     #[test]

@@ -205,12 +205,28 @@ async fn the_grants_of_the_readme_are_enough_to_run() {
     receiver.answer_next("/hook", 1, &Answer::status(500));
     line.webhook(&receiver.url("/hook"), json!({"retry": ["1ms", "1ms"]})).await;
     line.run(&grants_of_the_readme()).await;
+    // A partition that is made after the grants, and the tail in it.
+    line.run(
+        "select setval('andon.events_id_seq', max(past)) from andon.log_partitions(); select andon.extend_log();
+        select setval('andon.events_id_seq', max(low)) from andon.log_partitions();
+        update andon.tail set position = (select max(low) from andon.log_partitions())",
+    )
+    .await;
+    let last = "(select part from andon.log_partitions() order by low desc limit 1)";
+    line.until(&format!("select has_table_privilege('andon_run', {last}, 'select')")).await;
 
-    line.start_at(&line.url.replace("postgres://postgres@", "postgres://andon_run@"));
+    let url = line.url.replace("postgres://postgres@", "postgres://andon_run@");
+    line.start_at(&url);
     line.emit("acme", "e", 1).await;
     line.emit("acme", "e", 2).await;
-
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
+    line.stop().await.unwrap();
+    // Where the last of the grants was left out.
+    line.run(&format!("do $$ begin execute format('revoke select on %s from andon_run', {last}); end $$")).await;
+    line.start_at(&url);
+    line.emit("acme", "e", 3).await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 3).await.unwrap();
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
 }
