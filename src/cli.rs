@@ -137,6 +137,11 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Cli {
+    /// Whether it carries events beside a database and a broker that need the machine too.
+    pub fn is_daemon(&self) -> bool {
+        matches!(self.command, Command::Run)
+    }
+
     /// Runs the command to its end.
     pub async fn run(self) -> Result<ExitCode, Failure> {
         let place = &self.place;

@@ -24,11 +24,11 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Result<ExitCode, Failure> {
     telemetry::start(cli.log).map_err(|error| Failure::Usage(error.into()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if cli.is_daemon() {
+        builder.worker_threads(workers());
+    }
+    let runtime = builder.enable_all().build().context("cannot start the runtime")?;
     let outcome = runtime.block_on(Box::pin(cli.run()));
     runtime.shutdown_timeout(LEAVING);
     outcome

@@ -14,12 +14,12 @@ pub(crate) struct Crowd {
 }
 
 /// Over how long is averaged: one slow write to the disk, which holds up everybody for some milliseconds, makes no crowd.
-const MEMORY: Duration = Duration::from_millis(200);
+const MEMORY: Duration = Duration::from_millis(120);
 /// So many are a crowd, and so few are none. Two who write without a pause are one: together they would commit with half the writes to disk.
 const MANY: f64 = 1.5;
 const FEW: f64 = 0.75;
-/// A commit of a thousand events is forgotten as soon as a crowd of so many writers.
-const MOST: f64 = 8.0;
+/// A commit of a thousand events is forgotten as soon as a crowd of so many writers: until then live events wait for the tail's next look.
+const MOST: f64 = 2.0;
 
 impl Crowd {
     pub(crate) fn new(now: Instant) -> Crowd {
@@ -93,6 +93,6 @@ mod tests {
         crowd.saw(now, std::iter::repeat_n(3600.0, 10_000));
 
         assert!(crowd.is_many(now));
-        assert!(crowd.is_few(now + MEMORY * 3));
+        assert!(crowd.is_few(now + MEMORY));
     }
 }
