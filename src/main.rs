@@ -34,7 +34,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     outcome
 }
 
-/// Threads that carry events: of the processors every second one, the database and the broker are often beside us. Each wake-up of one
+/// Threads that carry events, one for every second processor: database and broker are often on the same machine. Each wake-up of one
 /// thread wakes another to look for work, and on two processors that cost a quarter of all processor time and brought nothing.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))

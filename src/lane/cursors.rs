@@ -33,7 +33,7 @@ struct Request {
     answer: oneshot::Sender<Result<bool, String>>,
 }
 
-/// In one statement. The rows of a statement are locked until it is committed, and a lane writes half as often as it takes.
+/// In one statement: its rows stay locked until it is committed, and nothing else of these lanes can be written meanwhile.
 const MOST: usize = 256;
 
 impl Cursors {
