@@ -48,7 +48,8 @@ pub(super) enum Http {
 /// As in `lane/mqtt/v5.rs`.
 const BATCH: usize = 64;
 
-/// Publishes `count` messages at QoS 1 over one connection, in turns, with up to `window` unacknowledged. How long it took.
+/// Publishes `count` messages at QoS 1 over one connection, in turns, with up to `window` unacknowledged, or what
+/// the broker grants. How long it took.
 pub(super) async fn publish(port: u16, messages: Arc<[Message]>, count: usize, window: u16) -> Result<Duration> {
     let mut options = MqttOptions::new(format!("bare-{:08x}", rand::random::<u32>()), Broker::tcp("127.0.0.1", port));
     let mut network = NetworkOptions::new();
@@ -57,8 +58,14 @@ pub(super) async fn publish(port: u16, messages: Arc<[Message]>, count: usize, w
     options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
     options.set_outgoing_inflight_upper_limit(window.saturating_add(8));
     let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(window) + 8).build();
-    while !matches!(events.poll().await.context("the bare loop cannot connect")?, Event::Incoming(Packet::ConnAck(_))) {
-    }
+    let granted = loop {
+        if let Event::Incoming(Packet::ConnAck(connack)) =
+            events.poll().await.context("the bare loop cannot connect")?
+        {
+            break connack.properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX);
+        }
+    };
+    let window = usize::from(window.min(granted));
     let properties = |number: usize| PublishProperties {
         user_properties: vec![("event_id".to_owned(), format!("{number:036}"))],
         content_type: Some("application/json".to_owned()),
@@ -67,7 +74,7 @@ pub(super) async fn publish(port: u16, messages: Arc<[Message]>, count: usize, w
     let (mut sent, mut acknowledged) = (0, 0);
     let begun = Instant::now();
     while acknowledged < count {
-        while sent < count && sent - acknowledged < usize::from(window) {
+        while sent < count && sent - acknowledged < window {
             let message = &messages[sent % messages.len()];
             let options = PublishOptions::at_least_once().properties(properties(sent));
             client.try_publish(message.topic.as_str(), message.payload.clone(), options)?;

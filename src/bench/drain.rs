@@ -15,6 +15,7 @@ use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
 use crate::bench::stage::PATIENCE;
 use crate::bench::stage::Stage;
+use crate::rig::MosquittoOptions;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -42,34 +43,55 @@ const WORK: &str = "microseconds of the gateway's processor time per event";
 
 /// To PUBACKs.
 pub(super) async fn mqtt(options: DrainBench) -> Result<Report> {
-    let stage = Stage::start().await?;
-    stage.fill(TENANT, LABEL, options.events, ENTITIES).await?;
     let mut comparison = Comparison::new(&["client", "andon"]);
+    let mut payload_bytes = 0;
+    for (broker, rate, work) in [
+        (MosquittoOptions::default(), RATE, WORK),
+        (
+            MosquittoOptions::as_installed(),
+            "events/s, mosquitto as installed",
+            "its processor time, mosquitto as installed",
+        ),
+    ] {
+        payload_bytes = to_broker(options, broker, &mut comparison, rate, work).await?;
+    }
+    comparison.goal(RATE, "andon", Goal::AtLeast(0.85));
+    let facts = json!({
+        "events": options.events, "payload_bytes": payload_bytes, "window": WINDOW, "rounds": options.rounds, "connections": 1,
+    });
+    Ok(Report { bench: "drain-mqtt", comparison, facts })
+}
+
+/// Returns the size of a payload.
+async fn to_broker(
+    options: DrainBench,
+    broker: MosquittoOptions,
+    comparison: &mut Comparison,
+    rate: &str,
+    work: &str,
+) -> Result<usize> {
+    let stage = Stage::start_with(broker).await?;
+    stage.fill(TENANT, LABEL, options.events, ENTITIES).await?;
     let mut messages: Arc<[Message]> = Arc::new([]);
     for round in 0..=options.rounds {
         let name = format!("round_{round}");
         let worked = stage.daemon.worked()?;
         let publisher = stage.publisher(TENANT, &name).await?;
         let (first, last) = stage.marks(&name, LABEL).await?;
-        comparison.note(RATE, "andon", options.events as f64 / (last.at - first.at).as_secs_f64());
-        comparison.note(WORK, "andon", (stage.daemon.worked()? - worked) * 1e6 / options.events as f64);
+        let worked = stage.daemon.worked()? - worked;
         stage.retire(&[publisher], options.events).await?;
         if round == 0 {
             // The bare loop sends what the gateway sends. The first round is cold.
             messages = templates(&last.payload);
-            comparison.forget();
             continue;
         }
+        comparison.note(rate, "andon", options.events as f64 / (last.at - first.at).as_secs_f64());
+        comparison.note(work, "andon", worked * 1e6 / options.events as f64);
         let took = bare::publish(stage.broker.port(), Arc::clone(&messages), options.events as usize, WINDOW).await?;
-        comparison.note(RATE, "client", options.events as f64 / took.as_secs_f64());
+        comparison.note(rate, "client", options.events as f64 / took.as_secs_f64());
     }
-    comparison.goal(RATE, "andon", Goal::AtLeast(0.85));
-    let facts = json!({
-        "events": options.events, "payload_bytes": messages[0].payload.len(), "window": WINDOW, "rounds": options.rounds,
-        "connections": 1,
-    });
     stage.postgres.stop()?;
-    Ok(Report { bench: "drain-mqtt", comparison, facts })
+    Ok(messages[0].payload.len())
 }
 
 /// To 2xx.

@@ -46,8 +46,13 @@ const FILLING: i32 = 178;
 impl Stage {
     /// Starts everything; the gateway has no lanes yet.
     pub(super) async fn start() -> Result<Stage> {
+        Stage::start_with(MosquittoOptions::default()).await
+    }
+
+    /// The same, with such a broker.
+    pub(super) async fn start_with(broker: MosquittoOptions) -> Result<Stage> {
         let postgres = tokio::task::spawn_blocking(Postgres::start_durable);
-        let broker = tokio::task::spawn_blocking(|| Mosquitto::start(&MosquittoOptions::default()));
+        let broker = tokio::task::spawn_blocking(move || Mosquitto::start(&broker));
         let postgres = postgres.await.context("the server's start was given up")??;
         let broker = broker.await.context("the broker's start was given up")??;
         let url = postgres.create_database().await?;

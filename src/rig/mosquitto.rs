@@ -38,8 +38,22 @@ pub struct MosquittoOptions {
     pub max_inflight_messages: u32,
     /// Queued messages per client; 0 is without a limit.
     pub max_queued_messages: u32,
+    /// Fill packets before they leave (Nagle's algorithm), whoever waits. Off unless asked for: it would be measured as our latency.
+    pub fills_packets: bool,
     /// Further lines for the configuration file.
     pub lines: Vec<String>,
+}
+
+impl MosquittoOptions {
+    /// As far as it matters to a publisher, a mosquitto whose configuration nobody has touched.
+    pub fn as_installed() -> MosquittoOptions {
+        MosquittoOptions {
+            max_inflight_messages: 20,
+            max_queued_messages: 1000,
+            fills_packets: true,
+            ..MosquittoOptions::default()
+        }
+    }
 }
 
 /// Certificates, as PEM text.
@@ -134,8 +148,7 @@ fn configuration(server: &Server, options: &MosquittoOptions, port: u16) -> Resu
         format!("max_queued_messages {}", options.max_queued_messages),
         format!("persistence {}", options.persistence),
         format!("persistence_location {}/", server.directory().display()),
-        // Without it the broker waits to fill a packet, which would be measured as our latency.
-        "set_tcp_nodelay true".to_owned(),
+        format!("set_tcp_nodelay {}", !options.fills_packets),
         "log_dest stderr".to_owned(),
     ];
     if !options.users.is_empty() {

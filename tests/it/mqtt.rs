@@ -2,6 +2,7 @@
 //! got, what the broker acknowledged, and what the lane says of it.
 
 mod broken;
+mod installed;
 mod order;
 mod poison;
 mod refused;
