@@ -211,7 +211,7 @@ impl MqttLane {
                     }
                 }
             }
-            let is_through = window.is_empty() && self.unsent.is_empty() && self.due.is_empty();
+            let is_through = window.is_empty() && !self.has_next();
             if self.verdicts.doubted() >= if is_through { 1 } else { link.limits().window } {
                 break "the broker takes nothing".to_owned();
             }
