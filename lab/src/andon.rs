@@ -1,7 +1,6 @@
 //! The program under test: where its binary is, and its commands that run to their end. In: a path, or nothing; the URL of a database.
 //! Out: a migrated database, an attached source. It uses the command line as a user would and knows nothing of what is inside.
 
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +9,8 @@ use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::bail;
 use anyhow::ensure;
+use rig::Daemon;
+use rig::DaemonOptions;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -38,11 +39,6 @@ impl Andon {
         Ok(Andon { program: program.canonicalize().with_context(|| format!("cannot use {}", program.display()))? })
     }
 
-    /// Where it is.
-    pub(crate) fn program(&self) -> &Path {
-        &self.program
-    }
-
     /// Creates schema `andon` in a database.
     pub(crate) async fn migrate(&self, database: &str) -> Result<()> {
         self.run(database, &["migrate"], "").await
@@ -51,6 +47,18 @@ impl Andon {
     /// Installs the triggers of a mapping, given as its text.
     pub(crate) async fn attach(&self, database: &str, mapping: &str) -> Result<()> {
         self.run(database, &["attach", "--source", "/dev/stdin"], mapping).await
+    }
+
+    /// Prepares `andon run` on a database; `start` starts it.
+    pub(crate) fn daemon(&self, database: &str, options: DaemonOptions) -> Result<Daemon> {
+        Daemon::prepare(&self.program, database, options)
+    }
+
+    /// Starts `andon run` on a database, with its defaults.
+    pub(crate) async fn start(&self, database: &str) -> Result<Daemon> {
+        let daemon = self.daemon(database, DaemonOptions::default())?;
+        daemon.start().await?;
+        Ok(daemon)
     }
 
     async fn run(&self, database: &str, arguments: &[&str], input: &str) -> Result<()> {

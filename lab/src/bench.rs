@@ -5,7 +5,6 @@ mod backlog;
 mod bare;
 mod capture;
 mod comparison;
-mod daemon;
 mod drain;
 mod fan_out;
 mod growth;
@@ -14,9 +13,9 @@ mod isolation;
 mod live;
 mod machine;
 mod peers;
+mod servers;
 mod sink;
-mod stage;
-mod work;
+mod usage;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -29,8 +28,6 @@ use anyhow::bail;
 use serde_json::Value;
 use serde_json::json;
 use tokio::time::Instant;
-use tokio_postgres::Client;
-use tokio_postgres::NoTls;
 
 use crate::andon::Andon;
 use crate::bench::comparison::Comparison;
@@ -154,13 +151,6 @@ fn defaults<O: clap::Args>() -> O {
 fn save(path: &Path, results: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(results)? + "\n";
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-async fn connect(url: &str) -> Result<Client> {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.context("cannot reach the rig's PostgreSQL")?;
-    tokio::spawn(connection);
-    Ok(client)
 }
 
 /// Waits until something has arrived, and looks now and then; the error says what is there when the time is over.

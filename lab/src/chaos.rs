@@ -3,8 +3,7 @@
 //! uses the gateway as child processes only, on throw-away servers, and takes no figure from it.
 
 mod allowance;
-mod cast;
-mod daemon;
+mod destinations;
 mod fault;
 mod inject;
 mod judge;
@@ -12,10 +11,10 @@ mod report;
 mod rows;
 mod schedule;
 mod served;
-mod stage;
-mod strain;
-mod truth;
-mod witness;
+mod line;
+mod load_probe;
+mod committed;
+mod received;
 mod writers;
 
 use std::process::ExitCode;
@@ -25,23 +24,24 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Result;
-use futures_util::future::join_all;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use rig::Daemon;
 use tokio_util::sync::CancellationToken;
 
 use crate::andon::Andon;
 use crate::chaos::allowance::Happened;
-use crate::chaos::cast::DESTINATIONS;
-use crate::chaos::cast::Role;
+use crate::chaos::committed::Committed;
+use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::destinations::Role;
 use crate::chaos::fault::Fault;
 use crate::chaos::judge::Evidence;
+use crate::chaos::line::Line;
+use crate::chaos::received::Received;
 use crate::chaos::report::Narrator;
-use crate::chaos::schedule::Plan;
-use crate::chaos::stage::Stage;
-use crate::chaos::truth::Truth;
-use crate::chaos::witness::Witness;
+use crate::chaos::schedule::Scenario;
 use crate::duration;
+use crate::stage::connect;
 
 /// How long to wait at the end for what is still on its way.
 const ARRIVAL: Duration = Duration::from_secs(120);
@@ -76,74 +76,75 @@ pub(crate) async fn run(options: ChaosOptions, andon: &Andon) -> Result<ExitCode
     let narrator = Narrator::new(options.json);
     narrator.seed(seed);
     let replicas = usize::from(options.replicas);
-    let plan = Plan { seed, duration: options.duration, daemons: replicas, kills_brokers: options.kill_brokers };
-    let stage = Stage::set(andon, replicas, options.kill_brokers).await?;
+    let scenario =
+        Scenario { seed, duration: options.duration, daemons: replicas, kills_brokers: options.kill_brokers };
+    let line = Line::prepare(andon, replicas, options.kill_brokers).await?;
     let (start, started) = (Instant::now(), Timestamp::now());
-    let witness = Witness::new(start);
+    let received = Received::new(start);
     let happened = Mutex::new(Vec::new());
-    let truth = tokio::select! {
-        played = play(plan, &stage, &witness, start, narrator, &happened) => played?,
-        () = strain::watch(&stage.database, start, &happened) => unreachable!("strain is watched for ever"),
-        () = witness.watch(&stage) => unreachable!("a witness watches for ever"),
-        () = supervise(&stage, start, narrator) => unreachable!("supervisors never stop"),
+    let committed = tokio::select! {
+        played = play(scenario, &line, &received, start, narrator, &happened) => played?,
+        () = load_probe::watch(&line.database, start, &happened) => unreachable!("the probe watches for ever"),
+        () = received.watch(line.witness()) => unreachable!("a witness watches for ever"),
+        failed = supervise(&line, start, narrator) => return failed.map(|()| ExitCode::FAILURE),
     };
     let mut happened = happened.into_inner().unwrap_or_else(PoisonError::into_inner);
     happened.sort_by(|one: &Happened, other| one.from.total_cmp(&other.from));
     let evidence = Evidence {
         seed,
         replicas,
-        truth: &truth,
-        seen: &witness.all(),
+        committed: &committed,
+        received: &received.all(),
         happened: &happened,
         started: started.as_millisecond() as f64 / 1e3,
     };
     let judgement = judge::judge(&evidence);
     let is_clean = report::print(&judgement, options.json)?;
     if !is_clean {
-        report::explain(&judgement, plan, &happened, &stage).await;
+        report::explain(&judgement, scenario, &happened, &line).await;
     }
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Writes and breaks, mends, and waits for what is to come. Returns what was committed.
 async fn play(
-    plan: Plan,
-    stage: &Stage,
-    witness: &Witness,
+    scenario: Scenario,
+    line: &Line,
+    received: &Received,
     start: Instant,
     narrator: Narrator,
     happened: &Mutex<Vec<Happened>>,
-) -> Result<Truth> {
-    try_join_all(stage.daemons.iter().map(daemon::Daemon::start)).await?;
+) -> Result<Committed> {
+    try_join_all(line.daemons.iter().map(Daemon::start)).await?;
     let over = CancellationToken::new();
-    let (_, broken) = tokio::join!(Box::pin(writers::write(&stage.database, plan.seed, &over)), async {
-        let broken = Box::pin(break_all(plan, stage, start, narrator, happened)).await;
-        tokio::time::sleep(plan.duration.saturating_sub(start.elapsed())).await;
+    let (_, broken) = tokio::join!(Box::pin(writers::write(&line.database, scenario.seed, &over)), async {
+        let broken = Box::pin(break_all(scenario, line, start, narrator, happened)).await;
+        tokio::time::sleep(scenario.duration.saturating_sub(start.elapsed())).await;
         over.cancel();
         broken
     });
     broken?;
-    stage.heal().await?;
+    line.heal().await?;
     narrator.say(start, "everything is mended; waiting for what is still on its way");
-    let truth = Truth::read(&truth::connect(&stage.database).await?).await?;
-    all_arrived(&truth, witness).await;
-    Ok(truth)
+    let committed = Committed::read(&connect(&line.database).await?).await?;
+    all_arrived(&committed, received).await;
+    Ok(committed)
 }
 
 async fn break_all(
-    plan: Plan,
-    stage: &Stage,
+    scenario: Scenario,
+    line: &Line,
     start: Instant,
     narrator: Narrator,
     happened: &Mutex<Vec<Happened>>,
 ) -> Result<()> {
-    let faults = schedule::schedule(plan);
+    let faults = schedule::schedule(scenario);
     let all = faults.iter().map(async |(at, fault): &(Duration, Fault)| {
         tokio::time::sleep(at.saturating_sub(start.elapsed())).await;
         narrator.say(start, &fault.to_string());
-        let served = served::by(fault.daemon(), &stage.database).await;
+        let served = served::by(fault.daemon(), &line.database).await;
         let from = start.elapsed().as_secs_f64();
-        inject::inject(fault, stage).await?;
+        inject::inject(fault, line).await?;
         let until = start.elapsed().as_secs_f64();
         let it = Happened { fault: fault.clone(), from, until, served };
         happened.lock().unwrap_or_else(PoisonError::into_inner).push(it);
@@ -152,19 +153,21 @@ async fn break_all(
     try_join_all(all).await.map(drop)
 }
 
-async fn supervise(stage: &Stage, start: Instant, narrator: Narrator) {
-    join_all(stage.daemons.iter().map(|daemon| daemon.supervise(move |note| narrator.note(start, note)))).await;
+/// Keeps the daemons running, for as long as it is polled.
+async fn supervise(line: &Line, start: Instant, narrator: Narrator) -> Result<()> {
+    let daemons = 0..line.daemons.len();
+    try_join_all(daemons.map(|daemon| line.supervise(daemon, start, narrator))).await.map(drop)
 }
 
 /// Returns when everything has arrived that has to, or when that has taken too long: what is not there then is missing.
-async fn all_arrived(truth: &Truth, witness: &Witness) {
+async fn all_arrived(committed: &Committed, received: &Received) {
     let expected: Vec<(&str, u64)> = DESTINATIONS
         .iter()
         .filter(|destination| destination.role != Role::Volatile)
-        .map(|destination| (destination.label, truth.expected(destination).values().sum()))
+        .map(|destination| (destination.label, committed.expected(destination).values().sum()))
         .collect();
     let deadline = Instant::now() + ARRIVAL;
-    while Instant::now() < deadline && expected.iter().any(|(label, count)| witness.distinct(label) < *count) {
+    while Instant::now() < deadline && expected.iter().any(|(label, count)| received.distinct(label) < *count) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

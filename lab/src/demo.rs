@@ -2,10 +2,9 @@
 //! how fast. Out: a line for each thing that happens, or one line of JSON, and an exit status that says whether anything was lost or out
 //! of order. It uses the gateway as a user would, as a child process, and takes no figure from it.
 
-mod gateway;
+mod committed;
+mod received;
 mod report;
-mod truth;
-mod witness;
 mod work;
 
 use std::process::ExitCode;
@@ -14,27 +13,34 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
+use anyhow::bail;
 use futures_util::future::try_join_all;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
-use tokio_util::sync::CancellationToken;
-
-use crate::andon::Andon;
-use crate::demo::gateway::Gateway;
-use crate::demo::report::Narrator;
-use crate::demo::truth::Log;
-use crate::demo::truth::Truth;
-use crate::demo::witness::Witness;
-use crate::duration;
+use rig::Daemon;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Postgres;
 use rig::Receiver;
 use rig::Subscriber;
+use rig::process::State;
 use rig::reference::System;
 use rig::reference::plant;
 use rig::reference::plant::Outlet;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
 
+use crate::andon::Andon;
+use crate::demo::committed::Committed;
+use crate::demo::committed::Log;
+use crate::demo::received::Received;
+use crate::demo::report::Narrator;
+use crate::duration;
+use crate::stage;
+use crate::stage::Stage;
+use crate::witness::Witness;
+
+/// How many times the gateway may end in a row without a signal.
+const FAULTS_IN_A_ROW: u32 = 3;
 /// How long to wait at the end for what is still on its way.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
@@ -66,41 +72,39 @@ pub(crate) async fn run(options: DemoOptions, andon: &Andon) -> Result<ExitCode>
         Ok(ExitCode::SUCCESS)
     };
     // While the servers start, a signal ends everything at once: there is nothing to judge yet.
-    let stage = tokio::select! {
-        stage = Stage::set(&options, andon) => stage?,
+    let demo = tokio::select! {
+        demo = Demo::prepare(&options, andon) => demo?,
         code = ended_early => return code,
     };
-    stage.play(&options, &stop).await
+    demo.play(&options, &stop).await
 }
 
-/// The servers and witnesses, ready. The fields end in this order: the gateway first, then what it talks to.
-struct Stage {
-    gateway: Gateway,
+/// Everything that runs during the demonstration. The fields end in this order: the gateway first, then what it talks to.
+struct Demo {
+    gateway: Daemon,
     subscribers: Vec<Subscriber>,
     receiver: Receiver,
     _brokers: Vec<Mosquitto>,
-    postgres: Postgres,
+    stage: Stage,
     database: String,
     outlets: Vec<Outlet>,
 }
 
-impl Stage {
-    async fn set(options: &DemoOptions, andon: &Andon) -> Result<Stage> {
+impl Demo {
+    async fn prepare(options: &DemoOptions, andon: &Andon) -> Result<Demo> {
         let narrator = Narrator::new(options);
         let system = &options.source;
         narrator.say("starting a throw-away PostgreSQL");
-        let postgres = blocking(Postgres::start).await?;
-        let database = postgres.create_database().await?;
+        let stage = Stage::start(andon, Postgres::start).await?;
+        let database = stage.database().await?;
         narrator.say(&format!("attaching the database of {}", system.name));
         plant::build(&database, system).await?;
-        let mut gateway = Gateway::prepare(&database, system, andon).await?;
-        let tenants = plant::tenants(&postgres, &database, &system.shift).await?;
+        andon.attach(&database, &system.mapping).await?;
+        let tenants = plant::tenants(&stage.postgres, &database, &system.shift).await?;
         narrator.say("starting a throw-away mosquitto for each tenant");
         let receiver = Receiver::start().await?;
-        let brokers = try_join_all(tenants.iter().map(|_| {
-            blocking(|| Mosquitto::start(&MosquittoOptions { persistence: true, ..MosquittoOptions::default() }))
-        }))
-        .await?;
+        let options = MosquittoOptions { persistence: true, ..MosquittoOptions::default() };
+        let brokers = try_join_all(tenants.iter().map(|_| stage::broker(options.clone()))).await?;
         let subscribers = try_join_all(brokers.iter().map(|broker| Subscriber::start(broker.port()))).await?;
         let outlet = |((number, tenant), broker): ((u32, String), &Mosquitto)| {
             let path = if tenants.len() == 1 { "/andon".to_owned() } else { format!("/andon/{number}") };
@@ -108,21 +112,26 @@ impl Stage {
         };
         let outlets: Vec<Outlet> = (1..).zip(tenants.clone()).zip(&brokers).map(outlet).collect();
         plant::direct(&database, system, &outlets, &receiver).await?;
-        gateway.start().await?;
+        let gateway = andon.start(&database).await?;
+        eprintln!("gateway: pid {}", gateway.running()?);
+        tokio::select! {
+            ready = gateway.ready() => ready?,
+            failed = keep_running(&gateway) => failed?,
+        }
         narrator.say("the gateway runs");
         for Outlet { tenant, broker, path } in &outlets {
             let whose = if tenant.is_empty() { "destinations".to_owned() } else { format!("tenant {tenant}") };
             narrator.say(&format!("{whose}: broker 127.0.0.1:{broker}, webhook {}", receiver.url(path)));
         }
-        Ok(Stage { gateway, subscribers, receiver, _brokers: brokers, postgres, database, outlets })
+        Ok(Demo { gateway, subscribers, receiver, _brokers: brokers, stage, database, outlets })
     }
 
-    async fn play(mut self, options: &DemoOptions, stop: &CancellationToken) -> Result<ExitCode> {
-        let truth = Arc::new(Truth::new(Narrator::new(options)));
-        let witness = Witness::new(Arc::clone(&truth), Narrator::new(options));
-        let watching = witness.watch(&self.outlets, &self.subscribers, &self.receiver);
+    async fn play(self, options: &DemoOptions, stop: &CancellationToken) -> Result<ExitCode> {
+        let committed = Arc::new(Committed::new(Narrator::new(options)));
+        let received = Received::new(Arc::clone(&committed), Narrator::new(options));
+        let witness = Witness::new(&self.subscribers, &self.receiver);
         let work_over = stop.child_token();
-        let working = work::work(&options.source.shift, &self.database, options.rate, &truth, &work_over);
+        let working = work::work(&options.source.shift, &self.database, options.rate, &committed, &work_over);
         let playing = async {
             let (worked, ()) = tokio::join!(working, async {
                 match options.duration {
@@ -134,20 +143,45 @@ impl Stage {
             worked?;
             Narrator::new(options).say("the shift is over; waiting for what is still on its way");
             // What does not come is judged below, as missing.
-            drop(tokio::time::timeout(ARRIVAL, witness.all_arrived()).await);
+            drop(tokio::time::timeout(ARRIVAL, received.all_arrived()).await);
             anyhow::Ok(())
         };
         tokio::select! {
             played = playing => played?,
-            failed = self.gateway.keep_running() => match failed? {},
-            () = watching => unreachable!("a witness watches for ever"),
+            failed = keep_running(&self.gateway) => failed?,
+            () = received.watch(&self.outlets, witness, &self.receiver) => unreachable!("a witness watches for ever"),
         }
-        let report = report::Report::new(&Log::read(&self.database).await?, &truth, &witness);
+        let report = report::Report::new(&Log::read(&self.database).await?, &committed, &received);
         let is_clean = report.print(options.json)?;
         drop(self.gateway);
-        self.postgres.stop()?;
+        self.stage.stop()?;
         Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Starts the gateway again whenever it ends. A visitor may kill it as often as they like, but several faults of its own in a row end
+/// the demonstration.
+async fn keep_running(gateway: &Daemon) -> Result<()> {
+    let mut faults = 0;
+    let saw = |state| {
+        match state {
+            State::Ended(status) => {
+                faults = if status > 128 { 0 } else { faults + 1 };
+                if faults == FAULTS_IN_A_ROW {
+                    bail!("the gateway ended {faults} times in a row:\n{}", gateway.log_tail());
+                }
+                eprintln!("gateway: {}; starting it again", how(status));
+            }
+            State::Running(pid) => eprintln!("gateway: pid {pid}"),
+            State::New => {}
+        }
+        Ok(())
+    };
+    gateway.supervise(Duration::ZERO, saw).await
+}
+
+fn how(status: i32) -> String {
+    if status > 128 { format!("killed by signal {}", status - 128) } else { format!("ended with status {status}") }
 }
 
 /// A token that the first SIGINT or SIGTERM cancels. A second one ends the process; the rig's servers end with it.
@@ -169,10 +203,6 @@ fn stop_at_signal() -> Result<CancellationToken> {
         }
     });
     Ok(stop)
-}
-
-async fn blocking<T: Send + 'static>(start: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(start).await.context("a server's start was given up")?
 }
 
 fn system(name: &str) -> Result<System, String> {

@@ -6,6 +6,8 @@ mod bench;
 mod chaos;
 mod demo;
 mod duration;
+mod stage;
+mod witness;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

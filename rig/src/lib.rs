@@ -2,6 +2,7 @@
 //! PostgreSQL, a real mosquitto, a webhook receiver, a subscriber, a fault proxy, and the oracle that judges what arrived. Everything
 //! listens on 127.0.0.1 only and is gone when its owner is, however the owner ended. It imports nothing of Andon, so that it can bear witness.
 
+pub mod daemon;
 pub mod mosquitto;
 pub mod oracle;
 pub mod postgres;
@@ -14,6 +15,8 @@ pub mod signature;
 pub mod subscriber;
 pub mod tap;
 
+pub use daemon::Daemon;
+pub use daemon::DaemonOptions;
 pub use mosquitto::Mosquitto;
 pub use mosquitto::MosquittoOptions;
 pub use postgres::Postgres;

@@ -14,8 +14,8 @@ use anyhow::bail;
 use nix::sys::signal::Signal;
 
 use crate::process;
-use crate::process::Plan;
 use crate::process::Server;
+use crate::process::ServerOptions;
 
 const PACKAGE: &str = "mosquitto";
 
@@ -84,7 +84,7 @@ impl Mosquitto {
             let configuration = directory.join("mosquitto.conf");
             let command = vec![program.into(), "-c".into(), configuration.into()];
             let user = process::server_user()?;
-            Ok(Plan { name: "mosquitto", command, environment: vec![], user, end: Signal::SIGTERM })
+            Ok(ServerOptions { name: "mosquitto", command, environment: vec![], user, end: Signal::SIGTERM })
         })?;
         let configuration = configuration(&server, options, port)?;
         server.write("mosquitto.conf", configuration)?;

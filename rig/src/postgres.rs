@@ -17,8 +17,8 @@ use nix::sys::signal::Signal;
 use tokio_postgres::NoTls;
 
 use crate::process;
-use crate::process::Plan;
 use crate::process::Server;
+use crate::process::ServerOptions;
 
 const PACKAGE: &str = "postgresql";
 
@@ -53,7 +53,13 @@ impl Postgres {
             for setting in settings(directory, port, own) {
                 command.extend(["-c".into(), setting.into()]);
             }
-            Ok(Plan { name: "postgres", command, environment: vec![], user: user.clone(), end: Signal::SIGQUIT })
+            Ok(ServerOptions {
+                name: "postgres",
+                command,
+                environment: vec![],
+                user: user.clone(),
+                end: Signal::SIGQUIT,
+            })
         })?;
         let made = process::command_as(&initdb, user.as_ref())
             .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"])

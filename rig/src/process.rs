@@ -74,13 +74,13 @@ pub fn command_as(program: &Path, user: Option<&User>) -> Command {
     command
 }
 
-/// What a server is made of.
-pub struct Plan {
+/// How a server is started.
+pub struct ServerOptions {
     /// A word for the name of the directory and for messages.
     pub name: &'static str,
     /// The command that serves, in the foreground.
     pub command: Vec<OsString>,
-    /// Set for the server, beside our own environment.
+    /// Variables in addition to our own environment.
     pub environment: Vec<(OsString, OsString)>,
     /// As whom it runs; `None` means ourselves.
     pub user: Option<User>,
@@ -110,24 +110,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the directory and its keeper; starts nothing yet, so that files can be put in place. `plan` gets the directory's path.
-    pub fn prepare(plan: impl FnOnce(&Path) -> Result<Plan>) -> Result<Server> {
+    /// Makes the directory and its keeper; starts nothing yet, so that files can be put in place. `options` gets the directory's path.
+    pub fn prepare(options: impl FnOnce(&Path) -> Result<ServerOptions>) -> Result<Server> {
         let directory = unused_directory();
-        let plan = plan(&directory)?;
-        let mut keeper = command_as(Path::new("/bin/sh"), plan.user.as_ref())
+        let options = options(&directory)?;
+        let mut keeper = command_as(Path::new("/bin/sh"), options.user.as_ref())
             .arg("-c")
             .arg(KEEPER)
-            .arg(format!("andon-rig-{}", plan.name))
+            .arg(format!("andon-rig-{}", options.name))
             .arg(&directory)
-            .arg(plan.end.as_str().trim_start_matches("SIG"))
-            .args(&plan.command)
-            .envs(plan.environment)
+            .arg(options.end.as_str().trim_start_matches("SIG"))
+            .args(&options.command)
+            .envs(options.environment)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("cannot start a shell for {}", plan.name))?;
+            .with_context(|| format!("cannot start a shell for {}", options.name))?;
         let lifeline = keeper.stdin.take();
         let mut reports = BufReader::new(keeper.stdout.take().context("the keeper has no output")?);
         let mut first = String::new();
@@ -136,11 +136,11 @@ impl Server {
             bail!(
                 "cannot make the directory {}: is it writable for {}?",
                 directory.display(),
-                name_of(plan.user.as_ref())
+                name_of(options.user.as_ref())
             );
         }
         let (sender, state) = watch::channel(State::New);
-        std::thread::Builder::new().name(format!("rig-{}", plan.name)).spawn(move || {
+        std::thread::Builder::new().name(format!("rig-{}", options.name)).spawn(move || {
             for line in reports.lines().map_while(Result::ok) {
                 let told = match line.split_once(' ') {
                     Some(("pid", number)) => number.parse().map(State::Running),
@@ -150,7 +150,7 @@ impl Server {
                 sender.send_replace(told.unwrap_or(State::New));
             }
         })?;
-        Ok(Server { name: plan.name, directory, user: plan.user, keeper, lifeline, state })
+        Ok(Server { name: options.name, directory, user: options.user, keeper, lifeline, state })
     }
 
     /// The directory that vanishes with the server.

@@ -107,6 +107,7 @@ const PRODUCT: MayImport = &[
 ];
 
 const RIG: MayImport = &[
+    ("daemon", &["process"]),
     ("mosquitto", &["process"]),
     ("oracle", &[]),
     ("postgres", &["process"]),
@@ -123,9 +124,11 @@ const RIG: MayImport = &[
 const LAB: MayImport = &[
     ("andon", &[]),
     ("duration", &[]),
-    ("bench", &["andon"]),
-    ("chaos", &["andon", "duration"]),
-    ("demo", &["andon", "duration"]),
+    ("stage", &["andon"]),
+    ("witness", &[]),
+    ("bench", &["andon", "stage", "witness"]),
+    ("chaos", &["andon", "duration", "stage", "witness"]),
+    ("demo", &["andon", "duration", "stage", "witness"]),
 ];
 
 /// Each driver, and the only places that name it (a file, or a folder with everything in it).

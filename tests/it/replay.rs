@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::command::Said;
 use crate::command::andon;
-use crate::daemon::Daemon;
+use crate::daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -147,7 +147,7 @@ async fn a_replay_goes_on_at_its_own_cursor_after_the_daemon_was_killed() {
     let receiver = Receiver::start().await.unwrap();
     let line = Line::new().await;
     let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
-    let daemon = Daemon::start(&line.url);
+    let daemon = daemon::start(&line.url).await;
     line.emit_all(20, 20).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() == 400).await.unwrap();
     line.until(ALL_DONE).await;
@@ -155,9 +155,9 @@ async fn a_replay_goes_on_at_its_own_cursor_after_the_daemon_was_killed() {
 
     line.replay_behind(&lane).await;
     line.until("select delivered >= 100 from andon.lanes where replay = 1").await;
-    daemon.kill();
+    daemon.kill().await.unwrap();
     let delivered = line.number("select delivered from andon.lanes where replay = 1").await;
-    let _again = Daemon::start(&line.url);
+    let _again = daemon::start(&line.url).await;
 
     line.no_replay_runs().await;
     let again = receiver.accepted().iter().filter(|it| is_marked(it)).count() as i64;

@@ -13,8 +13,9 @@ use crate::andon::Andon;
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
-use crate::bench::stage::PATIENCE;
-use crate::bench::stage::Stage;
+use crate::bench::servers::PATIENCE;
+use crate::bench::servers::Servers;
+use crate::bench::usage;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -32,27 +33,27 @@ const RATE: &str = "deliveries/s";
 
 /// Measures.
 pub(super) async fn backlog(options: BacklogBench, andon: &Andon) -> Result<Report> {
-    let stage = Stage::start(andon).await?;
+    let servers = Servers::start(andon).await?;
     let mut wanted = 0;
-    stage.fill("acme", "all", options.events, 1000).await?;
-    stage.client.batch_execute("vacuum analyze andon.events").await?;
-    stage.daemon.forget_peak()?;
-    stage.client.batch_execute("begin").await?;
+    servers.fill("acme", "all", options.events, 1000).await?;
+    servers.client.batch_execute("vacuum analyze andon.events").await?;
+    usage::forget_peak(servers.daemon.running()?)?;
+    servers.client.batch_execute("begin").await?;
     for number in 0..LANES {
         let lacking = (options.events >> number).max(1);
         wanted += lacking;
         let first = options.events - lacking + 1;
         let sql = "select captured_at::text from andon.events where id >= $1 order by id limit 1";
-        let start: String = stage.client.query_one(sql, &[&first]).await?.get(0);
-        stage.publisher_from("acme", &format!("p_{number}"), &start).await?;
+        let start: String = servers.client.query_one(sql, &[&first]).await?.get(0);
+        servers.publisher_from("acme", &format!("p_{number}"), &start).await?;
     }
-    stage.client.batch_execute("commit").await?;
+    servers.client.batch_execute("commit").await?;
     let mut seen: Vec<(Instant, i64)> = Vec::new();
     let begun = Instant::now();
     while seen.last().is_none_or(|(_, delivered)| *delivered < wanted) {
         let sql = "select coalesce(sum(delivered), 0)::bigint from andon.lanes";
-        let delivered = stage.client.query_one(sql, &[]).await?.get(0);
-        ensure!(begun.elapsed() < PATIENCE, "{delivered} of {wanted} were delivered:\n{}", stage.daemon.log_tail());
+        let delivered = servers.client.query_one(sql, &[]).await?.get(0);
+        ensure!(begun.elapsed() < PATIENCE, "{delivered} of {wanted} were delivered:\n{}", servers.daemon.log_tail());
         seen.push((Instant::now(), delivered));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -62,13 +63,13 @@ pub(super) async fn backlog(options: BacklogBench, andon: &Andon) -> Result<Repo
     let rate = |from: Instant, to: Instant| part as f64 / (to - from).as_secs_f64();
     comparison.note(RATE, "first", rate(begun, at(part)));
     comparison.note(RATE, "last", rate(at(wanted - part), at(wanted)));
-    comparison.note(PEAK, "last", stage.daemon.peak()?);
+    comparison.note(PEAK, "last", usage::peak_memory(servers.daemon.running()?)?);
     comparison.goal(RATE, "last", Goal::AtLeast(0.9));
     comparison.goal(PEAK, "last", Goal::Within(96.0));
     let facts = json!({
         "events": options.events, "publishers": LANES, "deliveries": wanted, "deliveries_compared": part,
         "seconds": begun.elapsed().as_secs_f64(),
     });
-    stage.postgres.stop()?;
+    servers.stop()?;
     Ok(Report { bench: "backlog", comparison, facts })
 }

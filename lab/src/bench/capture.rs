@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use anyhow::Context;
 use anyhow::Result;
 use futures_util::future::poll_fn;
 use futures_util::future::try_join_all;
@@ -22,7 +21,8 @@ use crate::andon::Andon;
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
-use crate::bench::connect;
+use crate::stage::Stage;
+use crate::stage::connect;
 use rig::Postgres;
 
 /// How much is measured.
@@ -63,9 +63,8 @@ columns = ['id', 'number', 'status', 'quantity']
 data = { old_status = 'old.status' }";
 
 pub(super) async fn capture(options: CaptureBench, andon: &Andon) -> Result<Report> {
-    let postgres =
-        tokio::task::spawn_blocking(Postgres::start_durable).await.context("the server's start was given up")??;
-    let url = postgres.create_database().await?;
+    let stage = Stage::start(andon, Postgres::start_durable).await?;
+    let url = stage.database().await?;
     let owner = prepare(andon, &url, options.rows).await?;
     let _listening = listener(&url).await?;
     let mut crowds: Vec<Vec<Client>> = Vec::new();
@@ -101,7 +100,7 @@ pub(super) async fn capture(options: CaptureBench, andon: &Andon) -> Result<Repo
         owner.batch_execute("checkpoint").await?;
     }
     drop(crowds);
-    postgres.stop()?;
+    stage.stop()?;
     Ok(Report { bench: "capture", comparison: figures, facts: json!({"rounds": options.rounds, "server": "durable"}) })
 }
 
@@ -149,7 +148,6 @@ end $$";
 
 async fn prepare(andon: &Andon, url: &str, rows: i64) -> Result<Client> {
     let owner = connect(url).await?;
-    andon.migrate(url).await?;
     owner
         .batch_execute(
             "create table cells (id int primary key, name text not null);

@@ -14,8 +14,8 @@ use crate::bench::bare::Http;
 use crate::bench::bare::Message;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
-use crate::bench::stage::PATIENCE;
-use crate::bench::stage::Stage;
+use crate::bench::servers::PATIENCE;
+use crate::bench::servers::Servers;
 use rig::MosquittoOptions;
 
 /// How much is measured.
@@ -72,16 +72,16 @@ async fn to_broker(
     rate: &str,
     work: &str,
 ) -> Result<usize> {
-    let stage = Stage::start_with(andon, broker).await?;
-    stage.fill(TENANT, LABEL, options.events, ENTITIES).await?;
+    let servers = Servers::start_with(andon, broker).await?;
+    servers.fill(TENANT, LABEL, options.events, ENTITIES).await?;
     let mut messages: Arc<[Message]> = Arc::new([]);
     for round in 0..=options.rounds {
         let name = format!("round_{round}");
-        let worked = stage.daemon.worked()?;
-        let publisher = stage.publisher(TENANT, &name).await?;
-        let (first, last) = stage.marks(&name, LABEL).await?;
-        let worked = stage.daemon.worked()? - worked;
-        stage.retire(&[publisher], options.events).await?;
+        let worked = servers.gateway_worked()?;
+        let publisher = servers.publisher(TENANT, &name).await?;
+        let (first, last) = servers.marks(&name, LABEL).await?;
+        let worked = servers.gateway_worked()? - worked;
+        servers.retire(&[publisher], options.events).await?;
         if round == 0 {
             // The bare loop sends what the gateway sends. The first round is cold.
             messages = templates(&last.payload);
@@ -89,17 +89,17 @@ async fn to_broker(
         }
         comparison.note(rate, "andon", options.events as f64 / (last.at - first.at).as_secs_f64());
         comparison.note(work, "andon", worked * 1e6 / options.events as f64);
-        let took = bare::publish(stage.broker.port(), Arc::clone(&messages), options.events as usize, WINDOW).await?;
+        let took = bare::publish(servers.broker.port(), Arc::clone(&messages), options.events as usize, WINDOW).await?;
         comparison.note(rate, "client", options.events as f64 / took.as_secs_f64());
     }
-    stage.postgres.stop()?;
+    servers.stop()?;
     Ok(messages[0].payload.len())
 }
 
 /// To 2xx.
 pub(super) async fn webhook(options: DrainBench, andon: &Andon) -> Result<Report> {
-    let stage = Stage::start(andon).await?;
-    stage.fill(TENANT, LABEL, options.events, ENTITIES).await?;
+    let servers = Servers::start(andon).await?;
+    servers.fill(TENANT, LABEL, options.events, ENTITIES).await?;
     let count = options.events.unsigned_abs();
     let messages = templates(&vec![b'x'; 500].into());
     let mut comparison = Comparison::new(&["client", "hyper", "andon"]);
@@ -108,25 +108,25 @@ pub(super) async fn webhook(options: DrainBench, andon: &Andon) -> Result<Report
             comparison.forget();
         }
         for (variant, client) in [("client", Http::Reqwest), ("hyper", Http::Hyper)] {
-            stage.sink.forget();
-            let url = stage.sink.url("/bare");
+            servers.sink.forget();
+            let url = servers.sink.url("/bare");
             let took = bare::post(client, &url, Arc::clone(&messages), count, options.concurrency).await?;
-            stage.sink.reached(count, PATIENCE).await?;
+            servers.sink.reached(count, PATIENCE).await?;
             comparison.note(RATE, variant, options.events as f64 / took.as_secs_f64());
         }
-        stage.sink.forget();
-        let worked = stage.daemon.worked()?;
-        let webhook = stage.webhook(TENANT, &format!("/round_{round}"), options.concurrency).await?;
-        let tally = stage.sink.reached(count, PATIENCE).await?;
+        servers.sink.forget();
+        let worked = servers.gateway_worked()?;
+        let webhook = servers.webhook(TENANT, &format!("/round_{round}"), options.concurrency).await?;
+        let tally = servers.sink.reached(count, PATIENCE).await?;
         comparison.note(RATE, "andon", tally.rate());
-        comparison.note(WORK, "andon", (stage.daemon.worked()? - worked) * 1e6 / options.events as f64);
-        stage.retire(&[webhook], options.events).await?;
+        comparison.note(WORK, "andon", (servers.gateway_worked()? - worked) * 1e6 / options.events as f64);
+        servers.retire(&[webhook], options.events).await?;
     }
     comparison.goal(RATE, "andon", Goal::AtLeast(0.75));
     let facts = json!({
         "events": options.events, "body_bytes": messages[0].payload.len(), "concurrency": options.concurrency, "rounds": options.rounds,
     });
-    stage.postgres.stop()?;
+    servers.stop()?;
     Ok(Report { bench: "drain-webhook", comparison, facts })
 }
 

@@ -17,9 +17,9 @@ use crate::andon::Andon;
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
-use crate::bench::connect;
-use crate::bench::stage::PATIENCE;
-use crate::bench::stage::Stage;
+use crate::bench::servers::PATIENCE;
+use crate::bench::servers::Servers;
+use crate::stage::connect;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -92,20 +92,20 @@ async fn measure(
     variants: &[(&str, Crowd)],
     options: GrowthBench,
 ) -> Result<()> {
-    let mut stages = Vec::new();
+    let mut all = Vec::new();
     for (_, crowd) in variants {
-        let stage = Stage::start(andon).await?;
+        let servers = Servers::start(andon).await?;
         for number in 0..crowd.tenants {
-            stage.publisher(&format!("tenant-{number}"), &format!("p_{number}")).await?;
+            servers.publisher(&format!("tenant-{number}"), &format!("p_{number}")).await?;
         }
-        let writers = try_join_all((0..WRITERS).map(|_| connect(&stage.url))).await?;
-        stages.push((stage, writers));
+        let writers = try_join_all((0..WRITERS).map(|_| connect(&servers.url))).await?;
+        all.push((servers, writers));
     }
     for round in 0..=options.rounds {
-        for ((variant, crowd), (stage, writers)) in variants.iter().zip(&stages) {
+        for ((variant, crowd), (servers, writers)) in variants.iter().zip(&all) {
             for shape in &SHAPES {
                 let (gateway, database) =
-                    cost(stage, writers, options.events / shape.part, shape.portion, *crowd).await?;
+                    cost(servers, writers, options.events / shape.part, shape.portion, *crowd).await?;
                 // Caches and plans are cold in the first round.
                 if round > 0 {
                     comparison.note(shape.gateway, variant, gateway);
@@ -114,25 +114,25 @@ async fn measure(
             }
         }
     }
-    for (stage, _) in stages {
-        stage.postgres.stop()?;
+    for (servers, _) in all {
+        servers.stop()?;
     }
     Ok(())
 }
 
 /// Commits events, in turns for each tenant, and waits until all are delivered. Microseconds per event.
-async fn cost(stage: &Stage, writers: &[Client], events: i64, portion: i64, crowd: Crowd) -> Result<(f64, f64)> {
+async fn cost(servers: &Servers, writers: &[Client], events: i64, portion: i64, crowd: Crowd) -> Result<(f64, f64)> {
     let delivered = "select coalesce(sum(delivered), 0)::bigint, count(*) from andon.lanes where state = 'running'";
     let deadline = Instant::now() + PATIENCE;
     let before: i64 = loop {
-        let row = stage.client.query_one(delivered, &[]).await?;
+        let row = servers.client.query_one(delivered, &[]).await?;
         if row.get::<_, i64>(1) >= crowd.tenants {
             break row.get(0);
         }
-        ensure!(Instant::now() < deadline, "the gateway does not take up its lanes:\n{}", stage.daemon.log_tail());
+        ensure!(Instant::now() < deadline, "the gateway does not take up its lanes:\n{}", servers.daemon.log_tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    let (gateway, database) = (stage.daemon.worked()?, stage.database_worked()?);
+    let (gateway, database) = (servers.gateway_worked()?, servers.database_worked()?);
     let next = AtomicI64::new(0);
     try_join_all(writers.iter().map(async |client| {
         let emit = client.prepare(EMIT).await?;
@@ -145,12 +145,12 @@ async fn cost(stage: &Stage, writers: &[Client], events: i64, portion: i64, crow
         }
     }))
     .await?;
-    while stage.client.query_one(delivered, &[]).await?.get::<_, i64>(0) < before + events {
-        ensure!(Instant::now() < deadline, "not all of {events} events were delivered:\n{}", stage.daemon.log_tail());
+    while servers.client.query_one(delivered, &[]).await?.get::<_, i64>(0) < before + events {
+        ensure!(Instant::now() < deadline, "not all of {events} events were delivered:\n{}", servers.daemon.log_tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let per_event = |before: f64, after: f64| (after - before) * 1e6 / events as f64;
-    Ok((per_event(gateway, stage.daemon.worked()?), per_event(database, stage.database_worked()?)))
+    Ok((per_event(gateway, servers.gateway_worked()?), per_event(database, servers.database_worked()?)))
 }
 
 const EMIT: &str = "

@@ -14,12 +14,13 @@ use crate::andon::Andon;
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
-use crate::bench::connect;
-use crate::bench::daemon::Daemon;
 use crate::bench::sink::SECRET;
 use crate::bench::sink::Sink;
-use crate::bench::work;
-use rig::Mosquitto;
+use crate::bench::usage;
+use crate::stage;
+use crate::stage::Stage;
+use crate::stage::connect;
+use rig::Daemon;
 use rig::MosquittoOptions;
 use rig::Postgres;
 
@@ -47,16 +48,12 @@ const SHARE: &str = "gateway, % of a core";
 const BUSIEST: &str = "calls/s of the busiest query";
 
 pub(super) async fn idle(options: IdleBench, andon: &Andon) -> Result<Report> {
-    let start = tokio::task::spawn_blocking(|| {
-        let counting = ["fsync=on", "shared_preload_libraries=pg_stat_statements"];
-        anyhow::Ok((Postgres::start_with(&counting)?, Mosquitto::start(&MosquittoOptions::default())?))
-    });
-    let (postgres, broker) = start.await.context("the servers' start was given up")??;
-    let url = postgres.create_database().await?;
+    let counting = || Postgres::start_with(&["fsync=on", "shared_preload_libraries=pg_stat_statements"]);
+    let (stage, broker) = tokio::try_join!(Stage::start(andon, counting), stage::broker(MosquittoOptions::default()))?;
+    let url = stage.database().await?;
     let client = connect(&url).await?;
     client.batch_execute("create extension pg_stat_statements").await?;
-    andon.migrate(&url).await?;
-    let (daemon, sink) = (Daemon::start(andon, &url)?, Sink::start()?);
+    let (daemon, sink) = (andon.start(&url).await?, Sink::start()?);
     let mut figures = Comparison::new(&VARIANTS);
     figures.goal(SHARE, VARIANTS[1], Goal::Within(0.5));
     // One each second is one more than there are seconds, at the ends.
@@ -69,10 +66,12 @@ pub(super) async fn idle(options: IdleBench, andon: &Andon) -> Result<Report> {
             lanes_run(&client, lanes * 2, &daemon).await?;
             tokio::time::sleep(SETTLING).await;
             client.batch_execute("select pg_stat_statements_reset()").await?;
-            let server = postgres.pid().context("PostgreSQL ended")?;
-            let (begun, gateway, database) = (Instant::now(), daemon.worked()?, work::of(server)?);
+            let server = stage.postgres.pid().context("PostgreSQL ended")?;
+            let (begun, gateway, database) =
+                (Instant::now(), usage::processor(daemon.running()?)?, usage::processor(server)?);
             tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-            let (gateway, database) = (daemon.worked()? - gateway, work::of(server)? - database);
+            let (gateway, database) =
+                (usage::processor(daemon.running()?)? - gateway, usage::processor(server)? - database);
             let took = begun.elapsed().as_secs_f64();
             let (calls, most, query) = queries(&client).await?;
             figures.note(SHARE, variant, gateway / took * 100.0);
@@ -84,7 +83,7 @@ pub(super) async fn idle(options: IdleBench, andon: &Andon) -> Result<Report> {
         }
     }
     drop((client, daemon));
-    postgres.stop()?;
+    stage.stop()?;
     let facts = json!({"rounds": options.rounds, "seconds": options.seconds, "busiest": busiest});
     Ok(Report { bench: "idle", comparison: figures, facts })
 }

@@ -4,12 +4,11 @@
 //! fails when anything is missing or out of order anywhere, or when the gateway's memory grows beyond its bound; never for slowness.
 
 mod destinations;
-mod witness;
+mod received;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::bail;
 use anyhow::ensure;
@@ -23,11 +22,13 @@ use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
 use crate::bench::comparison::percentiles;
-use crate::bench::connect;
-use crate::bench::daemon::Daemon;
 use crate::bench::isolation::destinations::ALL;
 use crate::bench::isolation::destinations::Destinations;
-use crate::bench::isolation::witness::Witness;
+use crate::bench::isolation::received::Received;
+use crate::bench::usage;
+use crate::stage::Stage;
+use crate::stage::connect;
+use rig::Daemon;
 use rig::Postgres;
 
 /// How much is measured.
@@ -70,25 +71,23 @@ const ARRIVAL: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn isolation(options: IsolationBench, andon: &Andon) -> Result<Report> {
-    let postgres =
-        tokio::task::spawn_blocking(Postgres::start_durable).await.context("the server's start was given up")??;
-    let url = postgres.create_database().await?;
+    let stage = Stage::start(andon, Postgres::start_durable).await?;
+    let url = stage.database().await?;
     let client = connect(&url).await?;
-    andon.migrate(&url).await?;
     let destinations = Destinations::start().await?;
     destinations.insert(&client).await?;
-    let daemon = Daemon::start(andon, &url)?;
+    let daemon = andon.start(&url).await?;
     lanes_are_there(&client, &daemon).await?;
-    let witness = Witness::new(&destinations);
+    let received = Received::new(&destinations);
     let mut bench =
-        Bench { options, client, destinations, daemon, witness, figures: Comparison::new(&SPELLS), ticks: 0 };
+        Bench { options, client, destinations, daemon, received, figures: Comparison::new(&SPELLS), ticks: 0 };
     bench.round().await?;
     // Connections and caches are cold in the first round.
     bench.figures.forget();
     for _ in 0..options.rounds {
         bench.round().await?;
     }
-    let verdict = bench.witness.judge();
+    let verdict = bench.received.judge();
     let facts =
         json!({"events_per_second": options.rate, "destinations": ALL, "rounds": options.rounds, "verdict": verdict});
     ensure!(verdict.is_clean(), "the oracle objects: {verdict:?}");
@@ -96,7 +95,7 @@ pub(super) async fn isolation(options: IsolationBench, andon: &Andon) -> Result<
     comparison.goal(P99, "bad", Goal::AtMost(1.5));
     comparison.goal(PEAK, "bad", Goal::Within(MEMORY));
     drop(bench);
-    postgres.stop()?;
+    stage.stop()?;
     Ok(Report { bench: "isolation", comparison, facts })
 }
 
@@ -105,7 +104,7 @@ struct Bench {
     client: Client,
     destinations: Destinations,
     daemon: Daemon,
-    witness: Witness,
+    received: Received,
     figures: Comparison,
     ticks: u32,
 }
@@ -113,8 +112,8 @@ struct Bench {
 impl Bench {
     async fn round(&mut self) -> Result<()> {
         for spell in SPELLS {
-            self.daemon.forget_peak()?;
-            let (worked, begun) = (self.daemon.worked()?, Instant::now());
+            usage::forget_peak(self.daemon.running()?)?;
+            let (worked, begun) = (usage::processor(self.daemon.running()?)?, Instant::now());
             let least = begun + Duration::from_secs(self.options.spell);
             match spell {
                 "without" => self.work(Audience::Live, |_| Instant::now() >= least).await?,
@@ -126,19 +125,19 @@ impl Bench {
                 }
                 _ => {
                     self.destinations.heal().await?;
-                    self.work(Audience::All, Witness::all_arrived).await?;
+                    self.work(Audience::All, Received::all_arrived).await?;
                     self.figures.note("until all have caught up, s", spell, begun.elapsed().as_secs_f64());
                 }
             }
-            let busy = (self.daemon.worked()? - worked) / begun.elapsed().as_secs_f64();
-            self.arrival(if spell == "bad" { Witness::live_arrived } else { Witness::all_arrived }).await?;
-            let latencies = self.witness.take_latencies();
+            let busy = (usage::processor(self.daemon.running()?)? - worked) / begun.elapsed().as_secs_f64();
+            self.arrival(if spell == "bad" { Received::live_arrived } else { Received::all_arrived }).await?;
+            let latencies = self.received.take_latencies();
             let all = latencies.iter().map(|(_, latency)| *latency).collect();
             let [p50, p99] = percentiles(all, [0.50, 0.99]);
             self.figures.note("latency of the others, p50, ms", spell, p50);
             self.figures.note(P99, spell, p99);
             self.figures.note("the same, p99 of the worst second, ms", spell, worst_second(&latencies));
-            let peak = self.daemon.peak()?;
+            let peak = usage::peak_memory(self.daemon.running()?)?;
             ensure!(peak <= MEMORY, "the gateway took {peak:.0} MiB in a spell, and {MEMORY} is its bound");
             self.figures.note(PEAK, spell, peak);
             self.figures.note("cores busy with the gateway", spell, busy);
@@ -147,7 +146,7 @@ impl Bench {
     }
 
     /// Commits events at the rate until `is_over`.
-    async fn work(&mut self, audience: Audience, is_over: impl Fn(&Witness) -> bool) -> Result<()> {
+    async fn work(&mut self, audience: Audience, is_over: impl Fn(&Received) -> bool) -> Result<()> {
         let (kind, family) = match audience {
             Audience::All => ("to_all.made", "all"),
             Audience::Live => ("to_live.made", "live"),
@@ -161,31 +160,31 @@ impl Bench {
             clock.tick().await;
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
-                self.witness.read()?;
-                if is_over(&self.witness) {
+                self.received.read()?;
+                if is_over(&self.received) {
                     return Ok(());
                 }
                 ensure!(
                     looked < deadline,
                     "not all came back within {ARRIVAL:?}: {:?} lack something\n{}",
-                    self.witness.lacking(),
+                    self.received.lacking(),
                     self.daemon.log_tail()
                 );
             }
             self.ticks += 1;
             let entity = format!("{family}-{}", self.ticks % ENTITIES);
-            let counter = self.witness.next_counter(audience, &entity);
+            let counter = self.received.next_counter(audience, &entity);
             let data = json!({"entity": entity, "counter": counter, "note": "x".repeat(200)});
             let transaction = self.client.transaction().await?;
             let event = transaction.query_one(&emit, &[&kind, &data, &entity]).await?.get(0);
             transaction.commit().await?;
-            self.witness.commits(audience, &entity, counter, event, Some(std::time::Instant::now()));
+            self.received.commits(audience, &entity, counter, event, Some(std::time::Instant::now()));
         }
     }
 
     /// Commits the backlog of the bad ones, in one statement.
     async fn pile_up(&mut self) -> Result<()> {
-        let after = self.witness.next_counter(Audience::Bad, "bad-0") as i64 - 1;
+        let after = self.received.next_counter(Audience::Bad, "bad-0") as i64 - 1;
         let rows = self
             .client
             .query(
@@ -198,25 +197,25 @@ impl Bench {
             .await?;
         for row in rows {
             let entity: &str = row.get(1);
-            let counter = self.witness.next_counter(Audience::Bad, entity);
-            self.witness.commits(Audience::Bad, entity, counter, row.get(0), None);
+            let counter = self.received.next_counter(Audience::Bad, entity);
+            self.received.commits(Audience::Bad, entity, counter, row.get(0), None);
         }
         self.client.batch_execute("select andon.ring()").await?;
         Ok(())
     }
 
-    async fn arrival(&mut self, is_enough: impl Fn(&Witness) -> bool) -> Result<()> {
+    async fn arrival(&mut self, is_enough: impl Fn(&Received) -> bool) -> Result<()> {
         let deadline = Instant::now() + ARRIVAL;
         let mut clock = tokio::time::interval(LOOK);
         loop {
-            self.witness.read()?;
-            if is_enough(&self.witness) {
+            self.received.read()?;
+            if is_enough(&self.received) {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 bail!(
                     "destinations {:?} lack something after {ARRIVAL:?}:\n{}",
-                    self.witness.lacking(),
+                    self.received.lacking(),
                     self.daemon.log_tail()
                 );
             }

@@ -2,8 +2,8 @@
 //! trigger, so with the commit in it, to receipt on the same machine's clock: of the gateway, and of the baseline, which carries the
 //! payload inside NOTIFY and publishes it. It fails when anything is missing, never for slowness.
 
+mod latency_probe;
 mod relay;
-mod witness;
 mod writers;
 
 use std::collections::HashSet;
@@ -20,11 +20,15 @@ use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
 use crate::bench::comparison::percentiles;
-use crate::bench::connect;
-use crate::bench::daemon::Daemon;
+use crate::bench::live::latency_probe::LatencyProbe;
 use crate::bench::live::relay::Relay;
-use crate::bench::live::witness::Witness;
-use crate::bench::live::writers::Crowd;
+use crate::bench::live::writers::Writers;
+use crate::bench::usage;
+use crate::stage;
+use crate::stage::Stage;
+use crate::stage::blocking;
+use crate::stage::connect;
+use rig::Daemon;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Postgres;
@@ -75,11 +79,9 @@ const ARRIVAL: Duration = Duration::from_secs(20);
 const WARMING: Duration = Duration::from_millis(300);
 
 pub(super) async fn live(options: LiveBench, andon: &Andon) -> Result<Report> {
-    let start = tokio::task::spawn_blocking(|| {
-        anyhow::Ok((Postgres::start_durable()?, Mosquitto::start(&MosquittoOptions::default())?))
-    });
-    let (postgres, broker) = start.await.context("the servers' start was given up")??;
-    let mut bench = Bench::prepare(andon, &options, &postgres, &broker).await?;
+    let (stage, broker) =
+        tokio::try_join!(Stage::start(andon, Postgres::start_durable), stage::broker(MosquittoOptions::default()))?;
+    let mut bench = Bench::prepare(&options, &stage, &broker).await?;
     for round in 0..=options.rounds {
         for rate in &options.rates {
             for variant in VARIANTS {
@@ -91,32 +93,31 @@ pub(super) async fn live(options: LiveBench, andon: &Andon) -> Result<Report> {
             bench.figures.forget();
         }
     }
-    let Bench { figures, daemon, crowds, .. } = bench;
-    drop((daemon, crowds));
-    postgres.stop()?;
+    let Bench { figures, daemon, writers, .. } = bench;
+    drop((daemon, writers));
+    stage.stop()?;
     let facts = json!({"rounds": options.rounds, "spell_ms": options.spell});
     Ok(Report { bench: "live", comparison: figures, facts })
 }
 
 struct Bench {
     spell: Duration,
-    crowds: [Option<Crowd>; 2],
-    witness: Witness,
+    writers: [Option<Writers>; 2],
+    probe: LatencyProbe,
     daemon: Daemon,
     _relay: Relay,
     figures: Comparison,
 }
 
 impl Bench {
-    async fn prepare(andon: &Andon, options: &LiveBench, postgres: &Postgres, broker: &Mosquitto) -> Result<Bench> {
+    async fn prepare(options: &LiveBench, stage: &Stage, broker: &Mosquitto) -> Result<Bench> {
         // Each variant has a database of its own: NOTIFY wakes every listener of a database, whatever it listens to.
-        let plain = postgres.create_database().await?;
+        let plain = stage.postgres.create_database().await?;
         connect(&plain).await?.batch_execute(&format!("{TABLE}; {TELL}")).await?;
-        let attached = postgres.create_database().await?;
+        let attached = stage.database().await?;
         let owner = connect(&attached).await?;
         owner.batch_execute(TABLE).await?;
-        andon.migrate(&attached).await?;
-        andon.attach(&attached, MAPPING).await?;
+        stage.andon.attach(&attached, MAPPING).await?;
         owner
             .execute(
                 "insert into andon.mqtt_publishers (tenant_id, name, broker_url, port, topic_pattern, events)
@@ -124,12 +125,15 @@ impl Bench {
                 &[&i32::from(broker.port())],
             )
             .await?;
-        let most = options.rates.iter().map(|rate| writers(*rate)).max().unwrap_or(1);
-        let daemon = Daemon::start(andon, &attached)?;
+        let most = options.rates.iter().map(|rate| sessions(*rate)).max().unwrap_or(1);
+        let daemon = stage.andon.start(&attached).await?;
         let bench = Bench {
             spell: Duration::from_millis(options.spell),
-            crowds: [Some(Crowd::connect(plain.clone(), most).await?), Some(Crowd::connect(attached, most).await?)],
-            witness: Witness::start(broker.port(), TOPICS)?,
+            writers: [
+                Some(Writers::connect(plain.clone(), most).await?),
+                Some(Writers::connect(attached, most).await?),
+            ],
+            probe: LatencyProbe::start(broker.port(), TOPICS)?,
             daemon,
             _relay: Relay::start(plain, broker.port())?,
             figures: goals(&options.rates),
@@ -151,27 +155,25 @@ impl Bench {
 
     async fn spell(&mut self, variant: &'static str, rate: u32) -> Result<()> {
         let is_ours = variant == VARIANTS[1];
-        let crowd = self.crowds[usize::from(is_ours)].take().context("a spell before failed")?;
-        let (writers, spell) = (writers(rate), self.spell);
+        let mut writers = self.writers[usize::from(is_ours)].take().context("a spell before failed")?;
+        let sessions = sessions(rate);
         // Ten a second say little within a moment.
-        let spell = if rate < 100 { spell * 2 } else { spell };
-        self.witness.forget();
-        let worked = self.daemon.worked()?;
-        let begun = witness::wall_clock();
-        let wrote = tokio::task::spawn_blocking(move || {
-            let mut crowd = crowd;
-            let wrote = crowd.write(rate, writers, spell);
-            (crowd, wrote)
-        });
-        let (crowd, wrote) = wrote.await.context("the writers were given up")?;
-        let wrote = wrote?;
-        self.crowds[usize::from(is_ours)] = Some(crowd);
+        let spell = if rate < 100 { self.spell * 2 } else { self.spell };
+        self.probe.forget();
+        let worked = usage::processor(self.daemon.running()?)?;
+        let begun = latency_probe::wall_clock();
+        let (writers, wrote) = blocking(move || {
+            let wrote = writers.write(rate, sessions, spell)?;
+            Ok((writers, wrote))
+        })
+        .await?;
+        self.writers[usize::from(is_ours)] = Some(writers);
         let deadline = Instant::now() + ARRIVAL;
-        while (self.witness.count() as u64) < wrote && Instant::now() < deadline {
+        while (self.probe.count() as u64) < wrote && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let took = (witness::wall_clock() - begun).as_secs_f64();
-        let receipts = self.witness.take(is_ours)?;
+        let took = (latency_probe::wall_clock() - begun).as_secs_f64();
+        let receipts = self.probe.take(is_ours)?;
         let distinct: HashSet<i64> = receipts.iter().map(|receipt| receipt.id).collect();
         let missing = wrote.saturating_sub(distinct.len() as u64);
         ensure!(missing == 0, "{variant} at {rate}/s: {missing} of {wrote} are missing:\n{}", self.daemon.log_tail());
@@ -184,7 +186,7 @@ impl Bench {
         note("p99, ms", p99);
         note("commits/s", wrote as f64 / took);
         if is_ours {
-            note("gateway's CPU, us/event", (self.daemon.worked()? - worked) * 1e6 / wrote as f64);
+            note("gateway's CPU, us/event", (usage::processor(self.daemon.running()?)? - worked) * 1e6 / wrote as f64);
         }
         Ok(())
     }
@@ -201,8 +203,8 @@ fn goals(rates: &[u32]) -> Comparison {
     figures
 }
 
-/// Few where few can do it; a plant with 5,000 events in a second has many sessions.
-fn writers(rate: u32) -> usize {
+/// How many sessions write: few where few can do it, while a plant with 5,000 events in a second has many.
+fn sessions(rate: u32) -> usize {
     match rate {
         0..100 => 1,
         100..1000 => 2,

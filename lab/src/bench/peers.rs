@@ -8,11 +8,10 @@ mod graphile_worker;
 mod node_red;
 mod packages;
 mod plant;
-mod subscriber;
+mod counting_subscriber;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::ensure;
 use serde_json::json;
@@ -21,10 +20,12 @@ use crate::andon::Andon;
 use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
-use crate::bench::connect;
+use crate::bench::peers::contest::ArrivalCounter;
 use crate::bench::peers::contest::Side;
-use crate::bench::peers::contest::Witness;
 use crate::bench::peers::packages::Packages;
+use crate::stage::Stage;
+use crate::stage::blocking;
+use crate::stage::connect;
 use rig::Postgres;
 
 /// How much is measured.
@@ -57,22 +58,20 @@ const VARIANTS: [&str; 2] = ["peer", "andon"];
 pub(super) async fn peers(options: PeersBench, andon: &Andon) -> Result<Report> {
     ensure!(options.events > 0 && options.writers > 0, "--events and --writers must be above 0");
     let directory = options.packages.clone();
-    let packages = tokio::task::spawn_blocking(move || Packages::install(&directory));
-    let packages = packages.await.context("the installation was given up")??;
-    let postgres =
-        tokio::task::spawn_blocking(Postgres::start_durable).await.context("the server's start was given up")??;
+    let packages = blocking(move || Packages::install(&directory)).await?;
+    let stage = Stage::start(andon, Postgres::start_durable).await?;
     let mut comparison = Comparison::new(&VARIANTS);
     let mut facts = json!({
         "events": options.events, "events_per_commit": plant::PORTION, "writers": options.writers, "concurrency": options.concurrency,
         "rounds": options.rounds, "packages": packages.names(),
     });
-    facts["node_red"] = node_red::compare(andon, &options, &packages, &postgres, &mut comparison).await?;
-    graphile_worker::compare(andon, &options, &packages, &postgres, &mut comparison).await?;
+    facts["node_red"] = node_red::compare(&options, &packages, &stage, &mut comparison).await?;
+    graphile_worker::compare(&options, &packages, &stage, &mut comparison).await?;
     for peer in ["Node-RED", "graphile-worker"] {
         comparison.goal(&rate(peer), "andon", Goal::AtLeast(2.0));
         comparison.goal(&work(peer), "andon", Goal::AtMost(0.5));
     }
-    postgres.stop()?;
+    stage.stop()?;
     Ok(Report { bench: "peers", comparison, facts })
 }
 
@@ -88,25 +87,25 @@ fn work(peer: &str) -> String {
 async fn bursts(
     peer: &str,
     sides: [&Side; 2],
-    witness: &Witness,
+    counter: &ArrivalCounter,
     postgres: &Postgres,
     options: &PeersBench,
     comparison: &mut Comparison,
 ) -> Result<()> {
     for side in sides {
-        side.takes_up(witness).await?;
+        side.takes_up(counter).await?;
         // The first burst is cold.
-        side.burst(witness, postgres, options.events, plant::PORTION).await?;
+        side.burst(counter, postgres, options.events, plant::PORTION).await?;
     }
     for _ in 0..options.rounds {
         for (side, variant) in sides.into_iter().zip(VARIANTS) {
-            let burst = side.burst(witness, postgres, options.events, plant::PORTION).await?;
+            let burst = side.burst(counter, postgres, options.events, plant::PORTION).await?;
             comparison.note(&format!("{peer}: events/s, as fast as they are committed"), variant, burst.rate);
             comparison.note(&work(peer), variant, burst.work);
             comparison.note(&format!("{peer}: PostgreSQL's processor time, us/event"), variant, burst.database_work);
             comparison.note(&format!("{peer}: processor time of all processes, us/event"), variant, burst.all_work);
             // As fast as the consumer can: all is there at once.
-            let import = side.burst(witness, postgres, options.events, options.events).await?;
+            let import = side.burst(counter, postgres, options.events, options.events).await?;
             comparison.note(&rate(peer), variant, import.rate);
             comparison.note(&format!("{peer}: its processor time in an import, us/event"), variant, import.work);
         }
@@ -115,11 +114,10 @@ async fn bursts(
 }
 
 /// A database with schema `andon`, the plant's table and its triggers.
-async fn attached(andon: &Andon, postgres: &Postgres) -> Result<String> {
-    let database = postgres.create_database().await?;
+async fn attached(stage: &Stage) -> Result<String> {
+    let database = stage.database().await?;
     let owner = connect(&database).await?;
-    andon.migrate(&database).await?;
     owner.batch_execute(plant::TABLE).await?;
-    andon.attach(&database, plant::MAPPING).await?;
+    stage.andon.attach(&database, plant::MAPPING).await?;
     Ok(database)
 }

@@ -11,14 +11,14 @@
 //! A machine too busy to answer within a second is like a database that is away. An orderly stop repeats nothing, unless the database is away; among several daemons it moves lanes, as a start does. A refused request
 //! repeats nothing.
 
-use crate::chaos::cast::DESTINATIONS;
-use crate::chaos::cast::Destination;
-use crate::chaos::cast::KEEP_ALIVE;
-use crate::chaos::cast::TIMEOUT;
-use crate::chaos::cast::Way;
+use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::destinations::Destination;
+use crate::chaos::destinations::KEEP_ALIVE;
+use crate::chaos::destinations::TIMEOUT;
 use crate::chaos::fault::Breakage;
 use crate::chaos::fault::Fault;
 use crate::chaos::fault::Link;
+use crate::witness::Way;
 
 /// A fault, with the seconds of the run in which it began and was mended.
 #[derive(Debug, Clone)]

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::chaos::allowance;
 use crate::chaos::allowance::Happened;
-use crate::chaos::cast;
-use crate::chaos::cast::DESTINATIONS;
-use crate::chaos::cast::Role;
-use crate::chaos::truth::Truth;
-use crate::chaos::witness::Arrived;
-use crate::chaos::witness::Receipt;
+use crate::chaos::committed::Committed;
+use crate::chaos::destinations;
+use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::destinations::Role;
+use crate::chaos::received::Receipt;
+use crate::chaos::received::Receipts;
 use rig::oracle;
 use rig::oracle::Verdict;
 
@@ -33,7 +33,7 @@ pub(super) struct Judgement {
     pub(super) seed: u64,
     pub(super) replicas: usize,
     #[serde(skip)]
-    pub(super) destinations: Vec<Line>,
+    pub(super) destinations: Vec<Figures>,
     /// The faults that brought duplicates or allow some, largest first.
     #[serde(skip)]
     pub(super) sources: Vec<Source>,
@@ -44,7 +44,7 @@ pub(super) struct Judgement {
 
 /// The figures of one destination.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Figures {
     pub(super) label: String,
     pub(super) verdict: Verdict,
     pub(super) duplicates_allowed: u64,
@@ -63,8 +63,8 @@ pub(super) struct Source {
 pub(super) struct Evidence<'a> {
     pub(super) seed: u64,
     pub(super) replicas: usize,
-    pub(super) truth: &'a Truth,
-    pub(super) seen: &'a HashMap<String, Arrived>,
+    pub(super) committed: &'a Committed,
+    pub(super) received: &'a HashMap<String, Receipts>,
     pub(super) happened: &'a [Happened],
     /// The start of the run, in seconds since 1970.
     pub(super) started: f64,
@@ -91,11 +91,11 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
     let mut destinations = Vec::new();
     let mut arrivals = vec![Vec::new(); DESTINATIONS.len()];
     let mut repeats = vec![Vec::new(); DESTINATIONS.len()];
-    let mut labels: Vec<&String> = evidence.seen.keys().collect();
+    let mut labels: Vec<&String> = evidence.received.keys().collect();
     labels.sort();
     for label in labels {
-        let receipts: Vec<&Receipt> = evidence.seen[label].receipts.iter().filter(|it| !it.redelivered).collect();
-        let Some(number) = cast::destination_of(label) else {
+        let receipts: Vec<&Receipt> = evidence.received[label].all.iter().filter(|it| !it.is_redelivered).collect();
+        let Some(number) = destinations::destination_of(label) else {
             complaints.push(format!("{} messages at `{label}`, which is no destination", receipts.len()));
             continue;
         };
@@ -104,7 +104,7 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
         destinations.push((label.clone(), number, verdict(evidence, label, number, &receipts, &mut complaints)));
     }
     for (number, destination) in DESTINATIONS.iter().enumerate().filter(|(_, it)| it.role != Role::Volatile) {
-        if !evidence.seen.contains_key(destination.label) {
+        if !evidence.received.contains_key(destination.label) {
             let verdict = verdict(evidence, destination.label, number, &[], &mut complaints);
             destinations.push((destination.label.to_owned(), number, verdict));
         }
@@ -125,7 +125,7 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
     Judgement {
         seed: evidence.seed,
         replicas: evidence.replicas,
-        committed: evidence.truth.count(),
+        committed: evidence.committed.count(),
         missing: sum(|verdict| verdict.missing),
         out_of_order: sum(|verdict| verdict.out_of_order),
         phantom: sum(|verdict| verdict.phantom),
@@ -136,7 +136,7 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
         sources,
         destinations: destinations
             .into_iter()
-            .map(|(label, number, verdict)| Line { label, verdict, duplicates_allowed: allowed[number] })
+            .map(|(label, number, verdict)| Figures { label, verdict, duplicates_allowed: allowed[number] })
             .collect(),
         complaints,
     }
@@ -151,10 +151,10 @@ fn verdict(
     complaints: &mut Vec<String>,
 ) -> Verdict {
     let destination = &DESTINATIONS[number];
-    let expected = evidence.truth.expected(destination);
+    let expected = evidence.committed.expected(destination);
     let is_known = |it: &Receipt| {
         expected.contains_key(&it.entity)
-            && evidence.truth.fact(&it.entity, it.counter).is_some_and(|fact| fact.nonce == it.nonce)
+            && evidence.committed.fact(&it.entity, it.counter).is_some_and(|fact| fact.nonce == it.nonce)
     };
     // What is no fact is a phantom, whatever it says it is.
     let places = receipts.iter().map(|it| if is_known(it) { (it.entity.as_str(), it.counter) } else { ("", 0) });
@@ -190,7 +190,7 @@ fn verdict(
         for (entity, counter) in
             absent.filter(|(entity, counter)| !seen.contains(&(entity.as_str(), *counter))).take(TOLD)
         {
-            let written = evidence.truth.fact(entity, counter).map_or_else(String::new, |fact| {
+            let written = evidence.committed.fact(entity, counter).map_or_else(String::new, |fact| {
                 format!("; written at {:.2} s, event {}", fact.at - evidence.started, fact.event_id)
             });
             complaints.push(format!("{label}: {entity} {counter} is missing{written}"));

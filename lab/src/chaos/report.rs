@@ -9,9 +9,10 @@ use anyhow::Result;
 
 use crate::chaos::allowance::Happened;
 use crate::chaos::judge::Judgement;
-use crate::chaos::schedule::Plan;
-use crate::chaos::stage::Stage;
-use crate::chaos::truth;
+use crate::chaos::line;
+use crate::chaos::line::Line;
+use crate::chaos::schedule::Scenario;
+use crate::stage::connect;
 
 /// How many sources of duplicates are told.
 const TOLD: usize = 5;
@@ -78,8 +79,8 @@ pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
 }
 
 /// Says what is wrong, to standard error, and keeps the daemons' logs.
-pub(super) async fn explain(judgement: &Judgement, plan: Plan, happened: &[Happened], stage: &Stage) {
-    let Plan { seed, duration, daemons, kills_brokers } = plan;
+pub(super) async fn explain(judgement: &Judgement, scenario: Scenario, happened: &[Happened], line: &Line) {
+    let Scenario { seed, duration, daemons, kills_brokers } = scenario;
     let variant = if kills_brokers { " --kill-brokers" } else { "" };
     eprintln!(
         "chaos: not clean; the same faults again: andon-lab chaos --seed {seed} --for {duration:?} --replicas {daemons}{variant}"
@@ -93,21 +94,16 @@ pub(super) async fn explain(judgement: &Judgement, plan: Plan, happened: &[Happe
     for source in judgement.sources.iter().take(TOLD) {
         eprintln!("chaos: {} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault);
     }
-    match rows(stage).await {
+    match rows(line).await {
         Ok(rows) => rows.iter().for_each(|row| eprintln!("chaos: {row}")),
         Err(error) => eprintln!("chaos: cannot read the lanes: {error:#}"),
     }
     let directory = std::env::temp_dir().join(format!("andon-chaos-{seed}-{}", std::process::id()));
-    for daemon in &stage.daemons {
-        let log = daemon.log();
-        let lines: Vec<&str> = log.lines().collect();
-        eprintln!(
-            "chaos: the log of {} ends with:\n{}",
-            daemon.name,
-            lines[lines.len().saturating_sub(30)..].join("\n")
-        );
+    for (number, daemon) in line.daemons.iter().enumerate() {
+        let name = line::name(number);
+        eprintln!("chaos: the log of {name} ends with:\n{}", daemon.log_tail());
         let kept = std::fs::create_dir_all(&directory)
-            .and_then(|()| std::fs::write(directory.join(format!("{}.log", daemon.name)), &log));
+            .and_then(|()| std::fs::write(directory.join(format!("{name}.log")), daemon.log()));
         if let Err(error) = kept {
             eprintln!("chaos: cannot keep the log in {}: {error}", directory.display());
         }
@@ -116,8 +112,8 @@ pub(super) async fn explain(judgement: &Judgement, plan: Plan, happened: &[Happe
 }
 
 /// The lanes and what is parked, as they are at the end.
-async fn rows(stage: &Stage) -> Result<Vec<String>> {
-    let client = truth::connect(&stage.database).await?;
+async fn rows(line: &Line) -> Result<Vec<String>> {
+    let client = connect(&line.database).await?;
     let statement = "select format('lane %s (%s) is %s since %s%s; position %s, pending %s, written %s', lane, name, state, state_since::time(1),
             ': ' || reason, position, left(pending::text, 200), updated_at::time(1)) from andon.lanes
         union all select format('%s parked deliveries of %s are %s, e.g. event %s: %s', count(*), lane, state, min(event), min(reason))

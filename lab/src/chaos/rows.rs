@@ -11,14 +11,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use crate::chaos::cast::CONCURRENCY;
-use crate::chaos::cast::DESTINATIONS;
-use crate::chaos::cast::Destination;
-use crate::chaos::cast::KEEP_ALIVE;
-use crate::chaos::cast::TIMEOUT;
-use crate::chaos::cast::WINDOW;
-use crate::chaos::cast::Way;
-use crate::chaos::truth;
+use crate::chaos::destinations::CONCURRENCY;
+use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::destinations::Destination;
+use crate::chaos::destinations::KEEP_ALIVE;
+use crate::chaos::destinations::TIMEOUT;
+use crate::chaos::destinations::WINDOW;
+use crate::stage::connect;
+use crate::witness::Way;
 
 /// How long a statement is tried while the database is away.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -141,7 +141,7 @@ impl Row {
 pub(super) async fn execute(database: &str, sql: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let done = async { Ok(truth::connect(database).await?.batch_execute(sql).await?) };
+        let done = async { Ok(connect(database).await?.batch_execute(sql).await?) };
         match done.await {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > deadline => {

@@ -9,22 +9,22 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
-use crate::chaos::cast::BROKERS;
-use crate::chaos::cast::DESTINATIONS;
-use crate::chaos::cast::Destination;
-use crate::chaos::cast::Role;
-use crate::chaos::cast::Way;
+use crate::chaos::destinations::BROKERS;
+use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::destinations::Destination;
+use crate::chaos::destinations::Role;
 use crate::chaos::fault::Breakage;
 use crate::chaos::fault::Change;
 use crate::chaos::fault::Fault;
 use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::fault::Subject;
+use crate::witness::Way;
 use rig::proxy::Side;
 
 /// What the choice depends on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct Scenario {
     pub(super) seed: u64,
     pub(super) duration: Duration,
     pub(super) daemons: usize,
@@ -78,27 +78,27 @@ const BULK: u32 = 3000;
 const RECOVERY: Duration = Duration::from_secs(2);
 
 /// The faults of a run, in the order of their moments.
-pub(super) fn schedule(plan: Plan) -> Vec<(Duration, Fault)> {
-    let mut random = StdRng::seed_from_u64(plan.seed);
+pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
+    let mut random = StdRng::seed_from_u64(scenario.seed);
     let mut chosen: Vec<(Duration, Fault)> = Vec::new();
     let mut deck: Vec<Kind> = Vec::new();
     let mut busy: HashMap<Subject, Duration> = HashMap::new();
     let mut now = Duration::from_secs(3);
     // How subtle the faults of links are goes round as well.
     let mut round = random.random_range(0..100);
-    while now < plan.duration {
+    while now < scenario.duration {
         if deck.is_empty() {
             deck = DECK.iter().flat_map(|(kind, count)| std::iter::repeat_n(*kind, *count)).collect();
-            deck.retain(|kind| plan.kills_brokers || *kind != Kind::KillBroker);
+            deck.retain(|kind| scenario.kills_brokers || *kind != Kind::KillBroker);
             deck.shuffle(&mut random);
         }
         let Some(kind) = deck.pop() else { break };
         round += 1;
-        let fault = fault(kind, plan, round, &mut random);
+        let fault = fault(kind, scenario, round, &mut random);
         let ends = now + fault.lasts();
         let is_free = busy.get(&fault.subject()).is_none_or(|until| *until <= now);
         // What does not fit any more is left out, so that everything is over at the end.
-        if is_free && ends <= plan.duration {
+        if is_free && ends <= scenario.duration {
             busy.insert(fault.subject(), ends + RECOVERY);
             chosen.push((now, fault));
             // One in five comes upon the one before it.
@@ -111,8 +111,8 @@ pub(super) fn schedule(plan: Plan) -> Vec<(Duration, Fault)> {
     chosen
 }
 
-fn fault(kind: Kind, plan: Plan, round: usize, random: &mut StdRng) -> Fault {
-    let daemon = random.random_range(0..plan.daemons);
+fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> Fault {
+    let daemon = random.random_range(0..scenario.daemons);
     let broker = random.random_range(0..BROKERS);
     let away = milliseconds(random, 0, 3000);
     let lasts = milliseconds(random, 1000, 8000);
@@ -141,7 +141,7 @@ fn fault(kind: Kind, plan: Plan, round: usize, random: &mut StdRng) -> Fault {
             Fault::Endpoint { webhook, manner: manners[round % manners.len()], lasts }
         }
         Kind::OpenTransaction => {
-            let lasts = Duration::from_secs(60).min(plan.duration / 3);
+            let lasts = Duration::from_secs(60).min(scenario.duration / 3);
             Fault::OpenTransaction { events: BULK, lasts, commits }
         }
         Kind::Edit => Fault::Change { destination: edited, change: Change::Edit },
@@ -187,21 +187,21 @@ mod tests {
 
     use super::*;
 
-    fn plan(seed: u64, seconds: u64) -> Plan {
-        Plan { seed, duration: Duration::from_secs(seconds), daemons: 3, kills_brokers: false }
+    fn scenario(seed: u64, seconds: u64) -> Scenario {
+        Scenario { seed, duration: Duration::from_secs(seconds), daemons: 3, kills_brokers: false }
     }
 
     #[test]
     fn a_seed_gives_the_same_faults_again_and_another_gives_others() {
-        assert_eq!(schedule(plan(7, 120)), schedule(plan(7, 120)));
-        assert_ne!(schedule(plan(7, 120)), schedule(plan(8, 120)));
+        assert_eq!(schedule(scenario(7, 120)), schedule(scenario(7, 120)));
+        assert_ne!(schedule(scenario(7, 120)), schedule(scenario(8, 120)));
     }
 
     #[test]
     fn a_run_of_ten_minutes_meets_every_kind_of_fault() {
         let names = |kills_brokers| -> BTreeSet<String> {
-            let plan = Plan { kills_brokers, ..plan(1, 600) };
-            schedule(plan).iter().map(|(_, fault)| fault.name()).collect()
+            let scenario = Scenario { kills_brokers, ..scenario(1, 600) };
+            schedule(scenario).iter().map(|(_, fault)| fault.name()).collect()
         };
         let breakages = ["cut", "cut within a message", "reset", "half open", "stall", "slow", "refuse"];
 
@@ -219,7 +219,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(50))]
         #[test]
         fn faults_come_every_few_seconds_end_in_time_and_leave_each_other_the_same_subject(seed: u64, seconds in 30_u64..300) {
-            let faults = schedule(plan(seed, seconds));
+            let faults = schedule(scenario(seed, seconds));
 
             prop_assert!(faults.len() as u64 >= seconds / 8, "{} faults", faults.len());
             for (place, (at, fault)) in faults.iter().enumerate() {

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::chaos::cast;
-use crate::chaos::daemon;
-use crate::chaos::truth;
+use crate::chaos::destinations;
+use crate::chaos::line;
+use crate::stage::connect;
 
 /// A fault does not wait for longer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// None: nobody knows.
 pub(super) async fn by(daemon: Option<usize>, database: &str) -> Option<Vec<usize>> {
-    let name = daemon::name(daemon? + 1);
+    let name = line::name(daemon?);
     let asked = async {
-        let client = truth::connect(database).await?;
+        let client = connect(database).await?;
         let statement = "select l.name from andon.lanes l join andon.daemons d using (daemon) where d.name = $1";
         anyhow::Ok(client.query(statement, &[&name]).await?)
     };
@@ -24,5 +24,5 @@ pub(super) async fn by(daemon: Option<usize>, database: &str) -> Option<Vec<usiz
     // A publisher's lane is called as the publisher, and a webhook's after its URL.
     let label =
         |name: &str| name.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default().to_owned();
-    Some(rows.iter().filter_map(|row| cast::destination_of(&label(row.get(0)))).collect())
+    Some(rows.iter().filter_map(|row| destinations::destination_of(&label(row.get(0)))).collect())
 }

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::chaos::cast;
-use crate::chaos::truth;
+use crate::chaos::destinations;
+use crate::stage::connect;
 
 const WRITERS: u64 = 8;
 /// Events per second of all of them together. Modest, so that a machine with two cores keeps up in a build for development.
@@ -37,8 +37,8 @@ pub(super) async fn write(database: &str, seed: u64, over: &CancellationToken) {
 }
 
 async fn work(database: &str, random: &mut StdRng, over: &CancellationToken) -> Result<()> {
-    let client = truth::connect(database).await?;
-    let names: Vec<String> = cast::entities().into_iter().map(|entity| entity.name).collect();
+    let client = connect(database).await?;
+    let names: Vec<String> = destinations::entities().into_iter().map(|entity| entity.name).collect();
     let mut next = Instant::now();
     while !over.is_cancelled() {
         let events = transaction(&client, &names, random).await?;

@@ -10,9 +10,9 @@ use jiff::Zoned;
 use serde::Serialize;
 
 use crate::demo::DemoOptions;
-use crate::demo::truth::Log;
-use crate::demo::truth::Truth;
-use crate::demo::witness::Witness;
+use crate::demo::committed::Committed;
+use crate::demo::committed::Log;
+use crate::demo::received::Received;
 use rig::oracle::Verdict;
 
 /// Beyond so many events per second nobody can read along.
@@ -74,9 +74,9 @@ struct Latency {
 }
 
 impl Report {
-    pub(super) fn new(log: &Log, truth: &Truth, witness: &Witness) -> Report {
-        let (mqtt, webhook) = (log.judge(&witness.published()), log.judge(&witness.posted()));
-        let mut latencies = witness.mqtt_latencies();
+    pub(super) fn new(log: &Log, committed: &Committed, received: &Received) -> Report {
+        let (mqtt, webhook) = (log.judge(&received.published()), log.judge(&received.posted()));
+        let mut latencies = received.mqtt_latencies();
         latencies.sort();
         let mut complaints = Vec::new();
         if mqtt.phantom + webhook.phantom > 0 {
@@ -85,8 +85,12 @@ impl Report {
                 mqtt.phantom, webhook.phantom
             ));
         }
-        if log.captured() != truth.count() {
-            complaints.push(format!("{} events were committed, and the log holds {}", truth.count(), log.captured()));
+        if log.captured() != committed.count() {
+            complaints.push(format!(
+                "{} events were committed, and the log holds {}",
+                committed.count(),
+                log.captured()
+            ));
         }
         complaints.extend(log.capture_error.iter().map(|reason| format!("not everything was captured: {reason}")));
         Report {

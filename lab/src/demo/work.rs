@@ -15,8 +15,8 @@ use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::demo::truth::Truth;
-use rig::reference::plant;
+use crate::demo::committed::Committed;
+use crate::stage::connect;
 use rig::reference::shift::Shift;
 use rig::reference::shift::Step;
 
@@ -30,7 +30,7 @@ pub(super) async fn work(
     shift: &Shift,
     database: &str,
     rate: f64,
-    truth: &Truth,
+    committed: &Committed,
     over: &CancellationToken,
 ) -> Result<()> {
     let cycles = AtomicU64::new(0);
@@ -46,7 +46,7 @@ pub(super) async fn work(
                     () = tokio::time::sleep_until(next) => {}
                     () = over.cancelled() => return Ok(()),
                 }
-                let events = worker.do_step(step, cycle, truth).await;
+                let events = worker.do_step(step, cycle, committed).await;
                 let events = events.with_context(|| format!("cannot do `{}`", step.what(cycle)))?;
                 next += Duration::from_secs_f64(pause * events as f64);
             }
@@ -64,28 +64,28 @@ struct Worker {
 
 impl Worker {
     async fn hire(database: &str) -> Result<Worker> {
-        let client = plant::connect(database).await?;
+        let client = connect(database).await?;
         let made = "select id, event_id from andon.events where id > $1 and xact = pg_current_xact_id_if_assigned()";
         let made = client.prepare(made).await.context("cannot read the log")?;
         Ok(Worker { client, made, last: 0 })
     }
 
     /// Does a step, and returns how many events it caused. Whoever is the victim of a deadlock tries again, as people's programs do.
-    async fn do_step(&mut self, step: &Step, cycle: u64, truth: &Truth) -> Result<usize> {
+    async fn do_step(&mut self, step: &Step, cycle: u64, committed: &Committed) -> Result<usize> {
         loop {
-            match self.try_step(step, cycle, truth).await {
+            match self.try_step(step, cycle, committed).await {
                 Err(error) if is_deadlock(&error) => self.client.batch_execute("rollback").await?,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn try_step(&mut self, step: &Step, cycle: u64, truth: &Truth) -> Result<usize> {
+    async fn try_step(&mut self, step: &Step, cycle: u64, committed: &Committed) -> Result<usize> {
         // A step may work under a role that can see nothing of the log.
         self.client.batch_execute(&format!("begin;\n{}\n;reset role", step.sql(cycle))).await?;
         if step.is_given_up {
             self.client.batch_execute("rollback").await?;
-            truth.given_up(&step.what(cycle));
+            committed.given_up(&step.what(cycle));
             return Ok(0);
         }
         let mut events: Vec<Uuid> = Vec::new();
@@ -93,9 +93,9 @@ impl Worker {
             self.last = self.last.max(row.get(0));
             events.push(row.get(1));
         }
-        truth.announce(&events);
+        committed.announce(&events);
         self.client.batch_execute("commit").await?;
-        truth.confirm(events.len() as u64, &step.what(cycle));
+        committed.confirm(events.len() as u64, &step.what(cycle));
         Ok(events.len())
     }
 }

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use anyhow::Result;
 use serde_json::Value;
 use serde_json::json;
 use tokio_postgres::Client;
 
+use crate::stage;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Proxy;
@@ -47,8 +47,7 @@ pub(super) struct Destinations {
 
 impl Destinations {
     pub(super) async fn start() -> Result<Destinations> {
-        let broker = tokio::task::spawn_blocking(|| Mosquitto::start(&MosquittoOptions::default()));
-        let broker = broker.await.context("the broker's start was given up")??;
+        let broker = stage::broker(MosquittoOptions::default()).await?;
         let receiver = Receiver::start().await?;
         Ok(Destinations {
             subscriber: Subscriber::start(broker.port()).await?,

@@ -9,12 +9,12 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::andon::Andon;
-use crate::bench::daemon::Daemon;
 use crate::bench::peers::packages::Packages;
 use crate::bench::sink::SECRET;
-use crate::bench::work;
-use rig::process::Plan;
+use crate::bench::usage;
+use rig::Daemon;
 use rig::process::Server;
+use rig::process::ServerOptions;
 
 const SETTINGS: &str = include_str!("../../../peers/node_red_settings.js");
 const LISTEN: &str = include_str!("../../../peers/node_red_listen.js");
@@ -47,9 +47,9 @@ pub(super) enum Consumer {
 
 impl Program {
     /// Starts it; whether it takes events yet is for the caller to find out.
-    pub(super) fn start(&self, packages: &Packages, database: &str) -> Result<Consumer> {
+    pub(super) async fn start(&self, packages: &Packages, database: &str) -> Result<Consumer> {
         let mut server = match self {
-            Program::Andon(andon) => return Ok(Consumer::Andon(Daemon::start(andon, database)?)),
+            Program::Andon(andon) => return Ok(Consumer::Andon(andon.start(database).await?)),
             Program::NodeRed { broker } => node_red(packages, database, *broker)?,
             Program::GraphileWorker { url, concurrency } => graphile_worker(packages, database, url, *concurrency)?,
         };
@@ -62,9 +62,9 @@ impl Consumer {
     /// The time that processors worked for it so far, in seconds.
     pub(super) fn worked(&self) -> Result<f64> {
         match self {
-            Consumer::Andon(daemon) => daemon.worked(),
+            Consumer::Andon(daemon) => usage::processor(daemon.running()?),
             Consumer::Node(server) => {
-                work::of(server.pid().with_context(|| format!("it ended:\n{}", server.log_tail()))?)
+                usage::processor(server.pid().with_context(|| format!("it ended:\n{}", server.log_tail()))?)
             }
         }
     }
@@ -119,7 +119,7 @@ fn plan<const N: usize>(
     packages: &Packages,
     arguments: [OsString; N],
     environment: &[(&str, &str)],
-) -> Plan {
+) -> ServerOptions {
     let mut command = vec![OsString::from(&packages.node)];
     command.extend(arguments);
     let mut variables: Vec<(OsString, OsString)> =
@@ -127,5 +127,5 @@ fn plan<const N: usize>(
     // The script stands in a directory of its own, away from the packages.
     variables.push(("NODE_PATH".into(), packages.modules.clone().into()));
     variables.push(("NODE_ENV".into(), "production".into()));
-    Plan { name, command, environment: variables, user: None, end: Signal::SIGTERM }
+    ServerOptions { name, command, environment: variables, user: None, end: Signal::SIGTERM }
 }

@@ -1,4 +1,4 @@
-//! A contest of two consumers with the same work. In: their databases, their intakes, and the witness at the end of the way. Out: for each
+//! A contest of two consumers with the same work. In: their databases, their intakes, and the counter at the end of the way. Out: for each
 //! what a burst came to: events per second from the first commit to the last receipt, and the time that processors worked. It fails
 //! when an event is missing.
 
@@ -11,15 +11,15 @@ use anyhow::ensure;
 use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
-use crate::bench::connect;
 use crate::bench::peers::consumer::Consumer;
 use crate::bench::peers::consumer::Program;
+use crate::bench::peers::counting_subscriber::CountingSubscriber;
 use crate::bench::peers::packages::Packages;
 use crate::bench::peers::plant;
-use crate::bench::peers::subscriber::Subscriber;
 use crate::bench::sink::Sink;
 use crate::bench::sink::Tally;
-use crate::bench::work;
+use crate::bench::usage;
+use crate::stage::connect;
 use rig::Postgres;
 
 /// How long anything may take before it is called lost.
@@ -29,8 +29,8 @@ const REST: Duration = Duration::from_millis(400);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Who sees what arrives.
-pub(super) enum Witness {
-    Broker(Subscriber),
+pub(super) enum ArrivalCounter {
+    Broker(CountingSubscriber),
     Endpoint(Sink),
 }
 
@@ -70,26 +70,26 @@ pub(super) struct Drain {
     pub(super) work: f64,
 }
 
-impl Witness {
+impl ArrivalCounter {
     /// The first event that it saw since the last burst began, where it looks at them.
     pub(super) fn sample(&self) -> Option<String> {
         match self {
-            Witness::Broker(subscriber) => subscriber.sample(),
-            Witness::Endpoint(_) => None,
+            ArrivalCounter::Broker(subscriber) => subscriber.sample(),
+            ArrivalCounter::Endpoint(_) => None,
         }
     }
 
     fn tally(&self) -> Tally {
         match self {
-            Witness::Broker(subscriber) => subscriber.tally(),
-            Witness::Endpoint(sink) => sink.tally(),
+            ArrivalCounter::Broker(subscriber) => subscriber.tally(),
+            ArrivalCounter::Endpoint(sink) => sink.tally(),
         }
     }
 
     fn forget(&self) {
         match self {
-            Witness::Broker(subscriber) => subscriber.forget(),
-            Witness::Endpoint(sink) => sink.forget(),
+            ArrivalCounter::Broker(subscriber) => subscriber.forget(),
+            ArrivalCounter::Endpoint(sink) => sink.forget(),
         }
     }
 
@@ -132,46 +132,46 @@ impl Side {
     }
 
     /// Starts its consumer.
-    pub(super) fn start(&mut self, packages: &Packages) -> Result<()> {
-        self.consumer = Some(self.program.start(packages, &self.database)?);
+    pub(super) async fn start(&mut self, packages: &Packages) -> Result<()> {
+        self.consumer = Some(self.program.start(packages, &self.database).await?);
         Ok(())
     }
 
     /// Waits until events come through.
-    pub(super) async fn takes_up(&self, witness: &Witness) -> Result<()> {
+    pub(super) async fn takes_up(&self, counter: &ArrivalCounter) -> Result<()> {
         let consumer = self.consumer()?;
         let deadline = Instant::now() + PATIENCE;
-        witness.forget();
-        while witness.tally().all == 0 {
+        counter.forget();
+        while counter.tally().all == 0 {
             ensure!(Instant::now() < deadline, "nothing comes through:\n{}", consumer.log_tail());
             // Whoever does not listen yet has lost it, so that the next look comes with another one.
             plant::work(&self.writers[..1], &self.intake, 1, 1).await?;
             tokio::time::sleep(REST).await;
             consumer.worked().context("while it started")?;
         }
-        witness.rested().await;
+        counter.rested().await;
         Ok(())
     }
 
     /// Commits events while the consumer runs, `portion` of them in a transaction.
     pub(super) async fn burst(
         &self,
-        witness: &Witness,
+        counter: &ArrivalCounter,
         postgres: &Postgres,
         events: i64,
         portion: i64,
     ) -> Result<Burst> {
         let consumer = self.consumer()?;
         let database = postgres.pid().context("PostgreSQL has ended")?;
-        witness.forget();
+        counter.forget();
         let everything = std::process::id().cast_signed();
-        let before = [consumer.worked()?, work::of(database)?, work::of(everything)?];
+        let before = [consumer.worked()?, usage::processor(database)?, usage::processor(everything)?];
         let begun = plant::work(&self.writers, &self.intake, events, portion).await?;
-        let tally = witness.reached(events.unsigned_abs(), consumer).await?;
+        let tally = counter.reached(events.unsigned_abs(), consumer).await?;
         let (_, last) = tally.span.context("nothing arrived")?;
         // What is written down behind the last event belongs to it.
-        witness.rested().await;
-        let after = [consumer.worked()?, work::of(database)?, work::of(everything)?];
+        counter.rested().await;
+        let after = [consumer.worked()?, usage::processor(database)?, usage::processor(everything)?];
         let per_event = |which: usize| (after[which] - before[which]) * 1e6 / events as f64;
         let burst = Burst {
             rate: events as f64 / last.saturating_duration_since(begun).as_secs_f64(),
@@ -184,47 +184,52 @@ impl Side {
     }
 
     /// Commits events while there is no consumer, and starts it.
-    async fn pile_up(&mut self, witness: &Witness, packages: &Packages, events: i64) -> Result<Instant> {
+    async fn pile_up(&mut self, counter: &ArrivalCounter, packages: &Packages, events: i64) -> Result<Instant> {
         self.consumer = None;
         plant::work(&self.writers, &self.intake, events, plant::PORTION).await?;
-        witness.forget();
+        counter.forget();
         let started = Instant::now();
-        self.start(packages)?;
+        self.start(packages).await?;
         Ok(started)
     }
 
     /// How many of the events arrive that were committed while there was no consumer.
-    pub(super) async fn remembers(&mut self, witness: &Witness, packages: &Packages, events: i64) -> Result<i64> {
-        self.pile_up(witness, packages, events).await?;
+    pub(super) async fn remembers(
+        &mut self,
+        counter: &ArrivalCounter,
+        packages: &Packages,
+        events: i64,
+    ) -> Result<i64> {
+        self.pile_up(counter, packages, events).await?;
         let consumer = self.consumer()?;
         let deadline = Instant::now() + PATIENCE;
         let mut probes = 0;
         // Whoever remembers nothing is heard of by a new event.
-        while witness.tally().all == 0 {
+        while counter.tally().all == 0 {
             ensure!(Instant::now() < deadline, "nothing comes through:\n{}", consumer.log_tail());
             plant::work(&self.writers[..1], &self.intake, 1, 1).await?;
             probes += 1;
             tokio::time::sleep(REST).await;
             consumer.worked().context("while it started")?;
         }
-        let arrived = witness.rested().await.cast_signed();
+        let arrived = counter.rested().await.cast_signed();
         self.tidy().await?;
         Ok((arrived - probes).max(0))
     }
 
     /// Commits events while there is no consumer, and lets it take what waits. A process is slow at first, so the first fifth is not counted.
-    pub(super) async fn drain(&mut self, witness: &Witness, packages: &Packages, events: i64) -> Result<Drain> {
-        let started = self.pile_up(witness, packages, events).await?;
+    pub(super) async fn drain(&mut self, counter: &ArrivalCounter, packages: &Packages, events: i64) -> Result<Drain> {
+        let started = self.pile_up(counter, packages, events).await?;
         let consumer = self.consumer()?;
         let events = events.unsigned_abs();
-        let early = witness.reached(events / 5, consumer).await?;
+        let early = counter.reached(events / 5, consumer).await?;
         let worked = consumer.worked()?;
         let (first, from) = early.span.context("nothing arrived")?;
-        let all = witness.reached(events, consumer).await?;
+        let all = counter.reached(events, consumer).await?;
         let worked = consumer.worked()? - worked;
         let (_, last) = all.span.context("nothing arrived")?;
         let counted = (events - early.distinct) as f64;
-        witness.rested().await;
+        counter.rested().await;
         self.tidy().await?;
         Ok(Drain {
             start: first.saturating_duration_since(started).as_secs_f64(),

@@ -8,21 +8,20 @@ use anyhow::Result;
 use anyhow::ensure;
 use serde_json::json;
 
-use crate::andon::Andon;
 use crate::bench::comparison::Comparison;
-use crate::bench::connect;
 use crate::bench::peers::PeersBench;
 use crate::bench::peers::VARIANTS;
 use crate::bench::peers::attached;
 use crate::bench::peers::bursts;
 use crate::bench::peers::consumer::Program;
+use crate::bench::peers::contest::ArrivalCounter;
 use crate::bench::peers::contest::Side;
-use crate::bench::peers::contest::Witness;
 use crate::bench::peers::packages::Packages;
 use crate::bench::peers::plant;
 use crate::bench::sink::SECRET;
 use crate::bench::sink::Sink;
-use rig::Postgres;
+use crate::stage::Stage;
+use crate::stage::connect;
 
 const PATH: &str = "/reports";
 /// Its jobs are rows that are updated and deleted, of which nothing shall be left for the next burst.
@@ -32,10 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module's description.
 pub(super) async fn compare(
-    andon: &Andon,
     options: &PeersBench,
     packages: &Packages,
-    postgres: &Postgres,
+    stage: &Stage,
     comparison: &mut Comparison,
 ) -> Result<()> {
     let sink = Sink::start()?;
@@ -47,19 +45,19 @@ pub(super) async fn compare(
         plant::reports()
     );
     let program = Program::GraphileWorker { url: url.clone(), concurrency: options.concurrency };
-    let database = postgres.create_database().await?;
+    let database = stage.postgres.create_database().await?;
     let mut peer = Side::new(program, database.clone(), options.writers, intake, TIDY_JOBS).await?;
-    peer.start(packages)?;
+    peer.start(packages).await?;
     is_listening(&database).await?;
-    let database = posting(andon, postgres, &url, options.concurrency).await?;
+    let database = posting(stage, &url, options.concurrency).await?;
     let mut andon =
-        Side::new(Program::Andon(andon.clone()), database, options.writers, plant::insert(), TIDY_TABLE).await?;
-    andon.start(packages)?;
-    let witness = Witness::Endpoint(sink);
-    bursts("graphile-worker", [&peer, &andon], &witness, postgres, options, comparison).await?;
+        Side::new(Program::Andon(stage.andon.clone()), database, options.writers, plant::insert(), TIDY_TABLE).await?;
+    andon.start(packages).await?;
+    let counter = ArrivalCounter::Endpoint(sink);
+    bursts("graphile-worker", [&peer, &andon], &counter, &stage.postgres, options, comparison).await?;
     for round in 0..=options.rounds {
         for (side, variant) in [(&mut peer, VARIANTS[0]), (&mut andon, VARIANTS[1])] {
-            let drain = side.drain(&witness, packages, options.events).await?;
+            let drain = side.drain(&counter, packages, options.events).await?;
             // The first round is cold.
             if round > 0 {
                 comparison.note("graphile-worker, a backlog: events/s", variant, drain.rate);
@@ -84,8 +82,8 @@ async fn is_listening(database: &str) -> Result<()> {
 }
 
 /// A database that Andon is attached to, with one webhook.
-async fn posting(andon: &Andon, postgres: &Postgres, url: &str, concurrency: usize) -> Result<String> {
-    let database = attached(andon, postgres).await?;
+async fn posting(stage: &Stage, url: &str, concurrency: usize) -> Result<String> {
+    let database = attached(stage).await?;
     connect(&database)
         .await?
         .execute(

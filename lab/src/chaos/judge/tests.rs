@@ -4,45 +4,45 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::chaos::committed::Fact;
 use crate::chaos::fault::Fault;
-use crate::chaos::truth::Fact;
 
 use super::*;
 
 /// Three events each of an entity of either tenant.
-fn truth() -> Truth {
+fn committed() -> Committed {
     let facts = |entity: &str| {
         let fact = |counter| Fact { nonce: format!("{entity}-{counter}"), event_id: Uuid::nil(), at: 1000.5 };
         (entity.to_owned(), (1..=3).map(|counter| (counter, fact(counter))).collect())
     };
-    Truth::new([facts("e0"), facts("e8")].into())
+    Committed::new([facts("e0"), facts("e8")].into())
 }
 
 fn receipt(entity: &str, counter: u64, at: f64) -> Receipt {
     let nonce = format!("{entity}-{counter}");
-    Receipt { entity: entity.to_owned(), counter, nonce, at, redelivered: false }
+    Receipt { entity: entity.to_owned(), counter, nonce, at, is_redelivered: false }
 }
 
 /// What everyone receives when all is well: e0 is a job of acme's, e8 one of globex's.
-fn all_well() -> HashMap<String, Arrived> {
+fn all_well() -> HashMap<String, Receipts> {
     DESTINATIONS
         .iter()
         .map(|destination| {
             let entity = if destination.tenant == "acme" { "e0" } else { "e8" };
             let wanted = if destination.kind == Some("machine") { 0 } else { 3 };
             let receipts = (1..=wanted).map(|counter| receipt(entity, counter, counter as f64)).collect();
-            (destination.label.to_owned(), Arrived { receipts, ..Arrived::default() })
+            (destination.label.to_owned(), Receipts { all: receipts, ..Receipts::default() })
         })
         .collect()
 }
 
-fn judged(seen: &HashMap<String, Arrived>, happened: &[Happened]) -> Judgement {
-    judge(&Evidence { seed: 1, replicas: 1, truth: &truth(), seen, happened, started: 1000.0 })
+fn judged(seen: &HashMap<String, Receipts>, happened: &[Happened]) -> Judgement {
+    judge(&Evidence { seed: 1, replicas: 1, committed: &committed(), received: seen, happened, started: 1000.0 })
 }
 
 fn altered(label: &str, alter: impl FnOnce(&mut Vec<Receipt>)) -> Judgement {
     let mut seen = all_well();
-    alter(&mut seen.get_mut(label).unwrap().receipts);
+    alter(&mut seen.get_mut(label).unwrap().all);
     judged(&seen, &[])
 }
 
@@ -110,7 +110,7 @@ fn what_was_rolled_back_never_happened_or_is_anothers_is_a_phantom() {
 #[test]
 fn a_repeat_needs_a_fault_before_it_that_explains_it() {
     let mut seen = all_well();
-    seen.get_mut("steady-a").unwrap().receipts.push(receipt("e0", 3, 9.0));
+    seen.get_mut("steady-a").unwrap().all.push(receipt("e0", 3, 9.0));
     let restart = |broker, from| {
         let fault = Fault::RestartBroker { broker, away: Duration::ZERO };
         Happened { fault, from, until: from, served: None }
@@ -138,7 +138,7 @@ fn a_repeat_needs_a_fault_before_it_that_explains_it() {
 #[test]
 fn what_the_broker_sent_again_is_no_repeat_of_the_gateways() {
     let judgement = altered("steady-a", |receipts| {
-        receipts.push(Receipt { redelivered: true, ..receipt("e0", 3, 9.0) });
+        receipts.push(Receipt { is_redelivered: true, ..receipt("e0", 3, 9.0) });
     });
 
     assert_eq!(judgement.duplicates, 0);

@@ -10,7 +10,7 @@ create table chaos.entities (
 ) with (fillfactor = 50);
 
 -- A rolled-back transaction used other nonces: who receives one that is not here has received what never happened.
-create table chaos.truth (
+create table chaos.committed (
     entity   text        not null,
     counter  bigint      not null,
     nonce    text        not null,
@@ -24,7 +24,7 @@ declare
     it chaos.entities;
 begin
     update chaos.entities set counter = counter + 1 where entity = who returning * into it;
-    insert into chaos.truth (entity, counter, nonce, event_id)
+    insert into chaos.committed (entity, counter, nonce, event_id)
     values (who, it.counter, mark,
             andon.emit(it.kind || '.updated', jsonb_build_object('entity', who, 'counter', it.counter, 'nonce', mark),
                        it.tenant, it.kind, who));

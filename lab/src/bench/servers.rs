@@ -1,5 +1,5 @@
-//! What most benches stand on: a durable PostgreSQL with schema `andon`, a mosquitto, a receiver, and `andon run`. In: events to be put into
-//! the log, destinations to be added. Out: the same servers for the baseline and for Andon. It measures nothing.
+//! The servers of the throughput benches: a durable PostgreSQL with schema `andon`, a mosquitto, a receiver, and `andon run`. In: events
+//! for the log, destinations to add. Out: the same servers for the baseline and for Andon. It measures nothing.
 
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use uuid::Uuid;
 
 use crate::andon::Andon;
 use crate::bench::arrival;
-use crate::bench::connect;
-use crate::bench::daemon::Daemon;
 use crate::bench::sink::SECRET;
 use crate::bench::sink::Sink;
-use crate::bench::work;
+use crate::bench::usage;
+use crate::stage;
+use crate::stage::Stage;
+use crate::stage::connect;
+use rig::Daemon;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Postgres;
@@ -24,16 +26,16 @@ use rig::Subscriber;
 use rig::subscriber::Message;
 use rig::subscriber::SubscriberOptions;
 
-/// See the module's description.
-pub(super) struct Stage {
-    // In this order they end: whoever needs the others goes first.
+/// Running servers.
+pub(super) struct Servers {
+    // They end in this order: what needs the others goes first.
     pub(super) daemon: Daemon,
     pub(super) sink: Sink,
     pub(super) url: String,
     pub(super) client: Client,
     marks: Subscriber,
     pub(super) broker: Mosquitto,
-    pub(super) postgres: Postgres,
+    stage: Stage,
 }
 
 /// How long anything may take before it is called lost.
@@ -43,26 +45,27 @@ const BEGINNING: &str = "2000-01-01T00:00:00Z";
 /// Fills `data` so that the payload of an event has 500 bytes.
 const FILLING: i32 = 178;
 
-impl Stage {
+impl Servers {
     /// Starts everything; the gateway has no lanes yet.
-    pub(super) async fn start(andon: &Andon) -> Result<Stage> {
-        Stage::start_with(andon, MosquittoOptions::default()).await
+    pub(super) async fn start(andon: &Andon) -> Result<Servers> {
+        Servers::start_with(andon, MosquittoOptions::default()).await
     }
 
-    /// The same, with such a broker.
-    pub(super) async fn start_with(andon: &Andon, broker: MosquittoOptions) -> Result<Stage> {
-        let postgres = tokio::task::spawn_blocking(Postgres::start_durable);
-        let broker = tokio::task::spawn_blocking(move || Mosquitto::start(&broker));
-        let postgres = postgres.await.context("the server's start was given up")??;
-        let broker = broker.await.context("the broker's start was given up")??;
-        let url = postgres.create_database().await?;
+    /// Starts everything with a broker of these options.
+    pub(super) async fn start_with(andon: &Andon, broker: MosquittoOptions) -> Result<Servers> {
+        let (stage, broker) = tokio::try_join!(Stage::start(andon, Postgres::start_durable), stage::broker(broker))?;
+        let url = stage.database().await?;
         let client = connect(&url).await?;
-        andon.migrate(&url).await?;
         let filter = "+/+/+/+/mark/+".to_owned();
         let options = SubscriberOptions { port: broker.port(), filter, credentials: None };
         let marks = Subscriber::start_with(options).await?;
-        let daemon = Daemon::start(andon, &url)?;
-        Ok(Stage { daemon, sink: Sink::start()?, url, client, marks, broker, postgres })
+        let daemon = andon.start(&url).await?;
+        Ok(Servers { daemon, sink: Sink::start()?, url, client, marks, broker, stage })
+    }
+
+    /// Ends PostgreSQL in order.
+    pub(super) fn stop(&self) -> Result<()> {
+        self.stage.stop()
     }
 
     /// Puts events into the log: `count` of a tenant, in one transaction, the first and the last of them of types that are subscribed to:
@@ -82,9 +85,14 @@ impl Stage {
         Ok(())
     }
 
+    /// The gateway's processor time so far, in seconds.
+    pub(super) fn gateway_worked(&self) -> Result<f64> {
+        usage::processor(self.daemon.running()?)
+    }
+
     /// PostgreSQL's processor time so far, in seconds.
     pub(super) fn database_worked(&self) -> Result<f64> {
-        work::of(self.postgres.pid().context("PostgreSQL ended")?)
+        usage::processor(self.stage.postgres.pid().context("PostgreSQL ended")?)
     }
 
     /// Adds a publisher that starts at the log's beginning; its events are on topics below `name`.

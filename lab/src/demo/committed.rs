@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::demo::report::Narrator;
+use crate::stage::connect;
 use rig::oracle;
 use rig::oracle::Verdict;
 use rig::reference::plant;
 
 /// The shift's own account.
-pub(super) struct Truth {
+pub(super) struct Committed {
     account: Mutex<Account>,
     narrator: Narrator,
 }
@@ -30,9 +31,9 @@ struct Account {
     committed: u64,
 }
 
-impl Truth {
-    pub(super) fn new(narrator: Narrator) -> Truth {
-        Truth { account: Mutex::default(), narrator }
+impl Committed {
+    pub(super) fn new(narrator: Narrator) -> Committed {
+        Committed { account: Mutex::default(), narrator }
     }
 
     /// A commit is about to be asked for; its events may arrive before the answer does.
@@ -97,7 +98,7 @@ pub(super) type Receipt = (String, Option<Uuid>);
 
 impl Log {
     pub(super) async fn read(database: &str) -> Result<Log> {
-        let client = plant::connect(database).await?;
+        let client = connect(database).await?;
         let statement = "select event_id, tenant, entity_type, entity_id, pg_xact_commit_timestamp(xact::xid)
                          from andon.events order by id";
         let rows = client.query(statement, &[]).await.context("cannot read the log")?;

@@ -33,7 +33,7 @@ const PUBLISH: u8 = 3;
 const SUBACK: u8 = 9;
 
 /// A running subscriber. Dropping it hangs up.
-pub(super) struct Subscriber {
+pub(super) struct CountingSubscriber {
     socket: TcpStream,
     counted: Arc<Mutex<Counted>>,
 }
@@ -59,9 +59,9 @@ struct Counted {
     sample: Option<String>,
 }
 
-impl Subscriber {
+impl CountingSubscriber {
     /// Returns when the broker has confirmed the subscription; blocks.
-    pub(super) fn start(port: u16, filter: &str) -> Result<Subscriber> {
+    pub(super) fn start(port: u16, filter: &str) -> Result<CountingSubscriber> {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).context("cannot reach the broker")?;
         let mut stream = BufReader::with_capacity(1 << 20, Unhurried(socket.try_clone()?));
         // MQTT, level 4, a clean session without keep-alive and without a client id.
@@ -86,7 +86,7 @@ impl Subscriber {
                 }
             }
         })?;
-        Ok(Subscriber { socket, counted })
+        Ok(CountingSubscriber { socket, counted })
     }
 
     /// What arrived since it was forgotten.
@@ -105,7 +105,7 @@ impl Subscriber {
     }
 }
 
-impl Drop for Subscriber {
+impl Drop for CountingSubscriber {
     fn drop(&mut self) {
         // An error means that the broker has hung up before.
         drop(self.socket.shutdown(Shutdown::Both));

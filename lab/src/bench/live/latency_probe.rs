@@ -22,7 +22,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 /// A running subscriber. Dropping it ends it.
-pub(super) struct Witness {
+pub(super) struct LatencyProbe {
     arrived: Arc<Mutex<Vec<(Duration, Bytes)>>>,
     _lifeline: oneshot::Sender<()>,
 }
@@ -57,15 +57,15 @@ pub(super) fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-impl Witness {
+impl LatencyProbe {
     /// Returns when the broker has confirmed the subscription.
-    pub(super) fn start(broker: u16, filter: &'static str) -> Result<Witness> {
+    pub(super) fn start(broker: u16, filter: &'static str) -> Result<LatencyProbe> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (lifeline, over) = oneshot::channel();
         let (says_ready, ready) = std::sync::mpsc::channel();
         let arrived = Arc::default();
         let sees = Arc::clone(&arrived);
-        std::thread::Builder::new().name("witness".to_owned()).spawn(move || {
+        std::thread::Builder::new().name("latency-probe".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     _ = over => {}
@@ -74,7 +74,7 @@ impl Witness {
             });
         })?;
         ready.recv_timeout(PATIENCE).context("the broker confirms no subscription")?;
-        Ok(Witness { arrived, _lifeline: lifeline })
+        Ok(LatencyProbe { arrived, _lifeline: lifeline })
     }
 
     /// How many arrived since it was last asked to forget.
@@ -107,7 +107,7 @@ async fn see(
     says_ready: &std::sync::mpsc::Sender<()>,
     arrived: &Mutex<Vec<(Duration, Bytes)>>,
 ) {
-    let mut options = MqttOptions::new("witness", ("127.0.0.1", broker));
+    let mut options = MqttOptions::new("latency-probe", ("127.0.0.1", broker));
     let mut network = options.network_options();
     network.set_tcp_nodelay(true);
     options.set_network_options(network);

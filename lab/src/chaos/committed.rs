@@ -7,14 +7,13 @@ use std::collections::HashMap;
 use anyhow::Context;
 use anyhow::Result;
 use tokio_postgres::Client;
-use tokio_postgres::NoTls;
 use uuid::Uuid;
 
-use crate::chaos::cast;
-use crate::chaos::cast::Destination;
-use crate::chaos::cast::Entity;
+use crate::chaos::destinations;
+use crate::chaos::destinations::Destination;
+use crate::chaos::destinations::Entity;
 
-const TABLES: &str = include_str!("truth.sql");
+const TABLES: &str = include_str!("committed.sql");
 
 /// An event that was committed.
 #[derive(Debug, Clone)]
@@ -27,15 +26,15 @@ pub(super) struct Fact {
 
 /// All that was committed, by entity and counter.
 #[derive(Debug)]
-pub(super) struct Truth {
+pub(super) struct Committed {
     facts: HashMap<String, BTreeMap<u64, Fact>>,
     entities: Vec<Entity>,
 }
 
 /// Makes the tables, and everyone who takes part.
 pub(super) async fn prepare(client: &Client) -> Result<()> {
-    client.batch_execute(TABLES).await.context("cannot make the tables of the truth")?;
-    for Entity { name, tenant, kind } in cast::entities().into_iter().chain(cast::bulk_entities()) {
+    client.batch_execute(TABLES).await.context("cannot make the run's own tables")?;
+    for Entity { name, tenant, kind } in destinations::entities().into_iter().chain(destinations::bulk_entities()) {
         client
             .execute("insert into chaos.entities (entity, tenant, kind) values ($1, $2, $3)", &[&name, &tenant, &kind])
             .await?;
@@ -43,28 +42,23 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// A connection straight to the database, whose failure shows at its next use.
-pub(super) async fn connect(database: &str) -> Result<Client> {
-    let (client, connection) =
-        tokio_postgres::connect(database, NoTls).await.context("cannot reach the run's database")?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-impl Truth {
-    pub(super) async fn read(client: &Client) -> Result<Truth> {
-        let statement = "select entity, counter, nonce, event_id, extract(epoch from at)::float8 from chaos.truth";
+impl Committed {
+    pub(super) async fn read(client: &Client) -> Result<Committed> {
+        let statement = "select entity, counter, nonce, event_id, extract(epoch from at)::float8 from chaos.committed";
         let mut facts: HashMap<String, BTreeMap<u64, Fact>> = HashMap::new();
-        for row in client.query(statement, &[]).await.context("cannot read the truth")? {
+        for row in client.query(statement, &[]).await.context("cannot read what was committed")? {
             let fact = Fact { nonce: row.get(2), event_id: row.get(3), at: row.get(4) };
             let counter = u64::try_from(row.get::<_, i64>(1)).context("a counter below 0")?;
             facts.entry(row.get(0)).or_default().insert(counter, fact);
         }
-        Ok(Truth::new(facts))
+        Ok(Committed::new(facts))
     }
 
-    pub(super) fn new(facts: HashMap<String, BTreeMap<u64, Fact>>) -> Truth {
-        Truth { facts, entities: cast::entities().into_iter().chain(cast::bulk_entities()).collect() }
+    pub(super) fn new(facts: HashMap<String, BTreeMap<u64, Fact>>) -> Committed {
+        Committed {
+            facts,
+            entities: destinations::entities().into_iter().chain(destinations::bulk_entities()).collect(),
+        }
     }
 
     /// How many events were committed.

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::chaos::allowance::Happened;
 use crate::chaos::fault::Fault;
-use crate::chaos::truth;
+use crate::stage::connect;
 
 const PAUSE: Duration = Duration::from_millis(250);
 /// Longer than that is too long: half of what is left of a lease when it is renewed.
@@ -29,7 +29,7 @@ pub(super) async fn watch(database: &str, start: Instant, happened: &Mutex<Vec<H
 }
 
 async fn probe(database: &str, start: Instant, happened: &Mutex<Vec<Happened>>) -> Result<()> {
-    let client = truth::connect(database).await?;
+    let client = connect(database).await?;
     loop {
         let from = start.elapsed();
         sleep(PAUSE).await;

@@ -1,6 +1,8 @@
 //! Who takes part: destinations, entities and tenants. Values. In: nothing. Out: which destination wants which entities, and how it is
 //! judged. It never talks to a server.
 
+use crate::witness::Way;
+
 /// One destination. Its number is its place in [`DESTINATIONS`].
 #[derive(Debug)]
 pub(super) struct Destination {
@@ -13,13 +15,6 @@ pub(super) struct Destination {
     /// Its `settings.order`.
     pub(super) order: &'static str,
     pub(super) role: Role,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// To this broker.
-    Mqtt(usize),
-    Webhook,
 }
 
 /// What is done to a destination's row.

@@ -1,6 +1,6 @@
-//! What arrived, where and when. In: the events as they are committed, and the records of receiver and subscriber. Out: latencies of those
-//! destinations that are never touched, whether everything has arrived, and the oracle's verdict on each destination. It reads the
-//! records only when asked, so that it takes no time from what is measured.
+//! What the destinations of the isolation bench received. In: the events as they are committed, and what the witness saw. Out: latencies of
+//! those destinations that are never touched, whether everything has arrived, and the oracle's verdict on each destination. It asks the
+//! witness only when told to, so that it takes no time from what is measured.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -16,20 +16,18 @@ use crate::bench::isolation::Audience;
 use crate::bench::isolation::destinations;
 use crate::bench::isolation::destinations::ALL;
 use crate::bench::isolation::destinations::Destinations;
+use crate::witness::Way;
+use crate::witness::Witness;
 use rig::oracle;
 use rig::oracle::Verdict;
-use rig::receiver::Received;
-use rig::record::Follower;
-use rig::subscriber::Message;
 
-/// See the module's description.
-pub(super) struct Witness {
-    requests: Follower<Received>,
-    messages: Follower<Message>,
+/// The account of both sides.
+pub(super) struct Received {
+    witness: Witness,
     made: HashMap<Uuid, Made>,
     /// The last counter of each entity.
     committed: BTreeMap<Audience, BTreeMap<String, u64>>,
-    arrived: Vec<Arrived>,
+    receipts: Vec<Receipts>,
     /// Of the destinations that are never touched: when it was committed, and how long it took from there.
     latencies: Vec<(Instant, Duration)>,
 }
@@ -42,19 +40,18 @@ struct Made {
 }
 
 #[derive(Default, Clone)]
-struct Arrived {
-    receipts: Vec<Uuid>,
+struct Receipts {
+    all: Vec<Uuid>,
     distinct: HashSet<Uuid>,
 }
 
-impl Witness {
-    pub(super) fn new(destinations: &Destinations) -> Witness {
-        Witness {
-            requests: destinations.receiver.acceptances().follow(),
-            messages: destinations.subscriber.messages().follow(),
+impl Received {
+    pub(super) fn new(destinations: &Destinations) -> Received {
+        Received {
+            witness: Witness::new(std::slice::from_ref(&destinations.subscriber), &destinations.receiver),
             made: HashMap::new(),
             committed: BTreeMap::new(),
-            arrived: vec![Arrived::default(); ALL],
+            receipts: vec![Receipts::default(); ALL],
             latencies: Vec::new(),
         }
     }
@@ -70,20 +67,14 @@ impl Witness {
         self.made.insert(event, Made { entity: entity.to_owned(), counter, at });
     }
 
-    /// Reads what arrived since it last did.
+    /// Takes down what arrived since the last call.
     pub(super) fn read(&mut self) -> Result<()> {
-        while let Some(request) = self.requests.try_next() {
-            // The id of a delivery is the event's, and then the endpoint's.
-            let id = request.headers.get("webhook-id").and_then(|id| id.to_str().ok()?.split('_').next()?.parse().ok());
-            self.saw(destinations::of_path(&request.path), id, request.at)?;
-        }
-        while let Some(message) = self.messages.try_next() {
-            // The gateway's own status is no event.
-            if !message.topic.starts_with("andon/") {
-                let id = message.user_properties.iter().find(|(name, _)| name == "event_id");
-                let id = id.and_then(|(_, id)| id.parse().ok());
-                self.saw(destinations::of_topic(&message.topic), id, message.at)?;
-            }
+        for arrival in self.witness.take() {
+            let destination = match arrival.way {
+                Way::Mqtt(_) => destinations::of_topic(&arrival.address),
+                Way::Webhook => destinations::of_path(&arrival.address),
+            };
+            self.saw(destination, arrival.event, arrival.at)?;
         }
         Ok(())
     }
@@ -112,11 +103,11 @@ impl Witness {
     /// The sum of the verdicts on all destinations.
     pub(super) fn judge(&self) -> Verdict {
         let mut sum = Verdict::default();
-        for (number, arrived) in self.arrived.iter().enumerate() {
+        for (number, receipts) in self.receipts.iter().enumerate() {
             let expected = self.expected(number);
             let verdict = oracle::judge(
                 &expected,
-                arrived.receipts.iter().map(|id| {
+                receipts.all.iter().map(|id| {
                     let made = &self.made[id];
                     (made.entity.as_str(), made.counter)
                 }),
@@ -136,9 +127,9 @@ impl Witness {
             bail!("something arrived that is no event of this bench");
         };
         let Some(made) = self.made.get(&id) else { bail!("event {id} arrived and was never committed") };
-        let arrived = &mut self.arrived[number];
-        arrived.receipts.push(id);
-        if arrived.distinct.insert(id)
+        let receipts = &mut self.receipts[number];
+        receipts.all.push(id);
+        if receipts.distinct.insert(id)
             && destinations::is_live(number)
             && let Some(committed) = made.at
         {
@@ -148,7 +139,7 @@ impl Witness {
     }
 
     fn has_arrived(&self, number: usize) -> bool {
-        self.arrived[number].distinct.len() as u64 >= self.expected(number).values().sum()
+        self.receipts[number].distinct.len() as u64 >= self.expected(number).values().sum()
     }
 
     fn expected(&self, number: usize) -> BTreeMap<String, u64> {
