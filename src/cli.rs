@@ -6,7 +6,7 @@ mod check;
 mod deliveries;
 mod destination;
 mod migrate;
-mod moment;
+mod time;
 mod replay;
 mod run;
 mod source;

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use crate::destination::LaneName;
 use crate::event::Event;
-use crate::log::ring::Entry;
-use crate::log::ring::Ring;
+use crate::log::recent::Entry;
+use crate::log::recent::Ring;
 use crate::log::tail::Batch;
 use crate::ranges::Ranges;
 use crate::router::Route;

@@ -1,12 +1,12 @@
 //! The gateway's life: start, supervise, stop. The one place where the stages meet. In: settings, and a future that ends when the
 //! process is to stop. Out: an error if any part of it died; a supervisor is to start it again.
 
+mod assignment;
 mod channels;
-pub mod house;
-pub mod listing;
-mod membership;
-mod roster;
-mod share;
+pub mod destinations;
+mod lease;
+pub mod retention;
+mod supervisor;
 mod systemd;
 
 use std::pin::Pin;
@@ -24,20 +24,20 @@ use crate::clock::Clock;
 use crate::database::Database;
 use crate::destination::Defaults;
 use crate::feed::Feed;
-use crate::gateway::membership::Membership;
-use crate::gateway::roster::Roster;
-use crate::lane::Surroundings;
-use crate::lane::checkpoint;
-use crate::lane::cursors::Cursors;
-use crate::log::follow::Follower;
-use crate::log::follow::Opened;
-use crate::log::follow::Session;
-use crate::log::listener::Signals;
+use crate::gateway::lease::LeaseKeeper;
+use crate::gateway::supervisor::Supervisor;
+use crate::lane::LaneContext;
+use crate::lane::store::cursor_writer::CursorWriter;
+use crate::lane::store::row;
+use crate::log::follower::Follower;
+use crate::log::follower::Opened;
+use crate::log::follower::Session;
 use crate::log::tail;
 use crate::log::tail::Batch;
 use crate::log::tail::Reached;
 use crate::log::tail::Tail;
 use crate::log::tail::WentBack;
+use crate::log::wakeup::listener::Signals;
 use crate::settings::Retention;
 use crate::topic::Equipment;
 
@@ -75,9 +75,9 @@ enum Over {
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let has_company = Arc::new(AtomicBool::new(false));
     let clock = Clock::default();
-    let membership = Membership::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
+    let leases = LeaseKeeper::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
     // Whoever finds that our lease is over knows our sessions by it.
-    let database = settings.database.clone().marked(&membership::session_mark(membership.id));
+    let database = settings.database.clone().marked(&lease::session_mark(leases.id));
     let pool = database.pool(POOL)?;
     let follower = Arc::new(Follower {
         database: database.clone(),
@@ -85,19 +85,19 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
         pulse: Arc::new(AtomicU64::new(0)),
         has_company,
     });
-    let gateway = Gateway { settings, database, pool, follower, membership, clock };
+    let gateway = Gateway { settings, database, pool, follower, leases, clock };
     tokio::pin!(stop);
     let serving = async {
         while let Over::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
             rewind(&gateway.pool, &client, &went_back).await?;
         }
         // Not to leave would only mean that the others wait for the lease to run out.
-        drop(gateway.membership.leave(&gateway.pool).await);
+        drop(gateway.leases.leave(&gateway.pool).await);
         Ok(())
     };
     tokio::select! {
         ended = serving => ended,
-        () = gateway.membership.keep(&gateway.database) => unreachable!("the lease is renewed for ever"),
+        () = gateway.leases.keep(&gateway.database) => unreachable!("the lease is renewed for ever"),
         () = systemd::feed_watchdog(&gateway.follower.pulse) => unreachable!("the watchdog is fed for ever"),
     }
 }
@@ -108,7 +108,7 @@ struct Gateway {
     database: Database,
     pool: Pool,
     follower: Arc<Follower>,
-    membership: Membership,
+    leases: LeaseKeeper,
     clock: Clock,
 }
 
@@ -124,17 +124,17 @@ impl Gateway {
             Err((client, went_back)) => return Ok(Over::WentBack(client, went_back)),
         };
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
-        let around = Surroundings {
+        let context = LaneContext {
             pool: self.pool.clone(),
-            cursors: Cursors::start(self.pool.clone()),
+            cursors: CursorWriter::start(self.pool.clone()),
             feed: Arc::clone(&feed),
             equipment: Arc::clone(&self.settings.equipment),
             gateway: self.settings.name.clone(),
-            daemon: self.membership.id,
+            daemon: self.leases.id,
             clock: self.clock.clone(),
             changes: self.follower.signals.deliveries.subscribe(),
         };
-        let mut roster = Roster::new(around, self.settings.defaults.clone());
+        let mut supervisor = Supervisor::new(context, self.settings.defaults.clone());
         let signals = &self.follower.signals;
         // A task of its own: what it finds is then handled where it was received, and no other branch is looked at for it.
         let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed)));
@@ -146,8 +146,8 @@ impl Gateway {
                 let (client, went_back) = ended.context("following the log")?;
                 Over::WentBack(client, went_back)
             }
-            error = keep_roster(&mut roster, &self.membership, signals) => return Err(error),
-            () = house::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => {
+            error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
+            () = retention::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => {
                 unreachable!("housekeeping has no end")
             }
             () = Box::pin(channels::carry(&self.database, &self.pool, signals)) => {
@@ -156,11 +156,11 @@ impl Gateway {
         };
         if matches!(over, Over::WentBack(..)) {
             // The lanes were, or are about to be, set back by epoch: what they have in hand is of a log that is no more.
-            roster.abandon().await?;
+            supervisor.abandon().await?;
             return Ok(over);
         }
         systemd::stopping();
-        roster.stop(self.settings.grace).await?;
+        supervisor.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
         // Lanes that are further than the tail wait for it after the next start, which costs time and nothing else.
         if let Ok(client) = self.pool.get().await {
@@ -201,16 +201,16 @@ async fn follow(follower: Arc<Follower>, mut session: Box<Session>, feed: Arc<Fe
 
 /// Keeps the lanes as the tables want them, for as long as we hold a lease, and again when we hold the next. Returns only with what the
 /// gateway cannot go on with.
-async fn keep_roster(roster: &mut Roster, membership: &Membership, signals: &Signals) -> anyhow::Error {
+async fn keep_lanes(supervisor: &mut Supervisor, leases: &LeaseKeeper, signals: &Signals) -> anyhow::Error {
     loop {
-        let lease = membership.held().await;
+        let lease = leases.held().await;
         tokio::select! {
             biased;
-            () = membership.lost(&lease) => {}
-            error = roster.keep(membership, lease.clone(), signals) => return error,
+            () = leases.lost(&lease) => {}
+            error = supervisor.keep(leases, lease.clone(), signals) => return error,
         }
         tracing::warn!("the lease was not renewed in time; the lanes stop until there is a new one");
-        if let Err(error) = roster.abandon().await {
+        if let Err(error) = supervisor.abandon().await {
             return error;
         }
     }
@@ -223,7 +223,7 @@ async fn rewind(pool: &Pool, client: &Client, went_back: &WentBack) -> anyhow::R
         tracing::warn!(reason, "the log went back in time; reading it anew");
         return Ok(());
     };
-    let lanes = checkpoint::rewind(pool, position).await.context("cannot rewind the lanes")?;
+    let lanes = row::rewind(pool, position).await.context("cannot rewind the lanes")?;
     Tail::rewind(client, position).await.context("cannot rewind the tail")?;
     tracing::warn!(
         reason,

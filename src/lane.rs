@@ -1,19 +1,15 @@
 //! A lane: what serves one destination. In: a destination, and the lane's stored cursor. Out: a task that delivers until it is asked
 //! to stop. A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
-pub mod behind;
 pub mod breaker;
-pub mod checkpoint;
-pub mod cursor;
-pub mod cursors;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
 mod pace;
-mod parked;
 pub mod progress;
-pub mod state;
+mod retries;
 pub mod stop;
+pub mod store;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -26,16 +22,17 @@ use crate::clock::Clock;
 use crate::destination::Listed;
 use crate::destination::Target;
 use crate::feed::Feed;
-use crate::lane::checkpoint::Enlisted;
-use crate::lane::checkpoint::Lost;
-use crate::lane::cursors::Cursors;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
-use crate::lane::mqtt::prepare::Publishing;
-use crate::lane::parked::DueQueue;
+use crate::lane::mqtt::message::Publishing;
 use crate::lane::progress::Progress;
-use crate::lane::state::State;
+use crate::lane::retries::Retries;
 use crate::lane::stop::Stop;
+use crate::lane::store::cursor_writer::CursorWriter;
+use crate::lane::store::row;
+use crate::lane::store::row::Acquired;
+use crate::lane::store::row::Lost;
+use crate::lane::store::state::State;
 use crate::lane::webhook::WebhookLane;
 use crate::lane::webhook::request::Endpoint;
 use crate::log::reader::Reader;
@@ -52,11 +49,11 @@ pub enum Ended {
 
 /// What all lanes share.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct LaneContext {
     /// For cursors, parked deliveries, and reading the log when behind.
     pub pool: Pool,
     /// Where cursors go.
-    pub cursors: Cursors,
+    pub cursors: CursorWriter,
     /// Where events come from.
     pub feed: Arc<Feed>,
     /// Levels by cell.
@@ -84,17 +81,16 @@ pub enum Lane {
 
 impl Lane {
     /// Takes the lane over, from its stored cursor; none while another daemon has it.
-    pub async fn open(listed: Listed, around: &Surroundings) -> anyhow::Result<Option<Lane>> {
-        let horizon = around.feed.horizon().borrow().clone();
+    pub async fn open(listed: Listed, context: &LaneContext) -> anyhow::Result<Option<Lane>> {
+        let horizon = context.feed.horizon().borrow().clone();
         let now = (horizon.position, &*horizon.undecided);
-        let Some(enlisted) = checkpoint::enlist(&around.pool, &around.cursors, &listed, now, around.daemon).await?
-        else {
+        let Some(enlisted) = row::acquire(&context.pool, &context.cursors, &listed, now, context.daemon).await? else {
             return Ok(None);
         };
-        Lane::enlisted(listed, enlisted, around).await.map(Some)
+        Lane::enlisted(listed, enlisted, context).await.map(Some)
     }
 
-    async fn enlisted(listed: Listed, enlisted: Enlisted, around: &Surroundings) -> anyhow::Result<Lane> {
+    async fn enlisted(listed: Listed, enlisted: Acquired, context: &LaneContext) -> anyhow::Result<Lane> {
         let lane = listed.lane.0.as_str();
         if let Some(reason) = enlisted.disabled {
             tracing::warn!(lane, reason, "stays disabled until its row is changed");
@@ -110,29 +106,29 @@ impl Lane {
             }
         };
         let register = enlisted.register;
-        let reader = Reader::new(around.pool.clone(), destination.route.tenant.clone());
-        let feed = Arc::clone(&around.feed);
+        let reader = Reader::new(context.pool.clone(), destination.route.tenant.clone());
+        let feed = Arc::clone(&context.feed);
         let intake = Intake::new(feed, destination.route.clone(), reader, enlisted.position, enlisted.pending);
         let is_replay = listed.replay.is_some();
         let intake = match listed.replay {
-            Some(replay) => intake.again(replay.events),
+            Some(replay) => intake.for_replay(replay.events),
             None => intake,
         };
         let name = destination.name;
         let progress = Progress::new(register.clone(), intake);
-        let changes = around.changes.clone();
+        let changes = context.changes.clone();
         let prepared = match destination.target {
             Target::Mqtt(publisher) => {
-                let due = DueQueue::new(changes, publisher.order);
-                Publishing::new(*publisher, &listed.lane, &around.gateway, Arc::clone(&around.equipment))
-                    .map(|publishing| if is_replay { publishing.again() } else { publishing })
+                let due = Retries::new(changes, publisher.order);
+                Publishing::new(*publisher, &listed.lane, &context.gateway, Arc::clone(&context.equipment))
+                    .map(|publishing| if is_replay { publishing.for_replay() } else { publishing })
                     .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, due))))
             }
             Target::Webhook(webhook) => {
-                let due = DueQueue::new(changes, webhook.order);
+                let due = Retries::new(changes, webhook.order);
                 let held = register.held().await?;
-                Endpoint::new(*webhook, listed.lane.key(), around.clock.clone())
-                    .map(|endpoint| if is_replay { endpoint.again() } else { endpoint })
+                Endpoint::new(*webhook, listed.lane.key(), context.clock.clone())
+                    .map(|endpoint| if is_replay { endpoint.for_replay() } else { endpoint })
                     .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, due, held))))
             }
         };

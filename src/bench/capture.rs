@@ -22,10 +22,10 @@ use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
 use crate::bench::connect;
+use crate::capture::Mapping;
+use crate::capture::attach;
 use crate::migrate;
 use crate::rig::Postgres;
-use crate::source::Mapping;
-use crate::source::attach;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, clap::Args)]

@@ -24,12 +24,12 @@ use crate::bench::daemon::Daemon;
 use crate::bench::live::relay::Relay;
 use crate::bench::live::witness::Witness;
 use crate::bench::live::writers::Crowd;
+use crate::capture::Mapping;
+use crate::capture::attach;
 use crate::migrate;
 use crate::rig::Mosquitto;
 use crate::rig::MosquittoOptions;
 use crate::rig::Postgres;
-use crate::source::Mapping;
-use crate::source::attach;
 
 /// How much is measured.
 #[derive(Debug, Clone, clap::Args)]

@@ -24,10 +24,10 @@ use crate::bench::connect;
 use crate::bench::peers::contest::Side;
 use crate::bench::peers::contest::Witness;
 use crate::bench::peers::packages::Packages;
+use crate::capture::Mapping;
+use crate::capture::attach;
 use crate::migrate;
 use crate::rig::Postgres;
-use crate::source::Mapping;
-use crate::source::attach;
 
 /// How much is measured.
 #[derive(Debug, Clone, clap::Args)]

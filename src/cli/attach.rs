@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::capture;
+use crate::capture::Change;
+use crate::capture::Mapping;
+use crate::capture::Report;
 use crate::cli::Failure;
 use crate::cli::Place;
-use crate::source;
-use crate::source::Change;
-use crate::source::Mapping;
-use crate::source::Report;
 
 #[derive(Debug, Args)]
 pub(super) struct Attach {
@@ -39,11 +39,11 @@ impl Attach {
         let mapping = Mapping::read(&self.source).map_err(|problems| Failure::Usage(problems.into()))?;
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
         if self.dry_run {
-            let sql = source::plan_sql(&mut client, &mapping).await;
+            let sql = capture::plan_sql(&mut client, &mapping).await;
             print!("{}", sql.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
             return Ok(());
         }
-        let report = source::attach(&mut client, &mapping).await;
+        let report = capture::attach(&mut client, &mapping).await;
         print(&report.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
         Ok(())
     }
@@ -58,7 +58,7 @@ impl Detach {
             self.source.clone()
         };
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
-        let report = source::detach(&mut client, &name).await;
+        let report = capture::detach(&mut client, &name).await;
         print(&report.with_context(|| format!("cannot detach source `{name}`"))?);
         Ok(())
     }

@@ -12,13 +12,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::capture::Mapping;
+use crate::capture::Types;
 use crate::cli::Place;
 use crate::cli::check::findings::Findings;
 use crate::config;
 use crate::config::Config;
 use crate::database::Database;
-use crate::source::Mapping;
-use crate::source::Types;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {

@@ -17,18 +17,18 @@ use tokio_postgres::Client;
 use crate::cli::Failure;
 use crate::cli::Place;
 use crate::cli::destination;
-use crate::cli::moment;
+use crate::cli::time;
 use crate::config::Config;
 use crate::database::Database;
 use crate::destination::Defaults;
 use crate::destination::LaneName;
-use crate::gateway::listing;
+use crate::gateway::destinations;
 use crate::ledger::overview;
 use crate::ledger::replays;
 use crate::ledger::replays::Standing;
 use crate::ledger::replays::Wanted;
 use crate::log::partitions;
-use crate::log::span;
+use crate::log::time_range;
 use crate::ranges::Ranges;
 use crate::router::EventPattern;
 
@@ -99,22 +99,23 @@ impl Replay {
     /// Finds out what it comes to; none for nothing.
     async fn wanted(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<Wanted>, Failure> {
         let usage = |message: String| Failure::Usage(anyhow!(message));
-        let since = moment::parse(self.since.as_deref().unwrap_or_default(), now).map_err(usage)?;
-        let until = self.until.as_deref().map_or(Ok(now), |text| moment::parse(text, now)).map_err(usage)?;
+        let since = time::parse(self.since.as_deref().unwrap_or_default(), now).map_err(usage)?;
+        let until = self.until.as_deref().map_or(Ok(now), |text| time::parse(text, now)).map_err(usage)?;
         let filter = self.events.iter().map(|text| EventPattern::parse(text)).collect::<Result<Vec<_>, _>>();
         let filter = filter.map_err(|error| Failure::Usage(error.into()))?;
         let lane = LaneName(destination::one_lane(client, self.destination.as_deref().unwrap_or_default()).await?);
-        let reach = span::forgotten(client).await.context(UNREADABLE)?;
+        let reach = time_range::forgotten(client).await.context(UNREADABLE)?;
         if let Some(reach) = reach.filter(|reach| since <= *reach && !self.partial) {
             let message = format!("the log reaches back to {reach} only; replay what there is with --partial");
             return Err(Failure::Fault(anyhow!(message)));
         }
         let defaults = Defaults { mqtt: config.mqtt, webhook: config.webhook };
-        let listed = listing::list(client, &defaults).await.context("cannot read the destinations")?;
+        let listed = destinations::list(client, &defaults).await.context("cannot read the destinations")?;
         let listed = listed.into_iter().find(|listed| listed.lane == lane);
         let listed = listed.ok_or_else(|| anyhow!("{lane} is not active; nothing can be delivered to it"))?;
         let route = listed.usable.map_err(|reasons| anyhow!(reasons.join("\n")))?.route;
-        let Some((first, last)) = span::between(client, since, until).await.context("cannot read the log")? else {
+        let Some((first, last)) = time_range::between(client, since, until).await.context("cannot read the log")?
+        else {
             return Ok(None);
         };
         let takes = |kind: &str| {

@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use clap::Subcommand;
 
+use crate::capture::propose;
+use crate::capture::tables;
 use crate::cli::Failure;
 use crate::cli::Place;
-use crate::source::census;
-use crate::source::propose;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Source {
@@ -24,7 +24,7 @@ impl Source {
         let client = place.database()?.connect().await.map_err(anyhow::Error::from)?;
         let asked = client.query_one("select current_database()::text", &[]).await;
         let database: String = asked.context("cannot ask for the name of the database")?.get(0);
-        let tables = census::take(&client).await.context("cannot read the catalogue")?;
+        let tables = tables::take(&client).await.context("cannot read the catalogue")?;
         print!("{}", propose::mapping(&source_name(&name.unwrap_or(database)), &tables));
         Ok(())
     }

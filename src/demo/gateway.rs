@@ -15,11 +15,11 @@ use tokio::net::UnixDatagram;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::capture::Mapping;
 use crate::rig::process::PATIENCE;
 use crate::rig::process::Plan;
 use crate::rig::process::Server;
 use crate::rig::process::State;
-use crate::source::Mapping;
 
 /// Ends by itself are faults, not visitors with `kill -9`: so many in a row end the demo.
 const FAULTS_IN_A_ROW: u32 = 3;

@@ -12,11 +12,11 @@ use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
+use crate::capture::Mapping;
 use crate::demo::shift::Shift;
 use crate::demo::system::System;
 use crate::rig::Postgres;
 use crate::rig::Receiver;
-use crate::source::Mapping;
 
 /// What a publisher puts where an event names no enterprise: one for each tenant.
 const ENTERPRISES: [&str; 4] = ["acme", "globex", "initech", "umbrella"];

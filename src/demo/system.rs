@@ -7,9 +7,9 @@ use anyhow::Context;
 use anyhow::Result;
 use anyhow::bail;
 
+use crate::capture::Mapping;
 use crate::demo::shift::Shift;
 use crate::nearest::nearest;
-use crate::source::Mapping;
 
 /// A system, with all that it takes to show it at work.
 #[derive(Debug, Clone)]

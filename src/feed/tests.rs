@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::*;
 use crate::event::Entity;
 use crate::event::TenantId;
-use crate::lane::cursor::Cursor;
+use crate::lane::store::cursor::Cursor;
 use crate::router::EventPattern;
 
 #[derive(Debug, Clone)]

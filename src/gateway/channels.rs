@@ -14,14 +14,14 @@ use tokio::task::JoinSet;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 
+use crate::capture::Mapping;
+use crate::capture::mapping::channel::Channel;
+use crate::capture::mapping::channel::Notified;
+use crate::capture::mapping::channel::Unreadable;
 use crate::database::Database;
 use crate::database::Link;
-use crate::log::bell;
-use crate::log::listener::Signals;
-use crate::source::Mapping;
-use crate::source::channel::Channel;
-use crate::source::channel::Notified;
-use crate::source::channel::Unreadable;
+use crate::log::wakeup::listener::Signals;
+use crate::log::wakeup::lock;
 
 /// How soon a lost connection, or a refused write, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ async fn carry_once(database: &Database, pool: &Pool, signals: &Signals) -> anyh
     // The task ends with this set, and the session with its client.
     let mut draining = JoinSet::new();
     draining.spawn(drain(connection, heard));
-    bell::await_channels(&client).await.context("waiting for another listener to end")?;
+    lock::await_channels(&client).await.context("waiting for another listener to end")?;
     listen(&client, &channels, &[], &mut notes).await?;
     tracing::info!(channels = channels.len(), "listening to the channels of the sources");
     loop {

@@ -16,8 +16,8 @@ use crate::feed::Feed;
 use crate::feed::Horizon;
 use crate::feed::Pulled;
 use crate::feed::Taken;
-use crate::lane::cursor::Cursor;
 use crate::lane::pace::Pace;
+use crate::lane::store::cursor::Cursor;
 use crate::log::reader::Page;
 use crate::log::reader::Reader;
 use crate::ranges::Ranges;
@@ -79,7 +79,7 @@ impl Intake {
     }
 
     /// Reads what is pending, as far as it is of these types, and nothing else.
-    pub fn again(mut self, events: Vec<EventPattern>) -> Intake {
+    pub fn for_replay(mut self, events: Vec<EventPattern>) -> Intake {
         if let Place::Ahead { position, pending } = &mut self.place {
             let mut horizon = Horizon::default();
             horizon.position = *position;

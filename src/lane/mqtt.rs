@@ -2,13 +2,13 @@
 //! done when its PUBACK is in. It never counts a publish as done because a connection ended, and sends what had no PUBACK again,
 //! oldest first, on the next one.
 
+mod dead_letter;
 mod dial;
 pub mod link;
-pub mod prepare;
-mod suspects;
+pub mod message;
+mod poison;
 mod v4;
 mod v5;
-mod verdict;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,22 +25,22 @@ use tokio::time::sleep_until;
 
 use crate::event::Event;
 use crate::lane::Ended;
-use crate::lane::checkpoint::Lost;
+use crate::lane::mqtt::dead_letter::Verdicts;
 use crate::lane::mqtt::dial::Dial;
 use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::link::Notice;
-use crate::lane::mqtt::prepare::Prepared;
-use crate::lane::mqtt::prepare::Publishing;
-use crate::lane::mqtt::suspects::STRIKES;
-use crate::lane::mqtt::suspects::Suspects;
-use crate::lane::mqtt::verdict::Verdicts;
-use crate::lane::parked::DueQueue;
-use crate::lane::parked::Job;
+use crate::lane::mqtt::message::Prepared;
+use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::poison::STRIKES;
+use crate::lane::mqtt::poison::Suspects;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
-use crate::lane::state::State;
+use crate::lane::retries::Job;
+use crate::lane::retries::Retries;
 use crate::lane::stop::Stop;
+use crate::lane::store::row::Lost;
+use crate::lane::store::state::State;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub struct MqttLane {
     /// Taken and not published on this connection, oldest first.
     unsent: VecDeque<Arc<Event>>,
     /// Dead ones that somebody wants to be tried again.
-    due: DueQueue,
+    due: Retries,
     suspects: Suspects,
     verdicts: Verdicts,
     /// The trouble that was last reported.
@@ -80,7 +80,7 @@ const LULL: Duration = Duration::from_millis(1);
 
 impl MqttLane {
     /// A lane that goes on from its stored cursor.
-    pub(super) fn new(name: String, publishing: Publishing, progress: Progress, due: DueQueue) -> MqttLane {
+    pub(super) fn new(name: String, publishing: Publishing, progress: Progress, due: Retries) -> MqttLane {
         MqttLane {
             verdicts: Verdicts::new(name.clone()),
             name,
@@ -290,7 +290,7 @@ impl MqttLane {
                 self.suspects.answered();
                 proven = true;
             } else {
-                reason = verdict::of_all(&reason);
+                reason = dead_letter::of_all(&reason);
             }
         }
         let (doubted, refusal) = self.verdicts.give_back();

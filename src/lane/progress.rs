@@ -14,12 +14,12 @@ use tokio::time::MissedTickBehavior;
 use crate::event::Entity;
 use crate::event::Event;
 use crate::lane::Ended;
-use crate::lane::checkpoint::Counts;
-use crate::lane::checkpoint::Lost;
-use crate::lane::checkpoint::Register;
 use crate::lane::intake::Intake;
-use crate::lane::state::State;
 use crate::lane::stop::Stop;
+use crate::lane::store::row::Counts;
+use crate::lane::store::row::LaneRow;
+use crate::lane::store::row::Lost;
+use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::Fate;
 use crate::ledger::Parking;
@@ -40,7 +40,7 @@ pub struct Progress {
     pub intake: Intake,
     /// What the next checkpoint writes beside the cursor.
     pub entries: Entries,
-    register: Register,
+    register: LaneRow,
     state: State,
     state_is_written: bool,
     moved: bool,
@@ -59,7 +59,7 @@ pub struct Progress {
     end_is_written: bool,
 }
 
-/// For how long a destination may fail before its lane is disabled; as it stands in `Register::failed`.
+/// For how long a destination may fail before its lane is disabled; as it stands in `LaneRow::failed`.
 const LONGEST_FAILURE: &str = "7 days";
 
 /// Why a lane is disabled whose destination failed for too long.
@@ -82,7 +82,7 @@ impl Writing {
 
 impl Progress {
     /// The progress of a lane that goes on from its stored cursor.
-    pub fn new(register: Register, intake: Intake) -> Progress {
+    pub fn new(register: LaneRow, intake: Intake) -> Progress {
         let written = (intake.checkpoint().0, Instant::now());
         Progress {
             intake,
@@ -114,7 +114,7 @@ impl Progress {
     }
 
     /// Where the lane's rows are.
-    pub fn register(&self) -> &Register {
+    pub fn register(&self) -> &LaneRow {
         &self.register
     }
 

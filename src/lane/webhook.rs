@@ -17,15 +17,15 @@ use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::breaker::Breaker;
 use crate::lane::breaker::OPENS_AFTER;
-use crate::lane::checkpoint::Lost;
 use crate::lane::order::LaneOrder;
-use crate::lane::parked;
-use crate::lane::parked::DueQueue;
-use crate::lane::parked::Job;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
-use crate::lane::state::State;
+use crate::lane::retries;
+use crate::lane::retries::Job;
+use crate::lane::retries::Retries;
 use crate::lane::stop::Stop;
+use crate::lane::store::row::Lost;
+use crate::lane::store::state::State;
 use crate::lane::webhook::attempts::Attempts;
 use crate::lane::webhook::request::Answer;
 use crate::lane::webhook::request::Endpoint;
@@ -43,7 +43,7 @@ pub struct WebhookLane {
     order: LaneOrder<Entity, Arc<Event>>,
     attempts: Attempts,
     breaker: Breaker,
-    due: DueQueue,
+    due: Retries,
     /// Where the last job was taken from.
     taken: Source,
     /// Events taken since the breaker opened.
@@ -69,7 +69,7 @@ impl WebhookLane {
         name: String,
         endpoint: Endpoint,
         progress: Progress,
-        due: DueQueue,
+        due: Retries,
         held: Vec<Entity>,
     ) -> WebhookLane {
         let webhook = endpoint.webhook();
@@ -318,7 +318,7 @@ impl WebhookLane {
     }
 
     fn settled(&mut self, parked: &Parked, fate: Option<Fate>, attempts: i32, answer: &Answer) {
-        self.progress.entries.settled.push(parked::settlement(parked, fate, attempts, answer.reason()));
+        self.progress.entries.settled.push(retries::settlement(parked, fate, attempts, answer.reason()));
     }
 
     fn record(&mut self, event: &Arc<Event>, number: i32, fate: Option<Fate>, answer: &Answer) {

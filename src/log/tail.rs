@@ -6,6 +6,10 @@
 //! snapshot: late rows first, then the new ones. A poll is one round trip, but for the rare one that looks into a wide hole: what is
 //! asked of the bell, and the xid for the certificates of the holes that the last poll found, go ahead of the read without waiting.
 
+pub mod holes;
+mod query;
+pub mod snapshot;
+
 use std::sync::Arc;
 
 use futures_util::future::join;
@@ -16,14 +20,13 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
 use crate::event::Event;
-use crate::log::bell::Ask;
-use crate::log::bell::Bell;
-use crate::log::crowd::Crowd;
-use crate::log::holes::Holes;
 use crate::log::row;
-use crate::log::snapshot::Snapshot;
-use crate::log::window;
-use crate::log::window::Window;
+use crate::log::tail::holes::Holes;
+use crate::log::tail::query::Window;
+use crate::log::tail::snapshot::Snapshot;
+use crate::log::wakeup::lock::Ask;
+use crate::log::wakeup::lock::Bell;
+use crate::log::wakeup::writers::Crowd;
 use crate::ranges::Ranges;
 
 /// What one poll found.
@@ -138,7 +141,7 @@ impl Tail {
                 "select event.* from unnest($1::int8[], $2::int8[]) hole (low, high) cross join lateral (
                     select {} from andon.events where id between low and high order by id limit $3
                 ) event order by id limit $3",
-                window::columns()
+                query::columns()
             ))
             .await?;
         let certificate = client.prepare("select pg_current_xact_id()::text").await?;
@@ -193,7 +196,7 @@ impl Tail {
             holes.read(event.id);
             events.push(event);
         }
-        self.crowd.saw(Instant::now(), late.iter().chain(&fresh).map(window::age));
+        self.crowd.saw(Instant::now(), late.iter().chain(&fresh).map(query::age));
         if holes.any() || !self.undecided.is_empty() {
             self.undecided = Arc::new(holes.undecided());
         }
@@ -239,8 +242,8 @@ impl Tail {
         if !holes.any() {
             let query = self.window.over(None);
             let rows = self.client.query(&query.fresh, &[&holes.position(), &LIMIT]).await?;
-            let given_out = window::given_out(&rows);
-            let fresh: Vec<Row> = window::events(rows).map(|(_, row)| row).collect();
+            let given_out = query::given_out(&rows);
+            let fresh: Vec<Row> = query::events(rows).map(|(_, row)| row).collect();
             let is_cut = fresh.len() as i64 == LIMIT || query.misses(given_out);
             return Ok(Read { late: Vec::new(), fresh, given_out, is_cut });
         }
@@ -261,13 +264,13 @@ impl Tail {
             holes.certify(xid(drawn.get(0)));
         }
         let rows = rows?;
-        let now = snapshot(rows[0].get(window::SNAPSHOT));
+        let now = snapshot(rows[0].get(query::SNAPSHOT));
         let (doubtful, _) = holes.doubts(&now);
         if !doubtful.without(&near).is_empty() {
             return self.read_in_portions(holes).await;
         }
-        let given_out = window::given_out(&rows);
-        let (mut late, mut fresh): (Vec<_>, Vec<_>) = window::events(rows).partition(|(id, _)| *id <= position);
+        let given_out = query::given_out(&rows);
+        let (mut late, mut fresh): (Vec<_>, Vec<_>) = query::events(rows).partition(|(id, _)| *id <= position);
         late.sort_unstable_by_key(|(id, _)| *id);
         fresh.sort_unstable_by_key(|(id, _)| *id);
         late.iter().for_each(|(id, _)| holes.arrived(*id));
@@ -297,8 +300,8 @@ impl Tail {
         let (mut fresh, mut given_out) = (Vec::new(), holes.position());
         if beyond && !late_are_cut {
             let rows = self.client.query(&self.window.whole().fresh, &[&holes.position(), &LIMIT]).await?;
-            given_out = window::given_out(&rows);
-            fresh = window::events(rows).map(|(_, row)| row).collect();
+            given_out = query::given_out(&rows);
+            fresh = query::events(rows).map(|(_, row)| row).collect();
         }
         self.client.batch_execute("commit").await?;
         for row in &late {

@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("database", &["secret", "tls"]),
     ("migrate", &[]),
-    ("source", &["nearest"]),
+    ("capture", &["nearest"]),
     // Delivery. Nothing here knows the edges, and only the gateway knows how the stages meet.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
@@ -68,7 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "payload",
             "router",
             "settings",
-            "source",
+            "capture",
             "topic",
         ],
     ),
@@ -95,7 +95,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "quantity",
             "ranges",
             "router",
-            "source",
+            "capture",
             "telemetry",
             "tls",
             "topic",
@@ -103,9 +103,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // Proof: the rig knows nothing of Andon, so that it can bear witness.
     ("rig", &[]),
-    ("bench", &["migrate", "rig", "signature", "source", "tls"]),
+    ("bench", &["migrate", "rig", "signature", "capture", "tls"]),
     ("chaos", &["migrate", "quantity", "rig"]),
-    ("demo", &["nearest", "quantity", "rig", "source"]),
+    ("demo", &["nearest", "quantity", "rig", "capture"]),
 ];
 
 /// Each driver, and the only places that name it (a file, or a folder with everything in it).
@@ -121,7 +121,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rustls", &["database.rs", "lane/mqtt/link.rs", "lane/webhook/connection.rs", "tls.rs"]),
     ("sd_notify", &["gateway"]),
     ("tokio_postgres_rustls", &["database.rs"]),
-    ("toml", &["config", "source"]),
+    ("toml", &["config", "capture"]),
     ("tracing_subscriber", &["telemetry.rs"]),
 ];
 

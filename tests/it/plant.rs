@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use andon::capture::Mapping;
 use andon::rig::Postgres;
-use andon::source::Mapping;
 use serde_json::Value;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
@@ -53,7 +53,7 @@ impl Plant {
     pub(crate) async fn attached() -> Plant {
         let mut plant = Plant::built().await;
         let mapping = eryxon();
-        andon::source::attach(&mut plant.client, &mapping).await.unwrap();
+        andon::capture::attach(&mut plant.client, &mapping).await.unwrap();
         plant
     }
 
@@ -65,9 +65,9 @@ impl Plant {
         plant
     }
 
-    pub(crate) async fn attach(&mut self, mapping: &str) -> andon::source::Report {
+    pub(crate) async fn attach(&mut self, mapping: &str) -> andon::capture::Report {
         let mapping = Mapping::parse("test.toml", mapping).unwrap();
-        andon::source::attach(&mut self.client, &mapping).await.unwrap()
+        andon::capture::attach(&mut self.client, &mapping).await.unwrap()
     }
 
     pub(crate) async fn run(&self, sql: &str) {

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU64;
 
 use andon::database;
 use andon::database::Database;
-use andon::log::follow::Follower;
-use andon::log::follow::Opened;
+use andon::log::follower::Follower;
+use andon::log::follower::Opened;
 use andon::rig::record::Record;
 use andon::secret::Secret;
 use rand::Rng as _;

@@ -16,7 +16,7 @@ use crate::lane::mqtt::link::Cause;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::link::Plan;
 use crate::lane::mqtt::link::Version;
-use crate::lane::mqtt::prepare::Publishing;
+use crate::lane::mqtt::message::Publishing;
 use crate::tls;
 
 /// Asks all brokers at the same time: one that does not answer shall not keep the others waiting.

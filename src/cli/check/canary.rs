@@ -23,7 +23,7 @@ use crate::lane::mqtt::link::Ack;
 use crate::lane::mqtt::link::Heard;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::prepare::Publishing;
+use crate::lane::mqtt::message::Publishing;
 use crate::router::Route;
 use crate::topic::Topic;
 

@@ -8,20 +8,20 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::capture::Mapping;
+use crate::capture::Types;
+use crate::capture::mapping::Capture;
+use crate::capture::mapping::EventType;
+use crate::capture::mapping::Operation;
+use crate::capture::mapping::Profile;
+use crate::capture::mapping::Text;
+use crate::capture::mapping::channel::Channel;
+use crate::capture::mapping::channel::EventName;
 use crate::event::Entity;
 use crate::event::Event;
 use crate::event::TenantId;
 use crate::payload;
 use crate::payload::Format;
-use crate::source::Mapping;
-use crate::source::Types;
-use crate::source::channel::Channel;
-use crate::source::channel::EventName;
-use crate::source::mapping::Capture;
-use crate::source::mapping::EventType;
-use crate::source::mapping::Operation;
-use crate::source::mapping::Profile;
-use crate::source::mapping::Text;
 use crate::topic::Equipment;
 use crate::topic::Levels;
 use crate::topic::Naming;
@@ -193,9 +193,9 @@ fn one_line(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::table;
+    use crate::capture::Mapping;
     use crate::demo::system::System;
     use crate::demo::system::names;
-    use crate::source::Mapping;
 
     #[test]
     fn a_channel_is_a_row_of_the_table_like_any_other() {

@@ -3,16 +3,16 @@
 
 use tokio_postgres::Client;
 
+use crate::capture;
+use crate::capture::Mapping;
+use crate::capture::Types;
 use crate::cli::check::findings::Findings;
 use crate::config::Config;
 use crate::database::Database;
 use crate::destination::Defaults;
 use crate::destination::Destination;
-use crate::gateway::listing;
+use crate::gateway::destinations;
 use crate::migrate;
-use crate::source;
-use crate::source::Mapping;
-use crate::source::Types;
 
 /// Connects; none when there is no use in going on.
 pub(super) async fn database(database: &Database, findings: &mut Findings) -> Option<Client> {
@@ -40,7 +40,7 @@ pub(super) async fn database(database: &Database, findings: &mut Findings) -> Op
 
 /// A mapping against the database, before it is attached; and the types that its expressions have there.
 pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, findings: &mut Findings) -> Option<Types> {
-    match source::describe(client, mapping).await {
+    match capture::describe(client, mapping).await {
         Ok((found, types)) => {
             found.iter().for_each(|finding| findings.fault("mapping", finding));
             if found.is_empty() {
@@ -68,7 +68,7 @@ pub(super) async fn sources(client: &mut Client, findings: &mut Findings) {
     for row in rows {
         let (name, text): (String, String) = (row.get(0), row.get(1));
         match Mapping::parse(&format!("{name} as attached"), &text) {
-            Ok(attached) => match source::check(client, &attached).await {
+            Ok(attached) => match capture::check(client, &attached).await {
                 Ok(found) if found.is_empty() => findings.good("source", format!("{name} fits the database")),
                 Ok(found) => found.iter().for_each(|finding| findings.fault("source", finding)),
                 Err(error) => findings.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
@@ -116,7 +116,7 @@ pub(super) async fn troubles(client: &Client, findings: &mut Findings) {
 /// Every active row of the destinations' tables; those that can be used come back.
 pub(super) async fn destinations(client: &Client, config: &Config, findings: &mut Findings) -> Vec<Destination> {
     let defaults = Defaults { mqtt: config.mqtt.clone(), webhook: config.webhook.clone() };
-    let listed = match listing::list(client, &defaults).await {
+    let listed = match destinations::list(client, &defaults).await {
         Ok(listed) => listed,
         Err(error) => {
             findings.fault("destination", format!("{error:#}"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
-use crate::lane::parked::Job;
+use crate::lane::retries::Job;
 use crate::lane::webhook::connection::Connection;
 use crate::lane::webhook::request::Answer;
 use crate::lane::webhook::request::Endpoint;

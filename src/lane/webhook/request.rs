@@ -91,7 +91,7 @@ impl Endpoint {
     }
 
     /// For a replay: its receiver is told so with each delivery.
-    pub fn again(self) -> Endpoint {
+    pub fn for_replay(self) -> Endpoint {
         Endpoint { is_replay: true, ..self }
     }
 
