@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use andon::rig::mosquitto::Mosquitto;
-use andon::rig::mosquitto::MosquittoOptions;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
-use andon::rig::subscriber::Subscriber;
-use andon::rig::subscriber::SubscriberOptions;
+use rig::mosquitto::Mosquitto;
+use rig::mosquitto::MosquittoOptions;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
+use rig::subscriber::Subscriber;
+use rig::subscriber::SubscriberOptions;
 use serde_json::json;
 
 use crate::line::Line;

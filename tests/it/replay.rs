@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use andon::destination::Defaults;
 use andon::gateway::retention;
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
 use andon::settings::Retention;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::command::Said;
 use crate::command::andon;
-use crate::daemon::Daemon;
+use crate::daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -101,7 +101,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     let (again, live): (Vec<_>, Vec<_>) = received.into_iter().partition(|request| is_marked(request));
     assert_eq!((again.len(), live.len()), (20, 84));
     for request in again {
-        assert!(request.path == "/hook" && request.signature == andon::rig::receiver::Signature::Valid);
+        assert!(request.path == "/hook" && request.signature == rig::signature::Signature::Valid);
         let first = live.iter().find(|it| it.path == "/hook" && it.body == request.body).expect("the same body");
         assert_eq!(first.headers["webhook-id"], request.headers["webhook-id"]);
         assert!((2..=3).contains(&marker(&request.body).1), "{:?}", marker(&request.body));
@@ -122,7 +122,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let said = line.replay(&["--destination", "plant", "--since", "1h"]).await;
 
     assert!(said.status == 0 && said.out.ends_with("replay 1 is done: 20 of 20 delivered\n"), "{said:?}");
-    let events = |got: &[Arc<andon::rig::subscriber::Message>]| {
+    let events = |got: &[Arc<rig::subscriber::Message>]| {
         got.iter().filter(|it| it.topic.starts_with("acme/")).cloned().collect::<Vec<_>>()
     };
     subscriber.wait_until(PATIENCE, |got| events(got).len() == 40).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_replay_goes_on_at_its_own_cursor_after_the_daemon_was_killed() {
     let receiver = Receiver::start().await.unwrap();
     let line = Line::new().await;
     let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
-    let daemon = Daemon::start(&line.url);
+    let daemon = daemon::start(&line.url).await;
     line.emit_all(20, 20).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() == 400).await.unwrap();
     line.until(ALL_DONE).await;
@@ -155,9 +155,9 @@ async fn a_replay_goes_on_at_its_own_cursor_after_the_daemon_was_killed() {
 
     line.replay_behind(&lane).await;
     line.until("select delivered >= 100 from andon.lanes where replay = 1").await;
-    daemon.kill();
+    daemon.kill().await.unwrap();
     let delivered = line.number("select delivered from andon.lanes where replay = 1").await;
-    let _again = Daemon::start(&line.url);
+    let _again = daemon::start(&line.url).await;
 
     line.no_replay_runs().await;
     let again = receiver.accepted().iter().filter(|it| is_marked(it)).count() as i64;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
-use andon::rig::Receiver;
-use andon::rig::oracle::Verdict;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
+use rig::Receiver;
+use rig::oracle::Verdict;
+use rig::receiver::Answer;
+use rig::receiver::Received;
 use serde_json::json;
 
-use crate::daemon::Daemon;
+use crate::daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -70,20 +70,20 @@ fn verdicts(receiver: &Receiver, expected: &BTreeMap<String, u64>) -> Vec<Verdic
 #[tokio::test(flavor = "multi_thread")]
 async fn daemons_share_the_lanes_and_hand_them_over_without_a_repeat() {
     let (line, receiver) = four_hooks().await;
-    let first = Daemon::start(&line.url);
+    let first = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
     line.emit_all(10, 10).await;
 
-    let second = Daemon::start(&line.url);
+    let second = daemon::start(&line.url).await;
     shares(&line, &[2, 2]).await;
     line.emit_more(10, 10, 20).await;
-    let _third = Daemon::start(&line.url);
+    let _third = daemon::start(&line.url).await;
     shares(&line, &[1, 1, 2]).await;
     line.emit_more(10, 20, 30).await;
-    assert!(first.stop().await);
+    assert_eq!(first.stop().await.unwrap(), 0);
     line.emit_more(10, 30, 40).await;
     shares(&line, &[2, 2]).await;
-    assert!(second.stop().await);
+    assert_eq!(second.stop().await.unwrap(), 0);
     let expected = line.emit_more(10, 40, 50).await;
 
     shares(&line, &[4]).await;
@@ -96,13 +96,13 @@ async fn daemons_share_the_lanes_and_hand_them_over_without_a_repeat() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lanes_and_the_bell_of_a_killed_daemon_go_to_another() {
     let (line, receiver) = four_hooks().await;
-    let first = Daemon::start(&line.url);
+    let first = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
-    let _second = Daemon::start(&line.url);
+    let _second = daemon::start(&line.url).await;
     shares(&line, &[2, 2]).await;
     line.emit_all(10, 10).await;
 
-    first.kill();
+    first.kill().await.unwrap();
     let longest: f64 = line
         .client
         .query_one("select extract(epoch from max(lease_until) - clock_timestamp())::float8 from andon.daemons", &[])
@@ -136,7 +136,7 @@ const WITNESS: &str = "
 async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
     let (line, receiver) = four_hooks().await;
     line.run(WITNESS).await;
-    let sleeper = Daemon::start(&line.url);
+    let sleeper = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
     let mark: String =
         line.client.query_one("select left(daemon::text, 8) from andon.daemons", &[]).await.unwrap().get(0);
@@ -147,8 +147,8 @@ async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
     line.emit_all(10, 10).await;
     receiver.wait_until(PATIENCE, |got| got.len() >= 4).await.unwrap();
 
-    sleeper.pause();
-    let _other = Daemon::start(&line.url);
+    sleeper.pause().unwrap();
+    let _other = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
     let expected = line.emit_more(10, 10, 20).await;
     all_arrive(&line, &receiver, &expected).await;
@@ -163,7 +163,7 @@ async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
     // Were it only asleep, writers that do not ring would go unheard.
     line.until(&format!("select exists (select from pg_locks join pg_stat_activity using (pid) where {TAIL} and application_name not like '% {mark}')"))
         .await;
-    sleeper.resume();
+    sleeper.resume().unwrap();
 
     // It joins again, and gets its share under new epochs.
     shares(&line, &[2, 2]).await;
@@ -184,16 +184,16 @@ async fn a_rolling_restart_loses_and_repeats_nothing() {
     let (line, receiver) = four_hooks().await;
     let mut daemons = Vec::new();
     for _ in 0..3 {
-        daemons.push(Daemon::start(&line.url));
+        daemons.push(daemon::start(&line.url).await);
     }
     shares(&line, &[1, 1, 2]).await;
     line.emit_all(10, 10).await;
 
     for round in 1..=3 {
         let old = daemons.remove(0);
-        daemons.push(Daemon::start(&line.url));
+        daemons.push(daemon::start(&line.url).await);
         line.until("select count(*) = 4 from andon.daemons").await;
-        assert!(old.stop().await);
+        assert_eq!(old.stop().await.unwrap(), 0);
         // It has said goodbye: nobody waits for its lease to run out.
         line.until("select count(*) = 3 from andon.daemons where andon.lives(lease_until)").await;
         line.emit_more(10, round * 10, round * 10 + 10).await;
@@ -212,7 +212,7 @@ async fn what_one_daemon_finds_it_rings_for() {
     let (line, receiver) = four_hooks().await;
     // While somebody has this lock the tail does not sleep, and so writers are silent.
     line.run("select pg_advisory_lock_shared(1097753711, 1)").await;
-    let _daemons = [Daemon::start(&line.url), Daemon::start(&line.url)];
+    let _daemons = [daemon::start(&line.url).await, daemon::start(&line.url).await];
     shares(&line, &[2, 2]).await;
     let (listener, heard) = listener(&line.url).await;
     listener.batch_execute("listen andon").await.unwrap();
@@ -261,8 +261,8 @@ async fn a_daemon_whose_clock_is_off_by_an_hour_is_as_good_as_any() {
         receiver.expect_signature(&path, SECRET);
         line.webhook(&receiver.url(&path), json!({"retry": ["1s"]})).await;
     }
-    let _right = Daemon::start(&line.url);
-    let wrong = Daemon::start_under(&line.url, &off);
+    let _right = daemon::start(&line.url).await;
+    let wrong = daemon::start_with(&line.url, vec![("LD_PRELOAD".into(), off.into())]).await;
     shares(&line, &[2, 2]).await;
 
     let expected = line.emit_all(1, 1).await;
@@ -278,6 +278,6 @@ async fn a_daemon_whose_clock_is_off_by_an_hour_is_as_good_as_any() {
         let signed: u64 = request.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
         assert!(now.abs_diff(signed) < 300, "signed at {signed}, now it is {now}");
     }
-    assert!(wrong.stop().await);
+    assert_eq!(wrong.stop().await.unwrap(), 0);
     shares(&line, &[4]).await;
 }

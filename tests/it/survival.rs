@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Postgres;
-use andon::rig::Receiver;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
 use serde_json::json;
 
-use crate::daemon::Daemon;
+use crate::daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -33,14 +33,14 @@ async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
     line.publisher(broker.port(), json!({})).await;
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.emit_all(20, 20).await;
-    let daemon = Daemon::start(&line.url);
+    let daemon = daemon::start(&line.url).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 400).await.unwrap();
     line.until(ALL_DONE).await;
 
     let second = line.emit_more(20, 20, 70).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 500).await.unwrap();
-    daemon.kill();
-    let _again = Daemon::start(&line.url);
+    daemon.kill().await.unwrap();
+    let _again = daemon::start(&line.url).await;
 
     let (wanted, requests) = (second.clone(), second.clone());
     subscriber.wait_until(PATIENCE, |got| judge_messages(&wanted, got).missing == 0).await.unwrap();
