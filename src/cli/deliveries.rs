@@ -62,15 +62,15 @@ enum Command {
     ///
     /// The order of each job or machine is kept: a delivery waits for earlier ones of the same job or machine. If it fails again, its
     /// schedule continues where it was; if the schedule had ended, the delivery is dead again.
-    Retry(Selection),
+    Retry(SelectOptions),
     /// Delete deliveries for good
     ///
     /// They are never delivered. Deliveries that waited for them continue.
-    Discard(Selection),
+    Discard(SelectOptions),
 }
 
 #[derive(Debug, Args)]
-struct Selection {
+struct SelectOptions {
     /// Ids of the deliveries, as listed
     #[arg(value_name = "ID", required_unless_present = "destination", conflicts_with = "destination")]
     ids: Vec<i64>,
@@ -107,15 +107,15 @@ impl Deliveries {
         match self.command {
             None => list(&client, &self.list).await?,
             Some(Command::Show { id }) => show(&client, id).await?,
-            Some(Command::Retry(selection)) => {
-                if matches!((&selection.destination, selection.state), (Some(_), ParkedState::Waiting)) {
+            Some(Command::Retry(options)) => {
+                if matches!((&options.destination, options.state), (Some(_), ParkedState::Waiting)) {
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "a waiting delivery is due when the one that it waits for is done; retry that one: --state retry"
                     )));
                 }
-                return apply(&mut client, selection, Action::Retry).await;
+                return apply(&mut client, options, Action::Retry).await;
             }
-            Some(Command::Discard(selection)) => return apply(&mut client, selection, Action::Discard).await,
+            Some(Command::Discard(options)) => return apply(&mut client, options, Action::Discard).await,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -154,15 +154,15 @@ enum Action {
 }
 
 /// Retries or discards the selected deliveries. The exit status is 1 when one of the given ids cannot be retried or discarded.
-async fn apply(client: &mut Client, selection: Selection, action: Action) -> Result<ExitCode, Failure> {
+async fn apply(client: &mut Client, options: SelectOptions, action: Action) -> Result<ExitCode, Failure> {
     let mut absent: Vec<i64> = Vec::new();
-    let choice = match &selection.destination {
-        Some(name) => Choice::All(LaneName(destination::one_lane(client, name).await?), selection.state.name()),
+    let choice = match &options.destination {
+        Some(name) => Choice::All(LaneName(destination::one_lane(client, name).await?), options.state.name()),
         None => {
             let known: BTreeSet<i64> =
-                overview::known(client, &selection.ids).await.context("cannot read the ledger")?.into_iter().collect();
-            absent.extend(selection.ids.iter().filter(|id| !known.contains(id)));
-            Choice::Rows(selection.ids.clone())
+                overview::known(client, &options.ids).await.context("cannot read the ledger")?.into_iter().collect();
+            absent.extend(options.ids.iter().filter(|id| !known.contains(id)));
+            Choice::Rows(options.ids.clone())
         }
     };
     let handled = change(client, &choice, action).await.context("nothing was changed")?;
@@ -177,7 +177,7 @@ async fn apply(client: &mut Client, selection: Selection, action: Action) -> Res
     for id in &absent {
         eprintln!("andon: delivery {id} is not parked: it was delivered or discarded, or it never existed");
     }
-    let left = selection.ids.len() - absent.len();
+    let left = options.ids.len() - absent.len();
     if matches!((&choice, action), (Choice::Rows(_), Action::Retry)) && (count as usize) < left {
         eprintln!("andon: {} wait behind an earlier event of the same entity; retry that one", left - count as usize);
         return Ok(ExitCode::FAILURE);
