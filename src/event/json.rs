@@ -99,7 +99,7 @@ impl<'a> Field<'a> {
     /// One step of a path: into an object by name, or into an array by number.
     fn step(self, step: &str) -> Option<Field<'a>> {
         if self.0.starts_with('[') {
-            return Items::of(self.0).nth(step.parse().ok()?).map(|(_, field)| field);
+            return Items::of(self.0).nth(step.parse().ok()?).map(|(_, value)| Field(value));
         }
         let [field] = members(self.0, &[step]);
         field
@@ -109,9 +109,9 @@ impl<'a> Field<'a> {
 fn members<'a, const N: usize>(json: &'a str, names: &[&str; N]) -> [Option<Field<'a>>; N] {
     let mut found = [None; N];
     if json.starts_with('{') {
-        for (key, field) in Items::of(json) {
+        for (key, value) in Items::of(json) {
             if let Some(place) = names.iter().position(|name| *name == key) {
-                found[place] = Some(field);
+                found[place] = Some(Field(value));
             }
         }
     }

@@ -2,6 +2,9 @@
 //! sources of the three crates. Out: every line that breaks a rule. Text matching is not the compiler: it sees names in comments too, and
 //! a re-export escapes it.
 
+mod circles;
+mod imports;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Migrations. In: databases in several states. Out: whether they end up current, or are refused with the reason.
+//! Migrations. In: databases in several states. Out: whether each of them ends up current, or is refused with the reason.
 
 use andon::migrate::MigrateError;
 use andon::migrate::migrate;

@@ -1,5 +1,5 @@
-//! `andon replay`, as an operator and a receiver meet it. In: a log with a past, real endpoints and brokers. Out: whether exactly what was
-//! asked for comes again, marked, beside the live flow, through failures and restarts, and how that is told.
+//! `andon replay` as an operator and a receiver see it. In: a log with older events, real endpoints and brokers. Out: whether exactly the
+//! requested events are delivered again, marked, next to live ones, through failures and restarts, and what the command prints.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::line::marker;
 use crate::plant::connect;
 
 impl Line {
-    /// Runs `andon replay` beside the test.
+    /// Runs `andon replay` while the test goes on.
     async fn replay(&self, arguments: &[&str]) -> Said {
         let url = self.url.clone();
         let arguments: Vec<String> =
@@ -35,7 +35,7 @@ impl Line {
         tokio::time::timeout(PATIENCE * 2, said).await.expect("the command ends").unwrap()
     }
 
-    /// Asks for a replay of everything without waiting for it. Returns once its lane is there.
+    /// Starts a replay of everything without waiting for its end. Returns as soon as its lane exists.
     async fn replay_behind(&self, lane: &str) {
         self.replay_up_to(lane, "(select max(id) from andon.events)").await;
     }
@@ -51,7 +51,7 @@ impl Line {
         self.until("select exists (select from andon.lanes where replay is not null)").await;
     }
 
-    /// Waits until all is delivered, and then sets the events below this id back in time.
+    /// Waits until everything is delivered, and then sets the time of the events below this id back.
     async fn delivered(&self, past: i64, by: &str) {
         self.until(ALL_DONE).await;
         let sql = format!("update andon.events set captured_at = captured_at - interval '{by}' where id < {past}");
@@ -81,7 +81,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     line.emit("rival", "x", 1).await;
     line.emit_more(10, 3, 4).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() == 84).await.unwrap();
-    // Ids 1 to 10 two days ago, 11 to 33 yesterday, the rest now.
+    // The ids 1 to 10 are two days old, 11 to 33 one day, and the rest are from now.
     line.delivered(34, "1 day").await;
     line.delivered(11, "1 day").await;
 
@@ -135,7 +135,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     for message in again {
         assert!(live.iter().any(|it| (&it.topic, &it.payload) == (&message.topic, &message.payload)));
     }
-    // The status of the lane itself is kept, that of the replay was taken away.
+    // The broker still retains the status of the lane itself, while that of the replay was removed.
     let later = Subscriber::start(broker.port()).await.unwrap();
     later.wait_until(PATIENCE, |got| !got.is_empty()).await.unwrap();
     let kept: Vec<String> = later.received().iter().filter(|it| it.retain).map(|it| it.topic.clone()).collect();
@@ -194,7 +194,7 @@ async fn the_live_flow_does_not_wait_for_a_replay() {
     let again = accepted.iter().filter(|it| is_marked(it)).count();
     assert!(again < 400, "the live events came behind the replay");
     line.stop().await.unwrap();
-    // Two of its own at a time, whatever comes live beside them: that counts further.
+    // The replay has at most two of its own requests open at a time, however many live ones there are.
     let own = |it: &Arc<Received>| it.beside.iter().filter(|body| marker(body).1 <= 20).count();
     assert!(receiver.received().iter().filter(|it| is_marked(it)).all(|it| own(it) <= 1));
 }

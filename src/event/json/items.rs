@@ -3,9 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::event::json::Field;
-
-/// Yields each value, with its name where it has one.
+/// Yields the text of each value, with its name if it has one.
 pub(super) struct Items<'a> {
     /// What has not been looked at, from the first item that is left.
     rest: &'a str,
@@ -32,14 +30,14 @@ impl<'a> Items<'a> {
 }
 
 impl<'a> Iterator for Items<'a> {
-    type Item = (Cow<'a, str>, Field<'a>);
+    type Item = (Cow<'a, str>, &'a str);
 
-    fn next(&mut self) -> Option<(Cow<'a, str>, Field<'a>)> {
+    fn next(&mut self) -> Option<(Cow<'a, str>, &'a str)> {
         self.skip(b',');
         let name = if self.are_named { unquoted(self.take(string(self.rest)?)?)? } else { Cow::Borrowed("") };
         self.skip(b':');
         let value = self.take(value(self.rest)?)?;
-        Some((name, Field(value)))
+        Some((name, value))
     }
 }
 

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use crate::capture;
 use crate::capture::Mapping;
 use crate::capture::Types;
-use crate::cli::check::findings::Findings;
+use crate::cli::check::report::CheckReport;
 use crate::config::Config;
 use crate::database::Database;
 use crate::destination::Defaults;
@@ -14,73 +14,75 @@ use crate::destination::Destination;
 use crate::gateway::destinations;
 use crate::migrate;
 
-/// Connects; none when there is no use in going on.
-pub(super) async fn database(database: &Database, findings: &mut Findings) -> Option<Client> {
+/// Connects, and checks the schema. Returns no client when the rest of the database cannot be checked.
+pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Option<Client> {
     let connected = database.connect().await;
     let client =
-        connected.map_err(|error| findings.fault("database", format!("{:#}", anyhow::Error::from(error)))).ok()?;
+        connected.map_err(|error| report.fault("database", format!("{:#}", anyhow::Error::from(error)))).ok()?;
     let version =
         client.query_one("select current_setting('server_version')", &[]).await.map(|row| row.get::<_, String>(0));
-    findings.good("database", format!("{}, PostgreSQL {}", database.target(), version.unwrap_or_default()));
+    report.ok("database", format!("{}, PostgreSQL {}", database.target(), version.unwrap_or_default()));
     match migrate::pending(&client).await {
         Ok(pending) if pending.is_empty() => {
-            findings.good("schema", "andon is up to date");
+            report.ok("schema", "andon is up to date");
             Some(client)
         }
         Ok(pending) => {
-            findings.fault("schema", format!("{} not applied; run `andon migrate`", pending.join(", ")));
+            report.fault("schema", format!("{} not applied; run `andon migrate`", pending.join(", ")));
             None
         }
         Err(error) => {
-            findings.fault("schema", format!("{:#}", anyhow::Error::from(error)));
+            report.fault("schema", format!("{:#}", anyhow::Error::from(error)));
             None
         }
     }
 }
 
-/// A mapping against the database, before it is attached; and the types that its expressions have there.
-pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, findings: &mut Findings) -> Option<Types> {
+/// Checks a mapping against the database before it is attached, and returns the types that its expressions have there.
+pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, report: &mut CheckReport) -> Option<Types> {
     match capture::describe(client, mapping).await {
         Ok((found, types)) => {
-            found.iter().for_each(|finding| findings.fault("mapping", finding));
+            found.iter().for_each(|finding| report.fault("mapping", finding));
             if found.is_empty() {
-                findings.good("mapping", format!("{} fits the database", mapping.file));
+                report.ok("mapping", format!("{} fits the database", mapping.file));
             }
             Some(types)
         }
         Err(error) => {
-            findings.fault("mapping", format!("{:#}", anyhow::Error::from(error)));
+            report.fault("mapping", format!("{:#}", anyhow::Error::from(error)));
             None
         }
     }
 }
 
-/// The mappings as they were attached: the tables may have changed since.
-pub(super) async fn sources(client: &mut Client, findings: &mut Findings) {
+/// Checks the attached mappings once more, since the tables may have changed after they were attached.
+pub(super) async fn sources(client: &mut Client, report: &mut CheckReport) {
     let rows = match client.query("select name, mapping from andon.sources order by name", &[]).await {
         Ok(rows) => rows,
-        Err(error) => return findings.fault("source", format!("cannot read andon.sources: {error}")),
+        Err(error) => return report.fault("source", format!("cannot read andon.sources: {error}")),
     };
     if rows.is_empty() {
-        findings
-            .warning("source", "none is attached; run `andon attach --source FILE`, or only andon.emit() makes events");
+        report.warning(
+            "source",
+            "no source is attached; run `andon attach --source FILE`, else only andon.emit() creates events",
+        );
     }
     for row in rows {
         let (name, text): (String, String) = (row.get(0), row.get(1));
         match Mapping::parse(&format!("{name} as attached"), &text) {
             Ok(attached) => match capture::check(client, &attached).await {
-                Ok(found) if found.is_empty() => findings.good("source", format!("{name} fits the database")),
-                Ok(found) => found.iter().for_each(|finding| findings.fault("source", finding)),
-                Err(error) => findings.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
+                Ok(found) if found.is_empty() => report.ok("source", format!("{name} fits the database")),
+                Ok(found) => found.iter().for_each(|finding| report.fault("source", finding)),
+                Err(error) => report.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
             },
-            Err(problems) => problems.0.iter().for_each(|finding| findings.fault("source", finding)),
+            Err(problems) => problems.0.iter().for_each(|finding| report.fault("source", finding)),
         }
     }
 }
 
-/// What the daemon and the triggers have put on record: nothing of it is silent.
-pub(super) async fn troubles(client: &Client, findings: &mut Findings) {
-    let asked = client
+/// Reports the problems that the daemon and the triggers have recorded, so that none of them goes unnoticed.
+pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport) {
+    let rows = client
         .query(
             "select 'capture', format('%s changes of %s could not be captured, last %s: %s; see andon.capture_errors',
                                       count(*), table_name, max(at)::timestamptz(0), (array_agg(message order by at desc))[1])
@@ -90,7 +92,7 @@ pub(super) async fn troubles(client: &Client, findings: &mut Findings) {
                                    coalesce(reason, 'no reason given'))
                from andon.lanes where state in ('open', 'disabled')
              union all
-             select 'lane', format('%s (%s) was away for too long and lost %s events, the last %s', lane, name, lost, lost_at::timestamptz(0))
+             select 'lane', format('%s (%s) fell too far behind and lost %s events, the last at %s', lane, name, lost, lost_at::timestamptz(0))
                from andon.lanes where lost > 0
              union all
              select 'deliveries', format('%s to %s are %s; run `andon deliveries`', count(*), lane, state)
@@ -98,7 +100,7 @@ pub(super) async fn troubles(client: &Client, findings: &mut Findings) {
             &[],
         )
         .await;
-    match asked {
+    match rows {
         Ok(rows) => {
             for row in rows {
                 let subject = match row.get::<_, &str>(0) {
@@ -106,31 +108,31 @@ pub(super) async fn troubles(client: &Client, findings: &mut Findings) {
                     "lane" => "lane",
                     _ => "deliveries",
                 };
-                findings.warning(subject, row.get::<_, String>(1));
+                report.warning(subject, row.get::<_, String>(1));
             }
         }
-        Err(error) => findings.fault("ledger", format!("cannot read what is on record: {error}")),
+        Err(error) => report.fault("ledger", format!("cannot read the recorded problems: {error}")),
     }
 }
 
-/// Every active row of the destinations' tables; those that can be used come back.
-pub(super) async fn destinations(client: &Client, config: &Config, findings: &mut Findings) -> Vec<Destination> {
+/// Checks every active row of the destination tables, and returns the destinations that can be used.
+pub(super) async fn destinations(client: &Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
     let defaults = Defaults { mqtt: config.mqtt.clone(), webhook: config.webhook.clone() };
     let listed = match destinations::list(client, &defaults).await {
         Ok(listed) => listed,
         Err(error) => {
-            findings.fault("destination", format!("{error:#}"));
+            report.fault("destination", format!("{error:#}"));
             return Vec::new();
         }
     };
     if listed.is_empty() {
-        findings.warning("destination", "none is active; events stay in the log until there is one");
+        report.warning("destination", "no destination is active; events stay in the log until there is one");
     }
     let mut usable = Vec::new();
     for listed in listed {
         match listed.usable {
             Ok(destination) => usable.push(destination),
-            Err(problems) => problems.iter().for_each(|problem| findings.fault("destination", problem)),
+            Err(problems) => problems.iter().for_each(|problem| report.fault("destination", problem)),
         }
     }
     usable
