@@ -1,5 +1,7 @@
-//! Connections to PostgreSQL. In: a URL and a CA file. Out: connected clients, their connections and pools of them. It never runs a
-//! query, and never shows a password.
+//! Connections to PostgreSQL. In: a URL and a CA file. Out: connected clients, their connections and pools of them. It runs no query but
+//! those that take an advisory lock, and never shows a password.
+
+pub mod locks;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -5,6 +5,8 @@ use sha2::Digest;
 use sha2::Sha256;
 use tokio_postgres::Client;
 
+use crate::database::locks::Lock;
+
 /// In order; the version is the place in this list, starting at one.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_andon", include_str!("../migrations/0001_andon.sql")),
@@ -56,12 +58,12 @@ pub enum MigrateError {
 /// Applies what is missing, each migration in its own transaction, and returns the names. Two at once take turns.
 pub async fn migrate(client: &mut Client) -> Result<Vec<String>, MigrateError> {
     refuse_old_server(client).await?;
-    client.execute("select pg_advisory_lock(1097753711, 3)", &[]).await.map_err(MigrateError::Bookkeeping)?;
+    Lock::Migrate.acquire(client).await.map_err(MigrateError::Bookkeeping)?;
     let outcome = apply_missing(client).await;
-    // A session that is gone has released the lock by itself, so a failure here adds nothing to the outcome.
-    let unlocked = client.execute("select pg_advisory_unlock(1097753711, 3)", &[]).await;
+    // The outcome comes first: a session that is gone has lost the lock too, so that failing to release it adds nothing to an error.
+    let released = Lock::Migrate.release(client).await;
     let applied = outcome?;
-    unlocked.map_err(MigrateError::Bookkeeping)?;
+    released.map_err(MigrateError::Bookkeeping)?;
     Ok(applied)
 }
 

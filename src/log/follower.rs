@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use crate::database::Database;
+use crate::database::locks::Lock;
 use crate::log::tail::Batch;
 use crate::log::tail::Reached;
 use crate::log::tail::Tail;
@@ -160,7 +161,7 @@ impl Follower {
             if looked_after.is_none_or(|last| last.elapsed() >= CHECKPOINT) {
                 if has_bell {
                     tail.checkpoint().await?;
-                } else if lock::claim_tail(tail.client()).await? {
+                } else if Lock::LeadingTail.try_acquire(tail.client()).await? {
                     has_bell = true;
                     // What the last holder found and had not rung for yet.
                     lock::ring(tail.client()).await?;

@@ -24,8 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Capture.
     ("tls", &[]),
     ("database", &["secret", "tls"]),
-    ("migrate", &[]),
-    ("capture", &["nearest"]),
+    ("migrate", &["database"]),
+    ("capture", &["database", "nearest"]),
     // Delivery. Nothing here knows the edges, and only the gateway knows how the stages meet.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),

@@ -9,15 +9,8 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_postgres::Statement;
-use tokio_postgres::Transaction;
 
-/// The first key of all advisory locks of Andon: "Ando" in ASCII.
-const OURS: i32 = 1_097_753_711;
-const BELL: i32 = 1;
-const TAIL: i32 = 2;
-/// 3 is that of `andon migrate`.
-const CHANNELS: i32 = 4;
-const ROSTER: i32 = 5;
+use crate::database::locks::Lock;
 
 /// How often a tail looks that must do so by itself. It looks less often the longer nothing comes: what took a while to be committed is
 /// found after half as long again, and a transaction left open for an hour does not cost an hour of polling.
@@ -47,8 +40,8 @@ pub(crate) struct Bell {
 impl Bell {
     pub(crate) async fn prepare(client: &Client) -> Result<Bell, tokio_postgres::Error> {
         Ok(Bell {
-            sleep: client.prepare(&format!("select pg_try_advisory_lock({OURS}, {BELL})")).await?,
-            wake: client.prepare(&format!("select pg_advisory_unlock({OURS}, {BELL})")).await?,
+            sleep: client.prepare(&format!("select pg_try_advisory_lock({})", Lock::Bell)).await?,
+            wake: client.prepare(&format!("select pg_advisory_unlock({})", Lock::Bell)).await?,
         })
     }
 
@@ -63,27 +56,9 @@ impl Bell {
     }
 }
 
-/// Takes the lock of the daemon whose tail rings the bell for all daemons of this database. False: another one has it.
-pub(crate) async fn claim_tail(client: &Client) -> Result<bool, tokio_postgres::Error> {
-    let row = client.query_one("select pg_try_advisory_lock($1, $2)", &[&OURS, &TAIL]).await?;
-    Ok(row.get(0))
-}
-
 /// Rings for the other daemons, which do not know what a silent writer has committed.
 pub(crate) async fn ring(client: &Client) -> Result<(), tokio_postgres::Error> {
     client.query_one("select pg_notify('andon', '')", &[]).await?;
-    Ok(())
-}
-
-/// Waits until no other session listens to the channels of this database: what two of them heard would be in the log twice.
-pub(crate) async fn await_channels(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.query_one("select pg_advisory_lock($1, $2)", &[&OURS, &CHANNELS]).await?;
-    Ok(())
-}
-
-/// Waits until no other daemon lists the destinations; the lock lasts as long as the transaction.
-pub(crate) async fn lock_roster(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-    transaction.query_one("select pg_advisory_xact_lock($1, $2)", &[&OURS, &ROSTER]).await?;
     Ok(())
 }
 
