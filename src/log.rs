@@ -5,7 +5,7 @@ pub mod follower;
 pub mod partitions;
 pub mod reader;
 pub mod recent;
-mod row;
+mod event_row;
 pub mod tail;
 pub mod time_range;
 pub mod wakeup;

@@ -7,7 +7,7 @@ use deadpool_postgres::Pool;
 
 use crate::event::Event;
 use crate::event::TenantId;
-use crate::log::row;
+use crate::log::event_row;
 use crate::ranges::Ranges;
 
 /// One read.
@@ -52,11 +52,11 @@ impl Reader {
                 "select event.* from unnest($1::int8[], $2::int8[]) part (low, high) cross join lateral (
                     select {} from andon.events where id between low and high and tenant = $3 order by id limit $4
                 ) event order by id limit $4",
-                row::COLUMNS
+                event_row::COLUMNS
             ))
             .await?;
         let rows = client.query(&statement, &[&lows, &highs, &self.tenant.0, &(ROWS as i64)]).await?;
-        let events = rows.iter().map(row::event).collect::<Result<Vec<_>, _>>()?;
+        let events = rows.iter().map(event_row::event).collect::<Result<Vec<_>, _>>()?;
         if events.len() == ROWS
             && let Some(last) = events.last()
         {
