@@ -61,6 +61,7 @@ pub enum Pulled {
 /// Shared by the tail, which puts batches in, and all lanes, which take their events out.
 #[derive(Debug)]
 pub struct Feed {
+    /// A mutex of the standard library, since nobody holds it across an await.
     state: Mutex<State>,
     horizon: watch::Sender<Horizon>,
     /// How many lanes catch up.
@@ -83,7 +84,7 @@ struct Inbox {
     route: Route<LaneName>,
     wake: Arc<Notify>,
     runs: VecDeque<Run>,
-    /// The lane fell behind, and has not heard of it yet: up to this horizon, it has not read these ids.
+    /// The lane fell behind and does not know it yet: up to this horizon, it has not read these ids.
     behind: Option<(Horizon, Ranges)>,
 }
 

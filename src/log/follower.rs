@@ -113,7 +113,8 @@ impl Follower {
             Err((client, went_back)) => return Ok(Opened::WentBack(client, went_back)),
         };
         let (signals, has_company) = (Arc::clone(&self.signals), Arc::clone(&self.has_company));
-        let wakeup = Wakeup::prepare(Arc::clone(tail.client()), signals, has_company).await?;
+        let wakeup =
+            Wakeup::prepare(Arc::clone(tail.client()), signals, has_company).await.context("opening the log")?;
         Ok(Opened::Ready(Box::new(Session { tail, wakeup, listening })))
     }
 

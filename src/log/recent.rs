@@ -20,7 +20,7 @@ pub struct RecentEvent {
     pub read_at: Instant,
 }
 
-/// A window on the newest part of the log.
+/// The newest part of the log, in memory.
 #[derive(Debug)]
 pub struct RecentEvents {
     events: VecDeque<RecentEvent>,
