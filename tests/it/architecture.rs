@@ -33,8 +33,8 @@ const PRODUCT: MayImport = &[
     // Capture.
     ("tls", &[]),
     ("database", &["secret", "tls"]),
-    ("migrate", &[]),
-    ("capture", &["nearest"]),
+    ("migrate", &["database"]),
+    ("capture", &["database", "nearest"]),
     // Delivery. Nothing here knows the edges, and only the gateway knows how the stages meet.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),

@@ -12,18 +12,24 @@ use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 use crate::capture::table::Firing;
 use crate::capture::table::Table;
+use crate::database::locks::Lock;
 
 /// PostgreSQL cuts longer names.
 const LONGEST_NAME: usize = 63;
 
 /// What `andon.ring()` does, in place. A call of it would be half the price of a small capture, most of it for setting a search path
 /// that is set here already.
-const RING: &str = "        if found then
-            if not pg_try_advisory_xact_lock_shared(1097753711, 1) then
+fn ring() -> String {
+    format!(
+        "        if found then
+            if not pg_try_advisory_xact_lock_shared({}) then
                 perform pg_notify('andon', '');
             end if;
         end if;
-";
+",
+        Lock::Bell
+    )
+}
 
 /// What is to be installed for one table.
 #[derive(Debug, Clone)]
@@ -182,6 +188,7 @@ end loop;
         )
     });
     let (source, table_name) = (literal(source), literal(&name.to_string()));
+    let ring = ring();
     format!(
         "
 #variable_conflict use_column
@@ -193,7 +200,7 @@ declare
     failures bigint := 0;
 begin
     begin
-{}{RING}        return null;
+{}{ring}        return null;
     exception when others then
         -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
         -- and neither row nor event is kept.
@@ -245,6 +252,7 @@ fn row_body(
         event::insert(rungs, operation, &[], levels, row)
     });
     let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
+    let ring = ring();
     format!(
         "
 #variable_conflict use_column
@@ -253,7 +261,7 @@ declare
     reason text;
 begin
     begin
-{4}{RING}        return null;
+{4}{ring}        return null;
     exception when others then
         -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
         -- and neither row nor event is kept.

@@ -1,4 +1,4 @@
-//! A row of the log, read. In: a row of `andon.events`. Out: an event. It never parses the payload.
+//! Reads a row of `andon.events` as an event. It never parses the payload.
 
 use std::sync::Arc;
 
