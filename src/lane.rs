@@ -2,6 +2,7 @@
 //! to stop. A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
 pub mod breaker;
+mod delivery;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
@@ -119,17 +120,17 @@ impl Lane {
         let changes = context.changes.clone();
         let prepared = match destination.target {
             Target::Mqtt(publisher) => {
-                let due = Retries::new(changes, publisher.order);
+                let retries = Retries::new(changes, publisher.order);
                 Publishing::new(*publisher, &listed.lane, &context.gateway, Arc::clone(&context.equipment))
                     .map(|publishing| if is_replay { publishing.for_replay() } else { publishing })
-                    .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, due))))
+                    .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, retries))))
             }
             Target::Webhook(webhook) => {
-                let due = Retries::new(changes, webhook.order);
+                let retries = Retries::new(changes, webhook.order);
                 let held = register.held().await?;
                 Endpoint::new(*webhook, listed.lane.key(), context.clock.clone())
                     .map(|endpoint| if is_replay { endpoint.for_replay() } else { endpoint })
-                    .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, due, held))))
+                    .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, retries, held))))
             }
         };
         match prepared {

@@ -25,6 +25,7 @@ use tokio::time::sleep_until;
 
 use crate::event::Event;
 use crate::lane::Ended;
+use crate::lane::delivery::Delivery;
 use crate::lane::mqtt::dead_letter::Verdicts;
 use crate::lane::mqtt::dial::Dial;
 use crate::lane::mqtt::link::Ack;
@@ -36,11 +37,11 @@ use crate::lane::mqtt::poison::STRIKES;
 use crate::lane::mqtt::poison::Suspects;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
-use crate::lane::retries::Job;
 use crate::lane::retries::Retries;
 use crate::lane::stop::Stop;
 use crate::lane::store::row::Lost;
 use crate::lane::store::state::State;
+use crate::ledger::Parked;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -51,8 +52,9 @@ pub struct MqttLane {
     dial: Dial,
     /// Taken and not published on this connection, oldest first.
     unsent: VecDeque<Arc<Event>>,
-    /// Dead ones that somebody wants to be tried again.
-    due: Retries,
+    /// Dead ones that somebody wants to be tried again, and that are due.
+    due: VecDeque<Parked>,
+    retries: Retries,
     suspects: Suspects,
     verdicts: Verdicts,
     /// The trouble that was last reported.
@@ -80,7 +82,7 @@ const LULL: Duration = Duration::from_millis(1);
 
 impl MqttLane {
     /// A lane that goes on from its stored cursor.
-    pub(super) fn new(name: String, publishing: Publishing, progress: Progress, due: Retries) -> MqttLane {
+    pub(super) fn new(name: String, publishing: Publishing, progress: Progress, retries: Retries) -> MqttLane {
         MqttLane {
             verdicts: Verdicts::new(name.clone()),
             name,
@@ -88,7 +90,8 @@ impl MqttLane {
             progress,
             dial: Dial::default(),
             unsent: VecDeque::new(),
-            due,
+            due: VecDeque::new(),
+            retries,
             suspects: Suspects::default(),
             said: String::new(),
         }
@@ -154,7 +157,7 @@ impl MqttLane {
                 biased;
                 _ = stop.asked() => return Ok(None),
                 connected = &mut connecting => return Ok(Some(connected)),
-                _ = clock.tick() => drop(self.due.checkpoint(&mut self.progress).await?),
+                _ = clock.tick() => drop(self.retries.checkpoint(&mut self.progress).await?),
             }
         }
     }
@@ -249,14 +252,14 @@ impl MqttLane {
                         };
                     }
                     // What is due next is looked for once these are written down; the clock would be slow to do it.
-                    if self.due.is_settled(&self.progress) {
+                    if self.retries.all_tried(&self.progress) {
                         self.checkpoint().await?;
                     }
                 }
-                () = self.due.time_to_look() => {
+                () = self.retries.until_next_load(self.due.is_empty()) => {
                     // The ledger gets a share of the window, so that the live events keep most of it.
                     let most = link.limits().window.div_ceil(8);
-                    self.due.look(&mut self.progress, Vec::new, most).await?;
+                    self.retries.load(&mut self.progress, &mut self.due, Vec::new, most).await?;
                 }
                 ack = &mut birth, if birth_is_open => {
                     birth_is_open = false;
@@ -325,27 +328,27 @@ impl MqttLane {
         link.close().await;
     }
 
-    fn next(&mut self) -> Option<Job> {
-        self.due.pop().map(Job::Parked).or_else(|| self.unsent.pop_front().map(Job::Fresh))
+    fn next(&mut self) -> Option<Delivery> {
+        self.due.pop_front().map(Delivery::Parked).or_else(|| self.unsent.pop_front().map(Delivery::FromLog))
     }
 
     fn has_next(&self) -> bool {
         !self.due.is_empty() || !self.unsent.is_empty()
     }
 
-    fn put_back(&mut self, job: Job) {
+    fn put_back(&mut self, job: Delivery) {
         match job {
-            Job::Fresh(event) => self.unsent.push_front(event),
-            Job::Parked(parked) => self.due.put_back(parked),
+            Delivery::FromLog(event) => self.unsent.push_front(event),
+            Delivery::Parked(parked) => self.due.push_front(parked),
         }
     }
 
     async fn checkpoint(&mut self) -> Result<(), Lost> {
-        self.due.checkpoint(&mut self.progress).await.map(drop)
+        self.retries.checkpoint(&mut self.progress).await.map(drop)
     }
 
     /// Takes note of an acknowledgement. What is to be sent again comes back.
-    fn settle(&mut self, job: Job, ack: Ack) -> Option<Back> {
+    fn settle(&mut self, job: Delivery, ack: Ack) -> Option<Back> {
         if ack.is_final() {
             self.suspects.answered();
         }
@@ -364,7 +367,7 @@ impl MqttLane {
     }
 
     /// None: it can not be published, and is parked dead.
-    fn prepare(&mut self, job: Job, link: &Link) -> Option<(Job, Prepared)> {
+    fn prepare(&mut self, job: Delivery, link: &Link) -> Option<(Delivery, Prepared)> {
         match self.publishing.prepare(job.event(), link.limits().max_packet) {
             Ok(prepared) => Some((job, prepared)),
             Err(reason) => {
@@ -375,16 +378,16 @@ impl MqttLane {
     }
 }
 
-type Acknowledged = (Job, Ack);
+type Acknowledged = (Delivery, Ack);
 
 /// What is to be sent again.
 struct Back {
-    job: Job,
+    job: Delivery,
     /// What the broker said; None when the connection ended.
     reason: Option<String>,
 }
 
-async fn acknowledgement(job: Job, notice: Notice) -> Acknowledged {
+async fn acknowledgement(job: Delivery, notice: Notice) -> Acknowledged {
     let ack = notice.ack().await;
     (job, ack)
 }

@@ -6,6 +6,7 @@ mod attempts;
 mod connection;
 pub mod request;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,11 @@ use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::breaker::Breaker;
 use crate::lane::breaker::OPENS_AFTER;
+use crate::lane::delivery;
+use crate::lane::delivery::Delivery;
 use crate::lane::order::LaneOrder;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
-use crate::lane::retries;
-use crate::lane::retries::Job;
 use crate::lane::retries::Retries;
 use crate::lane::stop::Stop;
 use crate::lane::store::row::Lost;
@@ -43,7 +44,8 @@ pub struct WebhookLane {
     order: LaneOrder<Entity, Arc<Event>>,
     attempts: Attempts,
     breaker: Breaker,
-    due: Retries,
+    due: VecDeque<Parked>,
+    retries: Retries,
     /// Where the last job was taken from.
     taken: Source,
     /// Events taken since the breaker opened.
@@ -69,7 +71,7 @@ impl WebhookLane {
         name: String,
         endpoint: Endpoint,
         progress: Progress,
-        due: Retries,
+        retries: Retries,
         held: Vec<Entity>,
     ) -> WebhookLane {
         let webhook = endpoint.webhook();
@@ -85,7 +87,8 @@ impl WebhookLane {
             order,
             attempts: Attempts::new(endpoint),
             breaker,
-            due,
+            due: VecDeque::new(),
+            retries,
             taken: Source::Log,
             taken_while_open: 0,
             gone: None,
@@ -116,7 +119,7 @@ impl WebhookLane {
                         self.checkpoint().await?;
                     }
                 }
-                () = self.due.time_to_look() => self.look().await?,
+                () = self.retries.until_next_load(self.due.is_empty()) => self.look().await?,
                 () = sleep_until(probe.unwrap_or_else(Instant::now)), if probe.is_some() && self.has_probe() => self.probe(),
                 events = self.progress.intake.next(room), if room > 0 => self.admit(events),
             }
@@ -162,23 +165,23 @@ impl WebhookLane {
 
     /// Takes turns between log and ledger. A probe sends what failed to the back of its line: an event that the endpoint will never
     /// take must not be the one that asks whether the endpoint takes any.
-    fn next(&mut self) -> Option<Job> {
+    fn next(&mut self) -> Option<Delivery> {
         let (first, second) = match self.taken {
             Source::Log => (Source::Ledger, Source::Log),
             Source::Ledger => (Source::Log, Source::Ledger),
         };
         let job = self.next_from(first).or_else(|| self.next_from(second))?;
         self.taken = match job {
-            Job::Fresh(_) => Source::Log,
-            Job::Parked(_) => Source::Ledger,
+            Delivery::FromLog(_) => Source::Log,
+            Delivery::Parked(_) => Source::Ledger,
         };
         Some(job)
     }
 
-    fn next_from(&mut self, source: Source) -> Option<Job> {
+    fn next_from(&mut self, source: Source) -> Option<Delivery> {
         match source {
-            Source::Ledger => self.due.pop().map(Job::Parked),
-            Source::Log => self.order.pop().map(|(_, event)| Job::Fresh(event)),
+            Source::Ledger => self.due.pop_front().map(Delivery::Parked),
+            Source::Log => self.order.pop().map(|(_, event)| Delivery::FromLog(event)),
         }
     }
 
@@ -192,7 +195,7 @@ impl WebhookLane {
         }
     }
 
-    async fn settle(&mut self, (job, answer): (Job, Answer)) -> Result<(), Lost> {
+    async fn settle(&mut self, (job, answer): (Delivery, Answer)) -> Result<(), Lost> {
         match answer.outcome {
             Outcome::Delivered => {
                 self.delivered(job, &answer);
@@ -235,51 +238,51 @@ impl WebhookLane {
         Ok(())
     }
 
-    fn delivered(&mut self, job: Job, answer: &Answer) {
+    fn delivered(&mut self, job: Delivery, answer: &Answer) {
         match job {
-            Job::Fresh(event) => {
+            Delivery::FromLog(event) => {
                 self.order.done(&event.entity);
                 self.progress.done(&event);
             }
-            Job::Parked(parked) => {
+            Delivery::Parked(parked) => {
                 self.record(&parked.event, parked.attempts + 1, None, answer);
                 self.settled(&parked, None, parked.attempts + 1, answer);
             }
         }
     }
 
-    fn put_back(&mut self, job: Job) {
+    fn put_back(&mut self, job: Delivery) {
         match job {
-            Job::Fresh(event) => self.order.put_back(event.entity.clone(), event),
-            Job::Parked(parked) => self.due.put_back(parked),
+            Delivery::FromLog(event) => self.order.put_back(event.entity.clone(), event),
+            Delivery::Parked(parked) => self.due.push_front(parked),
         }
     }
 
     /// Puts what a probe was made with behind everything else, with as many attempts to its name as before.
-    fn postpone(&mut self, job: Job, answer: &Answer) {
+    fn postpone(&mut self, job: Delivery, answer: &Answer) {
         match job {
-            Job::Fresh(_) => self.put_back(job),
-            Job::Parked(parked) => {
+            Delivery::FromLog(_) => self.put_back(job),
+            Delivery::Parked(parked) => {
                 self.settled(&parked, Some(Fate::Retry(self.until_probe())), parked.attempts, answer);
             }
         }
     }
 
-    fn failed(&mut self, job: Job, answer: &Answer, asked: Option<Duration>) {
-        let number = job.number();
+    fn failed(&mut self, job: Delivery, answer: &Answer, asked: Option<Duration>) {
+        let number = job.attempt_number();
         let wait = self.wait(&job, asked);
         let fate = wait.map_or(Fate::Dead, Fate::Retry);
         match job {
-            Job::Parked(ref parked) if self.is_strict() && wait.is_some() => {
+            Delivery::Parked(ref parked) if self.is_strict() && wait.is_some() => {
                 // It is what the lane probes with, until its time is over.
                 self.order.hold(parked.event.entity.clone());
                 self.postpone(job, answer);
             }
-            Job::Parked(parked) => {
+            Delivery::Parked(parked) => {
                 self.record(&parked.event, number, Some(fate), answer);
                 self.settled(&parked, Some(fate), number, answer);
             }
-            Job::Fresh(event) => {
+            Delivery::FromLog(event) => {
                 self.record(&event, number, Some(fate), answer);
                 match fate {
                     Fate::Dead => self.order.done(&event.entity),
@@ -295,14 +298,14 @@ impl WebhookLane {
     }
 
     /// How long to wait before the next attempt. None: it was the last.
-    fn wait(&self, job: &Job, asked: Option<Duration>) -> Option<Duration> {
+    fn wait(&self, job: &Delivery, asked: Option<Duration>) -> Option<Duration> {
         let schedule = &self.attempts.endpoint().webhook().retry;
         if !self.is_strict() {
-            return schedule.delay_at_least(job.number().unsigned_abs(), rand::random(), asked);
+            return schedule.delay_at_least(job.attempt_number().unsigned_abs(), rand::random(), asked);
         }
         let age = match job {
-            Job::Fresh(_) => Duration::ZERO,
-            Job::Parked(parked) => parked.age,
+            Delivery::FromLog(_) => Duration::ZERO,
+            Delivery::Parked(parked) => parked.age,
         };
         // Nothing else can be tried meanwhile: it is tried by the breaker's pauses, for as long as the schedule lasts.
         (age < schedule.total()).then(|| self.until_probe())
@@ -318,7 +321,7 @@ impl WebhookLane {
     }
 
     fn settled(&mut self, parked: &Parked, fate: Option<Fate>, attempts: i32, answer: &Answer) {
-        self.progress.entries.settled.push(retries::settlement(parked, fate, attempts, answer.reason()));
+        self.progress.entries.settled.push(delivery::settlement(parked, fate, attempts, answer.reason()));
     }
 
     fn record(&mut self, event: &Arc<Event>, number: i32, fate: Option<Fate>, answer: &Answer) {
@@ -338,7 +341,7 @@ impl WebhookLane {
     }
 
     async fn checkpoint(&mut self) -> Result<(), Lost> {
-        for entity in self.due.checkpoint(&mut self.progress).await? {
+        for entity in self.retries.checkpoint(&mut self.progress).await? {
             self.order.release(&entity);
         }
         Ok(())
@@ -347,7 +350,7 @@ impl WebhookLane {
     async fn look(&mut self) -> Result<(), Lost> {
         let held = || self.order.held().cloned().collect();
         let most = self.concurrency();
-        for entity in self.due.look(&mut self.progress, held, most).await? {
+        for entity in self.retries.load(&mut self.progress, &mut self.due, held, most).await? {
             self.order.release(&entity);
         }
         Ok(())

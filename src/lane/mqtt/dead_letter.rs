@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Event;
+use crate::lane::delivery;
+use crate::lane::delivery::Delivery;
 use crate::lane::progress::Progress;
-use crate::lane::retries;
-use crate::lane::retries::Job;
 use crate::ledger::Attempt;
 use crate::ledger::Fate;
 
@@ -20,7 +20,7 @@ pub(super) struct Verdicts {
     /// Events that were parked since the broker took one.
     in_a_row: u32,
     /// Refused beyond that, oldest first: they are parked when the broker takes another one, and sent again if it does not.
-    doubted: Vec<(Job, String)>,
+    doubted: Vec<(Delivery, String)>,
 }
 
 /// Events that may be parked in a row without the broker taking one.
@@ -32,24 +32,24 @@ impl Verdicts {
     }
 
     /// The broker has the event.
-    pub(super) fn accepted(&mut self, progress: &mut Progress, job: Job) {
+    pub(super) fn accepted(&mut self, progress: &mut Progress, job: Delivery) {
         self.in_a_row = 0;
         for (job, reason) in mem::take(&mut self.doubted) {
             self.bury(progress, job, &reason);
         }
         progress.succeeded();
         match job {
-            Job::Fresh(event) => progress.done(&event),
-            Job::Parked(parked) => {
+            Delivery::FromLog(event) => progress.done(&event),
+            Delivery::Parked(parked) => {
                 let (number, reason) = (parked.attempts + 1, String::new());
                 record(progress, &parked.event, number, "delivered", &reason);
-                progress.entries.settled.push(retries::settlement(&parked, None, number, reason));
+                progress.entries.settled.push(delivery::settlement(&parked, None, number, reason));
             }
         }
     }
 
     /// The broker will never take the event.
-    pub(super) fn refused(&mut self, progress: &mut Progress, job: Job, reason: String) {
+    pub(super) fn refused(&mut self, progress: &mut Progress, job: Delivery, reason: String) {
         match self.may_condemn() {
             true => self.bury(progress, job, &reason),
             false => self.doubted.push((job, reason)),
@@ -68,20 +68,20 @@ impl Verdicts {
     }
 
     /// Gives those back, to be sent again, with the reason of the last.
-    pub(super) fn give_back(&mut self) -> (Vec<Job>, Option<String>) {
+    pub(super) fn give_back(&mut self) -> (Vec<Delivery>, Option<String>) {
         let reason = self.doubted.last().map(|(_, reason)| of_all(reason));
         (mem::take(&mut self.doubted).into_iter().map(|(job, _)| job).collect(), reason)
     }
 
     /// Parks an event that this broker cannot take, so that the others go on.
-    pub(super) fn bury(&self, progress: &mut Progress, job: Job, reason: &str) {
-        let (number, event) = (job.number(), job.event().event_id);
+    pub(super) fn bury(&self, progress: &mut Progress, job: Delivery, reason: &str) {
+        let (number, event) = (job.attempt_number(), job.event().event_id);
         tracing::warn!(publisher = self.publisher, %event, reason, "cannot be published; parked dead");
         record(progress, job.event(), number, "dead", reason);
         match job {
-            Job::Fresh(event) => progress.park(event, Fate::Dead, number, reason),
-            Job::Parked(parked) => {
-                let settlement = retries::settlement(&parked, Some(Fate::Dead), number, reason.to_owned());
+            Delivery::FromLog(event) => progress.park(event, Fate::Dead, number, reason),
+            Delivery::Parked(parked) => {
+                let settlement = delivery::settlement(&parked, Some(Fate::Dead), number, reason.to_owned());
                 progress.entries.settled.push(settlement);
             }
         }

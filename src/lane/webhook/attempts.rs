@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
-use crate::lane::retries::Job;
+use crate::lane::delivery::Delivery;
 use crate::lane::webhook::connection::Connection;
 use crate::lane::webhook::request::Answer;
 use crate::lane::webhook::request::Endpoint;
@@ -22,7 +22,7 @@ pub(super) struct Attempts {
 }
 
 struct Attempted {
-    job: Job,
+    job: Delivery,
     answer: Answer,
     /// A connection that can be used once more.
     kept: Option<Connection>,
@@ -40,7 +40,7 @@ impl Attempts {
     }
 
     /// Starts one.
-    pub(super) fn start(&mut self, job: Job) {
+    pub(super) fn start(&mut self, job: Delivery) {
         let (endpoint, kept) = (Arc::clone(&self.endpoint), self.idle.pop());
         self.under_way.spawn(async move {
             let (answer, kept) = endpoint.attempt(job.event(), job.is_replayed(), kept).await;
@@ -59,13 +59,13 @@ impl Attempts {
     }
 
     /// The next one to end. None: there is none. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Option<(Job, Answer)> {
+    pub(super) async fn next(&mut self) -> Option<(Delivery, Answer)> {
         let ended = self.under_way.join_next().await?;
         Some(self.ended(ended))
     }
 
     /// One that has ended, if there is one.
-    pub(super) fn try_next(&mut self) -> Option<(Job, Answer)> {
+    pub(super) fn try_next(&mut self) -> Option<(Delivery, Answer)> {
         let ended = self.under_way.try_join_next()?;
         Some(self.ended(ended))
     }
@@ -75,7 +75,7 @@ impl Attempts {
         self.idle.retain(Connection::is_fit);
     }
 
-    fn ended(&mut self, ended: Result<Attempted, JoinError>) -> (Job, Answer) {
+    fn ended(&mut self, ended: Result<Attempted, JoinError>) -> (Delivery, Answer) {
         let Attempted { job, answer, kept } =
             ended.expect("an attempt neither panics nor is aborted while the lane runs");
         self.idle.extend(kept);
