@@ -2,11 +2,11 @@
 //! to stop. A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
 pub mod breaker;
+mod catch_up;
 mod delivery;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
-mod pace;
 pub mod progress;
 mod retries;
 pub mod stop;
@@ -35,7 +35,7 @@ use crate::lane::store::row::Acquired;
 use crate::lane::store::row::Lost;
 use crate::lane::store::state::State;
 use crate::lane::webhook::WebhookLane;
-use crate::lane::webhook::request::Endpoint;
+use crate::lane::webhook::attempt::WebhookClient;
 use crate::log::reader::Reader;
 use crate::topic::Equipment;
 
@@ -128,9 +128,9 @@ impl Lane {
             Target::Webhook(webhook) => {
                 let retries = Retries::new(changes, webhook.order);
                 let held = register.held().await?;
-                Endpoint::new(*webhook, listed.lane.key(), context.clock.clone())
-                    .map(|endpoint| if is_replay { endpoint.for_replay() } else { endpoint })
-                    .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, retries, held))))
+                WebhookClient::new(*webhook, listed.lane.key(), context.clock.clone())
+                    .map(|client| if is_replay { client.for_replay() } else { client })
+                    .map(|client| Lane::Webhook(Box::new(WebhookLane::new(name, client, progress, retries, held))))
             }
         };
         match prepared {
