@@ -25,7 +25,7 @@ pub(super) struct CatchUpAllowance {
 /// All lanes that catch up may together have this many deliveries under way while there are live ones.
 const ALLOWANCE: usize = 32;
 /// The longest time for which a delivery counts.
-const MOMENT: Duration = Duration::from_millis(10);
+const COUNTED_FOR: Duration = Duration::from_millis(10);
 
 impl CatchUpAllowance {
     pub(super) fn new(feed: Arc<Feed>) -> CatchUpAllowance {
@@ -38,12 +38,12 @@ impl CatchUpAllowance {
         if !self.feed.is_flowing(now) {
             return Ok(usize::MAX);
         }
-        while self.taken.front().is_some_and(|taken| *taken + MOMENT <= now) {
+        while self.taken.front().is_some_and(|taken| *taken + COUNTED_FOR <= now) {
             self.taken.pop_front();
         }
         let share = (ALLOWANCE / self.feed.catching_up().max(1)).max(1);
         match share.saturating_sub(self.taken.len().min(in_hand)) {
-            0 => Err(self.taken.front().map_or(now, |first| *first) + MOMENT),
+            0 => Err(self.taken.front().map_or(now, |first| *first) + COUNTED_FOR),
             room => Ok(room),
         }
     }
@@ -113,13 +113,13 @@ mod tests {
         let now = Instant::now();
         assert_eq!(one.room(now, 1000), Ok(ALLOWANCE));
         one.record_taken(now, ALLOWANCE, true);
-        assert_eq!(one.room(now, ALLOWANCE), Err(now + MOMENT));
+        assert_eq!(one.room(now, ALLOWANCE), Err(now + COUNTED_FOR));
         assert_eq!(one.room(now, ALLOWANCE - 3), Ok(3), "three are done");
         other.record_taken(now, 1, true);
-        assert_eq!(one.room(now, ALLOWANCE / 2), Err(now + MOMENT), "its share is a half now");
-        assert_eq!(one.room(now + MOMENT, ALLOWANCE), Ok(ALLOWANCE / 2), "they take long, and no longer count");
+        assert_eq!(one.room(now, ALLOWANCE / 2), Err(now + COUNTED_FOR), "its share is a half now");
+        assert_eq!(one.room(now + COUNTED_FOR, ALLOWANCE), Ok(ALLOWANCE / 2), "they take long, and no longer count");
         drop(other);
-        assert_eq!(one.room(now + MOMENT, ALLOWANCE), Ok(ALLOWANCE));
+        assert_eq!(one.room(now + COUNTED_FOR, ALLOWANCE), Ok(ALLOWANCE));
         assert_eq!(one.room(now + Duration::from_secs(11), 1000), Ok(usize::MAX), "no live event for a while");
     }
 }
