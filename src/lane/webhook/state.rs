@@ -103,7 +103,7 @@ impl WebhookState {
         (self.concurrency * QUEUED_PER_REQUEST).saturating_sub(taken)
     }
 
-    /// When the lane should ask for the next attempt again although nothing has happened.
+    /// When the next probe is due, if there is something to probe with. The lane then asks for the next attempt although nothing has happened.
     pub(super) fn next_probe(&self) -> Option<Instant> {
         let has_next = !self.due.is_empty() || self.queue.is_ready();
         self.breaker.next_probe().filter(|_| self.in_flight == 0 && has_next)
@@ -123,7 +123,7 @@ impl WebhookState {
         if !may_start || self.disabled.is_some() {
             return None;
         }
-        // Log and ledger take turns, so that a probe does not always ask with the same kind of delivery.
+        // Log and ledger take turns, so that neither has to wait until the other is empty, and both get to probe.
         let (first, second) = match self.last_started {
             Source::Log => (Source::Ledger, Source::Log),
             Source::Ledger => (Source::Log, Source::Ledger),
@@ -144,7 +144,7 @@ impl WebhookState {
         }
     }
 
-    /// Takes in what has happened, and answers what to do, in this order.
+    /// Takes in what has happened, and returns what to do about it, in this order.
     pub(super) fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
         match input {
             Input::Taken(events) => events.into_iter().filter_map(|event| self.enqueue(event)).collect(),
@@ -214,8 +214,8 @@ impl WebhookState {
         let until_probe =
             self.breaker.next_probe().map_or(Duration::ZERO, |probe| probe.saturating_duration_since(now));
         let fate = self.rule.fate(&FailedAttempt { delivery: &delivery, retry_after, until_probe, random });
-        // A failed probe says something about the endpoint and nothing about the event, which may try as often as before. In strict order
-        // the event that failed is the only one to probe with, until its time is over.
+        // A failed probe says something about the endpoint and nothing about the event, which keeps its attempts. In strict order, the
+        // event that failed is the only one to probe with until its time is over.
         let is_strict = self.rule.order == Order::Strict;
         let keeps_attempts =
             if is_strict { matches!(delivery, Delivery::Parked(_)) && fate != Fate::Dead } else { is_probe };

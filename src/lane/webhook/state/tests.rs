@@ -14,7 +14,7 @@ use crate::signature::WebhookSecret;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A lane without a network and a database; what it does is done to this.
+/// The state of a lane without a network or a database, and the time that it is told.
 struct Lane {
     state: WebhookState,
     now: Instant,
@@ -47,7 +47,7 @@ fn gone() -> AttemptResult {
     AttemptResult { outcome: Outcome::Gone, status: Some(410), ..delivered() }
 }
 
-/// A retry of an hour lies beyond whatever a test waits for.
+/// Retries are due after an hour, so that no test gets to them by accident.
 fn lane(order: Order, concurrency: usize) -> Lane {
     let webhook = Webhook {
         url: Url::parse("http://erp.example/hook").unwrap(),
