@@ -4,9 +4,11 @@
 
 mod dead_letter;
 mod dial;
+mod driver;
 pub mod link;
 pub mod message;
 mod poison;
+pub mod protocol;
 mod v4;
 mod v5;
 
@@ -26,14 +28,13 @@ use tokio::time::sleep_until;
 use crate::event::Event;
 use crate::lane::Ended;
 use crate::lane::mqtt::dead_letter::Verdicts;
-use crate::lane::mqtt::dial::Dial;
-use crate::lane::mqtt::link::Ack;
+use crate::lane::mqtt::dial::Dialer;
 use crate::lane::mqtt::link::Link;
-use crate::lane::mqtt::link::Notice;
-use crate::lane::mqtt::message::Prepared;
-use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::message::Message;
+use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::mqtt::poison::STRIKES;
 use crate::lane::mqtt::poison::Suspects;
+use crate::lane::mqtt::protocol::Ack;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
 use crate::lane::retries::Job;
@@ -46,9 +47,9 @@ use crate::lane::store::state::State;
 #[derive(Debug)]
 pub struct MqttLane {
     name: String,
-    publishing: Publishing,
+    messages: MessageBuilder,
     progress: Progress,
-    dial: Dial,
+    dialer: Dialer,
     /// Taken and not published on this connection, oldest first.
     unsent: VecDeque<Arc<Event>>,
     /// Dead ones that somebody wants to be tried again.
@@ -80,13 +81,13 @@ const LULL: Duration = Duration::from_millis(1);
 
 impl MqttLane {
     /// A lane that goes on from its stored cursor.
-    pub(super) fn new(name: String, publishing: Publishing, progress: Progress, due: Retries) -> MqttLane {
+    pub(super) fn new(name: String, messages: MessageBuilder, progress: Progress, due: Retries) -> MqttLane {
         MqttLane {
             verdicts: Verdicts::new(name.clone()),
             name,
-            publishing,
+            messages,
             progress,
-            dial: Dial::default(),
+            dialer: Dialer::default(),
             unsent: VecDeque::new(),
             due,
             suspects: Suspects::default(),
@@ -146,7 +147,7 @@ impl MqttLane {
 
     /// None: asked to stop.
     async fn connect(&mut self, stop: &mut Stop) -> Result<Option<Result<Link, String>>, Lost> {
-        let connecting = self.dial.connect(self.publishing.plan());
+        let connecting = self.dialer.connect(self.messages.connect_options());
         tokio::pin!(connecting);
         let mut clock = Progress::clock();
         loop {
@@ -176,12 +177,12 @@ impl MqttLane {
     /// One connection, from its birth to its end.
     async fn publish(&mut self, mut link: Link, stop: &mut Stop) -> Result<Over, Lost> {
         let born = Instant::now();
-        let birth = link.announce(&self.publishing.plan().status_topic, self.publishing.online());
-        let birth = async { if let Some(notice) = birth { notice.ack().await } else { Ack::Lost } };
+        let birth = link.announce(&self.messages.connect_options().status_topic, self.messages.online());
+        let birth = async { if let Some(ack) = birth { ack.await } else { Ack::Lost } };
         tokio::pin!(birth);
         // What the broker said to the status message: that it refuses it is an answer too.
         let (mut birth_is_open, mut is_welcome) = (true, false);
-        let stall = self.publishing.stall();
+        let stall = self.messages.stall();
         let mut window = FuturesOrdered::new();
         let mut unacknowledged = Vec::new();
         let mut clock = Progress::clock();
@@ -301,7 +302,9 @@ impl MqttLane {
         proven |= born.elapsed() > LONGEST_PAUSE;
         let reason = match is_welcome {
             true => reason,
-            false => format!("{reason} (before it took our status on `{}`)", self.publishing.plan().status_topic),
+            false => {
+                format!("{reason} (before it took our status on `{}`)", self.messages.connect_options().status_topic)
+            }
         };
         Ok(Over::Broken { reason, proven })
     }
@@ -321,7 +324,7 @@ impl MqttLane {
         // What is not acknowledged in time stays pending, and is sent by whoever goes on.
         drop(tokio::time::timeout(grace, finishing).await);
         // Goodbye is said behind it, so nobody has to wait for its acknowledgement here.
-        drop(link.announce(&self.publishing.plan().status_topic, self.publishing.offline()));
+        drop(link.announce(&self.messages.connect_options().status_topic, self.messages.offline()));
         link.close().await;
     }
 
@@ -364,8 +367,8 @@ impl MqttLane {
     }
 
     /// None: it can not be published, and is parked dead.
-    fn prepare(&mut self, job: Job, link: &Link) -> Option<(Job, Prepared)> {
-        match self.publishing.prepare(job.event(), link.limits().max_packet) {
+    fn prepare(&mut self, job: Job, link: &Link) -> Option<(Job, Message)> {
+        match self.messages.build(job.event(), link.limits().max_packet) {
             Ok(prepared) => Some((job, prepared)),
             Err(reason) => {
                 self.verdicts.bury(&mut self.progress, job, &reason);
@@ -384,9 +387,8 @@ struct Back {
     reason: Option<String>,
 }
 
-async fn acknowledgement(job: Job, notice: Notice) -> Acknowledged {
-    let ack = notice.ack().await;
-    (job, ack)
+async fn acknowledgement(job: Job, ack: impl Future<Output = Ack>) -> Acknowledged {
+    (job, ack.await)
 }
 
 /// Pauses between connections, with jitter, so that a broker that comes back is not met by all lanes at once.
