@@ -115,7 +115,7 @@ impl MessageBuilder {
         if self.connect_options.is_replay { Bytes::new() } else { status(&self.gateway, false) }
     }
 
-    /// Builds the message for an event, for a broker that takes packets up to `max_packet` bytes. The error is the reason as people read it.
+    /// Builds the message for an event, for a broker that takes packets up to `max_packet` bytes. An error is a text for people.
     pub fn build(&self, event: &Event, max_packet: usize) -> Result<Message, String> {
         let publisher = &self.publisher;
         let topic = publisher

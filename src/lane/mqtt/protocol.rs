@@ -48,7 +48,7 @@ pub enum Version {
 /// Says why there is no connection.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    /// The reason, as people read it.
+    /// The reason, as a text for people.
     pub reason: String,
     /// What the reason says about the version of MQTT that was tried.
     pub cause: Cause,
