@@ -25,7 +25,7 @@ use crate::destination::Target;
 use crate::feed::Feed;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
-use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::progress::Progress;
 use crate::lane::retries::Retries;
 use crate::lane::stop::Stop;
@@ -121,7 +121,7 @@ impl Lane {
         let prepared = match destination.target {
             Target::Mqtt(publisher) => {
                 let retries = Retries::new(changes, publisher.order);
-                Publishing::new(*publisher, &listed.lane, &context.gateway, Arc::clone(&context.equipment))
+                MessageBuilder::new(*publisher, &listed.lane, &context.gateway, Arc::clone(&context.equipment))
                     .map(|publishing| if is_replay { publishing.for_replay() } else { publishing })
                     .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, retries))))
             }

@@ -118,7 +118,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["bench/bare.rs"]),
     ("rumqttc_v4", &["lane/mqtt/v4.rs"]),
     ("rumqttc_v5", &["bench", "lane/mqtt/v5.rs", "rig/subscriber.rs"]),
-    ("rustls", &["database.rs", "lane/mqtt/link.rs", "lane/webhook/connection.rs", "tls.rs"]),
+    ("rustls", &["database.rs", "lane/mqtt/protocol.rs", "lane/webhook/connection.rs", "tls.rs"]),
     ("sd_notify", &["gateway"]),
     ("tokio_postgres_rustls", &["database.rs"]),
     ("toml", &["config", "capture"]),

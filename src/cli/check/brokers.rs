@@ -12,11 +12,11 @@ use crate::cli::check::findings::Findings;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::destination::Target;
-use crate::lane::mqtt::link::Cause;
 use crate::lane::mqtt::link::Link;
-use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::link::Version;
-use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::message::MessageBuilder;
+use crate::lane::mqtt::protocol::Cause;
+use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Version;
 use crate::tls;
 
 /// Asks all brokers at the same time: one that does not answer shall not keep the others waiting.
@@ -38,9 +38,9 @@ pub(super) async fn check(
             },
             Target::Mqtt(publisher) => {
                 let route = &destination.route;
-                match Publishing::new(*publisher, &route.lane, &config.name, Arc::clone(&equipment)) {
+                match MessageBuilder::new(*publisher, &route.lane, &config.name, Arc::clone(&equipment)) {
                     Ok(publishing) => {
-                        let plan = visitor(publishing.plan());
+                        let plan = visitor(publishing.connect_options());
                         let broker = format!("{name} at {}:{}", plan.host, plan.port);
                         let topics = match canary {
                             true => canary::topics(client, route, &publishing).await,
@@ -80,20 +80,20 @@ pub(super) async fn check(
 }
 
 /// Under the daemon's own client id the broker would throw the daemon out.
-fn visitor(plan: &Plan) -> Plan {
+fn visitor(plan: &ConnectOptions) -> ConnectOptions {
     let mut plan = plan.clone();
     plan.client_id.push_str("-check");
     plan
 }
 
-async fn greet(plan: &Plan) -> Result<&'static str, String> {
+async fn greet(plan: &ConnectOptions) -> Result<&'static str, String> {
     let (link, version) = connect(plan).await?;
     link.close().await;
     Ok(version)
 }
 
 /// Connects by the version that the broker speaks.
-pub(super) async fn connect(plan: &Plan) -> Result<(Link, &'static str), String> {
+pub(super) async fn connect(plan: &ConnectOptions) -> Result<(Link, &'static str), String> {
     let (link, version) = match Link::connect(plan, Version::V5).await {
         Err(refusal) if refusal.cause != Cause::Other => (Link::connect(plan, Version::V4).await, "MQTT 3.1.1"),
         outcome => (outcome, "MQTT 5"),

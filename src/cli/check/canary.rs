@@ -19,11 +19,11 @@ use crate::cli::check::findings::Findings;
 use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::mqtt::link::Ack;
-use crate::lane::mqtt::link::Heard;
 use crate::lane::mqtt::link::Link;
-use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::message::MessageBuilder;
+use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Incoming;
 use crate::router::Route;
 use crate::topic::Topic;
 
@@ -52,7 +52,7 @@ const ARRIVAL_TIME: Duration = Duration::from_secs(2);
 pub(super) async fn topics(
     client: &Client,
     route: &Route<LaneName>,
-    publishing: &Publishing,
+    publishing: &MessageBuilder,
 ) -> anyhow::Result<Vec<Topic>> {
     let rows = client
         .query(
@@ -73,7 +73,7 @@ pub(super) async fn topics(
         let Json(data): Json<Box<RawValue>> = row.get(4);
         let entity = Entity { kind: row.get(1), id: row.get(2) };
         if topics.len() < TOPICS && route.takes(&event(row.get(0), entity.clone(), &context, &data)) {
-            match publishing.prepare(&event(KIND, entity, &context, &data), usize::MAX) {
+            match publishing.build(&event(KIND, entity, &context, &data), usize::MAX) {
                 Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
                 Err(reason) => problem = Some(reason),
             }
@@ -82,7 +82,7 @@ pub(super) async fn topics(
     if topics.is_empty() && problem.is_none() {
         let nothing = RawValue::from_string("{}".to_owned())?;
         let entity = Entity { kind: "canary".to_owned(), id: "canary".to_owned() };
-        match publishing.prepare(&event(KIND, entity, &nothing, &nothing), usize::MAX) {
+        match publishing.build(&event(KIND, entity, &nothing, &nothing), usize::MAX) {
             Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
             Err(reason) => problem = Some(reason),
         }
@@ -94,7 +94,7 @@ pub(super) async fn topics(
 }
 
 /// Publishes on each topic, and listens to it. Each has a connection of its own: some brokers end it with a refusal.
-pub(super) async fn fly(plan: &Plan, topics: Vec<Topic>) -> Result<Vec<(Topic, Fate)>, String> {
+pub(super) async fn fly(plan: &ConnectOptions, topics: Vec<Topic>) -> Result<Vec<(Topic, Fate)>, String> {
     let mut fates = Vec::new();
     for topic in topics {
         let (mut link, _) = brokers::connect(plan).await?;
@@ -114,9 +114,9 @@ async fn fly_to(link: &mut Link, topic: &Topic) -> Result<Fate, String> {
         return Err(gone);
     }
     let is_heard = loop {
-        match timeout(ANSWER_TIME, link.heard()).await {
-            Ok(Some(Heard::Subscribed(granted))) => break granted,
-            Ok(Some(Heard::Message(_))) => {}
+        match timeout(ANSWER_TIME, link.incoming()).await {
+            Ok(Some(Incoming::Subscribed(granted))) => break granted,
+            Ok(Some(Incoming::Message(_))) => {}
             Ok(None) => return Err(gone),
             Err(_) => return Err(silent),
         }
@@ -125,7 +125,7 @@ async fn fly_to(link: &mut Link, topic: &Topic) -> Result<Fate, String> {
     let payload = json!({"id": id, "type": KIND, "timestamp": Timestamp::now().to_string()});
     let payload = Bytes::from(payload.to_string());
     let Some(notice) = link.publish(topic, payload.clone(), id, false) else { return Err(gone) };
-    match timeout(ANSWER_TIME, notice.ack()).await {
+    match timeout(ANSWER_TIME, notice).await {
         Ok(Ack::Accepted) if !is_heard => return Ok(Fate::Unheard),
         Ok(Ack::Accepted) => {}
         Ok(Ack::NotNow(reason) | Ack::Failed(reason) | Ack::Refused(reason)) => return Err(reason),
@@ -133,8 +133,8 @@ async fn fly_to(link: &mut Link, topic: &Topic) -> Result<Fate, String> {
         Err(_) => return Err(silent),
     }
     let arriving = async {
-        while let Some(heard) = link.heard().await {
-            if heard == Heard::Message(payload.clone()) {
+        while let Some(heard) = link.incoming().await {
+            if heard == Incoming::Message(payload.clone()) {
                 return true;
             }
         }
