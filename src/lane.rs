@@ -27,6 +27,7 @@ use crate::lane::mqtt::MqttLane;
 use crate::lane::mqtt::message::Publishing;
 use crate::lane::progress::Progress;
 use crate::lane::retries::Retries;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
 use crate::lane::store::cursor_writer::CursorWriter;
 use crate::lane::store::row;
@@ -37,15 +38,6 @@ use crate::lane::webhook::WebhookLane;
 use crate::lane::webhook::request::Endpoint;
 use crate::log::reader::Reader;
 use crate::topic::Equipment;
-
-/// How a lane's task ended, if not with an error.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to.
-    Stopped,
-    /// Its destination gets nothing more.
-    Disabled,
-}
 
 /// What all lanes share.
 #[derive(Debug, Clone)]

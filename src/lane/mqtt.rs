@@ -24,7 +24,6 @@ use tokio::time::Instant;
 use tokio::time::sleep_until;
 
 use crate::event::Event;
-use crate::lane::Ended;
 use crate::lane::mqtt::dead_letter::Verdicts;
 use crate::lane::mqtt::dial::Dial;
 use crate::lane::mqtt::link::Ack;
@@ -38,6 +37,7 @@ use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
 use crate::lane::retries::Job;
 use crate::lane::retries::Retries;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
 use crate::lane::store::row::Lost;
 use crate::lane::store::state::State;

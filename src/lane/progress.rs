@@ -13,8 +13,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::Ended;
 use crate::lane::intake::Intake;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
 use crate::lane::store::row::Counts;
 use crate::lane::store::row::LaneRow;

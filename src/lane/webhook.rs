@@ -14,7 +14,6 @@ use tokio::time::sleep_until;
 
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::Ended;
 use crate::lane::breaker::Breaker;
 use crate::lane::breaker::OPENS_AFTER;
 use crate::lane::order::LaneOrder;
@@ -23,6 +22,7 @@ use crate::lane::progress::too_long;
 use crate::lane::retries;
 use crate::lane::retries::Job;
 use crate::lane::retries::Retries;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
 use crate::lane::store::row::Lost;
 use crate::lane::store::state::State;
