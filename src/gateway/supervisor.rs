@@ -23,8 +23,8 @@ use crate::lane::LaneContext;
 use crate::lane::stop;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stopper;
-use crate::lane::store::row;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
+use crate::lane::store::lanes;
 use crate::ledger::deliveries;
 use crate::ledger::replays;
 use crate::log::wakeup::listener::Signals;
@@ -177,19 +177,19 @@ impl Supervisor {
         let listed = destinations::lanes(&*transaction, &self.defaults).await?;
         let names: Vec<&LaneName> = listed.iter().map(|listed| &listed.lane).collect();
         let kept: Vec<&LaneName> = names.iter().copied().chain(self.running.keys()).collect();
-        row::keep_only(&*transaction, &kept, self.context.daemon).await?;
+        lanes::mark_removed(&*transaction, &kept, self.context.daemon_id).await?;
         for (lane, destination) in replays::leaving(&transaction).await? {
             deliveries::hand_over(&transaction, &lane, &destination).await?;
-            row::forget(&transaction, &lane).await?;
+            lanes::forget(&transaction, &lane).await?;
         }
-        let served = row::served(&*transaction, &names).await?;
+        let served = lanes::served_by(&*transaction, &names).await?;
         let shares = assignment::assign(&served, &lease.living);
-        let ourselves = Some(&self.context.daemon);
+        let ourselves = Some(&self.context.daemon_id);
         let leaves = |lane: &LaneName| shares.get(lane) != ourselves && !self.running.contains_key(lane);
         let left: Vec<&LaneName> =
             served.iter().filter(|(lane, by)| by.as_ref() == ourselves && leaves(lane)).map(|(lane, _)| lane).collect();
         if !left.is_empty() {
-            row::release(&*transaction, &left, self.context.daemon).await?;
+            lanes::release(&*transaction, &left, self.context.daemon_id).await?;
         }
         transaction.commit().await?;
         Ok(listed.into_iter().filter(|listed| shares.get(&listed.lane) == ourselves).collect())

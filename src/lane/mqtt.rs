@@ -39,7 +39,7 @@ use crate::lane::retries::Job;
 use crate::lane::retries::Retries;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
 
 /// See the module's description.

@@ -24,7 +24,7 @@ use crate::lane::retries::Job;
 use crate::lane::retries::Retries;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
 use crate::lane::webhook::attempts::Attempts;
 use crate::lane::webhook::request::Answer;
@@ -355,7 +355,7 @@ impl WebhookLane {
 
     /// The endpoint gets nothing more.
     async fn disable(mut self, reason: String, stop: &mut Stop) -> Result<Ended, Lost> {
-        self.progress.report(State::Disabled { kind: KIND, reason: reason.clone() }).await?;
+        self.progress.report(State::Disabled { destination_kind: KIND, reason: reason.clone() }).await?;
         let timeout = self.attempts.endpoint().webhook().timeout;
         tokio::select! {
             biased;

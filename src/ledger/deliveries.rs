@@ -97,8 +97,8 @@ pub async fn settle(
     advance(transaction, lane, moved_on).await
 }
 
-/// Takes up what an earlier run left: makes the first of each entity due, and returns the entities that are held.
-pub async fn held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<Entity>, tokio_postgres::Error> {
+/// Takes up what an earlier run left: makes the first delivery of each entity due, and returns the entities that are held back.
+pub async fn resume_held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<Entity>, tokio_postgres::Error> {
     let rows = transaction
         .query(
             "select distinct entity_type, entity_id from andon.deliveries where lane = $1 and state <> 'dead'",
