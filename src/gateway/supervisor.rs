@@ -173,12 +173,12 @@ impl Supervisor {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
         lock::lock_roster(&transaction).await?;
-        replays::end(&transaction).await?;
+        replays::mark_done(&transaction).await?;
         let listed = destinations::lanes(&*transaction, &self.defaults).await?;
         let names: Vec<&LaneName> = listed.iter().map(|listed| &listed.lane).collect();
         let kept: Vec<&LaneName> = names.iter().copied().chain(self.running.keys()).collect();
         lanes::mark_removed(&*transaction, &kept, self.context.daemon_id).await?;
-        for (lane, destination) in replays::leaving(&transaction).await? {
+        for (lane, destination) in replays::record_results(&transaction).await? {
             deliveries::hand_over(&transaction, &lane, &destination).await?;
             lanes::forget(&transaction, &lane).await?;
         }

@@ -23,7 +23,7 @@ use crate::lane::store::row::LaneRow;
 use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::Fate;
-use crate::ledger::Parking;
+use crate::ledger::Undelivered;
 
 /// How often a busy lane writes its cursor: what was acknowledged since may come twice after a crash.
 const CHECKPOINT: Duration = Duration::from_millis(500);
@@ -136,7 +136,7 @@ impl Progress {
     /// The lane passes the event undelivered.
     pub fn park(&mut self, event: Arc<Event>, fate: Fate, attempts: i32, reason: &str) {
         self.intake.done(event.id);
-        self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
+        self.entries.parked.push(Undelivered { event, fate, attempts, reason: reason.to_owned() });
     }
 
     /// Changes the lane's state; it is written at once, or as soon as the database is back. One that is disabled stays so.

@@ -56,8 +56,7 @@ pub async fn acquire(
                 failing_since = case when l.state = 'removed' or l.fingerprint <> excluded.fingerprint then null else l.failing_since end,
                 state_since = case when l.state = excluded.state then l.state_since else now() end,
                 updated_at = now()
-            where l.daemon = excluded.daemon
-                or not exists (select from andon.daemons d where d.daemon = l.daemon and andon.lives(d.lease_until))
+            where l.daemon = excluded.daemon or not andon.is_served(l.daemon)
             returning epoch, position, pending::text, state, reason",
             &[
                 &listed.lane.0,

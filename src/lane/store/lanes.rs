@@ -17,8 +17,7 @@ pub async fn mark_removed(client: &impl GenericClient, kept: &[&LaneName], daemo
     client
         .execute(
             "update andon.lanes l set state = 'removed', reason = null, epoch = epoch + 1, daemon = null, state_since = now()
-            where lane <> all ($1) and state <> 'removed' and (l.daemon = $2
-                or not exists (select from andon.daemons d where d.daemon = l.daemon and andon.lives(d.lease_until)))",
+            where lane <> all ($1) and state <> 'removed' and (l.daemon = $2 or not andon.is_served(l.daemon))",
             &[&names(kept), &daemon],
         )
         .await?;
@@ -43,7 +42,7 @@ pub async fn release(client: &impl GenericClient, lanes: &[&LaneName], daemon: U
             "with released as (
                 update andon.lanes set daemon = null where lane = any ($1) and daemon = $2 returning lane
             )
-            select pg_notify('andon', 'destinations') from released limit 1",
+            select andon.notify_destinations() from released limit 1",
             &[&names(lanes), &daemon],
         )
         .await?;

@@ -81,7 +81,7 @@ impl LaneRow {
         attempts::record(&transaction, &self.lane, &entries.attempts).await?;
         if checkpoint.is_over {
             // The supervisors look at the destinations and replays, and find that this one is over.
-            transaction.execute("select pg_notify('andon', 'destinations')", &[]).await?;
+            transaction.execute("select andon.notify_destinations()", &[]).await?;
         }
         transaction.commit().await?;
         drop(mem::take(entries));
