@@ -16,8 +16,8 @@ use crate::cli::Failure;
 use crate::cli::Place;
 use crate::cli::destination;
 use crate::destination::LaneName;
-use crate::ledger::Choice;
-use crate::ledger::Handled;
+use crate::ledger::Selection;
+use crate::ledger::StateChange;
 use crate::ledger::deliveries;
 use crate::ledger::overview;
 use crate::ledger::overview::Filter;
@@ -140,10 +140,10 @@ async fn list(client: &Client, asked: &List) -> Result<(), Failure> {
 
 async fn show(client: &Client, id: i64) -> Result<(), Failure> {
     let now = overview::now(client).await.context("cannot read the ledger; has `andon migrate` been run?")?;
-    let story = overview::story(client, id).await.with_context(|| format!("cannot read delivery {id}"))?;
-    let story =
-        story.with_context(|| format!("delivery {id} is not parked: it was delivered, discarded, or never was"))?;
-    print!("{}", text::story(now, &story));
+    let details = overview::details(client, id).await.with_context(|| format!("cannot read delivery {id}"))?;
+    let details =
+        details.with_context(|| format!("delivery {id} is not parked: it was delivered, discarded, or never was"))?;
+    print!("{}", text::details(now, &details));
     Ok(())
 }
 
@@ -156,20 +156,20 @@ enum Act {
 /// Status 1 when there was nothing to do for one of those that were named.
 async fn act(client: &mut Client, chosen: Chosen, act: Act) -> Result<ExitCode, Failure> {
     let mut absent: Vec<i64> = Vec::new();
-    let choice = match &chosen.destination {
-        Some(name) => Choice::All(LaneName(destination::one_lane(client, name).await?), chosen.state.name()),
+    let selection = match &chosen.destination {
+        Some(name) => Selection::InState(LaneName(destination::one_lane(client, name).await?), chosen.state.name()),
         None => {
             let known: BTreeSet<i64> =
                 overview::known(client, &chosen.ids).await.context("cannot read the ledger")?.into_iter().collect();
             absent.extend(chosen.ids.iter().filter(|id| !known.contains(id)));
-            Choice::Rows(chosen.ids.clone())
+            Selection::Ids(chosen.ids.clone())
         }
     };
-    let handled = carry_out(client, &choice, act).await.context("nothing was changed")?;
+    let changes = carry_out(client, &selection, act).await.context("nothing was changed")?;
     let destinations = overview::destinations(client).await.context("cannot read andon.lanes")?;
-    print!("{}", text::handled(&handled, &destinations));
-    let count: i64 = handled.iter().map(|it| it.count).sum();
-    if let Choice::All(lane, state) = &choice
+    print!("{}", text::changes(&changes, &destinations));
+    let count: i64 = changes.iter().map(|it| it.count).sum();
+    if let Selection::InState(lane, state) = &selection
         && count == 0
     {
         println!("nothing is {state} for {lane}");
@@ -178,19 +178,23 @@ async fn act(client: &mut Client, chosen: Chosen, act: Act) -> Result<ExitCode, 
         eprintln!("andon: delivery {id} is not parked: it was delivered, discarded, or never was");
     }
     let left = chosen.ids.len() - absent.len();
-    if matches!((&choice, act), (Choice::Rows(_), Act::Retry)) && (count as usize) < left {
+    if matches!((&selection, act), (Selection::Ids(_), Act::Retry)) && (count as usize) < left {
         eprintln!("andon: {} wait behind an earlier event of the same entity; retry that", left - count as usize);
         return Ok(ExitCode::FAILURE);
     }
     Ok(if absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn carry_out(client: &mut Client, choice: &Choice, act: Act) -> Result<Vec<Handled>, tokio_postgres::Error> {
+async fn carry_out(
+    client: &mut Client,
+    selection: &Selection,
+    act: Act,
+) -> Result<Vec<StateChange>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    let handled = match act {
-        Act::Retry => deliveries::retry(&transaction, choice).await?,
-        Act::Discard => deliveries::discard(&transaction, choice).await?,
+    let changes = match act {
+        Act::Retry => deliveries::retry(&transaction, selection).await?,
+        Act::Discard => deliveries::discard(&transaction, selection).await?,
     };
     transaction.commit().await?;
-    Ok(handled)
+    Ok(changes)
 }

@@ -25,8 +25,8 @@ use crate::destination::LaneName;
 use crate::gateway::destinations;
 use crate::ledger::overview;
 use crate::ledger::replays;
-use crate::ledger::replays::Standing;
-use crate::ledger::replays::Wanted;
+use crate::ledger::replays::ReplayRequest;
+use crate::ledger::replays::ReplayStatus;
 use crate::log::partitions;
 use crate::log::time_range;
 use crate::ranges::Ranges;
@@ -87,17 +87,17 @@ impl Replay {
             println!("replay {id} is cancelled; what it delivered stays delivered");
             return Ok(ExitCode::SUCCESS);
         }
-        let Some(wanted) = self.wanted(&client, config, now).await? else {
+        let Some(request) = self.request(&client, config, now).await? else {
             println!("there is nothing to deliver again");
             return Ok(ExitCode::SUCCESS);
         };
-        let id = replays::ask(&client, &wanted).await.context("cannot ask for a replay; nothing was changed")?;
-        println!("{}", text::asked(id, &wanted));
+        let id = replays::request(&client, &request).await.context("cannot ask for a replay; nothing was changed")?;
+        println!("{}", text::asked(id, &request));
         watch(&client, id).await
     }
 
     /// Finds out what it comes to; none for nothing.
-    async fn wanted(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<Wanted>, Failure> {
+    async fn request(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<ReplayRequest>, Failure> {
         let usage = |message: String| Failure::Usage(anyhow!(message));
         let since = time::parse(self.since.as_deref().unwrap_or_default(), now).map_err(usage)?;
         let until = self.until.as_deref().map_or(Ok(now), |text| time::parse(text, now)).map_err(usage)?;
@@ -126,7 +126,7 @@ impl Replay {
         let counts = counts.context("cannot count the events")?;
         let total: i64 = counts.iter().filter(|(kind, _)| takes(kind)).map(|(_, count)| count).sum();
         let events = if self.events.is_empty() { vec!["*".to_owned()] } else { self.events.clone() };
-        Ok((total > 0).then_some(Wanted { lane, since, until, events, first, last, total }))
+        Ok((total > 0).then_some(ReplayRequest { lane, since, until, events, first, last, total }))
     }
 }
 
@@ -145,10 +145,10 @@ async fn watch(client: &Client, id: i64) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        let standing = replays::list(client, Some(id)).await.context("cannot see how far it is; it goes on")?.pop();
-        let standing = standing.with_context(|| format!("replay {id} is gone from andon.replays"))?;
-        let is_over = standing.state != "running";
-        let says = text::progress(&standing);
+        let status = replays::list(client, Some(id)).await.context("cannot see how far it is; it goes on")?.pop();
+        let status = status.with_context(|| format!("replay {id} is gone from andon.replays"))?;
+        let is_over = status.state != "running";
+        let says = text::progress(&status);
         let is_due = on_one_line || is_over || look % LINES == 0;
         if says != said && is_due {
             match on_one_line && !is_over {
@@ -160,13 +160,13 @@ async fn watch(client: &Client, id: i64) -> Result<ExitCode, Failure> {
             said = says;
         }
         if is_over {
-            return Ok(status(&standing));
+            return Ok(exit_code(&status));
         }
     }
     unreachable!("it looks for as long as it takes")
 }
 
-fn status(standing: &Standing) -> ExitCode {
-    let is_complete = standing.state == "done" && standing.dead == 0 && standing.lost == 0;
+fn exit_code(status: &ReplayStatus) -> ExitCode {
+    let is_complete = status.state == "done" && status.dead == 0 && status.lost == 0;
     if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -24,7 +24,6 @@ use tokio::time::Instant;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
 
-use crate::lane::Ended;
 use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::dead_letter::DeadLetters;
 use crate::lane::mqtt::deliveries::Deliveries;
@@ -41,8 +40,9 @@ use crate::lane::mqtt::session::Session;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
 use crate::lane::retries::Retries;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
 
 /// The lane of one MQTT publisher.

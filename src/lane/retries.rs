@@ -13,7 +13,8 @@ use tokio::time::sleep_until;
 
 use crate::event::Entity;
 use crate::lane::progress::Progress;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
+use crate::lane::store::error::StoreError;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
 use crate::ledger::deliveries;
@@ -95,17 +96,17 @@ impl Retries {
         held: &[Entity],
         most: usize,
         released: &mut Vec<Entity>,
-    ) -> anyhow::Result<()> {
-        let register = progress.register();
+    ) -> Result<(), StoreError> {
+        let row = progress.row();
         if self.is_changed && !held.is_empty() {
-            let parked: HashSet<Entity> = register.held().await?.into_iter().collect();
+            let parked: HashSet<Entity> = row.resume_held().await?.into_iter().collect();
             let is_tried = |entity: &&Entity| self.in_hand.values().any(|other| other == *entity);
             released.extend(held.iter().filter(|entity| !parked.contains(*entity) && !is_tried(entity)).cloned());
         }
         self.is_changed = false;
         let in_hand: Vec<i64> = self.in_hand.keys().copied().collect();
-        let client = register.pool().get().await?;
-        let (found, next) = deliveries::due(&**client, register.lane(), &in_hand, most).await?;
+        let client = row.pool().get().await?;
+        let (found, next) = deliveries::due(&**client, row.lane(), &in_hand, most).await?;
         for parked in found {
             // Where two of one entity are due, the second is found again when the first is settled.
             if self.order == Order::None || !self.in_hand.values().any(|entity| *entity == parked.event.entity) {

@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use tokio::time::sleep_until;
 
 use crate::event::Entity;
-use crate::lane::Ended;
 use crate::lane::delivery::Delivery;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
 use crate::lane::retries::Retries;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
 use crate::lane::webhook::action::Action;
 use crate::lane::webhook::attempt::AttemptResult;
@@ -154,7 +154,7 @@ impl WebhookLane {
 
     /// Ends the lane of an endpoint that gets nothing more.
     async fn disable(mut self, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
-        self.progress.report(State::Disabled { kind: KIND, reason: reason.to_owned() }).await?;
+        self.progress.report(State::Disabled { destination_kind: KIND, reason: reason.to_owned() }).await?;
         tokio::select! {
             biased;
             // Somebody who changes the row is not kept waiting by requests to an endpoint that wants nothing more.

@@ -7,10 +7,10 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::cli::table;
-use crate::ledger::Handled;
+use crate::ledger::StateChange;
 use crate::ledger::overview::Count;
 use crate::ledger::overview::Delivery;
-use crate::ledger::overview::Story;
+use crate::ledger::overview::Details;
 
 /// Letters of a reason in a list; all of it is shown with the delivery.
 const REASON: usize = 80;
@@ -74,8 +74,8 @@ pub(super) fn json(counts: &[Count], rows: &[Delivery]) -> Value {
 }
 
 /// One delivery from its event to its last attempt.
-pub(super) fn story(now: Timestamp, story: &Story) -> String {
-    let it = &story.delivery;
+pub(super) fn details(now: Timestamp, details: &Details) -> String {
+    let it = &details.delivery;
     let ago = |at| format!("{} ({} ago)", table::time(at), table::age(now, at));
     let state = match (it.state.as_str(), it.next_attempt_at) {
         ("retry", Some(at)) => format!("retry, next attempt {}", table::until(now, at)),
@@ -86,7 +86,7 @@ pub(super) fn story(now: Timestamp, story: &Story) -> String {
         ("state", state),
         ("reason", it.reason.clone()),
         ("destination", format!("{} ({})", it.destination, it.lane)),
-        ("event", format!("{}, {}, number {} in the log", it.r#type, it.event_id, story.event)),
+        ("event", format!("{}, {}, number {} in the log", it.r#type, it.event_id, details.event)),
         ("entity", format!("{} {}", it.entity_type, it.entity_id)),
     ];
     if !it.tenant.is_empty() {
@@ -100,14 +100,14 @@ pub(super) fn story(now: Timestamp, story: &Story) -> String {
     if it.replayed {
         facts.push(("replayed", "by hand; its receiver is told so".to_owned()));
     }
-    if story.behind > 0 {
-        facts.push(("behind it", format!("{} later ones of the same entity", story.behind)));
+    if details.later_parked > 0 {
+        facts.push(("behind it", format!("{} later ones of the same entity", details.later_parked)));
     }
-    facts.extend([("context", story.context.clone()), ("data", story.data.clone())]);
+    facts.extend([("context", details.context.clone()), ("data", details.data.clone())]);
     let lines: Vec<Vec<String>> = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
     let mut text = table::columns(&lines);
     let mut lines = vec![["AT", "ATTEMPT", "OUTCOME", "CODE", "TOOK", "ANSWER"].map(str::to_owned).to_vec()];
-    for tried in &story.attempts {
+    for tried in &details.attempts {
         lines.push(vec![
             table::time(tried.at),
             tried.number.to_string(),
@@ -117,18 +117,18 @@ pub(super) fn story(now: Timestamp, story: &Story) -> String {
             tried.excerpt.as_deref().unwrap_or_default().lines().collect::<Vec<_>>().join(" "),
         ]);
     }
-    if !story.attempts.is_empty() {
+    if !details.attempts.is_empty() {
         write!(text, "\n{}", table::columns(&lines)).expect("a text takes text");
     }
     text
 }
 
-/// What became of the chosen ones.
-pub(super) fn handled(handled: &[Handled], destinations: &[(String, String)]) -> String {
+/// What somebody has retried or discarded.
+pub(super) fn changes(changes: &[StateChange], destinations: &[(String, String)]) -> String {
     let mut lines = vec![["COUNT", "EVENT", "DESTINATION", "WAS", "NOW", "HAPPENED"].map(str::to_owned).to_vec()];
-    for it in handled {
+    for it in changes {
         let name = destinations.iter().find(|(_, lane)| *lane == it.lane.0).map_or(&it.lane.0, |(name, _)| name);
-        let now = match it.now.as_deref() {
+        let now = match it.to.as_deref() {
             Some("retry") => "due",
             Some(_) => "waits its turn",
             None => "discarded",
@@ -137,9 +137,16 @@ pub(super) fn handled(handled: &[Handled], destinations: &[(String, String)]) ->
             true => table::time(it.oldest),
             false => format!("{} to {}", table::time(it.oldest), table::time(it.newest)),
         };
-        lines.push(vec![it.count.to_string(), it.kind.clone(), name.clone(), it.was.clone(), now.to_owned(), happened]);
+        lines.push(vec![
+            it.count.to_string(),
+            it.event_type.clone(),
+            name.clone(),
+            it.from.clone(),
+            now.to_owned(),
+            happened,
+        ]);
     }
-    if handled.is_empty() { String::new() } else { table::columns(&lines) }
+    if changes.is_empty() { String::new() } else { table::columns(&lines) }
 }
 
 fn short(reason: &str) -> String {
@@ -154,7 +161,7 @@ fn short(reason: &str) -> String {
 mod tests {
     use super::*;
     use crate::destination::LaneName;
-    use crate::ledger::overview::Tried;
+    use crate::ledger::overview::PastAttempt;
 
     const LANE: &str = "andon.webhooks/7";
 
@@ -215,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_story_of_a_delivery_ends_with_what_was_tried() {
-        let tried = |number, outcome: &str, code: Option<i32>, excerpt: &str| Tried {
+        let tried = |number, outcome: &str, code: Option<i32>, excerpt: &str| PastAttempt {
             at: at("01:00:05"),
             number,
             outcome: outcome.to_owned(),
@@ -223,16 +230,16 @@ mod tests {
             latency_ms: code.map(|_| 12.4),
             excerpt: Some(excerpt.to_owned()),
         };
-        let parked = Story {
+        let parked = Details {
             delivery: delivery(12, "retry", 2, "no answer within 15s"),
             event: 4711,
             context: r#"{"cell": "Laser 1"}"#.to_owned(),
             data: r#"{"quantity": 1.10}"#.to_owned(),
-            behind: 3,
+            later_parked: 3,
             attempts: vec![tried(1, "retry", Some(500), "try\nlater"), tried(2, "retry", None, "no answer within 15s")],
         };
 
-        insta::assert_snapshot!(story(at("03:00:00"), &parked), @r#"
+        insta::assert_snapshot!(details(at("03:00:00"), &parked), @r#"
         delivery     12
         state        retry, next attempt in 5m 0s
         reason       no answer within 15s
@@ -256,11 +263,11 @@ mod tests {
 
     #[test]
     fn what_was_done_is_told_by_destination_event_and_state() {
-        let done = |kind: &str, now: Option<&str>, count: i64| Handled {
+        let done = |event_type: &str, to: Option<&str>, count: i64| StateChange {
             lane: LaneName(LANE.to_owned()),
-            kind: kind.to_owned(),
-            was: "dead".to_owned(),
-            now: now.map(str::to_owned),
+            event_type: event_type.to_owned(),
+            from: "dead".to_owned(),
+            to: to.map(str::to_owned),
             count,
             oldest: at("01:00:00"),
             newest: if count > 1 { at("02:00:00") } else { at("01:00:00") },
@@ -272,7 +279,7 @@ mod tests {
             done("job.closed", None, 2),
         ];
 
-        insta::assert_snapshot!(handled(&all, &destinations), @"
+        insta::assert_snapshot!(changes(&all, &destinations), @"
         COUNT  EVENT        DESTINATION  WAS   NOW             HAPPENED
         12     job.created  erp          dead  due             2026-11-20 01:00:00Z to 2026-11-20 02:00:00Z
         1      job.updated  erp          dead  waits its turn  2026-11-20 01:00:00Z

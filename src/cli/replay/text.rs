@@ -1,45 +1,45 @@
-//! How replays are shown. In: how they stand, and the time. Out: text for people. It never asks anybody.
+//! How replays are shown. In: how far they are, and the time. Out: text for people. It never asks anybody.
 
 use jiff::Timestamp;
 
 use crate::cli::table;
-use crate::ledger::replays::Standing;
-use crate::ledger::replays::Wanted;
+use crate::ledger::replays::ReplayRequest;
+use crate::ledger::replays::ReplayStatus;
 
 /// What was asked for.
-pub(super) fn asked(id: i64, wanted: &Wanted) -> String {
-    let (count, since, until) = (wanted.total, table::time(wanted.since), table::time(wanted.until));
+pub(super) fn asked(id: i64, request: &ReplayRequest) -> String {
+    let (count, since, until) = (request.total, table::time(request.since), table::time(request.until));
     format!("replay {id}: {count} events from {since} to {until}; Ctrl-C leaves it running")
 }
 
 /// How far one is.
-pub(super) fn progress(standing: &Standing) -> String {
-    let Standing { id, destination, delivered, total, .. } = standing;
-    let mut text = match standing.state.as_str() {
+pub(super) fn progress(status: &ReplayStatus) -> String {
+    let ReplayStatus { id, destination, delivered, total, .. } = status;
+    let mut text = match status.state.as_str() {
         "running" => format!("replay {id}: {delivered} of {total} delivered"),
         state => format!("replay {id} is {state}: {delivered} of {total} delivered"),
     };
-    if standing.dead > 0 {
-        let dead = standing.dead;
+    if status.dead > 0 {
+        let dead = status.dead;
         text += &format!(", {dead} dead; see `andon deliveries --destination '{destination}' --state dead`");
     }
-    if standing.lost > 0 {
-        text += &format!(", {} gone from the log before their turn", standing.lost);
+    if status.lost > 0 {
+        text += &format!(", {} gone from the log before their turn", status.lost);
     }
-    if let Some(trouble) = &standing.trouble {
+    if let Some(trouble) = &status.trouble {
         text += &format!(" ({trouble})");
     }
     text
 }
 
 /// All of them.
-pub(super) fn list(now: Timestamp, standings: &[Standing]) -> String {
-    if standings.is_empty() {
+pub(super) fn list(now: Timestamp, statuses: &[ReplayStatus]) -> String {
+    if statuses.is_empty() {
         return "there was no replay yet\n".to_owned();
     }
     let heads = ["ID", "DESTINATION", "STATE", "DELIVERED", "DEAD", "LOST", "SINCE", "UNTIL", "EVENTS", "ASKED", ""];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    for it in standings {
+    for it in statuses {
         lines.push(vec![
             it.id.to_string(),
             it.destination.clone(),
@@ -65,8 +65,8 @@ mod tests {
         format!("2026-11-20T{text}Z").parse().unwrap()
     }
 
-    fn standing(id: i64, state: &str, delivered: i64) -> Standing {
-        Standing {
+    fn status(id: i64, state: &str, delivered: i64) -> ReplayStatus {
+        ReplayStatus {
             id,
             destination: "erp".to_owned(),
             since: at("01:00:00"),
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn progress_says_what_is_missing_and_why() {
-        let stuck = Standing { trouble: Some("open: answered 503: busy".to_owned()), ..standing(7, "running", 20) };
-        let over = Standing { dead: 3, lost: 2, ..standing(7, "done", 115) };
+        let stuck = ReplayStatus { trouble: Some("open: answered 503: busy".to_owned()), ..status(7, "running", 20) };
+        let over = ReplayStatus { dead: 3, lost: 2, ..status(7, "done", 115) };
 
         insta::assert_snapshot!([stuck, over].map(|it| progress(&it)).join("\n"), @"
         replay 7: 20 of 120 delivered (open: answered 503: busy)
@@ -96,9 +96,9 @@ mod tests {
 
     #[test]
     fn the_list_has_a_line_for_each() {
-        let standings = [standing(8, "running", 20), standing(7, "done", 120)];
+        let statuses = [status(8, "running", 20), status(7, "done", 120)];
 
-        insta::assert_snapshot!(list(at("03:01:05"), &standings), @"
+        insta::assert_snapshot!(list(at("03:01:05"), &statuses), @"
         ID  DESTINATION  STATE    DELIVERED   DEAD  LOST  SINCE                 UNTIL                 EVENTS       ASKED
         8   erp          running  20 of 120   0     0     2026-11-20 01:00:00Z  2026-11-20 02:00:00Z  operation.*  1m 5s ago
         7   erp          done     120 of 120  0     0     2026-11-20 01:00:00Z  2026-11-20 02:00:00Z  operation.*  1m 5s ago

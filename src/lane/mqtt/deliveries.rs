@@ -12,7 +12,7 @@ use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::session::Action;
 use crate::lane::progress::Progress;
 use crate::lane::retries::Retries;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
 use crate::ledger::Attempt;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
