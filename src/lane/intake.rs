@@ -16,7 +16,7 @@ use crate::feed::Feed;
 use crate::feed::Horizon;
 use crate::feed::Pulled;
 use crate::feed::Taken;
-use crate::lane::pace::Pace;
+use crate::lane::catch_up::CatchUpAllowance;
 use crate::lane::store::cursor::Cursor;
 use crate::log::reader::Page;
 use crate::log::reader::Reader;
@@ -38,7 +38,7 @@ pub struct Intake {
     place: Place,
     /// Read from the log and not handed out yet.
     read: VecDeque<Taken>,
-    pace: Pace,
+    allowance: CatchUpAllowance,
     /// Done, by the stored cursor, and yet undecided for this daemon's tail: another daemon's had seen further. What of it turns up is not
     /// taken again.
     settled: Ranges,
@@ -62,7 +62,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 impl Intake {
     /// Goes on from a stored cursor.
     pub fn new(feed: Arc<Feed>, route: Route<LaneName>, reader: Reader, position: i64, pending: Ranges) -> Intake {
-        let pace = Pace::new(Arc::clone(&feed));
+        let allowance = CatchUpAllowance::new(Arc::clone(&feed));
         Intake {
             feed,
             route,
@@ -72,7 +72,7 @@ impl Intake {
             cursor: Cursor::default(),
             place: Place::Ahead { position, pending },
             read: VecDeque::new(),
-            pace,
+            allowance,
             settled: Ranges::default(),
             again: None,
         }
@@ -99,11 +99,11 @@ impl Intake {
     pub async fn next(&mut self, most: usize) -> Vec<Arc<Event>> {
         loop {
             if !self.read.is_empty() {
-                match self.pace.room(Instant::now(), self.in_hand()) {
+                match self.allowance.room(Instant::now(), self.in_hand()) {
                     Err(later) => sleep_until(later).await,
                     Ok(room) => {
                         let count = most.min(room).min(self.read.len());
-                        self.pace.took(Instant::now(), count, true);
+                        self.allowance.record_taken(Instant::now(), count, true);
                         return self.read.drain(..count).map(|taken| taken.event).collect();
                     }
                 }
@@ -111,7 +111,7 @@ impl Intake {
             }
             match &mut self.place {
                 Place::Live => {
-                    let room = self.pace.room(Instant::now(), self.in_hand());
+                    let room = self.allowance.room(Instant::now(), self.in_hand());
                     let (mut events, are_late) = match self.feed.pull(&self.route.lane, most, room.unwrap_or(0)) {
                         Pulled::Events(events) => (events, false),
                         Pulled::Late(events) => (events, true),
@@ -120,7 +120,7 @@ impl Intake {
                             continue;
                         }
                     };
-                    self.pace.took(Instant::now(), events.len(), are_late);
+                    self.allowance.record_taken(Instant::now(), events.len(), are_late);
                     match room {
                         Err(later) if are_late => sleep_until(later).await,
                         _ if events.is_empty() => self.wake.notified().await,

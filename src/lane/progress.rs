@@ -13,16 +13,17 @@ use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::Ended;
 use crate::lane::intake::Intake;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
-use crate::lane::store::row::Counts;
+use crate::lane::store::error::Lost;
+use crate::lane::store::error::StoreError;
+use crate::lane::store::row::Checkpoint;
 use crate::lane::store::row::LaneRow;
-use crate::lane::store::row::Lost;
 use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::Fate;
-use crate::ledger::Parking;
+use crate::ledger::Undelivered;
 
 /// How often a busy lane writes its cursor: what was acknowledged since may come twice after a crash.
 const CHECKPOINT: Duration = Duration::from_millis(500);
@@ -40,7 +41,7 @@ pub struct Progress {
     pub intake: Intake,
     /// What the next checkpoint writes beside the cursor.
     pub entries: Entries,
-    register: LaneRow,
+    row: LaneRow,
     state: State,
     state_is_written: bool,
     moved: bool,
@@ -70,7 +71,7 @@ pub fn too_long(reason: &str) -> String {
 #[derive(Debug)]
 struct Writing {
     /// Ends with what is written.
-    task: JoinHandle<anyhow::Result<(i64, Counts)>>,
+    task: JoinHandle<Result<Checkpoint, StoreError>>,
     since: Instant,
 }
 
@@ -82,12 +83,12 @@ impl Writing {
 
 impl Progress {
     /// The progress of a lane that goes on from its stored cursor.
-    pub fn new(register: LaneRow, intake: Intake) -> Progress {
+    pub fn new(row: LaneRow, intake: Intake) -> Progress {
         let written = (intake.checkpoint().0, Instant::now());
         Progress {
             intake,
             entries: Entries::default(),
-            register,
+            row,
             state: State::Running,
             state_is_written: true,
             moved: false,
@@ -113,9 +114,9 @@ impl Progress {
         clock
     }
 
-    /// Where the lane's rows are.
-    pub fn register(&self) -> &LaneRow {
-        &self.register
+    /// The lane's row in the database.
+    pub fn row(&self) -> &LaneRow {
+        &self.row
     }
 
     /// Whether the lane may take more events. Not while the database is away or slow: whatever is delivered then and cannot be written
@@ -135,7 +136,7 @@ impl Progress {
     /// The lane passes the event undelivered.
     pub fn park(&mut self, event: Arc<Event>, fate: Fate, attempts: i32, reason: &str) {
         self.intake.done(event.id);
-        self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
+        self.entries.parked.push(Undelivered { event, fate, attempts, reason: reason.to_owned() });
     }
 
     /// Changes the lane's state; it is written at once, or as soon as the database is back. One that is disabled stays so.
@@ -150,7 +151,7 @@ impl Progress {
 
     /// The destination fails, and nothing was delivered since it began to. True: for so long that its lane is to be disabled.
     pub async fn failed(&mut self) -> Result<bool, Lost> {
-        match self.register.failed(self.is_well, LONGEST_FAILURE).await {
+        match self.row.failed(self.is_well, LONGEST_FAILURE).await {
             Ok(too_long) => {
                 (self.may_fail, self.is_well) = (true, false);
                 Ok(too_long)
@@ -167,9 +168,9 @@ impl Progress {
     /// The destination gets nothing more: the lane stands still, with its cursor where it is, until its row is changed. Returns when all
     /// of that is written, or when it is asked to stop.
     pub async fn disable(&mut self, kind: &'static str, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
-        let lane = self.register.lane();
+        let lane = self.row.lane();
         tracing::warn!(%lane, reason, "disabled until its row is changed");
-        self.report(State::Disabled { kind, reason: reason.to_owned() }).await?;
+        self.report(State::Disabled { destination_kind: kind, reason: reason.to_owned() }).await?;
         self.finish().await?;
         let mut clock = Progress::clock();
         while !self.is_written() {
@@ -202,20 +203,20 @@ impl Progress {
             return Ok(Vec::new());
         }
         let is_over = self.intake.is_over();
-        let counts = Counts { delivered: self.delivered, is_over };
+        let checkpoint = Checkpoint { position, pending, delivered: self.delivered, is_over };
         if self.entries.is_empty() && !is_over && !self.database_is_away {
-            let register = self.register.clone();
+            let row = self.row.clone();
             self.moved = false;
             let task = tokio::spawn(async move {
-                register.write_cursor(position, &pending, counts.delivered).await?;
-                Ok((position, counts))
+                row.write_cursor(&checkpoint).await?;
+                Ok(checkpoint)
             });
             self.writing = Some(Writing { task, since: Instant::now() });
             return Ok(Vec::new());
         }
-        match self.register.write(position, &pending, &mut self.entries, counts).await {
+        match self.row.write_checkpoint(&checkpoint, &mut self.entries).await {
             Ok(free) => {
-                self.is_down(position, counts);
+                self.is_down(&checkpoint);
                 self.moved = false;
                 Ok(free)
             }
@@ -241,10 +242,13 @@ impl Progress {
     }
 
     /// Tells a lost lane from a lost database, and says the latter once.
-    pub fn database_failed(&mut self, error: anyhow::Error) -> Result<(), Lost> {
-        let error = error.downcast::<Lost>().map_or_else(Ok, Err)?;
+    pub fn database_failed(&mut self, error: StoreError) -> Result<(), Lost> {
+        let error = match error {
+            StoreError::Lost(lost) => return Err(lost),
+            StoreError::Database(error) => anyhow::Error::new(error),
+        };
         if !self.database_is_away {
-            tracing::warn!(lane = %self.register.lane(), error = format!("{error:#}"), "cannot write the lane's progress; trying again");
+            tracing::warn!(lane = %self.row.lane(), error = format!("{error:#}"), "cannot write the lane's progress; trying again");
         }
         self.database_is_away = true;
         Ok(())
@@ -256,8 +260,8 @@ impl Progress {
         let written = (&mut writing.task).await.expect("writing a cursor neither panics nor is aborted");
         self.writing = None;
         match written {
-            Ok((position, counts)) => {
-                self.is_down(position, counts);
+            Ok(checkpoint) => {
+                self.is_down(&checkpoint);
                 Ok(())
             }
             Err(error) => {
@@ -267,16 +271,16 @@ impl Progress {
         }
     }
 
-    fn is_down(&mut self, position: i64, counts: Counts) {
+    fn is_down(&mut self, checkpoint: &Checkpoint) {
         self.database_is_away = false;
-        self.delivered -= counts.delivered;
-        self.end_is_written = counts.is_over;
-        self.written = (position, Instant::now());
+        self.delivered -= checkpoint.delivered;
+        self.end_is_written = checkpoint.is_over;
+        self.written = (checkpoint.position, Instant::now());
     }
 
     async fn write_success(&mut self) -> Result<(), Lost> {
         if self.is_well {
-            match self.register.succeeded().await {
+            match self.row.succeeded().await {
                 Ok(()) => (self.may_fail, self.is_well) = (false, false),
                 Err(error) => self.database_failed(error)?,
             }
@@ -286,7 +290,7 @@ impl Progress {
 
     async fn write_state(&mut self) -> Result<(), Lost> {
         if !self.state_is_written {
-            match self.register.report(&self.state).await {
+            match self.row.report(&self.state).await {
                 Ok(()) => self.state_is_written = true,
                 Err(error) => self.database_failed(error)?,
             }

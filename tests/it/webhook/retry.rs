@@ -261,3 +261,22 @@ async fn parked_deliveries_survive_a_restart_and_go_on_in_their_order() {
     let verdict = judge_requests(&BTreeMap::from([("e".to_owned(), 4)]), &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_probes_again_after_its_parked_deliveries_were_discarded() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"], "concurrency": 1})).await;
+    line.start();
+    line.emit_all(5, 1).await;
+    assert_eq!(line.state(&lane, "open").await, "answered 503: 503");
+    line.emit_more(5, 1, 30).await;
+    line.until("select count(*) = 5 + 16 from andon.deliveries").await;
+
+    receiver.answer("/hook", Answer::status(200));
+    line.run("begin; delete from andon.deliveries; select pg_notify('andon', 'deliveries'); commit").await;
+
+    receiver.wait_accepted(PATIENCE, |got| got.len() >= 100).await.unwrap();
+    line.stop().await.unwrap();
+}
