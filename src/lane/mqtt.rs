@@ -157,7 +157,8 @@ impl MqttLane {
         }
     }
 
-    /// Publishes on one connection until it ends. What happens is decided by a [`Session`]; here it is waited for, and carried out.
+    /// Publishes on one connection until it ends. A [`Session`] decides everything; this only waits for what happens, and carries out what
+    /// the session answers.
     async fn publish(&mut self, mut link: Link, stop: &mut Stop) -> Result<Over, Lost> {
         let MqttLane { messages, deliveries, poison, dead_letters, .. } = self;
         let (window, status_topic) = (link.limits().window, &messages.connect_options().status_topic);
@@ -216,7 +217,7 @@ impl MqttLane {
             Exit::Stop(grace) => {
                 // What is not acknowledged in time stays pending, and whoever continues the lane sends it.
                 drop(timeout(grace, settle(&mut session, deliveries, &mut in_flight)).await);
-                // The goodbye is sent after the status, so nothing has to wait for the acknowledgement of the status here.
+                // The goodbye is sent after the status message, so there is no need to wait for the acknowledgement of that here.
                 drop(link.announce(status_topic, messages.offline()));
                 link.close().await;
                 return Ok(Over::Stopped);
@@ -268,7 +269,8 @@ fn publish_next(
     None
 }
 
-/// Waits for what is in flight at the end of a connection. Nothing can end it any more, so only what there is to do counts.
+/// Waits for the acknowledgements of what is in flight when a connection ends, and carries out what they ask for. What would end the
+/// connection does not matter any more.
 async fn settle(
     session: &mut Session<'_>,
     deliveries: &mut Deliveries,

@@ -98,7 +98,7 @@ pub(super) struct Conclusion {
     pub(super) send_again: Vec<Delivery>,
 }
 
-/// One connection, from its status message to its end.
+/// The state of one connection, from its status message to its end.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     poison: &'a mut PoisonIsolation,
@@ -107,14 +107,16 @@ pub(super) struct Session<'a> {
     window: usize,
     /// How long an acknowledgement may take.
     stall: Duration,
+    /// When the connection was made.
     since: Instant,
     /// Since when the lane waits for an acknowledgement.
     waiting_since: Instant,
     status: Status,
     phase: Phase,
-    /// Whether the broker took or refused an event, if only for now: an event that is in flight later need not be why the connection ends.
+    /// Whether the broker took an event, or refused one, if only for now. A broker that answers ends no connection because of an event.
     has_answered: bool,
     has_accepted: bool,
+    /// The deliveries that were in flight when the connection ended, oldest first.
     unacknowledged: Vec<Delivery>,
 }
 
@@ -126,10 +128,11 @@ enum Status {
     Lost,
 }
 
+/// Whether the connection goes on, and how it ended otherwise.
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The connection is to be ended, because the broker did not take an event and may take it later.
+    /// The lane ended the connection, because the broker did not take an event and may take it later.
     RefusedForNow,
     Over,
 }
@@ -140,7 +143,7 @@ const SMALL_WINDOW: usize = 64;
 const LULL: Duration = Duration::from_millis(1);
 
 impl<'a> Session<'a> {
-    /// A connection that was made now, to a broker that lets `window` publishes be in flight.
+    /// The session of a connection that was made at `now`, to a broker that lets `window` publishes be in flight.
     pub(super) fn new(
         poison: &'a mut PoisonIsolation,
         dead_letters: &'a mut DeadLetters,
@@ -251,7 +254,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends the connection. It ends once: an answer that is found when it has ended already does not change how it did.
+    /// Ends the connection. Only the first end counts: an answer that is found afterwards does not change how the connection ended.
     fn end(&mut self, phase: Phase, exit: Exit) -> ControlFlow<Exit, Action> {
         if self.phase == Phase::Open {
             self.phase = phase;
@@ -264,8 +267,8 @@ impl<'a> Session<'a> {
         now.duration_since(self.since) > LONGEST_PAUSE
     }
 
-    /// Decides what becomes of the events that have no acknowledgement. The connection has ended for this reason, and all its
-    /// acknowledgements were handled.
+    /// Decides what becomes of the events that have no acknowledgement. It is called when the connection has ended for this reason and
+    /// all its acknowledgements are handled.
     pub(super) fn conclude(self, mut reason: String, now: Instant) -> Conclusion {
         let mut was_useful = self.has_accepted || self.has_lasted(now);
         let was_greeted = self.status == Status::Answered;
