@@ -203,7 +203,8 @@ impl Progress {
         }
     }
 
-    /// Judged before the checkpoint is put together, which takes the longer the more transactions of the plant are open.
+    /// Whether there is anything to write. It is asked before the checkpoint is put together, because that is the slower the more holes the
+    /// log has.
     fn is_due(&self) -> bool {
         let (position, is_over) = (self.intake.position(), self.intake.is_over());
         !self.entries.is_empty() || self.unsaved.is_due(Instant::now(), position, is_over)

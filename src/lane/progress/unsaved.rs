@@ -48,7 +48,7 @@ enum StoredFailure {
     None,
 }
 
-/// How often a lane writes its cursor to whose destination nothing goes: partitions that it has passed can be dropped then.
+/// How often a lane writes its cursor while no event is for it, so that the partitions that it has passed can be dropped.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
 
 impl Unsaved {
