@@ -22,7 +22,7 @@ use crate::witness::Arrival;
 use crate::witness::Way;
 use crate::witness::Witness;
 
-/// Both ways.
+/// The receipts of both ways.
 pub(super) struct Received {
     committed: Arc<Committed>,
     narrator: Narrator,
@@ -43,7 +43,7 @@ impl Received {
         Received { committed, narrator, mqtt: Mutex::default(), webhook: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Takes down what the witness sees, for as long as it is polled. Broker number `n` is that of `outlets[n]`.
+    /// Records what the witness sees, for as long as it is polled. Broker number `n` belongs to `outlets[n]`.
     pub(super) async fn watch(&self, outlets: &[Outlet], witness: Witness, receiver: &Receiver) {
         let refusals = async {
             let mut requests = receiver.requests().follow();

@@ -1,5 +1,5 @@
-//! The line under faults, as its user sees it. In: the program itself, with a random seed. Out: whether its last line says that nothing was
-//! lost, out of order or made up. A seed that fails is in the message, together with what the run says of the cause.
+//! The line under faults, as a user sees it. In: the program with a random seed. Out: whether its last line says that nothing was lost, out
+//! of order or made up. If not, the message shows the seed and what the run says about the cause.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::lab;
 
-/// The run itself, what it waits for at its end, and a machine that is busy with other tests.
+/// How long the run may take, with its wait at the end, on a machine that is busy with other tests.
 const LONG: Duration = Duration::from_secs(300);
 
 async fn chaos(options: &[&str]) -> (Option<i32>, Value, String) {

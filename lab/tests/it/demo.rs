@@ -1,5 +1,5 @@
-//! The demonstration, as its user runs it. In: the program itself with its options. Out: whether its last line says that nothing is
-//! missing, whatever is killed on the way, and whether it leaves nothing behind.
+//! The demonstration, as a user runs it. In: the program with its options. Out: whether its last line says that nothing is missing,
+//! whatever is killed meanwhile, and whether it cleans up after itself.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -41,7 +41,7 @@ impl Demo {
         Demo { child, notes }
     }
 
-    /// Waits until the demo says that the gateway runs, and as which process.
+    /// Waits until the demo says that the gateway runs, and returns its process id.
     async fn gateway(&mut self) -> Pid {
         let pid = timeout(SOON, async {
             while let Some(note) = self.notes.next_line().await.unwrap() {
@@ -54,7 +54,7 @@ impl Demo {
         Pid::from_raw(pid.await.expect("the gateway runs in time"))
     }
 
-    /// Waits for its end: the exit code, what it printed, and what it noted.
+    /// Waits for its end, and returns the exit code, standard output and standard error.
     async fn end(mut self) -> (Option<i32>, String, String) {
         let mut stdout = self.child.stdout.take().unwrap();
         let mut printed = String::new();
@@ -104,7 +104,7 @@ async fn the_demo_of_every_system_delivers_everything_in_order() {
 async fn killing_the_gateway_loses_nothing() {
     let mut demo = Demo::start(&["--for", "6s", "--rate", "500", "--json"]);
     let first = demo.gateway().await;
-    // It has run for a while when it has used some processor time; that is looked up, not slept for.
+    // Once it has used some processor time, it has run for a while.
     wait_for(|| processor_time(first) > 20);
 
     nix::sys::signal::kill(first, Signal::SIGKILL).unwrap();
@@ -140,11 +140,11 @@ async fn a_demo_that_is_killed_leaves_nothing_either() {
 
     demo.child.kill().await.unwrap();
 
-    // Nobody tells when the last file of a dead process is gone, so it is asked again and again.
+    // Nothing signals that the last file of a dead process is gone, so the test looks again and again.
     wait_for(|| left_behind(&prefix).is_empty());
 }
 
-/// Directories of the rig, and processes that name them on their command line.
+/// Lists directories of the rig, and processes that name them on their command line.
 fn left_behind(prefix: &str) -> Vec<String> {
     let directories = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
     let names = directories.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -155,7 +155,7 @@ fn left_behind(prefix: &str) -> Vec<String> {
     names.filter(|name| name.starts_with(prefix)).chain(processes.filter(|line| line.contains(prefix))).collect()
 }
 
-/// In hundredths of a second.
+/// Returns the processor time of a process in hundredths of a second.
 fn processor_time(pid: Pid) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
