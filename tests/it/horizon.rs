@@ -3,7 +3,6 @@
 //! with the number of events. What passes through the ledger is trouble: its rows are deleted one by one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use andon::rig::Mosquitto;
@@ -85,14 +84,11 @@ async fn run(events: u64) -> Left {
         all += 1;
         line.emit("acme", "trickle", all).await;
         let trickle = ("trickle".to_owned(), all);
-        let is_there = |got: &[Arc<Received>]| got.iter().any(|it| it.path == "/away" && marker(&it.body) == trickle);
-        receiver.wait_accepted(PATIENCE * 2, is_there).await.unwrap();
+        let is_there = |it: &Received| it.path == "/away" && marker(&it.body) == trickle;
+        receiver.acceptances().wait_for(PATIENCE, is_there).await.unwrap();
     }
     let all = all as usize;
-    subscriber
-        .wait_until(PATIENCE * 2, |got| got.iter().filter(|it| it.topic.starts_with("acme/")).count() >= all)
-        .await
-        .unwrap();
+    subscriber.messages().wait_for_matching(PATIENCE, all, |it| it.topic.starts_with("acme/")).await.unwrap();
     line.until(ALL_DONE).await;
     let accepted = receiver.accepted();
     let to = |path: &str| {

@@ -82,7 +82,7 @@ async fn what_is_old_and_passed_goes_with_its_partition_and_nothing_else_does() 
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until(ALL_DONE).await;
     line.all_is_read().await;
     line.age(250, "8 days").await;
@@ -97,7 +97,7 @@ async fn what_is_old_and_passed_goes_with_its_partition_and_nothing_else_does() 
     assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 200")).await, 0);
     assert_eq!(line.number("select sum(lost)::int8 from andon.lanes").await, 0);
     let expected = line.emit_more(10, 35, 36).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 360).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 360).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -142,7 +142,7 @@ async fn a_lane_that_gets_on_is_waited_for_as_long_as_there_is_room() {
     let lane = line.webhook(&receiver.url("/hook"), json!({"concurrency": 1})).await;
     line.start();
     line.emit_all(1, 350).await;
-    receiver.wait_until(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    receiver.wait_received(PATIENCE, 1).await.unwrap();
     line.all_is_read().await;
     line.age(300, "8 days").await;
 
@@ -164,7 +164,7 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until(ALL_DONE).await;
     line.all_is_read().await;
     line.age(300, "8 days").await;
@@ -208,13 +208,13 @@ async fn an_event_that_is_not_committed_yet_keeps_its_partition() {
     let import = connect(&line.url).await;
     import.batch_execute(&format!("begin; {}", emit_sql("acme", "import", 1))).await.unwrap();
     line.emit_more(10, 15, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until("select position > 350 and holes <> '{}' from andon.tail").await;
 
     line.tidy(&no_room()).await;
     import.batch_execute("commit").await.unwrap();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 351).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 351).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(line.number("select min(id) from andon.events").await, 100);
     assert_eq!(line.number("select sum(lost)::int8 from andon.lanes").await, 0);

@@ -190,11 +190,10 @@ impl Shop {
         }
         for (outlet, subscriber) in self.outlets.iter().zip(&self.subscribers) {
             let count = expected.remove(outlet.tenant.as_str()).unwrap_or(0);
-            let is_enough = |all: &[Arc<Message>]| all.iter().filter(|message| is_event(message)).count() >= count;
-            subscriber.wait_until(PATIENCE, is_enough).await.unwrap();
+            subscriber.messages().wait_for_matching(PATIENCE, count, is_event).await.unwrap();
         }
         assert!(expected.is_empty(), "events of tenants without a destination: {expected:?}");
-        self.receiver.wait_accepted(PATIENCE, |all| all.len() >= log.len()).await.unwrap();
+        self.receiver.wait_accepted(PATIENCE, log.len()).await.unwrap();
     }
 
     /// The events whose POST to this tenant's endpoint was accepted.
