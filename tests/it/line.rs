@@ -57,7 +57,7 @@ pub(crate) struct Line {
 impl Line {
     /// A database with Andon's schema, and no gateway yet.
     pub(crate) async fn new() -> Line {
-        Line::on(Postgres::shared()).await
+        Line::of(Plant::empty().await)
     }
 
     /// The same, on a server of the test's own.

@@ -6,6 +6,7 @@ use std::path::Path;
 use andon::rig::Postgres;
 use andon::source::Mapping;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
@@ -35,18 +36,37 @@ pub(crate) struct Plant {
 impl Plant {
     /// An empty database with Andon's schema.
     pub(crate) async fn empty() -> Plant {
-        let url = Postgres::shared().create_database().await.unwrap();
-        let mut client = connect(&url).await;
-        andon::migrate::migrate(&mut client).await.unwrap();
-        Plant { client, url }
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Plant::copy_of(&TEMPLATE, async |client| drop(andon::migrate::migrate(client).await.unwrap())).await
+    }
+
+    /// A copy of a database that is made once for all tests, because making it takes longer than to copy it.
+    async fn copy_of(template: &OnceCell<String>, make: impl AsyncFnOnce(&mut Client)) -> Plant {
+        let template = template
+            .get_or_init(async || {
+                let url = Postgres::shared().create_database().await.unwrap();
+                let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+                let connection = tokio::spawn(connection);
+                make(&mut client).await;
+                // A database to which somebody is connected cannot be copied.
+                drop(client);
+                connection.await.unwrap().unwrap();
+                url
+            })
+            .await;
+        let url = Postgres::shared().copy_database(template).await.unwrap();
+        Plant { client: connect(&url).await, url }
     }
 
     /// The eryxon schema and its little plant, not attached yet.
     pub(crate) async fn built() -> Plant {
-        let plant = Plant::empty().await;
-        plant.run(SCHEMA).await;
-        plant.run(PLANT).await;
-        plant
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Plant::copy_of(&TEMPLATE, async |client| {
+            andon::migrate::migrate(client).await.unwrap();
+            client.batch_execute(SCHEMA).await.unwrap();
+            client.batch_execute(PLANT).await.unwrap();
+        })
+        .await
     }
 
     /// The same, attached.
