@@ -20,18 +20,12 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
-use crate::bench;
-use crate::bench::BenchOptions;
-use crate::chaos;
-use crate::chaos::ChaosOptions;
 use crate::config;
 use crate::config::Config;
 use crate::config::ConfigError;
 use crate::config::Environment;
 use crate::config::Problem;
 use crate::database::Database;
-use crate::demo;
-use crate::demo::DemoOptions;
 use crate::telemetry::Form;
 
 /// Andon carries what happens in a manufacturing database to MQTT and webhooks: each committed change, in order, at least once.
@@ -100,13 +94,6 @@ enum Command {
     /// webhook by the header `andon-replayed`, MQTT 5 by the user property `replayed`; MQTT 3.1.1 has no place for it. The payload is
     /// the same to the bit. Exit status 1 when something could not be delivered.
     Replay(replay::Replay),
-    /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
-    Demo(Box<DemoOptions>),
-    /// Prove it: break everything around it, and judge what arrives
-    Chaos(ChaosOptions),
-    /// Measure, on throw-away servers
-    #[command(hide = true)]
-    Bench(BenchOptions),
 }
 
 /// Why a command ended before its time.
@@ -154,9 +141,6 @@ impl Cli {
             Command::Run => run::run(place.load()?).await?,
             Command::Deliveries(options) => return options.run(place).await,
             Command::Replay(options) => return options.run(place).await,
-            Command::Bench(options) => bench::run(options).await?,
-            Command::Demo(options) => return Ok(demo::run(*options).await?),
-            Command::Chaos(options) => return Ok(chaos::run(options).await?),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -219,9 +203,6 @@ mod tests {
           run         Carry events until told to stop
           deliveries  What is parked: list it, show it, try it again, discard it
           replay      Deliver a stretch of the log to a destination again
-          demo        Show it at work: a simulated plant on throw-away servers, and witnesses that judge
-                      what arrives
-          chaos       Prove it: break everything around it, and judge what arrives
           help        Print this message or the help of the given subcommand(s)
 
         Options:

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use andon::rig::mosquitto::Mosquitto;
-use andon::rig::mosquitto::MosquittoOptions;
-use andon::rig::oracle::Oracle;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
-use andon::rig::subscriber::Subscriber;
-use andon::rig::subscriber::SubscriberOptions;
+use rig::mosquitto::Mosquitto;
+use rig::mosquitto::MosquittoOptions;
+use rig::oracle::Oracle;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
+use rig::subscriber::Subscriber;
+use rig::subscriber::SubscriberOptions;
 use serde_json::json;
 
 use crate::line::Line;

@@ -1,12 +1,12 @@
 //! `andon check --canary`: whether what a publisher publishes arrives. In: brokers that take, refuse, or acknowledge and drop. Out: what the
 //! command says, and what a subscriber saw of it.
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::Tap;
-use andon::rig::tap::Mqtt5;
-use andon::rig::tap::TapOptions;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::Tap;
+use rig::tap::Mqtt5;
+use rig::tap::TapOptions;
 use serde_json::Value;
 use serde_json::json;
 

@@ -1,12 +1,12 @@
 //! NOTIFY channels as sources. In: notifications with good and bad payloads, and mappings that come and go. Out: whether each good one is
 //! an event that arrives, and each bad one stands among the failures.
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
 use andon::source::Mapping;
 use andon::source::attach;
 use andon::source::detach;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
 use serde_json::Value;
 use serde_json::json;
 

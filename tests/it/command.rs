@@ -12,11 +12,11 @@ use crate::plant::ERYXON;
 use crate::plant::Plant;
 use crate::plant::SCHEMA;
 use crate::plant::connect;
-use andon::demo::system::System;
-use andon::rig::Postgres;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use rig::Postgres;
+use rig::reference::System;
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::BufReader;
@@ -76,7 +76,7 @@ async fn a_database_is_migrated_attached_checked_and_detached() {
 
 #[tokio::test]
 async fn a_first_mapping_is_proposed_that_can_be_read_and_fits_as_it_is_and_in_full() {
-    for name in andon::demo::system::names() {
+    for name in rig::reference::system::names() {
         let plant = Plant::empty().await;
         plant.run(&System::find(name).unwrap().schema).await;
 

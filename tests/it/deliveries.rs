@@ -1,8 +1,8 @@
 //! `andon deliveries`, as an operator meets it. In: parked deliveries of real endpoints. Out: what is printed, and whether what was
 //! retried or discarded reaches its receiver, or does not, in the order of its entity.
 
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
 

@@ -1,13 +1,13 @@
 //! Destinations that get nothing more: because they say so (410), or because they failed for a week. In: failures that began a while
 //! ago. Out: the state with its reason, the news to the tenant's other destinations, and what goes on once the row is changed.
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Proxy;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Proxy;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
 

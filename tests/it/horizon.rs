@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::ALL_DONE;

@@ -1,14 +1,14 @@
-//! What bad destinations may take from the others: nothing but their own place in the log. Speed is for `andon bench isolation`; here it is
+//! What bad destinations may take from the others: nothing but their own place in the log. Speed is for `andon-lab bench isolation`; here it is
 //! that lanes which return go on from their cursors, and deliver all in order, while the live ones go on.
 
 use std::collections::BTreeMap;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Proxy;
-use andon::rig::Receiver;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Proxy;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::receiver::Answer;
 use serde_json::json;
 
 use crate::line::Line;

@@ -3,7 +3,7 @@
 use andon::migrate::MigrateError;
 use andon::migrate::migrate;
 use andon::migrate::pending;
-use andon::rig::Postgres;
+use rig::Postgres;
 
 use crate::plant::Plant;
 use crate::plant::connect;

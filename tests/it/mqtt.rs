@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use andon::rig::subscriber::Message;
-use andon::rig::subscriber::Subscriber;
+use rig::subscriber::Message;
+use rig::subscriber::Subscriber;
 
 use crate::line::Line;
 use crate::line::PATIENCE;

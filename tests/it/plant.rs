@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use andon::rig::Postgres;
 use andon::source::Mapping;
+use rig::Postgres;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;

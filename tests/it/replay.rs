@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use andon::destination::Defaults;
 use andon::gateway::house;
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
-use andon::rig::record::LONGEST;
 use andon::settings::Retention;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
+use rig::record::LONGEST;
 use serde_json::json;
 
 use crate::command::Said;
@@ -102,7 +102,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     let (again, live): (Vec<_>, Vec<_>) = received.into_iter().partition(|request| is_marked(request));
     assert_eq!((again.len(), live.len()), (20, 84));
     for request in again {
-        assert!(request.path == "/hook" && request.signature == andon::rig::receiver::Signature::Valid);
+        assert!(request.path == "/hook" && request.signature == rig::signature::Signature::Valid);
         let first = live.iter().find(|it| it.path == "/hook" && it.body == request.body).expect("the same body");
         assert_eq!(first.headers["webhook-id"], request.headers["webhook-id"]);
         assert!((2..=3).contains(&marker(&request.body).1), "{:?}", marker(&request.body));
@@ -123,7 +123,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let said = line.replay(&["--destination", "plant", "--since", "1h"]).await;
 
     assert!(said.status == 0 && said.out.ends_with("replay 1 is done: 20 of 20 delivered\n"), "{said:?}");
-    let events = |got: &[Arc<andon::rig::subscriber::Message>]| {
+    let events = |got: &[Arc<rig::subscriber::Message>]| {
         got.iter().filter(|it| it.topic.starts_with("acme/")).cloned().collect::<Vec<_>>()
     };
     subscriber.messages().wait_for_matching(PATIENCE, 40, |it| it.topic.starts_with("acme/")).await.unwrap();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
-use andon::rig::Receiver;
-use andon::rig::oracle::Verdict;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
+use rig::Receiver;
+use rig::oracle::Verdict;
+use rig::receiver::Answer;
+use rig::receiver::Received;
 use serde_json::json;
 
 use crate::daemon::Daemon;

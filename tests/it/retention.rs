@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use andon::destination::Defaults;
 use andon::gateway::house;
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Postgres;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
 use andon::settings::Retention;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::ALL_DONE;

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Postgres;
-use andon::rig::Receiver;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::receiver::Answer;
 use serde_json::json;
 
 use crate::daemon::Daemon;

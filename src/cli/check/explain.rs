@@ -193,9 +193,9 @@ fn one_line(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::table;
-    use crate::demo::system::System;
-    use crate::demo::system::names;
     use crate::source::Mapping;
+    use rig::reference::System;
+    use rig::reference::system::names;
 
     #[test]
     fn a_channel_is_a_row_of_the_table_like_any_other() {
@@ -213,10 +213,14 @@ mod tests {
         "#);
     }
 
+    fn mapping(name: &str) -> Mapping {
+        Mapping::parse(name, &System::find(name).unwrap().mapping).unwrap()
+    }
+
     #[test]
     fn the_table_of_every_system_is_as_pinned() {
         for name in names() {
-            insta::assert_snapshot!(format!("explain_{name}"), table(&System::find(name).unwrap().mapping, None));
+            insta::assert_snapshot!(format!("explain_{name}"), table(&mapping(name), None));
         }
     }
 }

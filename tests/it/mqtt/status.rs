@@ -1,11 +1,11 @@
 //! The retained status topic: online while the lane is connected, offline when it is not, however it went.
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Proxy;
-use andon::rig::Subscriber;
-use andon::rig::record::Follower;
-use andon::rig::subscriber::Message;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Proxy;
+use rig::Subscriber;
+use rig::record::Follower;
+use rig::subscriber::Message;
 use serde_json::Value;
 use serde_json::json;
 use tokio::time::timeout;

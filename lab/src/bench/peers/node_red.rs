@@ -1,0 +1,85 @@
+//! Node-RED beside Andon: from a table to MQTT at QoS 1. In: servers and options. Out: what bursts came to, and how many of the events
+//! arrived that were committed while nobody listened. Node-RED hears notifications that carry the whole event, as is usual with it.
+
+use anyhow::Context as _;
+use anyhow::Result;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::andon::Andon;
+use crate::bench::comparison::Comparison;
+use crate::bench::connect;
+use crate::bench::peers::PeersBench;
+use crate::bench::peers::attached;
+use crate::bench::peers::bursts;
+use crate::bench::peers::consumer::Program;
+use crate::bench::peers::contest::Side;
+use crate::bench::peers::contest::Witness;
+use crate::bench::peers::packages::Packages;
+use crate::bench::peers::plant;
+use crate::bench::peers::subscriber::Subscriber;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+
+const TIDY: &str = "truncate reports";
+
+/// Returns facts.
+pub(super) async fn compare(
+    andon: &Andon,
+    options: &PeersBench,
+    packages: &Packages,
+    postgres: &Postgres,
+    comparison: &mut Comparison,
+) -> Result<Value> {
+    let broker = tokio::task::spawn_blocking(|| Mosquitto::start(&MosquittoOptions::default()));
+    let broker = broker.await.context("the broker's start was given up")??;
+    let port = broker.port();
+    let subscriber = tokio::task::spawn_blocking(move || Subscriber::start(port, "plant/#"));
+    let witness = Witness::Broker(subscriber.await.context("the subscriber's start was given up")??);
+    let side = async |program, database| Side::new(program, database, options.writers, plant::insert(), TIDY).await;
+    let mut peer = side(Program::NodeRed { broker: port }, notifying(postgres).await?).await?;
+    let mut andon = side(Program::Andon(andon.clone()), publishing(andon, postgres, port).await?).await?;
+
+    peer.start(packages)?;
+    andon.start(packages)?;
+    bursts("Node-RED", [&peer, &andon], &witness, postgres, options, comparison).await?;
+    let mut facts = json!({"committed_while_down": options.events});
+    for (side, variant) in [(&mut peer, "node_red"), (&mut andon, "andon")] {
+        facts["delivered_of_them"][variant] = side.remembers(&witness, packages, options.events).await?.into();
+        facts["payload"][variant] = witness.sample().into();
+    }
+    Ok(facts)
+}
+
+/// A database whose trigger tells each row in a notification.
+async fn notifying(postgres: &Postgres) -> Result<String> {
+    let database = postgres.create_database().await?;
+    let statements = format!(
+        "{};
+        create function tell() returns trigger language plpgsql as $$
+        begin
+            perform pg_notify('reports', {});
+            return null;
+        end $$;
+        create trigger tell after insert on reports for each row execute function tell()",
+        plant::TABLE,
+        plant::body("new")
+    );
+    connect(&database).await?.batch_execute(&statements).await?;
+    Ok(database)
+}
+
+/// A database that Andon is attached to, with one publisher.
+async fn publishing(andon: &Andon, postgres: &Postgres, broker: u16) -> Result<String> {
+    let database = attached(andon, postgres).await?;
+    connect(&database)
+        .await?
+        .execute(
+            "insert into andon.mqtt_publishers (tenant_id, name, broker_url, port, topic_pattern, events)
+            values ('acme', 'plant', '127.0.0.1', $1, 'plant/{cell}/{entity_id}/{event}', '{*}')",
+            &[&i32::from(broker)],
+        )
+        .await?;
+    Ok(database)
+}
