@@ -4,7 +4,6 @@
 mod layers;
 mod problem;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use crate::settings::WebhookSettings;
 use crate::topic::Equipment;
 use crate::topic::Levels;
 
+pub use crate::config::layers::Environment;
 pub use crate::config::problem::ConfigError;
 pub use crate::config::problem::Problem;
 
@@ -49,9 +49,6 @@ pub struct Config {
     /// Where each cell stands.
     pub equipment: Equipment,
 }
-
-/// Environment variables, as a value, so that a test needs none.
-pub type Environment = BTreeMap<String, String>;
 
 /// The variables of this process. One that is not Unicode cannot be one of ours.
 pub fn environment() -> Environment {

@@ -160,7 +160,7 @@ const REPLAY_CONCURRENCY: usize = 2;
 
 impl Listed {
     /// The lane beside this one that delivers a stretch of the log again.
-    pub fn again(mut self, replay: Replay) -> Listed {
+    pub fn for_replay(mut self, replay: Replay) -> Listed {
         self.lane = self.lane.of_replay(replay.id);
         self.name = format!("{} (replay {})", self.name, replay.id);
         self.start_at = None;
@@ -227,7 +227,7 @@ mod tests {
             "settings": {"client_id": "gw", "window": 256}});
         let replay = Replay { id: 7, first: 1, last: 9, events: Vec::new() };
 
-        let listed = read(Kind::Mqtt, "andon.x", Format::Andon, &row, &Defaults::default()).unwrap().again(replay);
+        let listed = read(Kind::Mqtt, "andon.x", Format::Andon, &row, &Defaults::default()).unwrap().for_replay(replay);
 
         assert_eq!((listed.lane.0.as_str(), listed.lane.key()), ("andon.x/a1~replay/7", "a1"));
         assert_eq!(listed.name, "plant (replay 7)");

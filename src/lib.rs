@@ -24,7 +24,7 @@ pub mod payload;
 pub mod tls;
 pub mod database;
 pub mod migrate;
-pub mod source;
+pub mod capture;
 
 // Delivery: from the log to the world.
 pub mod log;

@@ -1,16 +1,11 @@
-//! The log: `andon.events`, read once for everybody. In: committed rows. Out: batches of events, in an order that keeps each entity's.
-//! It never decides who gets an event.
+//! The log is `andon.events`, which a daemon reads once for all of its lanes. In: committed rows. Out: batches of events, in an order that
+//! keeps each entity's. It never decides which lanes get an event.
 
-pub mod bell;
-mod crowd;
-pub mod follow;
-pub mod holes;
-pub mod listener;
+pub mod follower;
 pub mod partitions;
 pub mod reader;
-pub mod ring;
-mod row;
-pub mod snapshot;
-pub mod span;
+pub mod recent;
+mod event_row;
 pub mod tail;
-mod window;
+pub mod time_range;
+pub mod wakeup;

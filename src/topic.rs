@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::event::Event;
 
 pub use naming::Naming;
+pub use pattern::MAX_TOPIC_BYTES;
 pub use pattern::Pattern;
 pub use pattern::PatternProblem;
 
@@ -21,9 +22,6 @@ use context::Context;
 use pattern::Level;
 use pattern::Name;
 use pattern::Piece;
-
-/// What MQTT's two-byte length can say.
-pub const MAX_TOPIC_BYTES: usize = 65_535;
 
 /// What a topic may be longer than its pattern before its memory has to grow.
 const ROOM: usize = 64;

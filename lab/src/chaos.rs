@@ -44,7 +44,7 @@ use crate::chaos::schedule::Scenario;
 use crate::duration;
 use crate::stage::connect;
 
-/// How long to wait at the end for events that are still on their way.
+/// How long to wait at the end for the next of the events that are still on their way.
 const ARRIVAL: Duration = Duration::from_secs(120);
 
 /// Options of `andon-lab chaos`.
@@ -160,15 +160,22 @@ async fn supervise(line: &Line, start: Instant, narrator: Narrator) -> Result<()
     try_join_all(daemons.map(|daemon| line.supervise(daemon, start, narrator))).await.map(drop)
 }
 
-/// Returns when every expected event has arrived, or when that has taken too long. Whatever has not arrived by then is missing.
+/// Returns when every expected event has arrived, or when no new one has for too long. Whatever has not arrived by then is missing.
 async fn all_arrived(committed: &Committed, received: &Received) {
     let expected: Vec<(&str, u64)> = DESTINATIONS
         .iter()
         .filter(|destination| destination.role != Role::Volatile)
         .map(|destination| (destination.label, committed.expected(destination).values().sum()))
         .collect();
-    let deadline = Instant::now() + ARRIVAL;
-    while Instant::now() < deadline && expected.iter().any(|(label, count)| received.distinct(label) < *count) {
+    let (mut before, mut deadline) = (0, Instant::now() + ARRIVAL);
+    while expected.iter().any(|(label, count)| received.distinct(label) < *count) {
+        let arrived = expected.iter().map(|(label, _)| received.distinct(label)).sum();
+        if arrived > before {
+            (before, deadline) = (arrived, Instant::now() + ARRIVAL);
+        }
+        if Instant::now() >= deadline {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -42,7 +42,7 @@ use crate::witness::Witness;
 
 /// How many times the gateway may end in a row without a signal.
 const FAULTS_IN_A_ROW: u32 = 3;
-/// How long to wait at the end for events that are still on their way.
+/// How long to wait at the end for the next of the events that are still on their way.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// Options of `andon-lab demo`.
@@ -150,7 +150,7 @@ impl Demo {
             worked?;
             options.narrator().say("the shift is over; waiting for what is still on its way");
             // An event that does not come is judged below, as missing.
-            drop(tokio::time::timeout(ARRIVAL, received.all_arrived()).await);
+            received.all_arrived(ARRIVAL).await;
             anyhow::Ok(())
         };
         tokio::select! {

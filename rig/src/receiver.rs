@@ -201,14 +201,14 @@ impl Receiver {
         &self.shared.accepted
     }
 
-    /// Waits until the requests so far fulfil the condition.
-    pub async fn wait_until(&self, within: Duration, is_enough: impl FnMut(&[Arc<Received>]) -> bool) -> Result<()> {
-        self.shared.received.wait_until(within, is_enough).await
+    /// Waits until this many requests have arrived. For the patience see [`Record::wait_for`].
+    pub async fn wait_received(&self, patience: Duration, count: usize) -> Result<()> {
+        self.shared.received.wait_for_count(patience, count).await
     }
 
-    /// Waits until the requests answered with 2xx fulfil the condition.
-    pub async fn wait_accepted(&self, within: Duration, is_enough: impl FnMut(&[Arc<Received>]) -> bool) -> Result<()> {
-        self.shared.accepted.wait_until(within, is_enough).await
+    /// Waits until this many requests were answered with 2xx.
+    pub async fn wait_accepted(&self, patience: Duration, count: usize) -> Result<()> {
+        self.shared.accepted.wait_for_count(patience, count).await
     }
 }
 

@@ -111,9 +111,9 @@ impl Subscriber {
         &self.messages
     }
 
-    /// Waits until the messages so far fulfil the condition.
-    pub async fn wait_until(&self, within: Duration, is_enough: impl FnMut(&[Arc<Message>]) -> bool) -> Result<()> {
-        self.messages.wait_until(within, is_enough).await
+    /// Waits until this many messages have arrived. For the patience see [`Record::wait_for`].
+    pub async fn wait_received(&self, patience: Duration, count: usize) -> Result<()> {
+        self.messages.wait_for_count(patience, count).await
     }
 }
 

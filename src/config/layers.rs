@@ -13,11 +13,13 @@ use std::time::Duration;
 use toml::Table;
 use toml::Value;
 
-use crate::config::Environment;
 use crate::config::problem::Problem;
 use crate::nearest::nearest;
 use crate::quantity;
 use crate::secret::Secret;
+
+/// Environment variables, as a value, so that a test needs none.
+pub type Environment = BTreeMap<String, String>;
 
 pub(super) struct Layers<'a> {
     sections: BTreeMap<String, Table>,

@@ -6,8 +6,10 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::nearest::nearest;
-use crate::topic::MAX_TOPIC_BYTES;
 use crate::topic::context::Known;
+
+/// The longest topic, in bytes: MQTT writes its length into two bytes.
+pub const MAX_TOPIC_BYTES: usize = 65_535;
 
 /// A pattern without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]

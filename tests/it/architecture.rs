@@ -2,6 +2,9 @@
 //! sources of the three crates. Out: every line that breaks a rule. Text matching is not the compiler: it sees names in comments too, and
 //! a re-export escapes it.
 
+mod circles;
+mod imports;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,8 +33,8 @@ const PRODUCT: MayImport = &[
     // Capture.
     ("tls", &[]),
     ("database", &["secret", "tls"]),
-    ("migrate", &[]),
-    ("source", &["nearest"]),
+    ("migrate", &["database"]),
+    ("capture", &["database", "nearest"]),
     // Delivery. Nothing here knows the edges, and only the gateway knows how the stages meet.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
@@ -74,7 +77,7 @@ const PRODUCT: MayImport = &[
             "payload",
             "router",
             "settings",
-            "source",
+            "capture",
             "topic",
         ],
     ),
@@ -98,7 +101,7 @@ const PRODUCT: MayImport = &[
             "quantity",
             "ranges",
             "router",
-            "source",
+            "capture",
             "telemetry",
             "tls",
             "topic",
@@ -154,10 +157,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["lab/src/bench/bare.rs"]),
     ("rumqttc_v4", &["src/lane/mqtt/v4.rs"]),
     ("rumqttc_v5", &["lab/src/bench", "rig/src/subscriber.rs", "src/lane/mqtt/v5.rs"]),
-    ("rustls", &["src/database.rs", "src/lane/mqtt/link.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
+    ("rustls", &["src/database.rs", "src/lane/mqtt/protocol.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
     ("sd_notify", &["src/gateway"]),
     ("tokio_postgres_rustls", &["src/database.rs"]),
-    ("toml", &["rig/src/reference/system.rs", "src/config", "src/source"]),
+    ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),
 ];
 
@@ -210,13 +213,17 @@ fn the_source_keeps_its_shape() {
 
 #[test]
 fn each_table_has_one_file_that_writes_it() {
+    // A folder that stands for one writer: what is written of a lane's row is more than fits into a file.
+    const WRITERS: &[&str] = &["lane/store"];
     let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (_, name, text) in sources("src") {
         let code = text.split("#[cfg(test)]").next().unwrap();
         for verb in ["insert into andon.", "update andon.", "delete from andon.", "truncate andon."] {
             for rest in code.split(verb).skip(1) {
                 let table = rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
-                writers.entry(table.to_owned()).or_default().insert(name.clone());
+                let folder = WRITERS.iter().find(|folder| Path::new(&name).starts_with(folder));
+                let writer = folder.map_or(name.as_str(), |folder| folder);
+                writers.entry(table.to_owned()).or_default().insert(writer.to_owned());
             }
         }
     }

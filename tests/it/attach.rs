@@ -1,9 +1,9 @@
 //! Attaching and detaching. In: mappings and a real PostgreSQL. Out: whether the database's catalogue ends up as it should: exactly what
 //! the mapping says, nothing on a fault, and nothing at all after detaching.
 
-use andon::source::Change;
-use andon::source::Mapping;
-use andon::source::SourceError;
+use andon::capture::Change;
+use andon::capture::Mapping;
+use andon::capture::SourceError;
 use tokio_postgres::Client;
 
 use crate::plant::Plant;
@@ -36,9 +36,9 @@ async fn attaching_again_changes_nothing_and_says_so() {
     let mut plant = Plant::built().await;
     let mapping = eryxon();
 
-    let first = andon::source::attach(&mut plant.client, &mapping).await.unwrap();
+    let first = andon::capture::attach(&mut plant.client, &mapping).await.unwrap();
     let after_first = catalogue(&plant.client).await;
-    let second = andon::source::attach(&mut plant.client, &mapping).await.unwrap();
+    let second = andon::capture::attach(&mut plant.client, &mapping).await.unwrap();
 
     assert_eq!(first.tables.len(), 7);
     assert!(first.tables.iter().all(|(_, change)| *change == Change::Created), "{first:?}");
@@ -56,10 +56,10 @@ async fn attach_edit_attach_and_detach_leave_the_catalogue_as_it_was() {
     let without_shipments = edited.find("# --- Shipments").unwrap()..edited.find("# --- Imports").unwrap();
     let edited = edited.replace(&edited[without_shipments], "");
 
-    andon::source::attach(&mut plant.client, &mapping).await.unwrap();
+    andon::capture::attach(&mut plant.client, &mapping).await.unwrap();
     let report = plant.attach(&edited).await;
     let types = plant.types_after("update jobs set customer = 'x'; update resources set status = 'in_use'").await;
-    let detached = andon::source::detach(&mut plant.client, "eryxon").await.unwrap();
+    let detached = andon::capture::detach(&mut plant.client, "eryxon").await.unwrap();
 
     let change = |table: &str| report.tables.iter().find(|(known, _)| known == table).map(|(_, change)| *change);
     assert_eq!(change("public.jobs"), Some(Change::Replaced));
@@ -77,14 +77,14 @@ async fn a_dry_run_changes_nothing_and_its_sql_run_by_hand_attaches_the_same() {
     let before = catalogue(&by_hand.client).await;
     let mapping = eryxon();
 
-    let sql = andon::source::plan_sql(&mut by_hand.client, &mapping).await.unwrap();
+    let sql = andon::capture::plan_sql(&mut by_hand.client, &mapping).await.unwrap();
     let after_dry_run = catalogue(&by_hand.client).await;
     by_hand.run(&sql).await;
-    andon::source::attach(&mut by_andon.client, &mapping).await.unwrap();
+    andon::capture::attach(&mut by_andon.client, &mapping).await.unwrap();
 
     assert_eq!(after_dry_run, before);
     assert_eq!(catalogue(&by_hand.client).await, catalogue(&by_andon.client).await);
-    let again = andon::source::attach(&mut by_hand.client, &mapping).await.unwrap();
+    let again = andon::capture::attach(&mut by_hand.client, &mapping).await.unwrap();
     assert!(again.tables.iter().all(|(_, change)| *change == Change::Unchanged), "{again:?}");
 }
 
@@ -140,8 +140,8 @@ type = 'view.created'
     )
     .unwrap();
 
-    let findings = andon::source::check(&mut plant.client, &mapping).await.unwrap();
-    let refused = andon::source::attach(&mut plant.client, &mapping).await.unwrap_err();
+    let findings = andon::capture::check(&mut plant.client, &mapping).await.unwrap();
+    let refused = andon::capture::attach(&mut plant.client, &mapping).await.unwrap_err();
 
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));
@@ -154,7 +154,7 @@ async fn a_trigger_that_somebody_disabled_or_dropped_is_put_back() {
     let mut plant = Plant::attached().await;
     plant.run("alter table jobs disable trigger andon_eryxon_update; drop trigger andon_eryxon_insert on parts").await;
 
-    let report = andon::source::attach(&mut plant.client, &eryxon()).await.unwrap();
+    let report = andon::capture::attach(&mut plant.client, &eryxon()).await.unwrap();
 
     let replaced: Vec<&str> = report
         .tables
@@ -173,7 +173,7 @@ async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
     let other = connect(&plant.url).await;
     other.batch_execute("begin; update issues set description = 'x'").await.unwrap();
 
-    let refused = andon::source::attach(&mut plant.client, &eryxon()).await.unwrap_err();
+    let refused = andon::capture::attach(&mut plant.client, &eryxon()).await.unwrap_err();
     let after_refusal = catalogue(&plant.client).await;
     other.batch_execute("rollback; begin; update issues set description = 'x'").await.unwrap();
     let release = async {
@@ -182,7 +182,7 @@ async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
         other.batch_execute("commit").await.unwrap();
     };
     let mapping = eryxon();
-    let (attached, ()) = tokio::join!(andon::source::attach(&mut plant.client, &mapping), release);
+    let (attached, ()) = tokio::join!(andon::capture::attach(&mut plant.client, &mapping), release);
 
     assert!(matches!(&refused, SourceError::Busy(table) if table == "public.issues"), "{refused:?}");
     assert_eq!(after_refusal, before);
@@ -196,12 +196,12 @@ async fn two_sources_share_a_table_and_part_without_harm() {
 
     plant.attach(second).await;
     let both = plant.types_after("update jobs set status = 'completed'").await;
-    andon::source::detach(&mut plant.client, "eryxon").await.unwrap();
+    andon::capture::detach(&mut plant.client, "eryxon").await.unwrap();
     let one = plant.types_after("update jobs set status = 'on_hold'").await;
     let watched =
         "select count(*) from pg_trigger where tgname = 'andon_destinations' and tgrelid = 'webhooks'::regclass";
     let is_watched = plant.count(watched).await;
-    let unknown = andon::source::detach(&mut plant.client, "eryxon").await.unwrap_err();
+    let unknown = andon::capture::detach(&mut plant.client, "eryxon").await.unwrap_err();
 
     assert_eq!(both, ["job.completed", "order.touched"]);
     assert_eq!(one, ["order.touched"]);

@@ -1,9 +1,9 @@
 //! NOTIFY channels as sources. In: notifications with good and bad payloads, and mappings that come and go. Out: whether each good one is
 //! an event that arrives, and each bad one stands among the failures.
 
-use andon::source::Mapping;
-use andon::source::attach;
-use andon::source::detach;
+use andon::capture::Mapping;
+use andon::capture::attach;
+use andon::capture::detach;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Subscriber;
@@ -53,10 +53,7 @@ async fn a_notification_becomes_an_event_and_a_bad_one_is_recorded() {
     ))
     .await;
 
-    subscriber
-        .wait_until(PATIENCE, |all| all.iter().any(|message| message.topic == "main/laser_1/machine/down"))
-        .await
-        .unwrap();
+    subscriber.messages().wait_for(PATIENCE, |message| message.topic == "main/laser_1/machine/down").await.unwrap();
     let event = line.client.query_one("select to_jsonb(e) from andon.events e", &[]).await.unwrap();
     let event: Value = event.get(0);
     assert_eq!(

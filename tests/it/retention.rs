@@ -1,10 +1,11 @@
-//! What is kept, and for how long. In: logs in small partitions, lanes that keep up and lanes that do not. Out: whether what is over
-//! goes, nothing else does, nobody waits for it, and who lost something is told how much.
+//! Retention of the log. In: logs in small partitions, lanes that keep up and lanes that do not. Out: whether only what is beyond a limit
+//! is removed, whether no writer waits for it, and whether a lane that lost events is told how many.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use andon::destination::Defaults;
-use andon::gateway::house;
+use andon::gateway::retention;
 use andon::settings::Retention;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
@@ -26,7 +27,7 @@ use crate::survival::grants_of_the_readme;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Line {
-    /// A log whose partitions hold a hundred ids each.
+    /// A line whose log has partitions of a hundred ids each.
     pub(crate) async fn in_small_partitions() -> Line {
         let line = Line::new().await;
         line.cut_small().await;
@@ -43,22 +44,32 @@ impl Line {
         .await;
     }
 
-    /// Makes the events below this id older.
+    /// Sets the time of the events below this id back.
     async fn age(&self, past: i64, by: &str) {
         self.run(&format!("update andon.events set captured_at = captured_at - interval '{by}' where id < {past}"))
             .await;
     }
 
+    /// Tidies until no partition is left below this id: one that somebody has open, such as autovacuum, stays until the next time.
+    async fn tidy_away(&self, past: i64, retention: &Retention) {
+        let deadline = Instant::now() + PATIENCE;
+        self.tidy(retention).await;
+        while self.number(&format!("{PARTITIONS_BELOW} {past}")).await > 0 {
+            assert!(Instant::now() < deadline, "partitions below {past} stay");
+            self.tidy(retention).await;
+        }
+    }
+
     async fn tidy(&self, retention: &Retention) {
         let mut client = connect(&self.url).await;
-        house::tidy(&mut client, retention, &Defaults::default()).await.unwrap();
+        retention::apply(&mut client, retention, &Defaults::default()).await.unwrap();
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// Waits until the tail has decided every id, and written it down.
+    /// Waits until the tail has decided every id and has stored that.
     async fn all_is_read(&self) {
         self.until("select position >= pg_sequence_last_value('andon.events_id_seq') and holes = '{}' from andon.tail")
             .await;
@@ -82,22 +93,21 @@ async fn what_is_old_and_passed_goes_with_its_partition_and_nothing_else_does() 
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until(ALL_DONE).await;
     line.all_is_read().await;
     line.age(250, "8 days").await;
 
-    line.tidy(&a_week()).await;
+    line.tidy_away(200, &a_week()).await;
 
     assert_eq!(
         line.number("select min(id) from andon.events").await,
         200,
         "the one that holds 200 to 299 is not all old"
     );
-    assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 200")).await, 0);
     assert_eq!(line.number("select sum(lost)::int8 from andon.lanes").await, 0);
     let expected = line.emit_more(10, 35, 36).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 360).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 360).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -142,7 +152,7 @@ async fn a_lane_that_gets_on_is_waited_for_as_long_as_there_is_room() {
     let lane = line.webhook(&receiver.url("/hook"), json!({"concurrency": 1})).await;
     line.start();
     line.emit_all(1, 350).await;
-    receiver.wait_until(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    receiver.wait_received(PATIENCE, 1).await.unwrap();
     line.all_is_read().await;
     line.age(300, "8 days").await;
 
@@ -164,7 +174,7 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until(ALL_DONE).await;
     line.all_is_read().await;
     line.age(300, "8 days").await;
@@ -176,25 +186,20 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
     let tidying = tokio::spawn(async move {
         let mut client = connect(&url).await;
         for _ in 0..5 {
-            house::tidy(&mut client, &a_week(), &Defaults::default()).await.unwrap();
+            retention::apply(&mut client, &a_week(), &Defaults::default()).await.unwrap();
         }
     });
-    let mut slowest = Duration::ZERO;
+    // This counts the time in which a writer waits for a lock, and not that in which it waits for a busy machine.
+    plant.batch_execute("set lock_timeout = '1s'").await.unwrap();
     while !tidying.is_finished() {
-        let started = std::time::Instant::now();
-        let emit = emit_sql("acme", "e1", 36);
-        let emitted = tokio::time::timeout(PATIENCE, plant.batch_execute(&emit));
-        emitted.await.expect("a writer goes on").unwrap();
-        slowest = slowest.max(started.elapsed());
+        plant.batch_execute(&emit_sql("acme", "e1", 36)).await.expect("a writer goes on");
     }
     tidying.await.unwrap();
 
     assert_eq!(line.number("select count(*) from andon.events where id < 300").await, 0, "the room is free at once");
     assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 300")).await, partitions, "dropping them has to wait");
-    assert!(slowest < Duration::from_secs(1), "a writer waited {slowest:?}");
     import.batch_execute("commit").await.unwrap();
-    line.tidy(&a_week()).await;
-    assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 300")).await, 0);
+    line.tidy_away(300, &a_week()).await;
     line.stop().await.unwrap();
 }
 
@@ -208,13 +213,13 @@ async fn an_event_that_is_not_committed_yet_keeps_its_partition() {
     let import = connect(&line.url).await;
     import.batch_execute(&format!("begin; {}", emit_sql("acme", "import", 1))).await.unwrap();
     line.emit_more(10, 15, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until("select position > 350 and holes <> '{}' from andon.tail").await;
 
     line.tidy(&no_room()).await;
     import.batch_execute("commit").await.unwrap();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 351).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 351).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(line.number("select min(id) from andon.events").await, 100);
     assert_eq!(line.number("select sum(lost)::int8 from andon.lanes").await, 0);
@@ -252,7 +257,7 @@ async fn partitions_are_as_wide_as_the_pace_of_the_plant_and_the_limits_say() {
 
     line.run("select andon.extend_log(log_age => '16 hours', smallest => 100)").await;
 
-    // One a second: a sixteenth of sixteen hours is an hour.
+    // There is one event a second, so a sixteenth of sixteen hours holds an hour of ids.
     let widest = line.number("select max(past - low) from andon.log_partitions()").await;
     assert!((3400..3700).contains(&widest), "{widest}");
     line.run("select andon.extend_log(log_age => '16 hours', log_size => 1000000, smallest => 100), setval('andon.events_id_seq', 5000)").await;
@@ -323,7 +328,7 @@ async fn the_role_of_the_readme_can_tidy_and_others_cannot() {
     let as_role = |role: &str| line.url.replace("postgres://postgres@", &format!("postgres://{role}@"));
 
     let mut daemon = connect(&as_role("andon_run")).await;
-    house::tidy(&mut daemon, &no_room(), &Defaults::default()).await.unwrap();
+    retention::apply(&mut daemon, &no_room(), &Defaults::default()).await.unwrap();
     let reader = connect(&as_role("reader")).await;
 
     assert_eq!(line.number("select min(id) from andon.events").await, 200);

@@ -1,20 +1,21 @@
-//! How replays are shown. In: how they stand, and the time. Out: text for people. It never asks anybody.
+//! Shows replays. In: their progress, and the time of the database. Out: text for people. It never does I/O.
 
 use jiff::Timestamp;
 
-use crate::cli::table;
-use crate::ledger::replays::Standing;
-use crate::ledger::replays::Wanted;
+use crate::cli::text_table;
+use crate::cli::time;
+use crate::ledger::replays::ReplayRequest;
+use crate::ledger::replays::ReplayStatus;
 
-/// What was asked for.
-pub(super) fn asked(id: i64, wanted: &Wanted) -> String {
-    let (count, since, until) = (wanted.total, table::time(wanted.since), table::time(wanted.until));
+/// The line for a replay that was just started.
+pub(super) fn asked(id: i64, wanted: &ReplayRequest) -> String {
+    let (count, since, until) = (wanted.total, time::utc(wanted.since), time::utc(wanted.until));
     format!("replay {id}: {count} events from {since} to {until}; Ctrl-C leaves it running")
 }
 
-/// How far one is.
-pub(super) fn progress(standing: &Standing) -> String {
-    let Standing { id, destination, delivered, total, .. } = standing;
+/// The line that shows the progress of one replay.
+pub(super) fn progress(standing: &ReplayStatus) -> String {
+    let ReplayStatus { id, destination, delivered, total, .. } = standing;
     let mut text = match standing.state.as_str() {
         "running" => format!("replay {id}: {delivered} of {total} delivered"),
         state => format!("replay {id} is {state}: {delivered} of {total} delivered"),
@@ -32,29 +33,29 @@ pub(super) fn progress(standing: &Standing) -> String {
     text
 }
 
-/// All of them.
-pub(super) fn list(now: Timestamp, standings: &[Standing]) -> String {
+/// The table of all replays.
+pub(super) fn list(now: Timestamp, standings: &[ReplayStatus]) -> String {
     if standings.is_empty() {
         return "there was no replay yet\n".to_owned();
     }
     let heads = ["ID", "DESTINATION", "STATE", "DELIVERED", "DEAD", "LOST", "SINCE", "UNTIL", "EVENTS", "ASKED", ""];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    for it in standings {
+    for standing in standings {
         lines.push(vec![
-            it.id.to_string(),
-            it.destination.clone(),
-            it.state.clone(),
-            format!("{} of {}", it.delivered, it.total),
-            it.dead.to_string(),
-            it.lost.to_string(),
-            table::time(it.since),
-            table::time(it.until),
-            it.events.join(","),
-            format!("{} ago", table::age(now, it.asked_at)),
-            it.trouble.clone().unwrap_or_default(),
+            standing.id.to_string(),
+            standing.destination.clone(),
+            standing.state.clone(),
+            format!("{} of {}", standing.delivered, standing.total),
+            standing.dead.to_string(),
+            standing.lost.to_string(),
+            time::utc(standing.since),
+            time::utc(standing.until),
+            standing.events.join(","),
+            format!("{} ago", time::age(now, standing.asked_at)),
+            standing.trouble.clone().unwrap_or_default(),
         ]);
     }
-    table::columns(&lines)
+    text_table::columns(&lines)
 }
 
 #[cfg(test)]
@@ -65,8 +66,8 @@ mod tests {
         format!("2026-11-20T{text}Z").parse().unwrap()
     }
 
-    fn standing(id: i64, state: &str, delivered: i64) -> Standing {
-        Standing {
+    fn standing(id: i64, state: &str, delivered: i64) -> ReplayStatus {
+        ReplayStatus {
             id,
             destination: "erp".to_owned(),
             since: at("01:00:00"),
@@ -85,8 +86,8 @@ mod tests {
 
     #[test]
     fn progress_says_what_is_missing_and_why() {
-        let stuck = Standing { trouble: Some("open: answered 503: busy".to_owned()), ..standing(7, "running", 20) };
-        let over = Standing { dead: 3, lost: 2, ..standing(7, "done", 115) };
+        let stuck = ReplayStatus { trouble: Some("open: answered 503: busy".to_owned()), ..standing(7, "running", 20) };
+        let over = ReplayStatus { dead: 3, lost: 2, ..standing(7, "done", 115) };
 
         insta::assert_snapshot!([stuck, over].map(|it| progress(&it)).join("\n"), @"
         replay 7: 20 of 120 delivered (open: answered 503: busy)

@@ -1,0 +1,293 @@
+//! A first mapping for a database that nobody has mapped yet. In: what tables it has. Out: a mapping to edit, in which each proposal is a
+//! comment but the first. It guesses by names, and says so: only people know what a column means.
+
+use std::fmt::Write;
+
+use crate::capture::sql::quote::identifier;
+use crate::capture::tables::Census;
+use crate::capture::tables::Column;
+
+/// Columns that say whose a row is, the likeliest first.
+const TENANTS: [&str; 8] = [
+    "tenant_id",
+    "organization_id",
+    "organisation_id",
+    "workspace_id",
+    "company_id",
+    "org_id",
+    "account_id",
+    "customer_id",
+];
+/// Columns that say how far a thing is.
+const STATES: [&str; 4] = ["status", "state", "stage", "phase"];
+/// Ends of the names of tables in which each row is something that happened.
+const LOGS: [&str; 12] = [
+    "logs",
+    "log",
+    "history",
+    "activities",
+    "activity",
+    "events",
+    "audit",
+    "notifications",
+    "transactions",
+    "movements",
+    "measurements",
+    "entries",
+];
+/// Columns of such tables that name what happened.
+const KINDS: [&str; 7] = ["event_type", "action", "activity_type", "operation", "event", "kind", "type"];
+/// Tables in which a row is a place to work at.
+const PLACES: [&str; 7] =
+    ["cells", "stations", "work_centers", "workcenters", "work_stations", "machines", "equipment"];
+/// What topics know by these names.
+const CONTEXT: [&str; 2] = ["job_number", "part_number"];
+/// Parts of the names of columns that are nobody's business.
+const PRIVATE: [&str; 11] =
+    ["password", "secret", "token", "hash", "pin", "key", "email", "phone", "salt", "credential", "iban"];
+/// Types that a payload takes as they are.
+const PLAIN: [&str; 11] = [
+    "integer",
+    "bigint",
+    "smallint",
+    "numeric",
+    "double precision",
+    "boolean",
+    "text",
+    "character varying",
+    "uuid",
+    "date",
+    "timestamp with time zone",
+];
+const WITHOUT_ZONE: &str = "timestamp without time zone";
+const MOST_COLUMNS: usize = 12;
+
+/// What a table looks like.
+enum Looks {
+    /// Things that go from one status to the next, by this column.
+    Like(Column),
+    /// A list of what happened, and which column names it.
+    Log(Option<Column>),
+}
+
+/// Writes the mapping. `name` is the source's.
+pub fn mapping(name: &str, tables: &[Census]) -> String {
+    let is_sayable = |table: &&Census| !format!("{}{}", table.schema, table.name).contains(['.', '"', '\\']);
+    let all: Vec<(&Census, Option<Looks>)> =
+        tables.iter().filter(is_sayable).map(|table| (table, looks(table))).collect();
+    let proposed: Vec<&(&Census, Option<Looks>)> = all.iter().filter(|(_, looks)| looks.is_some()).collect();
+    let mut text = head(name, tables, &proposed);
+    let entries: Vec<String> =
+        proposed.iter().filter_map(|(table, looks)| Some(entry(table, looks.as_ref()?, tables))).collect();
+    // One is active, so that the file can be checked as it is: the first that says where something happens.
+    let active = entries.iter().position(|entry| entry.contains("\ncontext = ")).unwrap_or(0);
+    for (place, entry) in entries.iter().enumerate() {
+        text.push_str(&if place == active { entry.clone() } else { commented(entry) });
+    }
+    let rest: Vec<String> =
+        all.iter().filter(|(_, looks)| looks.is_none()).map(|(table, _)| table_name(table)).collect();
+    if proposed.is_empty() {
+        text.push_str("\n# No table has a status or looks like a log. An application can raise events itself: andon.emit(), or a channel.\n");
+        text.push_str("[[channel]]\nchannel = \"events\"\ntype_path = \"type\"\nentity_type = \"thing\"\n");
+    }
+    if !rest.is_empty() {
+        write!(text, "\n# Tables without a proposal: {}\n", rest.join(", ")).expect("a String takes everything");
+    }
+    text
+}
+
+fn head(name: &str, tables: &[Census], proposed: &[&(&Census, Option<Looks>)]) -> String {
+    let mut text = format!(
+        "# A first mapping, proposed from the names of tables and columns. Nobody asked people what they mean: read each entry, remove the
+# `#` before those that are right, and complete them. config/sources/README.md explains every key; `andon check --source FILE` tells
+# what does not fit, and with --explain what would be sent.
+
+[source]
+name = {}
+",
+        quoted(name)
+    );
+    let with_tenant = proposed.iter().filter(|(table, _)| tenant(table).is_some()).count();
+    if with_tenant > 0 {
+        writeln!(
+            text,
+            "# {with_tenant} of the {} tables below say whose a row is, as it seems; the events of the others would be nobody's.",
+            proposed.len()
+        )
+        .expect("a String takes everything");
+    }
+    if proposed.iter().any(|(table, _)| table.columns.iter().any(|column| column.kind == WITHOUT_ZONE)) {
+        text.push_str("# Some timestamps have no zone: which one do their authors mean?\ntime_zone = \"UTC\"\n");
+    }
+    for own in ["mqtt_publishers", "webhooks"] {
+        if let Some(table) = tables.iter().find(|table| table.name == own && column(table, "events").is_some()) {
+            writeln!(
+                text,
+                "# Its own table of destinations, instead of andon.{own}.\n#{own} = {}",
+                quoted(&table_name(table))
+            )
+            .expect("a String takes everything");
+        }
+    }
+    text.push_str("# Levels that hold for the whole database.\n#enterprise = \"…\"\n#site = \"…\"\n#area = \"…\"\n");
+    text
+}
+
+fn looks(table: &Census) -> Option<Looks> {
+    let is_log = LOGS.iter().any(|end| table.name == *end || table.name.ends_with(&format!("_{end}")));
+    let state = STATES.iter().find_map(|name| column(table, name));
+    if let Some(state) = state.filter(|_| table.has_key && !is_log) {
+        return Some(Looks::Like(state.clone()));
+    }
+    let kind = KINDS.iter().find_map(|name| column(table, name)).filter(|column| is_wordy(column));
+    (is_log && table.has_key).then(|| Looks::Log(kind.cloned()))
+}
+
+fn entry(table: &Census, looks: &Looks, tables: &[Census]) -> String {
+    let (name, entity) = (table_name(table), singular(&table.name));
+    let mut text = format!("\n[table.{}]\n", if name.contains('.') { quoted(&name) } else { name.clone() });
+    writeln!(text, "entity_type = {}", quoted(&entity)).expect("a String takes everything");
+    if let Some(tenant) = tenant(table) {
+        writeln!(text, "tenant = \"this.{tenant}\"").expect("a String takes everything");
+    }
+    let mut context = Vec::new();
+    if let Some((lookup, cell)) = place_of(table, tables) {
+        text.push_str(&lookup);
+        context.push(("cell", cell));
+    }
+    for name in CONTEXT.iter().filter(|name| column(table, name).is_some()) {
+        context.push((name, format!("this.{name}")));
+    }
+    let context: Vec<String> = context.iter().map(|(name, sql)| format!("{name} = {}", quoted(sql))).collect();
+    if !context.is_empty() {
+        writeln!(text, "context = {{ {} }}", context.join(", ")).expect("a String takes everything");
+    }
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .filter(|column| is_public(column))
+        .take(MOST_COLUMNS)
+        .map(|column| quoted(&column.name))
+        .collect();
+    writeln!(text, "columns = [{}]", columns.join(", ")).expect("a String takes everything");
+    let capture = |on: &str, rest: &str| format!("\n[[capture]]\ntable = {}\non = \"{on}\"\n{rest}\n", quoted(&name));
+    match looks {
+        Looks::Like(state) => {
+            text.push_str(&capture("insert", &format!("type = \"{entity}.created\"")));
+            if column(table, "deleted_at").is_some() {
+                text.push_str(&capture(
+                    "update",
+                    &format!("of = [\"deleted_at\"]\nwhen = \"old.deleted_at is null and new.deleted_at is not null\"\ntype = \"{entity}.deleted\""),
+                ));
+            }
+            let known =
+                if state.values.is_empty() { String::new() } else { format!("# {}\n", state.values.join(", ")) };
+            let old = format!("data = {{ old_{0} = \"old.{0}\" }}", state.name);
+            let of = format!("{known}of = [{}]\n{}\n{old}", quoted(&state.name), type_sql(&entity, state));
+            text.push_str(&capture("update", &of));
+        }
+        Looks::Log(Some(kind)) => text.push_str(&capture("insert", &type_sql(&entity, kind))),
+        Looks::Log(None) => text.push_str(&capture("insert", &format!("type = \"{entity}.recorded\""))),
+    }
+    text
+}
+
+/// The name of an event from the value of a column, whatever people write there.
+fn type_sql(entity: &str, column: &Column) -> String {
+    let value = format!("new.{}::text", identifier(&column.name));
+    let is_name = |value: &String| value.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
+    let value = if !column.values.is_empty() && column.values.iter().all(is_name) {
+        value
+    } else {
+        format!("regexp_replace(lower({value}), '[^a-z0-9]+', '_', 'g')")
+    };
+    let when =
+        if column.is_nullable { format!("when = \"new.{} <> ''\"\n", identifier(&column.name)) } else { String::new() };
+    let when = when.replace(" <> ''", if column.values.is_empty() { " <> ''" } else { " is not null" });
+    format!("{when}type_sql = {}", quoted(&format!("'{entity}.' || {value}")))
+}
+
+/// The lookup of the place that a row points to, and its name; the row's own, where the table is one of places.
+fn place_of(table: &Census, tables: &[Census]) -> Option<(String, String)> {
+    let named = |table: &Census| ["name", "title", "code"].into_iter().find(|name| column(table, name).is_some());
+    if PLACES.contains(&table.name.as_str()) {
+        return Some((String::new(), format!("this.{}", named(table)?)));
+    }
+    let (reference, place) = table.references.iter().find_map(|reference| {
+        let place =
+            tables.iter().find(|other| (&other.schema, &other.name) == (&reference.table.0, &reference.table.1))?;
+        (PLACES.contains(&place.name.as_str()) && named(place).is_some()).then_some((reference, place))
+    })?;
+    let alias = "place";
+    let on = format!("{alias}.{} = this.{}", identifier(&reference.key), identifier(&reference.column));
+    let lookup =
+        format!("lookup = [{{ alias = \"{alias}\", table = {}, on = {} }}]\n", quoted(&table_name(place)), quoted(&on));
+    Some((lookup, format!("{alias}.{}", named(place)?)))
+}
+
+fn tenant(table: &Census) -> Option<&'static str> {
+    TENANTS.into_iter().find(|name| column(table, name).is_some())
+}
+
+fn is_public(column: &Column) -> bool {
+    let is_plain = PLAIN.contains(&column.kind.as_str()) || column.kind == WITHOUT_ZONE || !column.values.is_empty();
+    is_plain
+        && !["created_at", "updated_at"].contains(&column.name.as_str())
+        && !PRIVATE.iter().any(|part| column.name.split('_').any(|word| word == *part))
+}
+
+fn is_wordy(column: &Column) -> bool {
+    !column.values.is_empty() || ["text", "character varying"].contains(&column.kind.as_str())
+}
+
+fn column<'t>(table: &'t Census, name: &str) -> Option<&'t Column> {
+    table.columns.iter().find(|column| column.name == name)
+}
+
+fn table_name(table: &Census) -> String {
+    if table.schema == "public" { table.name.clone() } else { format!("{}.{}", table.schema, table.name) }
+}
+
+fn singular(name: &str) -> String {
+    let name: String = name
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' })
+        .collect();
+    if let Some(stem) = name.strip_suffix("ies") {
+        return format!("{stem}y");
+    }
+    let has_es = ["sses", "xes", "ches", "shes", "uses"].iter().any(|end| name.ends_with(end));
+    let cut = if has_es { 2 } else { usize::from(name.ends_with('s') && !name.ends_with("ss")) };
+    name[..name.len() - cut].to_owned()
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Prose keeps its `# `; what can be made to work by removing one character begins with `#` alone.
+fn commented(text: &str) -> String {
+    text.lines()
+        .map(|line| if line.is_empty() || line.starts_with('#') { format!("{line}\n") } else { format!("#{line}\n") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Mapping;
+
+    #[test]
+    fn things_are_named_in_the_singular() {
+        let names = ["jobs", "entries", "statuses", "boxes", "process", "Work Orders"].map(singular);
+
+        assert_eq!(names, ["job", "entry", "status", "box", "process", "work_order"]);
+    }
+
+    #[test]
+    fn an_empty_database_gets_a_file_that_can_be_read() {
+        let text = mapping("plant", &[]);
+
+        assert!(Mapping::parse("plant.toml", &text).is_ok(), "{text}");
+    }
+}

@@ -1,0 +1,100 @@
+//! The rows that an expression can read. In: the operation, the table and the lookups so far. Out: a `from` clause to prepare the
+//! expression in, and an explanation of what PostgreSQL says against it. It talks to no database.
+
+use tokio_postgres::error::DbError;
+use tokio_postgres::error::SqlState;
+
+use crate::capture::expression::mentions;
+use crate::capture::mapping::Operation;
+use crate::capture::table::Table;
+use crate::nearest::nearest;
+
+/// What is in reach of an expression.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    /// The `from` clause.
+    pub(crate) from: String,
+    /// Lookups that could not be made; expressions that read them cannot be judged.
+    pub(crate) broken: Vec<String>,
+    operation: Operation,
+    rows: Vec<(String, Vec<String>)>,
+}
+
+impl Scope {
+    /// `new` and `old`, as far as the operation has them.
+    pub(crate) fn of(operation: Operation, table: &Table) -> Scope {
+        let names: &[&str] = match operation {
+            Operation::Insert => &["new"],
+            Operation::Update => &["new", "old"],
+            Operation::Delete => &["old"],
+        };
+        let from: Vec<String> = names.iter().map(|name| format!("{} as {name}", table.sql)).collect();
+        let rows = names.iter().map(|name| ((*name).to_owned(), table.columns.clone())).collect();
+        Scope { from: from.join(" cross join "), broken: Vec::new(), operation, rows }
+    }
+
+    /// And `this`, the row to speak of.
+    pub(crate) fn add_this(&mut self, operation: Operation, table: &Table) {
+        self.from.push_str(&format!(" cross join lateral (select {}.*) as this", operation.row()));
+        self.rows.push(("this".to_owned(), table.columns.clone()));
+    }
+
+    /// And the row of a lookup.
+    pub(crate) fn add_lookup(&mut self, alias: &str, table: &Table, join: &str) {
+        self.from.push('\n');
+        self.from.push_str(join);
+        self.rows.push((alias.to_owned(), table.columns.clone()));
+    }
+
+    /// The scope in which a lookup's own condition stands.
+    pub(crate) fn with_row(&self, alias: &str, table: &Table) -> Scope {
+        let mut scope = self.clone();
+        scope.from.push_str(&format!(" cross join {} as {alias}", table.sql));
+        scope.rows.push((alias.to_owned(), table.columns.clone()));
+        scope
+    }
+
+    pub(crate) fn rests_on_broken(&self, sql: &str) -> bool {
+        self.broken.iter().any(|alias| mentions(sql, alias))
+    }
+
+    /// PostgreSQL's complaint, with what to do about it.
+    pub(crate) fn explain(&self, error: &DbError) -> String {
+        let message = error.message();
+        if *error.code() == SqlState::UNDEFINED_COLUMN {
+            let name = message.trim_start_matches("column ").trim_end_matches(" does not exist").replace('"', "");
+            return format!("column {name} does not exist{}", self.proposal(&name));
+        }
+        if *error.code() == SqlState::UNDEFINED_TABLE
+            && let Some(name) = message.split('"').nth(1)
+        {
+            return match (name, self.operation) {
+                ("old", Operation::Insert) => "an insert has no old row".to_owned(),
+                ("new", Operation::Delete) => "a delete has no new row; read old, or this".to_owned(),
+                _ => {
+                    let rows: Vec<&str> = self.rows.iter().map(|(name, _)| name.as_str()).collect();
+                    format!("there is no row `{name}` here; in reach are {}", rows.join(", "))
+                }
+            };
+        }
+        if *error.code() == SqlState::UNDEFINED_FUNCTION {
+            return format!("{message}; what is not PostgreSQL's own needs its schema, such as public.f(new.id)");
+        }
+        message.to_owned()
+    }
+
+    fn proposal(&self, name: &str) -> String {
+        let (row, column) = name.split_once('.').unwrap_or(("", name));
+        let known = self.rows.iter().filter(|(known, _)| row.is_empty() || known == row);
+        let all: Vec<(&str, &str)> =
+            known.flat_map(|(row, columns)| columns.iter().map(|column| (row.as_str(), column.as_str()))).collect();
+        match nearest(column, all.iter().map(|(_, column)| *column)) {
+            Some(found) if row.is_empty() => {
+                let row = all.iter().find(|(_, column)| *column == found).map_or("", |(row, _)| row);
+                format!("; the nearest is {row}.{found}")
+            }
+            Some(found) => format!("; the nearest is {found}"),
+            None => String::new(),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The leases of the daemons that serve one database. In: the database and its clock. Out: our own lease, renewed for as long as the
+//! database answers, and the other daemons that hold one. It never hands out lanes: `assignment` decides which daemon serves a lane, and
+//! the lane's epoch keeps a daemon that has lost the lane from writing to it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use deadpool_postgres::Pool;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::MissedTickBehavior;
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::database::Database;
+use crate::gateway::assignment::DaemonId;
+
+/// How long a daemon counts as alive after its last renewal.
+const LEASE: Duration = Duration::from_secs(3);
+/// How often a daemon renews its lease.
+const RENEWAL: Duration = Duration::from_secs(1);
+/// How soon a renewal that failed is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Acquires and renews this daemon's lease.
+#[derive(Debug)]
+pub(super) struct LeaseKeeper {
+    pub(super) id: DaemonId,
+    name: String,
+    clock: Clock,
+    has_company: Arc<AtomicBool>,
+    lease: watch::Sender<Lease>,
+}
+
+/// The right to serve lanes, for a limited time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lease {
+    /// Counts the leases that were not renewals of the one before; 0 before the first.
+    pub(super) term: u64,
+    /// When the lease ends by our monotonic clock. It is counted from before the renewal was sent, so that no other daemon can consider
+    /// the lease expired before we do.
+    until: Instant,
+    /// All daemons that hold a lease, this one included.
+    pub(super) living: Vec<DaemonId>,
+}
+
+impl Lease {
+    fn holds(&self) -> bool {
+        self.term > 0 && Instant::now() < self.until
+    }
+}
+
+impl LeaseKeeper {
+    /// Gives this daemon a new identity. It holds no lease yet.
+    pub(super) fn new(name: String, clock: Clock, has_company: Arc<AtomicBool>) -> LeaseKeeper {
+        let lease = watch::Sender::new(Lease { term: 0, until: Instant::now(), living: Vec::new() });
+        LeaseKeeper { id: Uuid::new_v4(), name, clock, has_company, lease }
+    }
+
+    /// Renews the lease forever, through lost connections.
+    pub(super) async fn keep(&self, database: &Database) {
+        loop {
+            let Err(error) = self.renew(database).await;
+            tracing::debug!(error = format!("{error:#}"), "cannot renew the lease yet");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Waits until this daemon holds a lease.
+    pub(super) async fn held(&self) -> Lease {
+        let mut lease = self.lease.subscribe();
+        loop {
+            let now = lease.borrow_and_update().clone();
+            if now.holds() {
+                return now;
+            }
+            // A renewal that changes nothing but the time is not announced, so we look again after a while.
+            drop(timeout(RETRY, lease.changed()).await);
+        }
+    }
+
+    /// Waits until the set of living daemons differs from the one in this lease. Returns false if the lease is lost.
+    pub(super) async fn changed(&self, known: &Lease) -> bool {
+        self.until(known, |now| now.living != known.living).await
+    }
+
+    /// Waits until this lease is lost.
+    pub(super) async fn lost(&self, known: &Lease) {
+        self.until(known, |_| false).await;
+    }
+
+    async fn until(&self, known: &Lease, is_news: impl Fn(&Lease) -> bool) -> bool {
+        let mut lease = self.lease.subscribe();
+        loop {
+            let now = lease.borrow_and_update().clone();
+            if now.term != known.term || !now.holds() {
+                return false;
+            }
+            if is_news(&now) {
+                return true;
+            }
+            drop(tokio::time::timeout_at(now.until, lease.changed()).await);
+        }
+    }
+
+    /// Gives the lease up, so that the other daemons need not wait for it to run out.
+    pub(super) async fn leave(&self, pool: &Pool) -> anyhow::Result<()> {
+        pool.get().await?.execute("delete from andon.daemons where daemon = $1", &[&self.id]).await?;
+        Ok(())
+    }
+
+    /// Renews the lease until that fails. It has a connection of its own, because nothing that the lanes do may delay a renewal.
+    async fn renew(&self, database: &Database) -> anyhow::Result<Infallible> {
+        let client = timeout(LEASE, database.connect()).await.context("connecting takes too long")??;
+        let statement = client
+            .prepare(
+                "with renewed as (
+                    insert into andon.daemons (daemon, name, version, lease_until)
+                    values ($1, $2, $3, clock_timestamp() + $4::float8 * interval '1 second')
+                    on conflict (daemon) do update set lease_until = excluded.lease_until
+                )
+                select clock_timestamp(), array(
+                    select daemon from andon.daemons where daemon <> $1 and andon.lives(lease_until)
+                ), exists (select from andon.daemons where daemon <> $1 and not andon.lives(lease_until))",
+            )
+            .await?;
+        let lease = LEASE.as_secs_f64();
+        let mut clock = tokio::time::interval(RENEWAL);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            clock.tick().await;
+            let asked = Instant::now();
+            let row = timeout(LEASE, client.query_one(&statement, &[&self.id, &self.name, &VERSION, &lease])).await;
+            let row = row.context("the database does not answer")??;
+            self.clock.set(row.get::<_, Timestamp>(0), std::time::Instant::now());
+            self.renewed(asked, row.get(1));
+            if row.get(2) {
+                end_expired_daemons(&client, self.id).await.context("ending the sessions of a daemon that is gone")?;
+            }
+        }
+    }
+
+    fn renewed(&self, asked: Instant, others: Vec<DaemonId>) {
+        self.has_company.store(!others.is_empty(), Ordering::Relaxed);
+        let mut living = others;
+        living.push(self.id);
+        living.sort_unstable();
+        self.lease.send_if_modified(|lease| {
+            // If the lease ran out between two renewals, another daemon may have declared this one dead in that time: this is a new lease.
+            let term = if asked < lease.until { lease.term } else { lease.term + 1 };
+            let is_news = term != lease.term || living != lease.living;
+            if living.len() != lease.living.len() {
+                tracing::info!(daemons = living.len(), "daemons that share the lanes");
+            }
+            *lease = Lease { term, until: asked + LEASE, living };
+            is_news
+        });
+    }
+}
+
+/// Removes the daemons whose leases have expired and terminates their remaining sessions, because a daemon that is only suspended may
+/// still hold the wake-up lock, or be in the middle of a write.
+async fn end_expired_daemons(client: &Client, ourselves: DaemonId) -> Result<(), tokio_postgres::Error> {
+    let gone = client
+        .query(
+            "delete from andon.daemons where daemon <> $1 and not andon.lives(lease_until) returning daemon, name, lease_until",
+            &[&ourselves],
+        )
+        .await?;
+    for row in gone {
+        let (daemon, name, lease_until): (DaemonId, &str, Timestamp) = (row.get(0), row.get(1), row.get(2));
+        let ended = client
+            .execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                where datname = current_database() and right(application_name, 9) = $1 and backend_start < $2",
+                &[&session_mark(daemon), &lease_until],
+            )
+            .await?;
+        tracing::warn!(name, %daemon, sessions = ended, "a daemon is gone; its lanes are free");
+    }
+    Ok(())
+}
+
+/// The suffix of the application name of all sessions of a daemon, by which they can be found.
+pub(super) fn session_mark(daemon: DaemonId) -> String {
+    format!(" {:.8}", daemon.simple().to_string())
+}

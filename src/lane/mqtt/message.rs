@@ -1,0 +1,154 @@
+//! Builds the message that is published for an event. In: an event, and how its publisher is set up. Out: topic and payload, checked
+//! before the broker sees them, or the reason why there is no message. It never connects.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hash as _;
+use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::destination::LaneName;
+use crate::destination::publisher::Publisher;
+use crate::event::Event;
+use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::payload;
+use crate::secret::Secret;
+use crate::settings::Order;
+use crate::tls;
+use crate::topic::Equipment;
+use crate::topic::Topic;
+
+/// Builds all that a publisher sends: the messages for its events, its status, and the options of its connection.
+#[derive(Debug)]
+pub struct MessageBuilder {
+    publisher: Publisher,
+    equipment: Arc<Equipment>,
+    connect_options: ConnectOptions,
+    gateway: String,
+}
+
+/// A message for an event.
+#[derive(Debug)]
+pub struct Message {
+    /// The topic to publish on.
+    pub topic: Topic,
+    /// The payload to publish.
+    pub payload: Bytes,
+}
+
+/// What a PUBLISH needs besides topic and payload: headers, packet id, the event's id as a user property, the content type.
+const OVERHEAD: usize = 128;
+/// The upper limit of [`MessageBuilder::stall`].
+const LONGEST_STALL: Duration = Duration::from_secs(30);
+
+impl MessageBuilder {
+    /// Prepares the options of the connection. An error says what is wrong with the certificates.
+    pub fn new(
+        publisher: Publisher,
+        lane: &LaneName,
+        gateway: &str,
+        equipment: Arc<Equipment>,
+    ) -> anyhow::Result<MessageBuilder> {
+        let identity = publisher.client_cert.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        let tls = match publisher.tls {
+            true => Some(Arc::new(tls::client(publisher.ca_file.as_deref(), identity)?)),
+            false => None,
+        };
+        let mut hash = DefaultHasher::new();
+        (gateway, lane, std::process::id()).hash(&mut hash);
+        let made_up = format!("andon{:016x}", hash.finish());
+        let connect_options = ConnectOptions {
+            host: publisher.host.clone(),
+            port: publisher.port,
+            tls,
+            client_id: publisher.client_id.clone().unwrap_or(made_up),
+            credentials: publisher
+                .username
+                .clone()
+                .map(|username| (username, publisher.password.clone().unwrap_or(Secret::new(String::new())))),
+            keep_alive: publisher.keep_alive,
+            window: match publisher.order {
+                // The next event is not sent before the broker has taken this one.
+                Order::Strict => 1,
+                Order::Entity | Order::None => publisher.window,
+            },
+            max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
+            status_topic: format!("andon/{}/{}/status", level(gateway), level(&lane.0)),
+            last_will: status(gateway, false),
+            is_replay: false,
+        };
+        Ok(MessageBuilder { publisher, equipment, connect_options, gateway: gateway.to_owned() })
+    }
+
+    /// Builds messages for a replay instead: they tell subscribers so, and a replay leaves no status at the broker. An empty retained
+    /// message removes the one before it.
+    pub fn for_replay(mut self) -> MessageBuilder {
+        self.connect_options.is_replay = true;
+        self.connect_options.last_will = Bytes::new();
+        self
+    }
+
+    /// The options of the connection.
+    pub fn connect_options(&self) -> &ConnectOptions {
+        &self.connect_options
+    }
+
+    /// How long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
+    pub fn stall(&self) -> Duration {
+        match self.connect_options.keep_alive {
+            Duration::ZERO => LONGEST_STALL,
+            keep_alive => (keep_alive * 2).min(LONGEST_STALL),
+        }
+    }
+
+    /// The status that the broker keeps while the lane is connected.
+    pub fn online(&self) -> Bytes {
+        status(&self.gateway, true)
+    }
+
+    /// The status that the broker keeps when the lane has disconnected on purpose.
+    pub fn offline(&self) -> Bytes {
+        if self.connect_options.is_replay { Bytes::new() } else { status(&self.gateway, false) }
+    }
+
+    /// Builds the message for an event, for a broker that takes packets up to `max_packet` bytes. An error is a text for people.
+    pub fn build(&self, event: &Event, max_packet: usize) -> Result<Message, String> {
+        let publisher = &self.publisher;
+        let topic = publisher
+            .topic
+            .expand(event, publisher.naming, publisher.missing, &self.equipment, &publisher.levels)
+            .map_err(|problem| problem.to_string())?;
+        let payload = payload::mqtt(event, publisher.format);
+        if payload.len() > publisher.max_payload {
+            let most = publisher.max_payload;
+            return Err(format!(
+                "the payload has {} bytes, and max_payload is {most}; send less or raise it",
+                payload.len()
+            ));
+        }
+        let packet = payload.len() + topic.as_str().len() + OVERHEAD;
+        if packet > max_packet {
+            return Err(format!("the packet would have {packet} bytes, and the broker takes {max_packet}; send less"));
+        }
+        Ok(Message { topic, payload })
+    }
+}
+
+fn status(gateway: &str, online: bool) -> Bytes {
+    let status = json!({
+        "online": online,
+        "gateway": gateway,
+        "version": env!("CARGO_PKG_VERSION"),
+        "timestamp": format!("{:.3}", Timestamp::now()),
+    });
+    Bytes::from(status.to_string())
+}
+
+/// Makes one topic level of a name: the status topic consists of our own names, but the host name or the table in it may hold anything.
+fn level(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).collect()
+}

@@ -1,0 +1,136 @@
+//! Reads the parked deliveries of a lane out of the ledger when they are due. In: the time of the next one, and the news that somebody
+//! else has changed the ledger. Out: deliveries to try, each once, and the entities of which nothing is parked any more. It never
+//! decides what becomes of a delivery.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+
+use crate::event::Entity;
+use crate::lane::progress::Progress;
+use crate::lane::store::error::Lost;
+use crate::lane::store::error::StoreError;
+use crate::ledger::Fate;
+use crate::ledger::Parked;
+use crate::ledger::deliveries;
+use crate::settings::Order;
+
+/// The parked deliveries of one lane, as far as it has to do with them now. The lane itself keeps the queue of those that are due.
+#[derive(Debug)]
+pub(super) struct Retries {
+    /// The deliveries that are queued, being tried or not yet written down as settled, each with its entity. They are not loaded again.
+    in_hand: HashMap<i64, Entity>,
+    /// When to look into the ledger again; none while nothing in it has a time.
+    next_load: Option<Instant>,
+    /// Counts how often somebody other than a lane has changed the ledger.
+    changes: watch::Receiver<u64>,
+    /// The ledger was changed and has not been loaded since.
+    is_changed: bool,
+    order: Order,
+}
+
+/// The pause after the database did not answer.
+const LOAD_AGAIN: Duration = Duration::from_secs(1);
+
+impl Retries {
+    /// The first load is due at once, because an earlier run may have left something.
+    pub(super) fn new(changes: watch::Receiver<u64>, order: Order) -> Retries {
+        Retries { in_hand: HashMap::new(), next_load: Some(Instant::now()), changes, is_changed: false, order }
+    }
+
+    /// Whether everything that the last load found was tried and only has to be written down.
+    pub(super) fn all_tried(&self, progress: &Progress) -> bool {
+        !self.in_hand.is_empty() && self.in_hand.len() == progress.entries.settled.len()
+    }
+
+    /// Waits until [`Retries::load`] has something to do. Deliveries that are due by the clock are only loaded when the lane has tried
+    /// the ones before. Dropping the future loses nothing.
+    pub(super) async fn until_next_load(&mut self, nothing_is_due: bool) {
+        let next_load = self.next_load.filter(|_| nothing_is_due);
+        tokio::select! {
+            Ok(()) = self.changes.changed() => self.is_changed = true,
+            () = sleep_until(next_load.unwrap_or_else(Instant::now)), if next_load.is_some() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Loads at most `most` deliveries whose time has come into `due`. `held` gives the entities that the lane holds back; the ones of
+    /// them of which nothing is parked any more are returned.
+    pub(super) async fn load(
+        &mut self,
+        progress: &mut Progress,
+        due: &mut VecDeque<Parked>,
+        held: impl FnOnce() -> Vec<Entity>,
+        most: usize,
+    ) -> Result<Vec<Entity>, Lost> {
+        let (mut held_back, mut released) = (Vec::new(), Vec::new());
+        if self.is_changed {
+            held_back = held();
+            // The deliveries that were loaded before may have been discarded since.
+            for parked in due.drain(..) {
+                self.in_hand.remove(&parked.id);
+            }
+            // The ledger can only say which entities it holds back once everything is written into it.
+            released = self.checkpoint(progress).await?;
+            if !progress.entries.is_empty() {
+                self.next_load = Some(Instant::now() + LOAD_AGAIN);
+                return Ok(released);
+            }
+        }
+        if let Err(error) = self.read(progress, due, &held_back, most, &mut released).await {
+            progress.database_failed(error)?;
+            self.next_load = Some(Instant::now() + LOAD_AGAIN);
+        }
+        Ok(released)
+    }
+
+    async fn read(
+        &mut self,
+        progress: &Progress,
+        due: &mut VecDeque<Parked>,
+        held: &[Entity],
+        most: usize,
+        released: &mut Vec<Entity>,
+    ) -> Result<(), StoreError> {
+        let row = progress.row();
+        if self.is_changed && !held.is_empty() {
+            let parked: HashSet<Entity> = row.resume_held().await?.into_iter().collect();
+            let is_tried = |entity: &&Entity| self.in_hand.values().any(|other| other == *entity);
+            released.extend(held.iter().filter(|entity| !parked.contains(*entity) && !is_tried(entity)).cloned());
+        }
+        self.is_changed = false;
+        let in_hand: Vec<i64> = self.in_hand.keys().copied().collect();
+        let client = row.pool().get().await?;
+        let (found, next) = deliveries::due(&**client, row.lane(), &in_hand, most).await?;
+        for parked in found {
+            // Where two of one entity are due, the second is found again when the first is settled.
+            if self.order == Order::None || !self.in_hand.values().any(|entity| *entity == parked.event.entity) {
+                self.in_hand.insert(parked.id, parked.event.entity.clone());
+                due.push_back(parked);
+            }
+        }
+        self.next_load = next.map(|wait| Instant::now() + wait);
+        Ok(())
+    }
+
+    /// Writes the lane's progress down. Returns the entities of which nothing is parked any more.
+    pub(super) async fn checkpoint(&mut self, progress: &mut Progress) -> Result<Vec<Entity>, Lost> {
+        let settled: Vec<i64> = progress.entries.settled.iter().map(|it| it.id).collect();
+        let parks = progress.entries.parked.iter().any(|it| it.fate != Fate::Dead);
+        let released = progress.checkpoint().await?;
+        if progress.entries.is_empty() {
+            if parks || !settled.is_empty() {
+                self.next_load = Some(Instant::now());
+            }
+            for id in settled {
+                self.in_hand.remove(&id);
+            }
+        }
+        Ok(released)
+    }
+}

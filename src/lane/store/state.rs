@@ -1,0 +1,33 @@
+//! What a lane is doing, as people read it in `andon.lanes`.
+
+/// What a lane is doing, as far as the lane itself says so. The supervisor marks lanes as removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It is delivering.
+    Running,
+    /// It cannot reach its destination, and keeps trying.
+    Retrying(String),
+    /// Its breaker is open: it only probes.
+    Open(String),
+    /// It has stopped until the destination's row is changed.
+    Disabled {
+        /// `mqtt` or `webhook`.
+        destination_kind: &'static str,
+        /// Why it has stopped.
+        reason: String,
+    },
+    /// The destination's row cannot be used.
+    Misconfigured(String),
+}
+
+impl State {
+    pub(super) fn columns(&self) -> (&'static str, Option<&str>) {
+        match self {
+            State::Running => ("running", None),
+            State::Retrying(reason) => ("retrying", Some(reason)),
+            State::Open(reason) => ("open", Some(reason)),
+            State::Disabled { reason, .. } => ("disabled", Some(reason)),
+            State::Misconfigured(reason) => ("misconfigured", Some(reason)),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The listening connection. In: notifications on the channel `andon`. Out: one signal for each thing they can mean. It does nothing else,
+//! so that its socket is always drained: a listener that does not read lets the server's queue of notifications fill up for everybody.
+
+use std::sync::Arc;
+
+use futures_util::future::poll_fn;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio_postgres::AsyncMessage;
+use tokio_postgres::Client;
+use tokio_postgres::Connection;
+
+/// One signal for each meaning of a notification. A signal remembers at most one notification, since whoever waits for it looks at everything
+/// anyway.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// A writer committed while the tail slept.
+    pub bell: Notify,
+    /// A destination or a source was changed. The supervisor of the lanes waits for this.
+    pub destinations: Notify,
+    /// The same, for the task that listens to the channels of the sources.
+    pub sources: Notify,
+    /// Counts how often something other than a lane may have changed parked deliveries. Every lane waits for this.
+    pub deliveries: watch::Sender<u64>,
+}
+
+impl Signals {
+    fn deliveries_changed(&self) {
+        self.deliveries.send_modify(|count| *count += 1);
+    }
+}
+
+/// The payload of `andon.notify_destinations()`. The bell has none.
+const DESTINATIONS: &str = "destinations";
+
+/// The payload of `andon.notify_deliveries()`, sent when something other than a lane changes `andon.deliveries`.
+const DELIVERIES: &str = "deliveries";
+
+/// Subscribes, and returns once the server has confirmed it. The task ends with the connection; it sets the bell's signal then, so that the
+/// tail does not sleep on.
+pub(crate) async fn listen<S, T>(
+    client: Client,
+    mut connection: Connection<S, T>,
+    signals: Arc<Signals>,
+) -> Result<tokio::task::JoinHandle<()>, tokio_postgres::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let heard = Arc::clone(&signals);
+    let draining = tokio::spawn(async move {
+        let signals = heard;
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                AsyncMessage::Notification(note) if note.payload() == DESTINATIONS => {
+                    signals.destinations.notify_one();
+                    signals.sources.notify_one();
+                }
+                AsyncMessage::Notification(note) if note.payload() == DELIVERIES => signals.deliveries_changed(),
+                AsyncMessage::Notification(_) => signals.bell.notify_one(),
+                _ => {}
+            }
+        }
+        signals.bell.notify_one();
+    });
+    client.batch_execute("listen andon").await?;
+    // Something may have been notified while nobody listened. The tail and the supervisor look anyway.
+    signals.deliveries_changed();
+    // The session lasts as long as its client.
+    Ok(tokio::spawn(async move {
+        drop(draining.await);
+        drop(client);
+    }))
+}
