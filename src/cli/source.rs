@@ -24,7 +24,7 @@ impl Source {
         let client = place.database()?.connect().await.map_err(anyhow::Error::from)?;
         let asked = client.query_one("select current_database()::text", &[]).await;
         let database: String = asked.context("cannot ask for the name of the database")?.get(0);
-        let tables = tables::take(&client).await.context("cannot read the catalogue")?;
+        let tables = tables::list(&client).await.context("cannot read the catalogue")?;
         print!("{}", propose::mapping(&source_name(&name.unwrap_or(database)), &tables));
         Ok(())
     }

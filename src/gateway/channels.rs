@@ -15,9 +15,9 @@ use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 
 use crate::capture::Mapping;
-use crate::capture::mapping::channel::Channel;
-use crate::capture::mapping::channel::Notified;
-use crate::capture::mapping::channel::Unreadable;
+use crate::capture::mapping::Channel;
+use crate::capture::notification::Notified;
+use crate::capture::notification::Unreadable;
 use crate::database::Database;
 use crate::database::Link;
 use crate::log::wakeup::listener::Signals;

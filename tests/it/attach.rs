@@ -140,7 +140,7 @@ type = 'view.created'
     )
     .unwrap();
 
-    let findings = andon::capture::check(&mut plant.client, &mapping).await.unwrap();
+    let findings = andon::capture::check(&mut plant.client, &mapping).await.unwrap().findings;
     let refused = andon::capture::attach(&mut plant.client, &mapping).await.unwrap_err();
 
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -184,7 +184,7 @@ async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
     let mapping = eryxon();
     let (attached, ()) = tokio::join!(andon::capture::attach(&mut plant.client, &mapping), release);
 
-    assert!(matches!(&refused, SourceError::Busy(table) if table == "public.issues"), "{refused:?}");
+    assert!(matches!(&refused, SourceError::Busy { table, .. } if table == "public.issues"), "{refused:?}");
     assert_eq!(after_refusal, before);
     assert_eq!(attached.unwrap().tables.len(), 7);
 }

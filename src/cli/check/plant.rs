@@ -40,13 +40,13 @@ pub(super) async fn database(database: &Database, findings: &mut Findings) -> Op
 
 /// A mapping against the database, before it is attached; and the types that its expressions have there.
 pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, findings: &mut Findings) -> Option<Types> {
-    match capture::describe(client, mapping).await {
-        Ok((found, types)) => {
-            found.iter().for_each(|finding| findings.fault("mapping", finding));
-            if found.is_empty() {
+    match capture::check(client, mapping).await {
+        Ok(checked) => {
+            checked.findings.iter().for_each(|finding| findings.fault("mapping", finding));
+            if checked.findings.is_empty() {
                 findings.good("mapping", format!("{} fits the database", mapping.file));
             }
-            Some(types)
+            Some(checked.types)
         }
         Err(error) => {
             findings.fault("mapping", format!("{:#}", anyhow::Error::from(error)));
@@ -69,8 +69,10 @@ pub(super) async fn sources(client: &mut Client, findings: &mut Findings) {
         let (name, text): (String, String) = (row.get(0), row.get(1));
         match Mapping::parse(&format!("{name} as attached"), &text) {
             Ok(attached) => match capture::check(client, &attached).await {
-                Ok(found) if found.is_empty() => findings.good("source", format!("{name} fits the database")),
-                Ok(found) => found.iter().for_each(|finding| findings.fault("source", finding)),
+                Ok(checked) if checked.findings.is_empty() => {
+                    findings.good("source", format!("{name} fits the database"));
+                }
+                Ok(checked) => checked.findings.iter().for_each(|finding| findings.fault("source", finding)),
                 Err(error) => findings.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
             },
             Err(problems) => problems.0.iter().for_each(|finding| findings.fault("source", finding)),
