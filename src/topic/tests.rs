@@ -1,4 +1,6 @@
-//! What topics look like, and what no value can do to them. In: patterns and events made here. Out: nothing.
+//! What topics look like, and what no value can do to them.
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::event::Entity;
+use crate::event::Event;
 use crate::event::TenantId;
 
 const ALL: &str = "{enterprise}/{site}/{area}/{line}/{cell}/{operation}/{event}/{tenant_id}/{job_number}/{part_number}";
@@ -120,7 +123,7 @@ fn policies() -> impl Strategy<Value = Option<Missing>> {
     prop::sample::select(vec![None, Some(Missing::Placeholder), Some(Missing::Drop), Some(Missing::Reject)])
 }
 
-/// Everything, and what is dangerous more often.
+/// Any text, with dangerous characters more often than others.
 fn values() -> impl Strategy<Value = String> {
     prop::collection::vec(
         prop_oneof![any::<char>(), prop::sample::select(vec!['/', '+', '#', '$', '\0', ' ', '.', '_'])],
