@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::destination::Listed;
+use crate::destination::DestinationRow;
 use crate::destination::Target;
 use crate::feed::Feed;
 use crate::lane::intake::Intake;
@@ -81,7 +81,7 @@ pub enum Lane {
 
 impl Lane {
     /// Takes the lane over, from its stored cursor; none while another daemon has it.
-    pub async fn open(listed: Listed, context: &LaneContext) -> anyhow::Result<Option<Lane>> {
+    pub async fn open(listed: DestinationRow, context: &LaneContext) -> anyhow::Result<Option<Lane>> {
         let horizon = context.feed.horizon().borrow().clone();
         let now = (horizon.position, &*horizon.undecided);
         let Some(enlisted) = row::acquire(&context.pool, &context.cursors, &listed, now, context.daemon).await? else {
@@ -90,7 +90,7 @@ impl Lane {
         Lane::enlisted(listed, enlisted, context).await.map(Some)
     }
 
-    async fn enlisted(listed: Listed, enlisted: Acquired, context: &LaneContext) -> anyhow::Result<Lane> {
+    async fn enlisted(listed: DestinationRow, enlisted: Acquired, context: &LaneContext) -> anyhow::Result<Lane> {
         let lane = listed.lane.0.as_str();
         if let Some(reason) = enlisted.disabled {
             tracing::warn!(lane, reason, "stays disabled until its row is changed");

@@ -11,8 +11,8 @@ use tokio_postgres::Client;
 use tokio_postgres::Transaction;
 
 use crate::destination::Defaults;
+use crate::destination::DestinationRow;
 use crate::destination::LaneName;
-use crate::destination::Listed;
 use crate::gateway::destinations;
 use crate::lane::store::fallen_behind;
 use crate::lane::store::fallen_behind::FallenBehind;
@@ -134,7 +134,7 @@ async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
             Vec::new()
         }
     };
-    let wanted = |listed: Listed| {
+    let wanted = |listed: DestinationRow| {
         let route = listed.usable.ok()?.route;
         Some((route.lane, Wanted { live: route.events, again: listed.replay.map(|replay| replay.events) }))
     };

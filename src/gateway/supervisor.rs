@@ -11,8 +11,8 @@ use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
 use crate::destination::Defaults;
+use crate::destination::DestinationRow;
 use crate::destination::LaneName;
-use crate::destination::Listed;
 use crate::gateway::assignment;
 use crate::gateway::destinations;
 use crate::gateway::lease::Lease;
@@ -169,7 +169,7 @@ impl Supervisor {
     }
 
     /// Our share of the destinations. One daemon at a time lists them, so that none forgets a lane that another has just found.
-    async fn ours(&self, lease: &Lease) -> anyhow::Result<Vec<Listed>> {
+    async fn ours(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
         lock::lock_roster(&transaction).await?;
@@ -195,7 +195,7 @@ impl Supervisor {
         Ok(listed.into_iter().filter(|listed| shares.get(&listed.lane) == ourselves).collect())
     }
 
-    async fn start(&mut self, ours: Vec<Listed>) -> anyhow::Result<bool> {
+    async fn start(&mut self, ours: Vec<DestinationRow>) -> anyhow::Result<bool> {
         let mut has_all = true;
         for listed in ours {
             if self.running.contains_key(&listed.lane) {

@@ -11,8 +11,8 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
+use crate::destination::DestinationRow;
 use crate::destination::LaneName;
-use crate::destination::Listed;
 use crate::event::DESTINATION;
 use crate::event::DISABLED;
 use crate::event::Entity;
@@ -66,7 +66,7 @@ pub struct Counts {
 pub async fn acquire(
     pool: &Pool,
     cursors: &CursorWriter,
-    listed: &Listed,
+    listed: &DestinationRow,
     now: (i64, &Ranges),
     daemon: Uuid,
 ) -> anyhow::Result<Option<Acquired>> {
