@@ -1,5 +1,6 @@
-//! The gateway's life: start, supervise, stop. The one place where the stages meet. In: settings, and a future that ends when the
-//! process is to stop. Out: an error if any part of it died; a supervisor is to start it again.
+//! The gateway starts, supervises and stops everything that delivers; it is the one place where the stages meet. In: settings, and a
+//! future that ends when the process is to stop. Out: an error if any part died, so that the process ends and whatever supervises it
+//! (systemd, Kubernetes) starts it again.
 
 mod assignment;
 mod channels;
@@ -41,42 +42,42 @@ use crate::log::wakeup::listener::Signals;
 use crate::settings::Retention;
 use crate::topic::Equipment;
 
-/// What a gateway needs.
+/// Everything a gateway is started with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The source.
+    /// The source: the database that Andon is attached to.
     pub database: Database,
-    /// The name of this gateway, on its status topics.
+    /// The name of this gateway, as it appears on its status topics.
     pub name: String,
-    /// What lanes may take to finish what they have in hand, at a stop.
+    /// How long lanes may take at a stop to finish the deliveries that are under way.
     pub grace: Duration,
-    /// The bound of the ring of recent events, in bytes.
+    /// How many bytes of recent events are kept in memory, at most.
     pub memory: usize,
-    /// What destinations get that say nothing else.
+    /// The defaults for settings that a destination's row leaves out.
     pub defaults: Defaults,
-    /// Levels by cell.
+    /// The ISA-95 levels of each cell, from the equipment map.
     pub equipment: Arc<Equipment>,
-    /// How much of the past is kept.
+    /// How much of the log and of the attempts is kept.
     pub retention: Retention,
 }
 
-/// Connections for cursors, parked deliveries and lanes that are behind; shared by all lanes.
+/// The connections that all lanes share, for cursors, parked deliveries and reading the log when a lane has fallen behind.
 const POOL: usize = 8;
 
-/// Why a gateway does not serve any more.
-enum Over {
-    /// It was asked to stop.
+/// Why `serve` returned.
+enum Ended {
+    /// The gateway was asked to stop.
     Stopped,
-    /// The log went back in time: all lanes start again from what exists.
+    /// The log went back in time, so all lanes start again from what exists.
     WentBack(Client, WentBack),
 }
 
-/// Serves until `stop` ends. Others may serve the same database: they share the lanes.
+/// Serves until `stop` completes. Other daemons may serve the same database; they share the lanes.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let has_company = Arc::new(AtomicBool::new(false));
     let clock = Clock::default();
     let leases = LeaseKeeper::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
-    // Whoever finds that our lease is over knows our sessions by it.
+    // A daemon that finds our lease expired recognises our sessions by this mark, and ends them.
     let database = settings.database.clone().marked(&lease::session_mark(leases.id));
     let pool = database.pool(POOL)?;
     let follower = Arc::new(Follower {
@@ -88,21 +89,21 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let gateway = Gateway { settings, database, pool, follower, leases, clock };
     tokio::pin!(stop);
     let serving = async {
-        while let Over::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
+        while let Ended::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
             rewind(&gateway.pool, &client, &went_back).await?;
         }
-        // Not to leave would only mean that the others wait for the lease to run out.
+        // If this fails, the other daemons only have to wait until the lease runs out.
         drop(gateway.leases.leave(&gateway.pool).await);
         Ok(())
     };
     tokio::select! {
         ended = serving => ended,
-        () = gateway.leases.keep(&gateway.database) => unreachable!("the lease is renewed for ever"),
-        () = systemd::feed_watchdog(&gateway.follower.pulse) => unreachable!("the watchdog is fed for ever"),
+        () = gateway.leases.keep(&gateway.database) => unreachable!("the lease is renewed forever"),
+        () = systemd::feed_watchdog(&gateway.follower.pulse) => unreachable!("the watchdog is fed forever"),
     }
 }
 
-/// What lasts as long as the process.
+/// Everything that lasts as long as the process.
 struct Gateway {
     settings: Settings,
     database: Database,
@@ -113,15 +114,15 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn serve(&self, mut stop: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<Over> {
+    async fn serve(&self, mut stop: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<Ended> {
         let opened = tokio::select! {
             biased;
-            () = &mut stop => return Ok(Over::Stopped),
+            () = &mut stop => return Ok(Ended::Stopped),
             opened = open(&self.follower) => opened,
         };
         let (session, first) = match opened {
             Ok(opened) => opened,
-            Err((client, went_back)) => return Ok(Over::WentBack(client, went_back)),
+            Err((client, went_back)) => return Ok(Ended::WentBack(client, went_back)),
         };
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
         let context = LaneContext {
@@ -136,41 +137,43 @@ impl Gateway {
         };
         let mut supervisor = Supervisor::new(context, self.settings.defaults.clone());
         let signals = &self.follower.signals;
-        // A task of its own: what it finds is then handled where it was received, and no other branch is looked at for it.
+        // Following the log is a task of its own, so that a batch is handled on the thread that received it, and polling it does not
+        // poll the other branches as well.
         let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed)));
         let following = AbortOnDropHandle::new(following);
-        let over = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            () = stop => Over::Stopped,
+            () = stop => Ended::Stopped,
             ended = following => {
                 let (client, went_back) = ended.context("following the log")?;
-                Over::WentBack(client, went_back)
+                Ended::WentBack(client, went_back)
             }
             error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
-            () = retention::keep(&self.pool, &self.settings.retention, &self.settings.defaults) => {
-                unreachable!("housekeeping has no end")
+            () = retention::run(&self.pool, &self.settings.retention, &self.settings.defaults) => {
+                unreachable!("retention has no end")
             }
-            () = Box::pin(channels::carry(&self.database, &self.pool, signals)) => {
+            () = Box::pin(channels::run(&self.database, &self.pool, signals)) => {
                 unreachable!("listening has no end")
             }
         };
-        if matches!(over, Over::WentBack(..)) {
-            // The lanes were, or are about to be, set back by epoch: what they have in hand is of a log that is no more.
+        if matches!(ended, Ended::WentBack(..)) {
+            // The lanes' epochs were raised, or are about to be: what the lanes have in hand belongs to a log that no longer exists.
             supervisor.abandon().await?;
-            return Ok(over);
+            return Ok(ended);
         }
         systemd::stopping();
         supervisor.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
-        // Lanes that are further than the tail wait for it after the next start, which costs time and nothing else.
+        // If this write fails, lanes that are ahead of the stored tail wait for it after the next start. That costs time, nothing else.
         if let Ok(client) = self.pool.get().await {
             drop(tail::store(&client, horizon.position, &horizon.undecided).await);
         }
-        Ok(over)
+        Ok(ended)
     }
 }
 
-/// Opens the tail and takes the first look, which decides the holes that an earlier run left open, before any lane asks what is decided.
+/// Opens the tail and polls once. The first poll decides the holes that an earlier run left open, which must happen before any lane asks
+/// what is decided.
 async fn open(follower: &Follower) -> Result<(Box<Session>, Batch), (Client, WentBack)> {
     loop {
         let mut session = match follower.open(None).await {
@@ -184,7 +187,7 @@ async fn open(follower: &Follower) -> Result<(Box<Session>, Batch), (Client, Wen
     }
 }
 
-/// Follows the log through lost connections, until it goes back in time.
+/// Follows the log through lost connections, until the log goes back in time.
 async fn follow(follower: Arc<Follower>, mut session: Box<Session>, feed: Arc<Feed>) -> (Client, WentBack) {
     loop {
         let server = session.tail.server();
@@ -199,8 +202,8 @@ async fn follow(follower: Arc<Follower>, mut session: Box<Session>, feed: Arc<Fe
     }
 }
 
-/// Keeps the lanes as the tables want them, for as long as we hold a lease, and again when we hold the next. Returns only with what the
-/// gateway cannot go on with.
+/// Runs the lanes that the tables ask for while we hold a lease, and again whenever we hold the next one. Returns only an error that the
+/// gateway cannot recover from.
 async fn keep_lanes(supervisor: &mut Supervisor, leases: &LeaseKeeper, signals: &Signals) -> anyhow::Error {
     loop {
         let lease = leases.held().await;
@@ -216,11 +219,12 @@ async fn keep_lanes(supervisor: &mut Supervisor, leases: &LeaseKeeper, signals: 
     }
 }
 
-/// Sets everyone back to where the log can be trusted. The lanes first: if this is cut short, it is found and done again.
+/// Sets the lanes and the tail back to the position up to which the log can be trusted. The lanes come first: if this is cut short, the
+/// tail's row still shows that the log went back, and all of it is done again.
 async fn rewind(pool: &Pool, client: &Client, went_back: &WentBack) -> anyhow::Result<()> {
     let reason = &went_back.reason;
     let Some(position) = went_back.to else {
-        tracing::warn!(reason, "the log went back in time; reading it anew");
+        tracing::warn!(reason, "the log went back in time; reading it again from the start");
         return Ok(());
     };
     let lanes = row::rewind(pool, position).await.context("cannot rewind the lanes")?;

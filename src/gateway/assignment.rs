@@ -1,5 +1,6 @@
-//! Who serves which lane. In: all lanes with those who serve them, and who lives. Out: who is to. It is the same wherever it is worked
-//! out, so that the daemons need nobody to tell them; a lane that need not move does not.
+//! Which daemon serves which lane. In: all lanes with the daemons that serve them now, and the living daemons. Out: the daemon that should
+//! serve each lane. The result depends on nothing else, so every daemon works it out for itself and no coordinator is needed. A lane
+//! stays where it is unless moving it evens out the load.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -8,35 +9,35 @@ use uuid::Uuid;
 
 use crate::destination::LaneName;
 
-/// A daemon, by the identity that it gave itself at its start.
+/// The identity that a daemon gives itself when it starts.
 pub(super) type DaemonId = Uuid;
 
-/// Gives each lane to one of the living. The numbers of any two of them differ by one at most.
+/// Assigns each lane to one of the living daemons. The numbers of lanes of any two daemons differ by one at most.
 pub(super) fn assign(lanes: &BTreeMap<LaneName, Option<DaemonId>>, living: &[DaemonId]) -> HashMap<LaneName, DaemonId> {
-    let mut shares: BTreeMap<DaemonId, Vec<&LaneName>> = living.iter().map(|daemon| (*daemon, Vec::new())).collect();
+    let mut assigned: BTreeMap<DaemonId, Vec<&LaneName>> = living.iter().map(|daemon| (*daemon, Vec::new())).collect();
     let mut free = Vec::new();
     for (lane, daemon) in lanes {
-        match daemon.and_then(|daemon| shares.get_mut(&daemon)) {
-            Some(share) => share.push(lane),
+        match daemon.and_then(|daemon| assigned.get_mut(&daemon)) {
+            Some(lanes) => lanes.push(lane),
             None => free.push(lane),
         }
     }
-    // Those who have most keep the odd ones, so that the fewest lanes move.
-    let mut shares: Vec<(DaemonId, Vec<&LaneName>)> = shares.into_iter().collect();
-    shares.sort_by_key(|(daemon, share)| (usize::MAX - share.len(), *daemon));
-    let (each, odd) = match living.len() {
+    // The daemons that have the most lanes get the remainder, so that the fewest lanes move.
+    let mut assigned: Vec<(DaemonId, Vec<&LaneName>)> = assigned.into_iter().collect();
+    assigned.sort_by_key(|(daemon, lanes)| (usize::MAX - lanes.len(), *daemon));
+    let (each, remainder) = match living.len() {
         0 => return HashMap::new(),
         count => (lanes.len() / count, lanes.len() % count),
     };
-    let room = |place: usize| each + usize::from(place < odd);
-    for (place, (_, share)) in shares.iter_mut().enumerate() {
-        free.extend(share.drain(room(place).min(share.len())..));
+    let room = |rank: usize| each + usize::from(rank < remainder);
+    for (rank, (_, lanes)) in assigned.iter_mut().enumerate() {
+        free.extend(lanes.drain(room(rank).min(lanes.len())..));
     }
-    for (place, (_, share)) in shares.iter_mut().enumerate() {
-        let missing = room(place).saturating_sub(share.len());
-        share.extend(free.drain(..missing));
+    for (rank, (_, lanes)) in assigned.iter_mut().enumerate() {
+        let missing = room(rank).saturating_sub(lanes.len());
+        lanes.extend(free.drain(..missing));
     }
-    shares.into_iter().flat_map(|(daemon, share)| share.into_iter().map(move |lane| (lane.clone(), daemon))).collect()
+    assigned.into_iter().flat_map(|(daemon, lanes)| lanes.into_iter().map(move |lane| (lane.clone(), daemon))).collect()
 }
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ mod tests {
     }
 
     proptest! {
-        /// Lanes are served by one of nine daemons or by nobody; some of the nine live.
+        /// Each lane is served by one of nine daemons or by none; some of the nine are alive.
         #[test]
         fn every_lane_is_served_by_one_of_the_living_evenly_and_few_move(
             owners in prop::collection::vec(prop::option::of(0..9u8), 0..40), living in prop::collection::btree_set(0..9u8, 1..6),
@@ -59,19 +60,19 @@ mod tests {
                 owners.iter().enumerate().map(|(n, owner)| (LaneName(format!("lane {n:02}")), owner.map(daemon))).collect();
             let living: Vec<DaemonId> = living.into_iter().map(daemon).collect();
 
-            let shares = assign(&lanes, &living);
+            let assigned = assign(&lanes, &living);
 
-            let count = |who: &DaemonId| shares.values().filter(|daemon| *daemon == who).count();
+            let count = |who: &DaemonId| assigned.values().filter(|daemon| *daemon == who).count();
             let counts: Vec<usize> = living.iter().map(count).collect();
             prop_assert_eq!(counts.iter().sum::<usize>(), lanes.len(), "every lane is served");
             prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
             let settled: BTreeMap<LaneName, Option<DaemonId>> =
-                shares.iter().map(|(lane, daemon)| (lane.clone(), Some(*daemon))).collect();
-            prop_assert_eq!(&assign(&settled, &living), &shares, "what is settled stays");
+                assigned.iter().map(|(lane, daemon)| (lane.clone(), Some(*daemon))).collect();
+            prop_assert_eq!(&assign(&settled, &living), &assigned, "a settled assignment stays");
             for who in &living {
                 let before = lanes.values().filter(|owner| owner.as_ref() == Some(who)).count();
-                let kept = lanes.iter().filter(|(lane, owner)| owner.as_ref() == Some(who) && shares[*lane] == *who).count();
-                prop_assert_eq!(kept, before.min(count(who)), "a lane moved for nothing");
+                let kept = lanes.iter().filter(|(lane, owner)| owner.as_ref() == Some(who) && assigned[*lane] == *who).count();
+                prop_assert_eq!(kept, before.min(count(who)), "a lane moved although it need not have");
             }
         }
     }

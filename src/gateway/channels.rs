@@ -1,6 +1,6 @@
-//! The channels of the attached sources. In: notifications, as long as somebody listens. Out: events in the log, written as
-//! `andon.emit()` does, or a line in `andon.capture_errors`. A channel has no memory: what is notified while nobody listens, or is still
-//! on its way through here when the process dies, is lost. One session of a database listens at a time.
+//! Listens to the NOTIFY channels of the attached sources. In: notifications. Out: events in the log, written as `andon.emit()` does, or a
+//! row in `andon.capture_errors`. A channel has no memory: a notification that is sent while no daemon listens, or that has not reached the
+//! log when the process dies, is lost. One session per database listens at a time, so that no event is written twice.
 
 use std::time::Duration;
 
@@ -23,21 +23,25 @@ use crate::database::Link;
 use crate::log::wakeup::listener::Signals;
 use crate::log::wakeup::lock;
 
-/// How soon a lost connection, or a refused write, is tried again.
+/// How soon a lost connection or a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Notifications that wait to be written; each has at most 8,000 bytes. Beyond it PostgreSQL keeps them for us.
+/// How many notifications may wait to be written; each has at most 8,000 bytes. PostgreSQL queues the ones beyond that.
 const WAITING: usize = 1000;
 
-type Note = (String, String);
+/// The channel and the payload of a notification.
+type Notification = (String, String);
 
-/// Listens for ever, through lost connections and changes of the sources.
-pub(super) async fn carry(database: &Database, pool: &Pool, signals: &Signals) {
+/// Listens forever, through lost connections and changes of the sources.
+pub(super) async fn run(database: &Database, pool: &Pool, signals: &Signals) {
     let mut trouble = String::new();
     loop {
-        if let Err(error) = carry_once(database, pool, signals).await {
+        if let Err(error) = listen_once(database, pool, signals).await {
             let now = format!("{error:#}");
             if now != trouble {
-                tracing::error!(error = now, "cannot hear the channels; what is notified meanwhile is lost");
+                tracing::error!(
+                    error = now,
+                    "cannot listen to the channels; notifications that are sent meanwhile are lost"
+                );
                 trouble = now;
             }
             tokio::time::sleep(RETRY).await;
@@ -45,38 +49,38 @@ pub(super) async fn carry(database: &Database, pool: &Pool, signals: &Signals) {
     }
 }
 
-/// A channel, and what it is read by.
-struct Heard {
+/// A channel of a source, and how its notifications become events.
+struct SourceChannel {
     source: String,
     levels: Vec<(String, String)>,
     channel: Channel,
 }
 
-/// Listens until there is nothing more to listen to.
-async fn carry_once(database: &Database, pool: &Pool, signals: &Signals) -> anyhow::Result<()> {
-    let mut channels = attached(pool).await?;
+/// Listens until no source has a channel any more.
+async fn listen_once(database: &Database, pool: &Pool, signals: &Signals) -> anyhow::Result<()> {
+    let mut channels = attached_channels(pool).await?;
     if channels.is_empty() {
         signals.sources.notified().await;
         return Ok(());
     }
     let (client, connection) = database.connect_apart().await?;
-    let (heard, mut notes) = mpsc::channel(WAITING);
-    // The task ends with this set, and the session with its client.
+    let (sender, mut notifications) = mpsc::channel(WAITING);
+    // The task ends when this set is dropped, and the session ends with its client.
     let mut draining = JoinSet::new();
-    draining.spawn(drain(connection, heard));
+    draining.spawn(drain(connection, sender));
     lock::await_channels(&client).await.context("waiting for another listener to end")?;
-    listen(&client, &channels, &[], &mut notes).await?;
+    listen(&client, &channels, &[], &mut notifications).await?;
     tracing::info!(channels = channels.len(), "listening to the channels of the sources");
     loop {
         tokio::select! {
-            note = notes.recv() => match note {
-                Some(note) => write(pool, &channels, note).await,
+            notification = notifications.recv() => match notification {
+                Some(notification) => write(pool, &channels, notification).await,
                 None => bail!("the connection that listens to the channels ended"),
             },
             () = signals.sources.notified() => {
-                let before = std::mem::replace(&mut channels, attached(pool).await?);
-                for note in listen(&client, &channels, &before, &mut notes).await? {
-                    write(pool, &channels, note).await;
+                let before = std::mem::replace(&mut channels, attached_channels(pool).await?);
+                for notification in listen(&client, &channels, &before, &mut notifications).await? {
+                    write(pool, &channels, notification).await;
                 }
                 if channels.is_empty() {
                     return Ok(());
@@ -86,44 +90,45 @@ async fn carry_once(database: &Database, pool: &Pool, signals: &Signals) -> anyh
     }
 }
 
-/// Reads the socket; nothing here may wait for anything but the next in line.
-async fn drain(mut connection: Link, heard: mpsc::Sender<Note>) {
+/// Keeps the socket drained. It waits for nothing but room in the queue, because an unread socket would hold up the server.
+async fn drain(mut connection: Link, sender: mpsc::Sender<Notification>) {
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if let AsyncMessage::Notification(note) = message
-            && heard.send((note.channel().to_owned(), note.payload().to_owned())).await.is_err()
+        if let AsyncMessage::Notification(notification) = message
+            && sender.send((notification.channel().to_owned(), notification.payload().to_owned())).await.is_err()
         {
             return;
         }
     }
 }
 
-async fn attached(pool: &Pool) -> anyhow::Result<Vec<Heard>> {
+async fn attached_channels(pool: &Pool) -> anyhow::Result<Vec<SourceChannel>> {
     let rows = pool.get().await?.query("select name, mapping from andon.sources order by name", &[]).await?;
     let mut channels = Vec::new();
     for row in rows {
         let source: String = row.get(0);
-        // One that an older version attached may not be readable any more; `andon check` says why, and its triggers go on.
+        // A mapping that an older version attached may no longer be readable. `andon check` says why; its triggers still work.
         let Ok(mapping) = Mapping::parse(&source, row.get(1)) else {
             tracing::warn!(
                 source,
-                "cannot read the attached mapping; its channels are not heard until it is attached again"
+                "cannot read the attached mapping; no notification of its channels becomes an event until it is attached again"
             );
             continue;
         };
-        let heard = |channel| Heard { source: source.clone(), levels: mapping.levels.clone(), channel };
-        channels.extend(mapping.channels.iter().cloned().map(heard));
+        let of_source = |channel| SourceChannel { source: source.clone(), levels: mapping.levels.clone(), channel };
+        channels.extend(mapping.channels.iter().cloned().map(of_source));
     }
     Ok(channels)
 }
 
-/// Subscribes to what is wanted and leaves what is not. What is heard meanwhile comes back: unread, it would keep the answers away.
+/// Listens to the wanted channels and stops listening to the others. Returns the notifications that arrive meanwhile: they have to be read,
+/// because the server's answer comes after them on the same socket.
 async fn listen(
     client: &Client,
-    wanted: &[Heard],
-    before: &[Heard],
-    notes: &mut mpsc::Receiver<Note>,
-) -> anyhow::Result<Vec<Note>> {
-    let is_gone = |old: &&Heard| wanted.iter().all(|new| new.channel.name != old.channel.name);
+    wanted: &[SourceChannel],
+    before: &[SourceChannel],
+    notifications: &mut mpsc::Receiver<Notification>,
+) -> anyhow::Result<Vec<Notification>> {
+    let is_gone = |old: &&SourceChannel| wanted.iter().all(|new| new.channel.name != old.channel.name);
     let gone = before.iter().filter(is_gone).map(|old| format!("unlisten {}; ", quoted(&old.channel.name)));
     let sql: String = wanted.iter().map(|new| format!("listen {}; ", quoted(&new.channel.name))).chain(gone).collect();
     let mut early = Vec::new();
@@ -135,7 +140,7 @@ async fn listen(
                 done.context("listening to the channels")?;
                 return Ok(early);
             }
-            Some(note) = notes.recv() => early.push(note),
+            Some(notification) = notifications.recv() => early.push(notification),
         }
     }
 }
@@ -144,22 +149,24 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Writes a notification into the log of each source that has the channel; tries until it stands there, or among the failures.
-async fn write(pool: &Pool, channels: &[Heard], (name, payload): Note) {
-    for heard in channels.iter().filter(|heard| heard.channel.name == name) {
-        let mut outcome = heard.channel.read(&payload, &heard.levels).map_err(|reason| match reason {
-            Unreadable::NotJson(_) => ("22032".to_owned(), reason.to_string()),
-            Unreadable::Missing(..) | Unreadable::NoName(_) => ("22023".to_owned(), reason.to_string()),
-        });
+/// Writes a notification into the log, once for each source that has the channel. It retries until either the event or the failure is
+/// stored.
+async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notification) {
+    for source_channel in channels.iter().filter(|it| it.channel.name == name) {
+        let mut outcome =
+            source_channel.channel.read(&payload, &source_channel.levels).map_err(|reason| match reason {
+                Unreadable::NotJson(_) => ("22032".to_owned(), reason.to_string()),
+                Unreadable::Missing(..) | Unreadable::NoName(_) => ("22023".to_owned(), reason.to_string()),
+            });
         loop {
             let written = match &outcome {
-                Ok(event) => emit(pool, &heard.channel, event).await,
-                Err((code, reason)) => record(pool, heard, code, reason).await,
+                Ok(event) => emit(pool, &source_channel.channel, event).await,
+                Err((code, reason)) => record(pool, source_channel, code, reason).await,
             };
             let Err(error) = written else { break };
             let refusal = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error);
             match (refusal, &outcome) {
-                // The event's own fault, such as a character that PostgreSQL cannot store.
+                // The event itself cannot be stored, for example because of a character that PostgreSQL does not accept.
                 (Some(refusal), Ok(_)) if refusal.code().code().starts_with("22") => {
                     outcome = Err((refusal.code().code().to_owned(), refusal.message().to_owned()));
                 }
@@ -187,9 +194,14 @@ async fn emit(pool: &Pool, channel: &Channel, event: &Notified) -> anyhow::Resul
     Ok(())
 }
 
-async fn record(pool: &Pool, heard: &Heard, code: &str, reason: &str) -> anyhow::Result<()> {
-    tracing::warn!(source = heard.source, channel = heard.channel.name, reason, "a notification is no event");
+async fn record(pool: &Pool, source_channel: &SourceChannel, code: &str, reason: &str) -> anyhow::Result<()> {
+    tracing::warn!(
+        source = source_channel.source,
+        channel = source_channel.channel.name,
+        reason,
+        "a notification is no event"
+    );
     let failed = "select andon.capture_failed($1, $2, 'notify', null, $3, $4)";
-    pool.get().await?.execute(failed, &[&heard.source, &heard.channel.name, &code, &reason]).await?;
+    pool.get().await?.execute(failed, &[&source_channel.source, &source_channel.channel.name, &code, &reason]).await?;
     Ok(())
 }

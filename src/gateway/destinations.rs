@@ -1,6 +1,5 @@
-//! The list of all destinations. In: the destinations' tables, Andon's own and those of the attached sources; and the replays that run.
-//! Out: every active row, read and checked, and once more for each replay of it. It never writes, and never skips a row that cannot be
-//! used.
+//! Reads the destinations. In: the destinations' tables, Andon's own and those of the attached sources, and the replays that run. Out:
+//! every active row, read and checked, and once more for each replay of it. It never writes, and it never skips a row that cannot be used.
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -16,7 +15,7 @@ use crate::destination::Replay;
 use crate::ledger::replays;
 use crate::payload::Format;
 
-/// All lanes that there should be: one for each destination, and one for each replay.
+/// Lists all lanes that should exist: one for each destination, and one for each replay.
 pub(super) async fn lanes(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<DestinationRow>> {
     let replays = replays::running(client).await.context("cannot read the replays")?;
     read(client, defaults, &replays).await
@@ -45,7 +44,7 @@ async fn read(
         let (kind, name, profile): (&str, &str, &str) = (table.get(0), table.get(1), table.get(2));
         let kind = if kind == "mqtt" { DestinationKind::Mqtt } else { DestinationKind::Webhook };
         let profile = Format::parse(profile).with_context(|| format!("andon.sources: unknown profile `{profile}`"))?;
-        // The name is made safe by PostgreSQL itself, which knows the table by it.
+        // PostgreSQL itself quotes the name, so that it is safe to use in SQL text.
         let known: Option<String> = client.query_one("select to_regclass($1)::text", &[&name]).await?.get(0);
         let known = known.with_context(|| format!("destination table {name} is gone; attach the source again"))?;
         let rows = client

@@ -1,5 +1,6 @@
-//! The daemons that serve one database. In: the database, and its clock. Out: our own lease, renewed for as long as the database answers,
-//! and who else holds one. It never hands out lanes; `share` says whose they are, and the lanes' epochs fence off who has lost them.
+//! The leases of the daemons that serve one database. In: the database and its clock. Out: our own lease, renewed for as long as the
+//! database answers, and the other daemons that hold one. It never hands out lanes: `assignment` decides which daemon serves a lane, and
+//! the lane's epoch keeps a daemon that has lost the lane from writing to it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,16 +22,16 @@ use crate::clock::Clock;
 use crate::database::Database;
 use crate::gateway::assignment::DaemonId;
 
-/// How long a daemon is believed to live without a word of it. The same time stands in `andon.lives()`.
+/// How long a daemon counts as alive after its last renewal.
 const LEASE: Duration = Duration::from_secs(3);
-/// How often it says so.
+/// How often a daemon renews its lease.
 const RENEWAL: Duration = Duration::from_secs(1);
-/// How soon it tries again, when the database did not let it.
+/// How soon a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Our place among the daemons.
+/// Acquires and renews this daemon's lease.
 #[derive(Debug)]
 pub(super) struct LeaseKeeper {
     pub(super) id: DaemonId,
@@ -40,14 +41,15 @@ pub(super) struct LeaseKeeper {
     lease: watch::Sender<Lease>,
 }
 
-/// The right to serve lanes.
+/// The right to serve lanes, for a limited time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lease {
-    /// Grows by one with each lease that was not a renewal; 0 before the first.
+    /// Counts the leases that were not renewals of the one before; 0 before the first.
     pub(super) term: u64,
-    /// Until when it holds, reckoned from before it was asked for: nobody else reckons it over before that.
+    /// When the lease ends by our monotonic clock. It is counted from before the renewal was sent, so that no other daemon can consider
+    /// the lease expired before we do.
     until: Instant,
-    /// Everyone who holds one, ourselves included.
+    /// All daemons that hold a lease, this one included.
     pub(super) living: Vec<DaemonId>,
 }
 
@@ -58,13 +60,13 @@ impl Lease {
 }
 
 impl LeaseKeeper {
-    /// A daemon under a new identity, which holds no lease yet.
+    /// Gives this daemon a new identity. It holds no lease yet.
     pub(super) fn new(name: String, clock: Clock, has_company: Arc<AtomicBool>) -> LeaseKeeper {
         let lease = watch::Sender::new(Lease { term: 0, until: Instant::now(), living: Vec::new() });
         LeaseKeeper { id: Uuid::new_v4(), name, clock, has_company, lease }
     }
 
-    /// Renews the lease for ever, through lost connections.
+    /// Renews the lease forever, through lost connections.
     pub(super) async fn keep(&self, database: &Database) {
         loop {
             let Err(error) = self.renew(database).await;
@@ -73,7 +75,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Waits for a lease.
+    /// Waits until this daemon holds a lease.
     pub(super) async fn held(&self) -> Lease {
         let mut lease = self.lease.subscribe();
         loop {
@@ -81,12 +83,12 @@ impl LeaseKeeper {
             if now.holds() {
                 return now;
             }
-            // A renewal that changes nothing else is not announced.
+            // A renewal that changes nothing but the time is not announced, so we look again after a while.
             drop(timeout(RETRY, lease.changed()).await);
         }
     }
 
-    /// Waits until others live than this lease says. False: it is lost.
+    /// Waits until the set of living daemons differs from the one in this lease. Returns false if the lease is lost.
     pub(super) async fn changed(&self, known: &Lease) -> bool {
         self.until(known, |now| now.living != known.living).await
     }
@@ -110,13 +112,13 @@ impl LeaseKeeper {
         }
     }
 
-    /// Ends the lease, so that the others need not wait for it to run out.
+    /// Gives the lease up, so that the other daemons need not wait for it to run out.
     pub(super) async fn leave(&self, pool: &Pool) -> anyhow::Result<()> {
         pool.get().await?.execute("delete from andon.daemons where daemon = $1", &[&self.id]).await?;
         Ok(())
     }
 
-    /// On a connection of its own: nothing that the lanes do may keep it waiting.
+    /// Renews the lease until that fails. It has a connection of its own, because nothing that the lanes do may delay a renewal.
     async fn renew(&self, database: &Database) -> anyhow::Result<Infallible> {
         let client = timeout(LEASE, database.connect()).await.context("connecting takes too long")??;
         let statement = client
@@ -140,20 +142,20 @@ impl LeaseKeeper {
             let row = timeout(LEASE, client.query_one(&statement, &[&self.id, &self.name, &VERSION, &lease])).await;
             let row = row.context("the database does not answer")??;
             self.clock.heard(row.get::<_, Timestamp>(0), std::time::Instant::now());
-            self.holds(asked, row.get(1));
+            self.renewed(asked, row.get(1));
             if row.get(2) {
-                end_the_dead(&client, self.id).await.context("ending the sessions of a daemon that is gone")?;
+                end_expired_daemons(&client, self.id).await.context("ending the sessions of a daemon that is gone")?;
             }
         }
     }
 
-    fn holds(&self, asked: Instant, others: Vec<DaemonId>) {
+    fn renewed(&self, asked: Instant, others: Vec<DaemonId>) {
         self.has_company.store(!others.is_empty(), Ordering::Relaxed);
         let mut living = others;
         living.push(self.id);
         living.sort_unstable();
         self.lease.send_if_modified(|lease| {
-            // One that ran out between two renewals may have been taken for dead in that time.
+            // If the lease ran out between two renewals, another daemon may have declared this one dead in that time: this is a new lease.
             let term = if asked < lease.until { lease.term } else { lease.term + 1 };
             let is_news = term != lease.term || living != lease.living;
             if living.len() != lease.living.len() {
@@ -165,9 +167,9 @@ impl LeaseKeeper {
     }
 }
 
-/// Forgets the daemons whose leases are over, and ends what is left of their sessions: one that only sleeps may hold the bell's lock, or
-/// be in the midst of a write.
-async fn end_the_dead(client: &Client, ourselves: DaemonId) -> Result<(), tokio_postgres::Error> {
+/// Removes the daemons whose leases have expired and terminates their remaining sessions, because a daemon that is only suspended may
+/// still hold the wake-up lock, or be in the middle of a write.
+async fn end_expired_daemons(client: &Client, ourselves: DaemonId) -> Result<(), tokio_postgres::Error> {
     let gone = client
         .query(
             "delete from andon.daemons where daemon <> $1 and not andon.lives(lease_until) returning daemon, name, lease_until",
@@ -188,7 +190,7 @@ async fn end_the_dead(client: &Client, ourselves: DaemonId) -> Result<(), tokio_
     Ok(())
 }
 
-/// What the names of a daemon's sessions end with.
+/// The suffix of the application name of all sessions of a daemon, by which they can be found.
 pub(super) fn session_mark(daemon: DaemonId) -> String {
     format!(" {:.8}", daemon.simple().to_string())
 }

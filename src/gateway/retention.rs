@@ -1,6 +1,6 @@
-//! Housekeeping: the log and the ledger keep their bounds. In: the limits, once a minute. Out: partitions made ahead, and those that are
-//! beyond a limit emptied and dropped. A lane that has not passed what goes is set forward, and told how many events it has lost. It
-//! never makes a writer of the plant wait; several daemons may do it at once.
+//! Retention keeps the log and the ledger within their limits. In: the limits, once a minute. Out: partitions that are made ahead, and
+//! partitions beyond a limit that are emptied and dropped. A lane that has not read a dropped partition skips it; the events that it lost
+//! are counted and logged. It never makes a writer of the plant wait, and several daemons may do it at once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,45 +24,42 @@ use crate::log::partitions::Partition;
 use crate::router::EventPattern;
 use crate::settings::Retention;
 
-const EACH: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Which events each lane takes, as far as its destination can be read.
-type Patterns = HashMap<LaneName, Wanted>;
+/// The events that each lane wants, for the lanes whose destinations can be read.
+type Patterns = HashMap<LaneName, WantedTypes>;
 
-/// What a lane takes; in a replay, only what fits both.
+/// The types of events that a lane wants. A replay wants those that match both lists.
 #[derive(Debug)]
-struct Wanted {
+struct WantedTypes {
     live: Vec<EventPattern>,
-    again: Option<Vec<EventPattern>>,
+    replayed: Option<Vec<EventPattern>>,
 }
 
-impl Wanted {
-    fn takes(&self, kind: &str) -> bool {
+impl WantedTypes {
+    fn includes(&self, kind: &str) -> bool {
         let any = |patterns: &Vec<EventPattern>| patterns.iter().any(|pattern| pattern.matches(kind));
-        any(&self.live) && self.again.as_ref().is_none_or(any)
+        any(&self.live) && self.replayed.as_ref().is_none_or(any)
     }
 }
 
-/// Tidies for ever.
-pub(super) async fn keep(pool: &Pool, retention: &Retention, defaults: &Defaults) {
+/// Applies the limits once a minute, forever.
+pub(super) async fn run(pool: &Pool, retention: &Retention, defaults: &Defaults) {
     loop {
-        if let Err(error) = tidy_with(pool, retention, defaults).await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot tidy the log and the ledger; trying again in a minute"
-            );
+        if let Err(error) = apply_once(pool, retention, defaults).await {
+            tracing::warn!(error = format!("{error:#}"), "cannot apply the retention limits; trying again in a minute");
         }
-        tokio::time::sleep(EACH).await;
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 
-async fn tidy_with(pool: &Pool, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {
+async fn apply_once(pool: &Pool, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {
     let mut client = pool.get().await?;
-    tidy(&mut client, retention, defaults).await
+    apply(&mut client, retention, defaults).await
 }
 
-/// Tidies once.
-pub async fn tidy(client: &mut Client, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {
+/// Applies the limits once.
+pub async fn apply(client: &mut Client, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {
     partitions::extend(client, retention.log_age, retention.log_size).await.context("making partitions of the log")?;
     attempts::keep(client, retention.attempts_age).await.context("making and dropping partitions of the attempts")?;
     let partitions = partitions::list(client).await.context("looking at the partitions of the log")?;
@@ -76,11 +73,11 @@ pub async fn tidy(client: &mut Client, retention: &Retention, defaults: &Default
         }
     }
     let dropped = partitions::drop_empty(client).await.context("dropping partitions of the log")?;
-    tracing::debug!(dropped, "tidied");
+    tracing::debug!(dropped, "applied the retention limits");
     Ok(())
 }
 
-/// Empties the oldest partition. False: it has to stay for now, and so has what comes after it.
+/// Empties one partition. Returns false if it has to stay for now; then the partitions after it stay as well.
 async fn shorten(
     client: &mut Client,
     partition: &Partition,
@@ -89,36 +86,36 @@ async fn shorten(
 ) -> anyhow::Result<bool> {
     let transaction = client.transaction().await?;
     let behind = fallen_behind::lanes(&transaction, partition.low, partition.past).await?;
-    // One that gets on is not thrown off for being slow, or for a daemon that was away: only for want of room.
+    // A lane that is making progress, however slowly, or that waited for a daemon to come back, loses events only to the size limit.
     if limit == Limit::Age && behind.iter().any(|lane| lane.is_running) {
         return Ok(false);
     }
-    let mut told = Vec::new();
+    let mut losses = Vec::new();
     for lane in behind {
         let lost = lost(&transaction, &lane, patterns).await?;
         row::set_forward(&transaction, &lane.lane, (partition.low, partition.past), lost).await?;
-        told.push((lane, lost));
+        losses.push((lane, lost));
     }
     if !partitions::empty(&transaction, partition).await? {
         return Ok(false);
     }
     transaction.commit().await?;
-    for (FallenBehind { lane, name, .. }, lost) in told.into_iter().filter(|(_, lost)| *lost > 0) {
+    for (FallenBehind { lane, name, .. }, lost) in losses.into_iter().filter(|(_, lost)| *lost > 0) {
         let limit = match limit {
             Limit::Age => "retention.log_age",
             Limit::Size => "retention.log_size",
         };
-        // Where nobody knows what a destination wants, it may have wanted everything.
+        // If the destination's row cannot be read, the count is that of all events: it may have wanted every one of them.
         let is_exact = patterns.contains_key(&lane);
         tracing::error!(%lane, name, lost, is_exact, limit, "fell off the log: events that it had not taken are gone");
     }
     Ok(true)
 }
 
-/// How many events the lane would still have been sent.
+/// Counts the events of a partition that the lane had not taken and would have delivered.
 async fn lost(transaction: &Transaction<'_>, lane: &FallenBehind, patterns: &Patterns) -> anyhow::Result<i64> {
     let wanted = patterns.get(&lane.lane);
-    let is_wanted = |kind: &str| wanted.is_none_or(|wanted| wanted.takes(kind));
+    let is_wanted = |kind: &str| wanted.is_none_or(|wanted| wanted.includes(kind));
     let counts = partitions::count(transaction, &lane.tenant, &lane.unread).await?;
     Ok(counts.iter().filter(|(kind, _)| is_wanted(kind)).map(|(_, count)| count).sum())
 }
@@ -136,7 +133,7 @@ async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
     };
     let wanted = |listed: DestinationRow| {
         let route = listed.usable.ok()?.route;
-        Some((route.lane, Wanted { live: route.events, again: listed.replay.map(|replay| replay.events) }))
+        Some((route.lane, WantedTypes { live: route.events, replayed: listed.replay.map(|replay| replay.events) }))
     };
     listed.into_iter().filter_map(wanted).collect()
 }

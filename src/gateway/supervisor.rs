@@ -1,6 +1,6 @@
-//! The supervisor: which lanes there should be, and which there are. In: the destinations' tables, and our lease. Out: lanes of our share
-//! started, stopped and replaced; a lane whose row has not changed is not touched. It never skips a row: one that cannot be used becomes a lane that says
-//! why.
+//! The supervisor starts, stops and replaces lanes, so that those that run are those that should. In: the destinations' tables, and our
+//! lease. Out: the lanes that are assigned to this daemon. It never touches a lane whose row has not changed, and it never skips a row:
+//! a row that cannot be used becomes a lane whose state says why.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -30,14 +30,14 @@ use crate::ledger::replays;
 use crate::log::wakeup::listener::Signals;
 use crate::log::wakeup::lock;
 
-/// See the module's description.
+/// The lanes that this daemon runs.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     context: LaneContext,
     defaults: Defaults,
     running: HashMap<LaneName, Running>,
     tasks: JoinSet<(LaneName, Result<Ended, Lost>)>,
-    /// What went wrong last, so that it is said once.
+    /// The trouble that was last logged, so that it is logged once and not at each attempt.
     trouble: String,
     is_ready: bool,
 }
@@ -48,17 +48,18 @@ struct Running {
     stopper: Stopper,
 }
 
-/// A change of a destination is notified; this is for the one that was not.
+/// How often the destinations are read without a notification, in case one was missed.
 const FALLBACK: Duration = Duration::from_secs(30);
-/// How soon it is tried again, when the database or another daemon did not let it.
+/// How soon to try again after the database failed, or while another daemon still serves one of our lanes.
 const RETRY: Duration = Duration::from_secs(1);
-/// What a lane may take to finish what it has in hand, when its row has changed: the change is to be felt within a second.
+/// How long a lane whose row has changed may take to finish what is under way. It is short, because the change should take effect
+/// within a second.
 const CHANGE_GRACE: Duration = Duration::from_millis(300);
-/// What all lanes may take to write down how far they are when the lease is lost.
+/// How long all lanes together may take to store their cursors after the lease is lost.
 const LOSS_GRACE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// A supervisor without lanes.
+    /// A supervisor that runs no lanes yet.
     pub(super) fn new(context: LaneContext, defaults: Defaults) -> Supervisor {
         Supervisor {
             context,
@@ -70,8 +71,8 @@ impl Supervisor {
         }
     }
 
-    /// Keeps the lanes as the tables and the lease want them. Returns only with what the gateway cannot go on with. Dropping the future
-    /// leaves lanes that run, and some that are about to stop.
+    /// Keeps the lanes as the tables and the lease ask for. Returns only an error that the gateway cannot recover from. If the future is
+    /// dropped, some lanes are left running and some are left stopping.
     pub(super) async fn keep(&mut self, leases: &LeaseKeeper, mut lease: Lease, signals: &Signals) -> anyhow::Error {
         loop {
             let pause = match self.reconcile(&lease).await {
@@ -98,15 +99,15 @@ impl Supervisor {
                 _ = leases.changed(&lease) => lease = leases.held().await,
                 () = signals.destinations.notified() => {}
                 () = tokio::time::sleep(pause) => {}
-                ended = self.watch() => if let Err(error) = ended { return error },
+                ended = self.lane_ended() => if let Err(error) = ended { return error },
             }
         }
     }
 
-    /// Makes the lanes that are ours what the tables say. False: another daemon still has one of them.
+    /// Makes our lanes match the tables. Returns false while another daemon still serves one of them.
     async fn reconcile(&mut self, lease: &Lease) -> anyhow::Result<bool> {
         loop {
-            let ours = self.ours(lease).await?;
+            let ours = self.assigned_to_us(lease).await?;
             let wanted: HashSet<(&LaneName, &str)> =
                 ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
             let is_wanted = |(lane, running): (&LaneName, &Running)| wanted.contains(&(lane, &running.fingerprint));
@@ -119,39 +120,40 @@ impl Supervisor {
                 self.running[lane].stopper.stop(CHANGE_GRACE);
             }
             while leaving.iter().any(|lane| self.running.contains_key(lane)) {
-                let ended = self.tasks.join_next().await.expect("every lane on the supervisor has a task");
-                self.note(ended)?;
+                let ended = self.tasks.join_next().await.expect("every lane that runs has a task");
+                self.forget(ended)?;
             }
         }
     }
 
-    /// Waits for a lane that ends by itself. An error is one that the gateway cannot go on with.
-    async fn watch(&mut self) -> anyhow::Result<()> {
+    /// Waits for a lane to end without having been asked to. Returns an error that the gateway cannot recover from.
+    async fn lane_ended(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
-            Some(ended) => self.note(ended),
+            Some(ended) => self.forget(ended),
             None => std::future::pending().await,
         }
     }
 
-    /// Stops all lanes, and waits until each has written down how far it is. They are free once we have left.
+    /// Stops all lanes and waits until each has stored its cursor. Other daemons may take them once our lease is given up.
     pub(super) async fn stop(&mut self, grace: Duration) -> anyhow::Result<()> {
         for running in self.running.values() {
             running.stopper.stop(grace);
         }
         while let Some(ended) = self.tasks.join_next().await {
-            self.note(ended)?;
+            self.forget(ended)?;
         }
         Ok(())
     }
 
-    /// The lease is lost: others may serve the lanes by now, so that nothing more is sent. What can still be written down is.
+    /// Ends all lanes after the lease was lost. Other daemons may serve them by now, so nothing more is sent; cursors that can still be
+    /// stored are.
     pub(super) async fn abandon(&mut self) -> anyhow::Result<()> {
         for running in self.running.values() {
             running.stopper.stop(Duration::ZERO);
         }
         let deadline = tokio::time::Instant::now() + LOSS_GRACE;
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
-            self.note(ended)?;
+            self.forget(ended)?;
         }
         self.tasks.abort_all();
         while let Some(ended) = self.tasks.join_next().await {
@@ -160,16 +162,17 @@ impl Supervisor {
             {
                 continue;
             }
-            self.note(ended)?;
+            self.forget(ended)?;
         }
         self.running.clear();
-        // A connection on which the database is silent would be handed to the next who asks.
+        // A pooled connection on which the database no longer answers would be handed to the next task that asks for one.
         self.context.pool.retain(|_, _| false);
         Ok(())
     }
 
-    /// Our share of the destinations. One daemon at a time lists them, so that none forgets a lane that another has just found.
-    async fn ours(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
+    /// The destinations that are assigned to this daemon. One daemon at a time reads them, so that none marks a lane as removed that
+    /// another has just found.
+    async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
         lock::lock_roster(&transaction).await?;
@@ -183,16 +186,16 @@ impl Supervisor {
             row::forget(&transaction, &lane).await?;
         }
         let served = row::served(&*transaction, &names).await?;
-        let shares = assignment::assign(&served, &lease.living);
+        let assigned = assignment::assign(&served, &lease.living);
         let ourselves = Some(&self.context.daemon);
-        let leaves = |lane: &LaneName| shares.get(lane) != ourselves && !self.running.contains_key(lane);
+        let leaves = |lane: &LaneName| assigned.get(lane) != ourselves && !self.running.contains_key(lane);
         let left: Vec<&LaneName> =
             served.iter().filter(|(lane, by)| by.as_ref() == ourselves && leaves(lane)).map(|(lane, _)| lane).collect();
         if !left.is_empty() {
             row::release(&*transaction, &left, self.context.daemon).await?;
         }
         transaction.commit().await?;
-        Ok(listed.into_iter().filter(|listed| shares.get(&listed.lane) == ourselves).collect())
+        Ok(listed.into_iter().filter(|listed| assigned.get(&listed.lane) == ourselves).collect())
     }
 
     async fn start(&mut self, ours: Vec<DestinationRow>) -> anyhow::Result<bool> {
@@ -215,8 +218,8 @@ impl Supervisor {
         Ok(has_all)
     }
 
-    /// A lane that another daemon has taken over has ended like any other, as far as we are concerned.
-    fn note(&mut self, ended: Result<(LaneName, Result<Ended, Lost>), JoinError>) -> anyhow::Result<()> {
+    /// Forgets a lane that has ended. One that another daemon has taken over ends like any other.
+    fn forget(&mut self, ended: Result<(LaneName, Result<Ended, Lost>), JoinError>) -> anyhow::Result<()> {
         let (lane, ended) = ended.context("a lane's task died")?;
         if let Err(lost) = ended {
             tracing::warn!(%lost, "stopped");

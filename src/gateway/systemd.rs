@@ -1,4 +1,4 @@
-//! What systemd is told: ready, still alive, stopping. Without systemd nothing happens.
+//! Tells systemd that the gateway is ready, alive or stopping. Without systemd nothing happens.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The gateway delivers.
+/// Reports that the gateway delivers.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The gateway is about to end.
+/// Reports that the gateway is about to end.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Feeds the watchdog for as long as the tail turns: a gateway that answers but does not read is to be restarted.
+/// Feeds the watchdog as long as the tail's loop turns, because a gateway that is alive but no longer reads the log should be restarted.
 pub(super) async fn feed_watchdog(pulse: &AtomicU64) {
     let Some(period) = watchdog() else { return std::future::pending().await };
     let mut last = None;
@@ -36,6 +36,6 @@ fn watchdog() -> Option<Duration> {
 
 fn tell(state: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(error = %error, "systemd does not listen");
+        tracing::debug!(error = %error, "cannot notify systemd");
     }
 }

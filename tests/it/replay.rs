@@ -296,7 +296,7 @@ async fn a_log_that_does_not_reach_back_that_far_is_replayed_only_if_that_is_sai
     line.delivered(100, "20 days").await;
     line.until("select position >= 250 and holes = '{}' from andon.tail").await;
     let mut client = connect(&line.url).await;
-    retention::tidy(&mut client, &Retention::default(), &Defaults::default()).await.unwrap();
+    retention::apply(&mut client, &Retention::default(), &Defaults::default()).await.unwrap();
     assert_eq!(line.number("select min(id) from andon.events").await, 100);
 
     let refused = line.replay(&["--destination", &lane, "--since", "25d"]).await;
@@ -326,7 +326,7 @@ async fn what_retention_takes_from_a_replay_is_told() {
     receiver.wait_until(PATIENCE, |got| got.iter().any(|it| is_marked(it))).await.unwrap();
 
     let mut client = connect(&line.url).await;
-    retention::tidy(&mut client, &Retention { log_size: 1, ..Retention::default() }, &Defaults::default())
+    retention::apply(&mut client, &Retention { log_size: 1, ..Retention::default() }, &Defaults::default())
         .await
         .unwrap();
     receiver.answer("/hook", Answer::status(200));

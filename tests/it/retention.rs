@@ -51,7 +51,7 @@ impl Line {
 
     async fn tidy(&self, retention: &Retention) {
         let mut client = connect(&self.url).await;
-        retention::tidy(&mut client, retention, &Defaults::default()).await.unwrap();
+        retention::apply(&mut client, retention, &Defaults::default()).await.unwrap();
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
@@ -176,7 +176,7 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
     let tidying = tokio::spawn(async move {
         let mut client = connect(&url).await;
         for _ in 0..5 {
-            retention::tidy(&mut client, &a_week(), &Defaults::default()).await.unwrap();
+            retention::apply(&mut client, &a_week(), &Defaults::default()).await.unwrap();
         }
     });
     let mut slowest = Duration::ZERO;
@@ -323,7 +323,7 @@ async fn the_role_of_the_readme_can_tidy_and_others_cannot() {
     let as_role = |role: &str| line.url.replace("postgres://postgres@", &format!("postgres://{role}@"));
 
     let mut daemon = connect(&as_role("andon_run")).await;
-    retention::tidy(&mut daemon, &no_room(), &Defaults::default()).await.unwrap();
+    retention::apply(&mut daemon, &no_room(), &Defaults::default()).await.unwrap();
     let reader = connect(&as_role("reader")).await;
 
     assert_eq!(line.number("select min(id) from andon.events").await, 200);
