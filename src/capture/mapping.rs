@@ -202,7 +202,7 @@ pub struct Channel {
     /// The name of the channel, as `notify` has it.
     pub name: String,
     /// The type of the event.
-    pub event: EventName,
+    pub event: ChannelEventType,
     /// What kind of thing the event happened to.
     pub entity_type: String,
     /// The path to the id of the thing it happened to, if the payload has one.
@@ -217,7 +217,7 @@ pub struct Channel {
 
 /// How a `[[channel]]` entry determines the type of its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventName {
+pub enum ChannelEventType {
     /// It is always the same.
     Literal(String),
     /// It stands in the payload at this path.

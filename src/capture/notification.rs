@@ -5,14 +5,14 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::capture::mapping::Channel;
-use crate::capture::mapping::EventName;
+use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::is_event_type;
 
 /// The event that a notification announces.
 #[derive(Debug, PartialEq)]
 pub struct Notified {
     /// The type of the event.
-    pub kind: String,
+    pub event_type: String,
     /// The tenant; empty if the event belongs to none.
     pub tenant: String,
     /// The id of the thing it happened to; empty if the payload has none.
@@ -34,7 +34,7 @@ pub enum Unreadable {
     Missing(String, &'static str),
     /// The text at the path of the type is not one.
     #[error("`{0}` is not a dotted name such as machine.down")]
-    NoName(String),
+    NotAType(String),
 }
 
 impl Channel {
@@ -44,12 +44,12 @@ impl Channel {
         let required = |path: &String, what| {
             at(&payload, path).and_then(scalar).ok_or_else(|| Unreadable::Missing(path.clone(), what))
         };
-        let kind = match &self.event {
-            EventName::Literal(name) => name.clone(),
-            EventName::Path(path) => required(path, "type")?,
+        let event_type = match &self.event {
+            ChannelEventType::Literal(name) => name.clone(),
+            ChannelEventType::Path(path) => required(path, "type")?,
         };
-        if !is_event_type(&kind) {
-            return Err(Unreadable::NoName(kind));
+        if !is_event_type(&event_type) {
+            return Err(Unreadable::NotAType(event_type));
         }
         let tenant = self.tenant.as_ref().map(|path| required(path, "tenant")).transpose()?.unwrap_or_default();
         let entity_id = self.entity_id.as_ref().and_then(|path| scalar(at(&payload, path)?)).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Channel {
         }
         let found = |path| at(&payload, path).cloned().unwrap_or_default();
         let data = self.data.iter().map(|(name, path)| (name.clone(), found(path))).collect();
-        Ok(Notified { kind, tenant, entity_id, context, data })
+        Ok(Notified { event_type, tenant, entity_id, context, data })
     }
 }
 
@@ -110,7 +110,10 @@ data = { machine = 'machine.id' }";
 
         let event = mapping.channels[0].read(payload, &mapping.levels).unwrap();
 
-        assert_eq!((event.kind.as_str(), event.tenant.as_str(), event.entity_id.as_str()), ("machine.down", "7", "4"));
+        assert_eq!(
+            (event.event_type.as_str(), event.tenant.as_str(), event.entity_id.as_str()),
+            ("machine.down", "7", "4")
+        );
         assert_eq!(Value::from(event.context), json!({"site": "main", "cell": "Laser", "line": "L1"}));
         assert_eq!(Value::from(event.data), json!({"state": "E-12", "gone": null, "machine": 4}));
     }

@@ -1,5 +1,5 @@
-//! NOTIFY channels as sources. In: notifications with good and bad payloads, and mappings that come and go. Out: whether each good one is
-//! an event that arrives, and each bad one stands among the failures.
+//! NOTIFY channels as sources. In: notifications with good and bad payloads, and mappings that come and go. Out: whether each good
+//! notification becomes an event that arrives, and each bad one is recorded among the failures.
 
 use andon::capture::Mapping;
 use andon::capture::attach;
@@ -27,6 +27,7 @@ tenant = 'org'
 context = { cell = 'machine.name' }
 fields = ['code']";
 
+/// Waits until `count` sessions listen to the channel.
 async fn is_heard(line: &Line, channel: &str, count: usize) {
     // The last statement of the listening session is the one that subscribes.
     let sql = "from pg_stat_activity where datname = current_database() and state = 'idle'";

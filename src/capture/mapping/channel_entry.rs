@@ -4,7 +4,7 @@
 use toml::de::DeValue;
 
 use crate::capture::mapping::Channel;
-use crate::capture::mapping::EventName;
+use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::is_event_type;
 use crate::capture::mapping::section::Findings;
 use crate::capture::mapping::section::Section;
@@ -67,7 +67,7 @@ fn channel_name(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<St
     Some(name.sql)
 }
 
-fn event_type(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<EventName> {
+fn event_type(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<ChannelEventType> {
     let entry = section.entry.as_str();
     match (section.text(findings, "type"), section.text(findings, "type_path")) {
         (Some(name), None) => {
@@ -75,9 +75,9 @@ fn event_type(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<Even
                 let message = format!("`{}` is not a dotted name such as machine.down", name.sql);
                 findings.add(name.location, entry, "type", message);
             }
-            Some(EventName::Literal(name.sql))
+            Some(ChannelEventType::Literal(name.sql))
         }
-        (None, Some(path)) => Some(EventName::Path(path.sql)),
+        (None, Some(path)) => Some(ChannelEventType::Path(path.sql)),
         (Some(_), Some(path)) => {
             findings.add(path.location, entry, "type_path", "an entry has either type or type_path");
             None
@@ -90,11 +90,11 @@ fn event_type(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<Even
     }
 }
 
-fn entity_type(findings: &mut Findings<'_>, section: &Section<'_>, event: Option<&EventName>) -> String {
+fn entity_type(findings: &mut Findings<'_>, section: &Section<'_>, event: Option<&ChannelEventType>) -> String {
     match (section.text(findings, "entity_type"), event) {
         (Some(entity_type), _) => entity_type.sql,
-        (None, Some(EventName::Literal(name))) => name.split('.').next().unwrap_or_default().to_owned(),
-        (None, Some(EventName::Path(_))) => {
+        (None, Some(ChannelEventType::Literal(name))) => name.split('.').next().unwrap_or_default().to_owned(),
+        (None, Some(ChannelEventType::Path(_))) => {
             let message = "is missing; with type_path it cannot be taken from the type";
             findings.add(section.location, &section.entry, "entity_type", message);
             String::new()

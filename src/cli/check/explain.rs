@@ -12,7 +12,7 @@ use crate::capture::Mapping;
 use crate::capture::Types;
 use crate::capture::mapping::Capture;
 use crate::capture::mapping::Channel;
-use crate::capture::mapping::EventName;
+use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::EventType;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::Profile;
@@ -64,8 +64,8 @@ fn row(mapping: &Mapping, capture: &Capture, types: Option<&Types>) -> [String; 
 /// A notification, as the paths of the entry read it.
 fn channel_row(mapping: &Mapping, channel: &Channel) -> [String; 4] {
     let (name, kind) = match &channel.event {
-        EventName::Literal(name) => (name.clone(), name.clone()),
-        EventName::Path(path) => {
+        ChannelEventType::Literal(name) => (name.clone(), name.clone()),
+        ChannelEventType::Path(path) => {
             (format!("<{path}>"), format!("{}.{}", channel.entity_type, path.rsplit('.').next().unwrap_or_default()))
         }
     };
