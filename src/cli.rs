@@ -1,49 +1,38 @@
-//! The command line. In: arguments and the environment. Out: one command, run to its end, and an exit status: 0, 1 for a fault, 2 for
-//! bad usage or a bad configuration. Its texts are for integrators and operators; it decides nothing about events.
+//! The command line. In: arguments and the environment. Out: one command, run to its end, and an exit status: 0 for success, 1 for a
+//! fault, 2 for bad usage or a bad configuration. Integrators and operators read its texts; it decides nothing about events.
 
 mod attach;
 mod check;
 mod deliveries;
 mod destination;
+pub mod failure;
 mod migrate;
-mod time;
+mod options;
 mod replay;
 mod run;
 mod source;
-mod table;
+mod text_table;
+mod time;
 
-use std::path::Path;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
-use crate::bench;
-use crate::bench::BenchOptions;
-use crate::chaos;
-use crate::chaos::ChaosOptions;
-use crate::config;
-use crate::config::Config;
-use crate::config::ConfigError;
-use crate::config::Environment;
-use crate::config::Problem;
-use crate::database::Database;
-use crate::demo;
-use crate::demo::DemoOptions;
-use crate::telemetry::Form;
+use crate::cli::failure::Failure;
+use crate::cli::options::GlobalOptions;
+use crate::telemetry::LogFormat;
 
 /// Andon carries what happens in a manufacturing database to MQTT and webhooks: each committed change, in order, at least once.
 #[derive(Debug, Parser)]
 #[command(name = "andon", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
-    place: Place,
+    options: GlobalOptions,
 
-    /// Form of the log on standard error; ANDON_LOG=debug (or RUST_LOG) says more
-    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORM")]
-    pub log: Form,
+    /// Format of the log on standard error; ANDON_LOG=debug (or RUST_LOG) logs more
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub log: LogFormat,
 
     #[command(subcommand)]
     command: Command,
@@ -51,143 +40,67 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 A database is attached in three steps: `andon migrate`, `andon attach --source FILE`, `andon run`.
-`andon check` tells everything that is wrong. Exit status: 0, 1 for a fault, 2 for bad usage or a bad configuration.";
-
-#[derive(Debug, Args)]
-struct Place {
-    /// Configuration file [default: config/andon.toml where it exists]
-    #[arg(long, global = true, env = "ANDON_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Database, instead of the configured one; a password is better kept in DATABASE_URL or a file
-    #[arg(long, global = true, value_name = "URL")]
-    database: Option<String>,
-}
+`andon check` reports everything that is wrong. Exit status: 0, 1 for a fault, 2 for bad usage or a bad configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create schema `andon` in the database, or bring it up to date
     ///
-    /// Run it as the owner of the database, first of all and after every update of Andon. It touches nothing outside schema `andon`.
+    /// Run it as the owner of the database, before any other command and after every update of Andon. It changes nothing outside
+    /// schema `andon`.
     Migrate,
     /// Install the triggers of a source mapping, or update them after the mapping was edited
     ///
-    /// The mapping is checked against the database first: either everything is installed, or nothing and every reason is told. Run it
-    /// as the owner of the tables.
+    /// The mapping is checked against the database first. Either everything is installed, or nothing is and every reason is printed.
+    /// Run it as the owner of the tables.
     Attach(attach::Attach),
     /// Remove every trace of an attached source; its events stay in the log
     Detach(attach::Detach),
     /// Help with source mappings
     #[command(subcommand)]
     Source(source::Source),
-    /// Tell everything that is wrong: configuration, database, sources, destinations, brokers
+    /// Report every fault in configuration, database, sources, destinations and brokers
     ///
-    /// Nothing is changed, and no event is sent. Exit status 1 when there is a fault.
+    /// It changes nothing and sends no event. The exit status is 1 when there is a fault.
     Check(check::Check),
-    /// Carry events until told to stop
+    /// Deliver events until told to stop
     ///
-    /// SIGTERM and Ctrl-C let deliveries that are under way finish within the configured grace; a second signal ends at once. Nothing is
-    /// lost either way: what was not acknowledged is sent again at the next start.
+    /// After SIGTERM or Ctrl-C, deliveries that are under way may finish within the configured grace period; a second signal ends it at
+    /// once. Nothing is lost either way: events that were not acknowledged are sent again at the next start.
     Run,
-    /// What is parked: list it, show it, try it again, discard it
+    /// List, show, retry or discard parked deliveries
     ///
-    /// A delivery that could not be made is parked: in state `retry` it is tried again by its schedule, `waiting` it waits behind an
-    /// earlier event of the same job or machine, `dead` it stays until somebody decides.
+    /// A delivery that could not be made is parked. In state `retry` it is tried again on its schedule. In state `waiting` it waits for
+    /// an earlier event of the same job or machine. In state `dead` it stays until somebody retries or discards it.
     Deliveries(deliveries::Deliveries),
-    /// Deliver a stretch of the log to a destination again
+    /// Deliver the events of a period to a destination again
     ///
-    /// It is carried out by `andon run`, beside the live flow, and survives its restarts. Every delivery says that it is replayed: a
-    /// webhook by the header `andon-replayed`, MQTT 5 by the user property `replayed`; MQTT 3.1.1 has no place for it. The payload is
-    /// the same to the bit. Exit status 1 when something could not be delivered.
+    /// `andon run` carries out the replay next to its live deliveries, and goes on with it after a restart. Every delivery is marked as
+    /// replayed: a webhook by the header `andon-replayed`, MQTT 5 by the user property `replayed`; MQTT 3.1.1 has no place for a mark.
+    /// The payload is the same, byte for byte. The exit status is 1 when something could not be delivered.
     Replay(replay::Replay),
-    /// Show it at work: a simulated plant on throw-away servers, and witnesses that judge what arrives
-    Demo(Box<DemoOptions>),
-    /// Prove it: break everything around it, and judge what arrives
-    Chaos(ChaosOptions),
-    /// Measure, on throw-away servers
-    #[command(hide = true)]
-    Bench(BenchOptions),
-}
-
-/// Why a command ended before its time.
-#[derive(Debug)]
-pub enum Failure {
-    /// Whoever started it has to write something else.
-    Usage(anyhow::Error),
-    /// Something did not work out.
-    Fault(anyhow::Error),
-}
-
-impl Failure {
-    /// Tells it to a person, and gives the exit status.
-    pub fn tell(&self) -> ExitCode {
-        let (error, status) = match self {
-            Failure::Usage(error) => (error, 2),
-            Failure::Fault(error) => (error, 1),
-        };
-        eprintln!("andon: {error:#}");
-        ExitCode::from(status)
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Failure {
-        Failure::Fault(error)
-    }
 }
 
 impl Cli {
-    /// Whether it carries events beside a database and a broker that need the machine too.
+    /// Whether the command runs for long next to a database and a broker that need processors of the same machine.
     pub fn is_daemon(&self) -> bool {
         matches!(self.command, Command::Run)
     }
 
     /// Runs the command to its end.
     pub async fn run(self) -> Result<ExitCode, Failure> {
-        let place = &self.place;
+        let global = &self.options;
         match self.command {
-            Command::Migrate => migrate::run(&place.database()?).await?,
-            Command::Attach(options) => options.run(place).await?,
-            Command::Detach(options) => options.run(place).await?,
-            Command::Source(command) => command.run(place).await?,
-            Command::Check(options) => return Ok(options.run(place).await),
-            Command::Run => run::run(place.load()?).await?,
-            Command::Deliveries(options) => return options.run(place).await,
-            Command::Replay(options) => return options.run(place).await,
-            Command::Bench(options) => bench::run(options).await?,
-            Command::Demo(options) => return Ok(demo::run(*options).await?),
-            Command::Chaos(options) => return Ok(chaos::run(options).await?),
+            Command::Migrate => migrate::run(&global.database()?).await?,
+            Command::Attach(command) => command.run(global).await?,
+            Command::Detach(command) => command.run(global).await?,
+            Command::Source(command) => command.run(global).await?,
+            Command::Check(command) => return Ok(command.run(global).await),
+            Command::Run => run::run(global.load()?).await?,
+            Command::Deliveries(command) => return command.run(global).await,
+            Command::Replay(command) => return command.run(global).await,
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Place {
-    fn load(&self) -> Result<Config, Failure> {
-        Config::load(self.file(), config::environment(), self.url()).map_err(|error| Failure::Usage(error.into()))
-    }
-
-    fn inspect(&self, environment: Environment) -> Result<(Config, Vec<Problem>), ConfigError> {
-        Config::inspect(self.file(), environment, self.url())
-    }
-
-    /// Whether a database is given anywhere.
-    fn names_database(&self) -> bool {
-        let missing = |problem: &Problem| problem.key == "database.url" && problem.message.starts_with("is not set");
-        self.inspect(config::environment()).map_or(true, |(_, problems)| !problems.iter().any(missing))
-    }
-
-    fn database(&self) -> Result<Database, Failure> {
-        Database::new(&self.load()?.database).map_err(|error| Failure::Usage(error.into()))
-    }
-
-    fn file(&self) -> Option<&Path> {
-        let default = Path::new(config::DEFAULT_PATH);
-        self.config.as_deref().or_else(|| default.exists().then_some(default))
-    }
-
-    fn url(&self) -> Option<&str> {
-        self.database.as_deref()
     }
 }
 
@@ -215,36 +128,33 @@ mod tests {
           attach      Install the triggers of a source mapping, or update them after the mapping was edited
           detach      Remove every trace of an attached source; its events stay in the log
           source      Help with source mappings
-          check       Tell everything that is wrong: configuration, database, sources, destinations, brokers
-          run         Carry events until told to stop
-          deliveries  What is parked: list it, show it, try it again, discard it
-          replay      Deliver a stretch of the log to a destination again
-          demo        Show it at work: a simulated plant on throw-away servers, and witnesses that judge
-                      what arrives
-          chaos       Prove it: break everything around it, and judge what arrives
+          check       Report every fault in configuration, database, sources, destinations and brokers
+          run         Deliver events until told to stop
+          deliveries  List, show, retry or discard parked deliveries
+          replay      Deliver the events of a period to a destination again
           help        Print this message or the help of the given subcommand(s)
 
         Options:
               --config <FILE>   Configuration file [default: config/andon.toml where it exists] [env:
                                 ANDON_CONFIG]
-              --database <URL>  Database, instead of the configured one; a password is better kept in
-                                DATABASE_URL or a file
-              --log <FORM>      Form of the log on standard error; ANDON_LOG=debug (or RUST_LOG) says more
+              --database <URL>  Database to use instead of the configured one; a password is safer in
+                                DATABASE_URL or in a file
+              --log <FORMAT>    Format of the log on standard error; ANDON_LOG=debug (or RUST_LOG) logs more
                                 [default: text] [possible values: text, json]
           -h, --help            Print help (see more with '--help')
           -V, --version         Print version
 
         A database is attached in three steps: `andon migrate`, `andon attach --source FILE`, `andon run`.
-        `andon check` tells everything that is wrong. Exit status: 0, 1 for a fault, 2 for bad usage or a
+        `andon check` reports everything that is wrong. Exit status: 0, 1 for a fault, 2 for bad usage or a
         bad configuration.
         ");
     }
 
     #[test]
-    fn options_may_stand_before_or_behind_the_command() {
+    fn options_may_stand_before_or_after_the_command() {
         let before = Cli::try_parse_from(["andon", "--database", "postgres://a@b/c", "migrate"]).unwrap();
-        let behind = Cli::try_parse_from(["andon", "migrate", "--database", "postgres://a@b/c"]).unwrap();
+        let after = Cli::try_parse_from(["andon", "migrate", "--database", "postgres://a@b/c"]).unwrap();
 
-        assert_eq!(before.place.database, behind.place.database);
+        assert_eq!(before.options.database, after.options.database);
     }
 }

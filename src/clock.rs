@@ -1,5 +1,5 @@
-//! The database's clock. In: what the database said the time was, and when it was asked. Out: what it would say now. A daemon whose own
-//! clock is off by an hour signs, retries and reports as if it were not. It never asks by itself.
+//! The database's clock. In: the time that the database told, and when it was asked. Out: the time that it would tell now. A daemon whose
+//! own clock is off by an hour signs, retries and reports as if it were right. It never asks the database itself.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,26 +9,26 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-/// Clones share what was heard.
+/// Clones share the time that the database told last.
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Arc<Mutex<Option<Heard>>>);
+pub struct Clock(Arc<Mutex<Option<Reading>>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Heard {
+struct Reading {
     time: Timestamp,
-    at: Instant,
+    read_at: Instant,
 }
 
 impl Clock {
-    /// The database has told its time, at this moment.
-    pub fn heard(&self, time: Timestamp, at: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Heard { time, at });
+    /// Sets the clock to the time that the database has told at this moment.
+    pub fn set(&self, time: Timestamp, read_at: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reading { time, read_at });
     }
 
-    /// The time; that of this machine before the first word of the database.
+    /// The time. Until the database has told its own, it is that of this machine.
     pub fn now(&self) -> Timestamp {
-        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.map_or_else(Timestamp::now, |heard| later(heard.time, heard.at.elapsed()))
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map_or_else(Timestamp::now, |last| later(last.time, last.read_at.elapsed()))
     }
 }
 
@@ -41,13 +41,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on_from_what_the_database_said() {
+    fn it_goes_on_from_the_time_that_the_database_told() {
         let clock = Clock::default();
-        let said: Timestamp = "2020-02-29T12:00:00Z".parse().unwrap();
+        let told: Timestamp = "2020-02-29T12:00:00Z".parse().unwrap();
 
-        clock.clone().heard(said, Instant::now());
+        clock.clone().set(told, Instant::now());
 
-        let since = clock.now().duration_since(said);
+        let since = clock.now().duration_since(told);
         assert!((0..60).contains(&since.as_secs()), "{since:?}");
     }
 }

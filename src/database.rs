@@ -1,5 +1,7 @@
-//! Connections to PostgreSQL. In: a URL and a CA file. Out: connected clients, their connections and pools of them. It never runs a
-//! query, and never shows a password.
+//! Connections to PostgreSQL. In: a URL and a CA file. Out: connected clients, their connections and pools of them. It runs no query but
+//! those that take an advisory lock, and never shows a password.
+
+pub mod locks;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,19 +32,19 @@ use crate::secret::Secret;
 use crate::tls;
 use crate::tls::TlsProblem;
 
-/// Where the database is, and whom to trust.
+/// Where the database is, and which certificates to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `postgres://user:password@host:5432/name?sslmode=require`, or `host=… user=…`.
     pub url: Secret,
-    /// CA certificates (PEM) to trust beside the system's.
+    /// CA certificates (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Why there is no connection. None of these shows a password.
+/// Why there is no connection. None of these errors shows a password.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// Not to be read as a URL. What the parser says is left out, since it may quote a piece of the password.
+    /// The URL cannot be read. The parser's error is left out, since it may quote a piece of the password.
     #[error(
         "is not the address of a PostgreSQL database; write postgres://user:password@host:5432/name?sslmode=require and percent-encode special characters of the password"
     )]
@@ -50,27 +52,28 @@ pub enum DatabaseError {
     /// A certificate cannot be used.
     #[error("cannot prepare TLS to PostgreSQL")]
     Tls(#[source] TlsProblem),
-    /// Never so far: the pool is told everything it needs.
+    /// The pool cannot be built. That should not happen, since the pool is told everything that it needs.
     #[error("cannot prepare a pool of connections to PostgreSQL")]
     Pool(#[source] BuildError),
-    /// The server does not answer, or does not want us.
+    /// The server does not answer, or refuses us.
     #[error("cannot connect to PostgreSQL at {target}")]
     Connect {
         /// User, host, port and database.
         target: String,
-        /// Why.
+        /// The error of the driver.
         source: tokio_postgres::Error,
     },
 }
 
-/// How long connecting may take, and how long a silent server is believed to be alive before it is asked.
+/// How long connecting may take, and how long a server may be silent before TCP asks whether it is still there.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// For the server. Reads of ranges look costly to its planner and are not: compiling them would take longer than they do. And it is to
-/// notice within half a minute that we are gone: until then our session holds the lock that lets one daemon at a time read the log.
+/// Options for the server. JIT is off because reads of ranges look costly to the planner and are not: to compile them would take longer than
+/// to run them. The keepalives let the server notice within half a minute that we are gone: until then our session holds the lock that lets
+/// only one daemon's tail lead.
 const OPTIONS: &str = "-c jit=off -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 
-/// A connection that has to be polled; notifications come out of it.
+/// A connection, which has to be polled. Notifications come out of it.
 pub type Link = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// Everything that a connection to the database needs. Clones share it.
@@ -79,17 +82,17 @@ pub struct Database {
     config: tokio_postgres::Config,
     connector: MakeRustlsConnect,
     target: String,
-    /// With `sslmode=prefer`, whether the certificate of the server was found to be unknown.
+    /// With `sslmode=prefer`, whether the server's certificate could not be verified.
     without_tls: Arc<AtomicBool>,
 }
 
-/// Tells what is wrong with a URL.
+/// Checks that a URL can be read.
 pub fn check_url(url: &Secret) -> Result<(), DatabaseError> {
     parse(url).map(drop)
 }
 
 impl Database {
-    /// Reads the URL and the certificates. It does not connect yet.
+    /// Reads the URL and the certificates, without connecting.
     pub fn new(settings: &Settings) -> Result<Database, DatabaseError> {
         let config = parse(&settings.url)?;
         let tls = tls::client(settings.ca_file.as_deref(), None).map_err(DatabaseError::Tls)?;
@@ -97,9 +100,9 @@ impl Database {
         Ok(Database { config, connector: MakeRustlsConnect::new(tls), target, without_tls: Arc::default() })
     }
 
-    /// The same, with sessions whose names end with this mark.
+    /// The same database, with this mark at the end of the name of each session.
     pub fn marked(mut self, mark: &str) -> Database {
-        // The server cuts names off behind 63 bytes.
+        // The server cuts names off after 63 bytes.
         let name: String = self.config.get_application_name().unwrap_or_default().chars().take(40).collect();
         self.config.application_name(name + mark);
         self
@@ -110,19 +113,19 @@ impl Database {
         &self.target
     }
 
-    /// A client and the connection behind it, which somebody has to poll.
+    /// A client and its connection, which the caller has to poll.
     pub async fn connect_apart(&self) -> Result<(Client, Link), DatabaseError> {
         self.open().await.map_err(|source| DatabaseError::Connect { target: self.target.clone(), source })
     }
 
-    /// A client whose connection is polled by a task of its own, which ends with it.
+    /// A client whose connection is polled by a task of its own, which ends with the client.
     pub async fn connect(&self) -> Result<Client, DatabaseError> {
         let (client, link) = self.connect_apart().await?;
         drop(spawned(link));
         Ok(client)
     }
 
-    /// A pool of up to `size` connections, opened when they are needed. Nobody waits for one longer than for a server.
+    /// A pool of up to `size` connections, which are opened when they are needed. Waiting for one ends after the same time as connecting.
     pub fn pool(&self, size: usize) -> Result<Pool, DatabaseError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(self.config.clone(), self.clone(), recycling);
@@ -130,7 +133,7 @@ impl Database {
         pool.wait_timeout(Some(PATIENCE)).create_timeout(Some(PATIENCE)).build().map_err(DatabaseError::Pool)
     }
 
-    /// As libpq has it, `prefer` goes on without TLS when TLS does not work out; `require` does not, and here it verifies.
+    /// As in libpq, `prefer` goes on without TLS when TLS fails, and `require` does not. Unlike in libpq, `require` verifies the certificate.
     async fn open(&self) -> Result<(Client, Link), tokio_postgres::Error> {
         let mut config = self.config.clone();
         if self.without_tls.load(Ordering::Relaxed) {
@@ -170,7 +173,7 @@ impl Connect for Database {
 
 fn spawned(link: Link) -> JoinHandle<()> {
     tokio::spawn(async move {
-        // Whoever waits for an answer is told as well; this line is for those who look for the moment.
+        // Whoever waits for an answer gets the error too; this line shows when it happened.
         if let Err(error) = link.await {
             tracing::debug!(%error, "a connection to PostgreSQL ended");
         }
@@ -178,7 +181,7 @@ fn spawned(link: Link) -> JoinHandle<()> {
 }
 
 fn parse(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError> {
-    // The driver knows no more than `require`; here that verifies host and chain, which is what these two ask for.
+    // The driver knows nothing stricter than `require`; here that verifies host and chain, which is what these two ask for.
     let text = url
         .expose()
         .trim()
@@ -196,7 +199,7 @@ fn parse(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError> {
     }
     let options = format!("{} {OPTIONS}", config.get_options().unwrap_or_default());
     config.options(options.trim());
-    // A server that vanished without a word is noticed within half a minute, not after the two hours of the system.
+    // A server that vanished without a word is noticed within half a minute, and not after the system's default of two hours.
     config.keepalives_idle(PATIENCE).keepalives_interval(PATIENCE / 2).keepalives_retries(3);
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(PATIENCE * 3);
@@ -217,7 +220,7 @@ fn target(config: &tokio_postgres::Config) -> String {
         named.collect()
     };
     let hosts = names.into_iter().map(|host| {
-        // One port stands for all hosts.
+        // A single port is that of all hosts.
         port = ports.next().unwrap_or(port);
         format!("{host}:{port}")
     });

@@ -1,5 +1,5 @@
-//! An event: one thing that happened, as it stands in the log. In: a row of `andon.events`. Out: the value that every later stage
-//! shares. It never does I/O, and its JSON stays the bytes that PostgreSQL sent.
+//! An event: one thing that happened, as it stands in the log. From the tail to the destinations, all share this one value. It never does
+//! I/O, and its JSON stays the bytes that PostgreSQL sent.
 
 pub mod json;
 
@@ -9,19 +9,19 @@ use uuid::Uuid;
 pub use json::Field;
 pub use json::Json;
 
-/// What Andon itself says when it disables a destination. Its entity is a [`DESTINATION`], with the lane's name as its id.
+/// The type of the event that Andon itself emits when it disables a destination. Its entity is a [`DESTINATION`], with the lane's name as id.
 pub const DISABLED: &str = "andon.destination.disabled";
-/// See [`DISABLED`].
+/// The type of the entity of a [`DISABLED`] event.
 pub const DESTINATION: &str = "destination";
 
-/// Whose event it is. An event reaches only destinations of its own tenant. Empty in systems without tenants.
+/// The tenant that an event belongs to. An event reaches only destinations of its own tenant. In systems without tenants this is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(pub String);
 
-/// A thing with a history of its own: one job, one machine. Events of one entity are delivered in the order they happened.
+/// A thing with a history of its own, such as one job or one machine. Events of one entity are delivered in the order in which they happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entity {
-    /// For example `job`.
+    /// Its type, for example `job`.
     pub kind: String,
     /// The key of the source's row, as text.
     pub id: String,
@@ -33,24 +33,24 @@ pub struct Event {
     /// Its place in the log (`andon.events.id`). Larger is later for the events of one entity; a smaller id of another transaction may
     /// become visible after it.
     pub id: i64,
-    /// Its identity for the world outside; the same for every delivery of it.
+    /// Its identity for receivers. It is the same in every delivery of the event.
     pub event_id: Uuid,
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant: TenantId,
-    /// A dotted name, such as `operation.completed`.
+    /// Its type: a dotted name, such as `operation.completed`.
     pub kind: String,
-    /// What it happened to.
+    /// The entity that it happened to.
     pub entity: Entity,
-    /// When the trigger ran: before the commit, within the transaction.
+    /// When it happened: as the source mapping says, otherwise when the trigger ran, which is before the commit, within the transaction.
     pub occurred_at: Timestamp,
-    /// What topics need (site, area, cell, …).
+    /// The levels that topics need (site, area, cell, …).
     pub context: Json,
     /// The payload.
     pub data: Json,
 }
 
 impl Event {
-    /// Puts an event together; `context` and `data` are the JSON texts of the log.
+    /// Makes an event; `context` and `data` are the JSON texts of the log.
     #[expect(clippy::too_many_arguments, reason = "it mirrors the columns of the log, and has two callers")]
     pub fn new(
         id: i64,
@@ -65,13 +65,13 @@ impl Event {
         Event { id, event_id, tenant, kind, entity, occurred_at, context: context.into(), data: data.into() }
     }
 
-    /// About how many bytes it takes of the process's memory, for what is bounded in bytes.
+    /// About how many bytes of memory it takes, for buffers that are bounded in bytes.
     pub fn size(&self) -> usize {
-        // Its own piece of memory and one for each text, and what the allocator adds to a piece.
-        const PIECES: usize = 7;
-        const ROUNDING: usize = 16;
+        // The event itself and each of its texts are allocations of their own, and the allocator adds something to each.
+        const ALLOCATIONS: usize = 7;
+        const OVERHEAD: usize = 16;
         size_of::<Event>()
-            + PIECES * ROUNDING
+            + ALLOCATIONS * OVERHEAD
             + self.tenant.0.len()
             + self.kind.len()
             + self.entity.kind.len()

@@ -1,10 +1,10 @@
-//! The feed: what waits for each lane. In: the tail's batches, and the lanes' routes. Out: to each lane its own events, in the tail's
-//! order, as long as it keeps up; to one that does not, the place in the log from which to read for itself. It never waits for a
-//! lane, and what it holds is bounded: the ring in bytes, an inbox in places.
+//! The feed: an inbox for each lane. In: the tail's batches, and the lanes' routes. Out: to a lane that keeps up, its own events in the
+//! tail's order; to one that does not, the ids that it has to read from the log for itself. It never waits for a lane, and what it holds is
+//! bounded: the recent events in bytes, an inbox in runs.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use crate::destination::LaneName;
 use crate::event::Event;
-use crate::log::recent::Entry;
-use crate::log::recent::Ring;
+use crate::log::recent::RecentEvent;
+use crate::log::recent::RecentEvents;
 use crate::log::tail::Batch;
 use crate::ranges::Ranges;
 use crate::router::Route;
@@ -33,12 +33,12 @@ pub struct Horizon {
     pub position: i64,
     /// The open holes.
     pub undecided: Arc<Ranges>,
-    /// The place in the ring that the next event will get.
-    end: u64,
+    /// The sequence number that the next event will get among the recent ones.
+    next: u64,
 }
 
-/// An event for a lane. Until it is done, the lane's cursor keeps `from..=event.id` pending: ids between the lane's events cost a
-/// little reading after a crash, and spare a range for each.
+/// An event that a lane takes. Until it is delivered or parked, the lane's cursor keeps `from..=event.id` pending, which includes ids
+/// between this event and the lane's last one: to read them again after a crash costs little, and it spares a range for each event.
 #[derive(Debug, Clone)]
 pub struct Taken {
     /// The event.
@@ -47,31 +47,33 @@ pub struct Taken {
     pub from: i64,
 }
 
-/// What a lane finds.
+/// What a lane gets when it pulls.
 #[derive(Debug)]
 pub enum Pulled {
-    /// Its next events; none, when there is nothing new.
+    /// Its next events, or none when there is nothing new.
     Events(Vec<Taken>),
-    /// The same, where they have waited long enough that the lane has to catch up.
+    /// Its next events, which have waited so long that the lane has to catch up.
     Late(Vec<Taken>),
-    /// The lane fell behind. It is to read these ids, up to the horizon, from the log, and then to join again.
+    /// The lane fell behind. It has to read these ids, up to the horizon, from the log, and then to join again.
     Behind(Horizon, Ranges),
 }
 
-/// See the module's description.
+/// Shared by the tail, which puts batches in, and all lanes, which take their events out.
 #[derive(Debug)]
 pub struct Feed {
+    /// A mutex of the standard library, since nobody holds it across an await.
     state: Mutex<State>,
     horizon: watch::Sender<Horizon>,
+    /// How many lanes catch up.
     catching_up: AtomicUsize,
-    born: Instant,
-    /// When an event last met a lane that had nothing else to do, in milliseconds from `born`; 0 is never.
-    flowed: AtomicU64,
+    started: Instant,
+    /// When an event last arrived for a lane that was waiting for one, in milliseconds since `started`; 0 means never.
+    last_live: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
-    ring: Ring,
+    recent: RecentEvents,
     horizon: Horizon,
     router: Router<LaneName>,
     inboxes: HashMap<LaneName, Inbox>,
@@ -82,37 +84,38 @@ struct Inbox {
     route: Route<LaneName>,
     wake: Arc<Notify>,
     runs: VecDeque<Run>,
+    /// The lane fell behind and does not know it yet: up to this horizon, it has not read these ids.
     behind: Option<(Horizon, Ranges)>,
 }
 
-/// Events of one batch that stand side by side in the ring and are all for this lane: of a burst, as few as a lane that takes everything
-/// needs.
+/// Events of one batch with consecutive sequence numbers that are all for this lane. A lane that takes everything needs one run for a whole
+/// batch.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    /// The first one's place in the ring.
-    place: u64,
+    /// The sequence number of the first event.
+    first: u64,
     count: u64,
-    /// The lowest id that is pending with them: `from..=last` is.
+    /// The lowest id that is pending with these events: `from..=last` is.
     from: i64,
-    /// The last one's id.
+    /// The id of the last event.
     last: i64,
 }
 
-/// Runs that may wait for one lane in memory. Beyond that the lane reads the log.
-const INBOX: usize = if cfg!(test) { 4 } else { 2048 };
-/// Events of the ring that a lane may have missed when it joins the stream. They are looked through while all others wait.
-const MISSED: u64 = if cfg!(test) { 6 } else { 16_384 };
-/// An event that waited longer than this is late, and its lane catches up.
-const LATE: Duration = Duration::from_secs(1);
-/// How long after a live event the next one is reckoned with.
-const LULL: Duration = Duration::from_secs(10);
+/// How many runs may wait for one lane in memory. Beyond that, the lane reads the log.
+const MOST_RUNS: usize = if cfg!(test) { 4 } else { 2048 };
+/// How many recent events a lane may have missed when it joins the stream. They are searched while all other lanes wait.
+const MOST_MISSED: u64 = if cfg!(test) { 6 } else { 16_384 };
+/// An event that has waited longer than this is late, and its lane catches up.
+const LATE_AFTER: Duration = Duration::from_secs(1);
+/// For how long after a live event another one is expected.
+const LIVE_FOR: Duration = Duration::from_secs(10);
 
 impl Feed {
-    /// A feed whose ring holds `memory` bytes. It starts where the tail starts.
+    /// A feed that keeps `memory` bytes of recent events. It starts where the tail starts.
     pub fn new(memory: usize, position: i64, undecided: Arc<Ranges>) -> Feed {
-        let horizon = Horizon { position, undecided, end: 0 };
+        let horizon = Horizon { position, undecided, next: 0 };
         let state = State {
-            ring: Ring::new(memory),
+            recent: RecentEvents::new(memory),
             horizon: horizon.clone(),
             router: Router::default(),
             inboxes: HashMap::new(),
@@ -121,38 +124,38 @@ impl Feed {
             state: Mutex::new(state),
             horizon: watch::Sender::new(horizon),
             catching_up: AtomicUsize::new(0),
-            born: Instant::now(),
-            flowed: AtomicU64::new(0),
+            started: Instant::now(),
+            last_live: AtomicU64::new(0),
         }
     }
 
-    /// Takes a batch from the tail and puts its events before the lanes that get them.
+    /// Takes a batch from the tail and puts its events into the inboxes of the lanes that get them.
     pub fn accept(&self, batch: Batch) {
         let mut state = self.state();
-        let State { ring, horizon, router, inboxes } = &mut *state;
+        let State { recent, horizon, router, inboxes } = &mut *state;
         let (mut floor, mut last) = (horizon.position, horizon.position);
-        let (at, mut flows) = (Instant::now(), false);
+        let (read_at, mut is_live) = (Instant::now(), false);
         for event in batch.events {
             if event.id > last {
-                // A jump is a hole, which is pending by itself, and may be filled and done before this event is.
+                // A jump is a hole. Its ids are pending as undecided ones, and may be filled and delivered before this event is.
                 floor = if event.id == last + 1 { floor } else { event.id - 1 };
                 last = event.id;
             }
-            let entry = Entry { event, floor, at };
-            for lane in router.lanes(&entry.event) {
+            let event = RecentEvent { event, floor, read_at };
+            for lane in router.lanes(&event.event) {
                 if let Some(inbox) = inboxes.get_mut(lane) {
-                    flows |= inbox.runs.is_empty();
-                    inbox.push(ring.end(), &entry, horizon);
+                    is_live |= inbox.runs.is_empty();
+                    inbox.push(recent.next(), &event, horizon);
                 }
             }
-            ring.push(entry);
+            recent.push(event);
         }
-        *horizon = Horizon { position: batch.position, undecided: batch.undecided, end: ring.end() };
+        *horizon = Horizon { position: batch.position, undecided: batch.undecided, next: recent.next() };
         let now = horizon.clone();
         drop(state);
-        if flows {
-            let millis = u64::try_from((at - self.born).as_millis()).unwrap_or(u64::MAX);
-            self.flowed.store(millis.max(1), Ordering::Relaxed);
+        if is_live {
+            let millis = u64::try_from((read_at - self.started).as_millis()).unwrap_or(u64::MAX);
+            self.last_live.store(millis.max(1), Ordering::Relaxed);
         }
         self.horizon.send_replace(now);
     }
@@ -163,29 +166,30 @@ impl Feed {
     }
 
     /// Puts a lane into the stream. It must have dealt with every id up to the horizon `seen`; what came since is put into its inbox.
-    /// False, when that is no longer in memory: the lane is to read on, to a newer horizon, and to ask again.
+    /// Returns whether the lane is in the stream. It is not if what came since is no longer in memory: then it has to read on, up to a newer
+    /// horizon, and to join again.
     pub fn join(&self, route: &Route<LaneName>, wake: &Arc<Notify>, seen: &Horizon) -> bool {
         let mut state = self.state();
-        let State { ring, horizon, router, inboxes } = &mut *state;
-        if seen.end < ring.base() || horizon.end - seen.end > MISSED {
+        let State { recent, horizon, router, inboxes } = &mut *state;
+        if seen.next < recent.oldest() || horizon.next - seen.next > MOST_MISSED {
             return false;
         }
         let mut inbox = Inbox { route: route.clone(), wake: Arc::clone(wake), runs: VecDeque::new(), behind: None };
-        for place in seen.end..horizon.end {
-            if let Some(entry) = ring.get(place)
-                && route.takes(&entry.event)
+        for sequence in seen.next..horizon.next {
+            if let Some(event) = recent.get(sequence)
+                && route.takes(&event.event)
             {
-                inbox.push(place, entry, seen);
+                inbox.push(sequence, event, seen);
             }
         }
         if inbox.behind.is_some() {
             return false;
         }
         match inboxes.entry(route.lane.clone()) {
-            Slot::Occupied(mut slot) => drop(slot.insert(inbox)),
-            Slot::Vacant(slot) => {
+            Entry::Occupied(mut entry) => drop(entry.insert(inbox)),
+            Entry::Vacant(entry) => {
                 router.add(route.clone());
-                slot.insert(inbox);
+                entry.insert(inbox);
             }
         }
         true
@@ -199,10 +203,10 @@ impl Feed {
         }
     }
 
-    /// Whether live events are about: some lane that keeps up had one lately.
-    pub fn is_flowing(&self, now: Instant) -> bool {
-        let flowed = self.flowed.load(Ordering::Relaxed);
-        flowed > 0 && now < self.born + Duration::from_millis(flowed) + LULL
+    /// Whether more live events are to be expected, because a lane that keeps up had one lately.
+    pub fn has_live_events(&self, now: Instant) -> bool {
+        let last = self.last_live.load(Ordering::Relaxed);
+        last > 0 && now < self.started + Duration::from_millis(last) + LIVE_FOR
     }
 
     /// How many lanes catch up.
@@ -210,21 +214,22 @@ impl Feed {
         self.catching_up.load(Ordering::Relaxed)
     }
 
-    /// A lane begins to catch up, or has.
-    pub fn catches_up(&self, begins: bool) {
-        if begins {
-            self.catching_up.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.catching_up.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// A lane begins to catch up.
+    pub fn begin_catching_up(&self) {
+        self.catching_up.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A lane's next events, `most` of them at most; of late ones, `late` at most.
+    /// A lane has caught up, or has ended.
+    pub fn end_catching_up(&self) {
+        self.catching_up.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes a lane's next events out of its inbox: at most `most`, and where they are late, at most `late`.
     pub fn pull(&self, lane: &LaneName, most: usize, late: usize) -> Pulled {
         let mut state = self.state();
-        let State { ring, horizon, inboxes, router } = &mut *state;
+        let State { recent, horizon, inboxes, router } = &mut *state;
         let Some(inbox) = inboxes.get_mut(lane) else { return Pulled::Events(Vec::new()) };
-        if inbox.runs.front().is_some_and(|run| run.place < ring.base()) && inbox.behind.is_none() {
+        if inbox.runs.front().is_some_and(|run| run.first < recent.oldest()) && inbox.behind.is_none() {
             inbox.fall_behind(horizon);
         }
         if let Some((horizon, unread)) = inbox.behind.take() {
@@ -232,8 +237,8 @@ impl Feed {
             router.remove(lane);
             return Pulled::Behind(horizon, unread);
         }
-        let first = inbox.runs.front().and_then(|run| ring.get(run.place));
-        let is_late = first.is_some_and(|entry| entry.at.elapsed() > LATE);
+        let first = inbox.runs.front().and_then(|run| recent.get(run.first));
+        let is_late = first.is_some_and(|first| first.read_at.elapsed() > LATE_AFTER);
         let most = if is_late { most.min(late) } else { most };
         let mut events = Vec::new();
         while events.len() < most
@@ -241,9 +246,9 @@ impl Feed {
         {
             events.reserve(most.min(run.count as usize));
             while events.len() < most && run.count > 0 {
-                let entry = ring.get(run.place).expect("an inbox in front of the ring was sent behind above");
-                events.push(Taken { event: Arc::clone(&entry.event), from: run.from });
-                (run.place, run.count, run.from) = (run.place + 1, run.count - 1, entry.event.id + 1);
+                let next = recent.get(run.first).expect("an inbox whose events were dropped has fallen behind above");
+                events.push(Taken { event: Arc::clone(&next.event), from: run.from });
+                (run.first, run.count, run.from) = (run.first + 1, run.count - 1, next.event.id + 1);
             }
             if run.count == 0 {
                 inbox.runs.pop_front();
@@ -252,7 +257,8 @@ impl Feed {
         if is_late { Pulled::Late(events) } else { Pulled::Events(events) }
     }
 
-    /// The position of a lane in the stream, and the ids at or below it that it has not pulled. None for a lane that is not in it.
+    /// The position of a lane in the stream, and the ids at or below it that the lane has not pulled. There is none for a lane that is not in
+    /// the stream.
     pub fn waiting(&self, lane: &LaneName) -> Option<(i64, Ranges)> {
         let state = self.state();
         let inbox = state.inboxes.get(lane)?;
@@ -268,25 +274,25 @@ impl Feed {
 }
 
 impl Inbox {
-    /// `before` is the horizon before the batch that the entry belongs to, or what a lane that joins has seen.
-    fn push(&mut self, place: u64, entry: &Entry, before: &Horizon) {
+    /// Adds the event with this sequence number. `before` is the horizon before its batch, or the one that a lane which joins has seen.
+    fn push(&mut self, sequence: u64, recent: &RecentEvent, before: &Horizon) {
         if self.behind.is_some() {
             return;
         }
-        let id = entry.event.id;
+        let (id, floor) = (recent.event.id, recent.floor);
         let last = self.runs.back().map(|run| run.last);
-        let from = if id <= entry.floor { id } else { last.map_or(entry.floor, |last| entry.floor.max(last)) + 1 };
+        let from = if id <= floor { id } else { last.map_or(floor, |last| floor.max(last)) + 1 };
         if let Some(run) = self.runs.back_mut()
-            && run.place >= before.end
-            && run.place + run.count == place
+            && run.first >= before.next
+            && run.first + run.count == sequence
             && from == run.last + 1
             && id >= from
         {
             (run.count, run.last) = (run.count + 1, id);
             return;
         }
-        if self.runs.len() == INBOX {
-            while self.runs.back().is_some_and(|run| run.place >= before.end) {
+        if self.runs.len() == MOST_RUNS {
+            while self.runs.back().is_some_and(|run| run.first >= before.next) {
                 self.runs.pop_back();
             }
             self.fall_behind(before);
@@ -296,9 +302,10 @@ impl Inbox {
         if self.runs.is_empty() {
             self.wake.notify_one();
         }
-        self.runs.push_back(Run { place, count: 1, from, last: id });
+        self.runs.push_back(Run { first: sequence, count: 1, from, last: id });
     }
 
+    /// Empties the inbox: its ids are unread up to the horizon.
     fn fall_behind(&mut self, horizon: &Horizon) {
         self.behind = Some((horizon.clone(), self.unread()));
         self.runs.clear();

@@ -33,11 +33,10 @@ use crate::lane::store::row;
 use crate::log::follower::Follower;
 use crate::log::follower::Opened;
 use crate::log::follower::Session;
-use crate::log::tail;
 use crate::log::tail::Batch;
-use crate::log::tail::Reached;
-use crate::log::tail::Tail;
-use crate::log::tail::WentBack;
+use crate::log::tail::checkpoint;
+use crate::log::tail::checkpoint::Reached;
+use crate::log::tail::checkpoint::WentBack;
 use crate::log::wakeup::listener::Signals;
 use crate::settings::Retention;
 use crate::topic::Equipment;
@@ -166,7 +165,7 @@ impl Gateway {
         let horizon = feed.horizon().borrow().clone();
         // If this write fails, lanes that are ahead of the stored tail wait for it after the next start. That costs time, nothing else.
         if let Ok(client) = self.pool.get().await {
-            drop(tail::store(&client, horizon.position, &horizon.undecided).await);
+            drop(checkpoint::store(&client, horizon.position, &horizon.undecided).await);
         }
         Ok(ended)
     }
@@ -228,7 +227,7 @@ async fn rewind(pool: &Pool, client: &Client, went_back: &WentBack) -> anyhow::R
         return Ok(());
     };
     let lanes = row::rewind(pool, position).await.context("cannot rewind the lanes")?;
-    Tail::rewind(client, position).await.context("cannot rewind the tail")?;
+    checkpoint::rewind(client, position).await.context("cannot rewind the tail")?;
     tracing::warn!(
         reason,
         position,

@@ -39,9 +39,3 @@ pub mod gateway;
 pub mod config;
 pub mod telemetry;
 pub mod cli;
-
-// Proof: real servers, and a plant to try it on.
-pub mod rig;
-pub mod demo;
-pub mod chaos;
-pub mod bench;

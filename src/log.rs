@@ -1,11 +1,11 @@
-//! The log: `andon.events`, read once for everybody. In: committed rows. Out: batches of events, in an order that keeps each entity's.
-//! It never decides who gets an event.
+//! The log is `andon.events`, which a daemon reads once for all of its lanes. In: committed rows. Out: batches of events, in an order that
+//! keeps each entity's. It never decides which lanes get an event.
 
 pub mod follower;
 pub mod partitions;
 pub mod reader;
 pub mod recent;
-mod row;
+mod event_row;
 pub mod tail;
 pub mod time_range;
 pub mod wakeup;

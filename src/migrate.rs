@@ -1,11 +1,13 @@
-//! Brings schema `andon` to the version of this binary. In: a connection as the schema's owner. Out: the names of the migrations that
-//! were applied. It never goes backwards, and never touches anything outside schema `andon`.
+//! Brings schema `andon` to the version of this binary. In: a connection as the schema's owner. Out: the names of the migrations that it
+//! applied. It never goes backwards, and never touches anything outside schema `andon`.
 
 use sha2::Digest;
 use sha2::Sha256;
 use tokio_postgres::Client;
 
-/// In order; the version is the place in this list, starting at one.
+use crate::database::locks::Lock;
+
+/// All migrations, in order. The version is the place in this list, counted from one.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_andon", include_str!("../migrations/0001_andon.sql")),
     ("0002_capture", include_str!("../migrations/0002_capture.sql")),
@@ -14,9 +16,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_retention", include_str!("../migrations/0005_retention.sql")),
     ("0006_lanes", include_str!("../migrations/0006_lanes.sql")),
     ("0007_replays", include_str!("../migrations/0007_replays.sql")),
+    ("0008_predicates_and_notifications", include_str!("../migrations/0008_predicates_and_notifications.sql")),
 ];
 
-/// `xid8`, `int8multirange` and `create or replace trigger` came with 14.
+/// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.
 const OLDEST_SERVER: i32 = 140_000;
 
 /// Why the schema could not be brought up to date.
@@ -25,12 +28,12 @@ pub enum MigrateError {
     /// The server is older than what the log's tables need.
     #[error("PostgreSQL {0} is too old: Andon needs 14 or later; upgrade the server")]
     OldServer(String),
-    /// A migration that ran here is not the one this binary carries.
+    /// A migration that was applied here is not the one that this binary carries.
     #[error(
         "migration {0} was edited after it had been applied here; restore the file and put the change into a new migration"
     )]
     Edited(String),
-    /// Another, newer Andon was here.
+    /// A newer Andon has migrated this database.
     #[error("the database is at migration {found}, this andon knows {known}; run an andon that is at least as new")]
     Newer {
         /// The version of the database.
@@ -38,12 +41,12 @@ pub enum MigrateError {
         /// The version of the binary.
         known: i32,
     },
-    /// One migration failed; the ones before it stay applied.
+    /// A migration failed. The ones before it stay applied.
     #[error("cannot apply migration {name}; nothing of it was kept")]
     Apply {
-        /// Which one.
+        /// The migration that failed.
         name: &'static str,
-        /// What PostgreSQL said.
+        /// The error of PostgreSQL.
         #[source]
         source: tokio_postgres::Error,
     },
@@ -52,19 +55,19 @@ pub enum MigrateError {
     Bookkeeping(#[source] tokio_postgres::Error),
 }
 
-/// Applies what is missing, each migration in its own transaction, and returns the names. Two at once take turns.
+/// Applies the migrations that are missing, each in a transaction of its own, and returns their names. Two that run at once take turns.
 pub async fn migrate(client: &mut Client) -> Result<Vec<String>, MigrateError> {
     refuse_old_server(client).await?;
-    client.execute("select pg_advisory_lock(1097753711, 3)", &[]).await.map_err(MigrateError::Bookkeeping)?;
+    Lock::Migrate.acquire(client).await.map_err(MigrateError::Bookkeeping)?;
     let outcome = apply_missing(client).await;
-    // A session that is gone has released the lock by itself, so a failure here adds nothing to the outcome.
-    let unlocked = client.execute("select pg_advisory_unlock(1097753711, 3)", &[]).await;
+    // The outcome comes first: a session that is gone has lost the lock too, so that failing to release it adds nothing to an error.
+    let released = Lock::Migrate.release(client).await;
     let applied = outcome?;
-    unlocked.map_err(MigrateError::Bookkeeping)?;
+    released.map_err(MigrateError::Bookkeeping)?;
     Ok(applied)
 }
 
-/// The names of the migrations that this binary has and the database has not. Refuses what `migrate` would refuse.
+/// The names of the migrations that this binary has and the database does not. Fails where `migrate` would refuse the database.
 pub async fn pending(client: &Client) -> Result<Vec<String>, MigrateError> {
     refuse_old_server(client).await?;
     let exists: bool = client
@@ -112,7 +115,7 @@ async fn apply(client: &mut Client, version: i32, name: &str, sql: &str) -> Resu
     transaction.commit().await
 }
 
-/// How many of our migrations the database has; an error when what it has is not ours.
+/// How many of our migrations the database has. Fails if any that it has is not ours.
 async fn applied_versions(client: &Client) -> Result<usize, MigrateError> {
     let rows = client
         .query("select version, name, checksum from andon.migrations order by version", &[])

@@ -1,10 +1,10 @@
-//! The known name that a mistyped one probably meant. In: a name and the names that exist. Out: the closest of them, or none when
-//! nothing is close enough to be worth proposing. It never does I/O and never corrects anything by itself.
+//! Finds the known name that was probably meant by a mistyped one. In: a name, and the names that exist. Out: the closest of them, or none
+//! if no name is close enough to be worth proposing. It only proposes and never corrects.
 
-/// The name among `known` that `wanted` most likely meant; the first of several that are equally close.
+/// Returns the name among `known` that is closest to `wanted`, and the first of them if several are equally close.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
-    // A third of the letters may be wrong; beyond that a proposal is a guess and misleads.
+    // A third of the letters may be wrong. With more, a proposal would be a guess and would mislead.
     let limit = (wanted.chars().count() / 3).max(1);
     known
         .into_iter()
@@ -14,14 +14,14 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, name)| name)
 }
 
-/// The edit distance, except that a missing or superfluous plural or prefix (`job`/`jobs`, `cell`/`current_cell`) counts as one.
+/// The edit distance, except that a missing or superfluous prefix or suffix (`job`/`jobs`, `cell`/`current_cell`) counts as one edit.
 fn cost(wanted: &str, name: &str) -> usize {
     let (short, long) = if wanted.len() < name.len() { (wanted, name) } else { (name, wanted) };
     let is_part = short.len() >= 3 && (long.strip_prefix(short).is_some() || long.strip_suffix(short).is_some());
     if is_part { 1 } else { distance(wanted, name) }
 }
 
-/// How many letters to insert, delete, replace or swap with their neighbour.
+/// The number of letters to insert, delete, replace or swap with their neighbour to get from one text to the other.
 fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().collect();
     let to: Vec<char> = to.chars().collect();

@@ -1,5 +1,5 @@
-//! Quantities with a unit, as people write them: `15s`, `5m`, `32MiB`. In: text from a configuration or from the settings of a
-//! destination. Out: durations and numbers of bytes. It never does I/O.
+//! Reads quantities with a unit, as people write them: `15s`, `5m`, `32MiB`. In: text from a configuration or from a destination's
+//! settings. Out: durations and numbers of bytes.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use jiff::Span;
 use jiff::SpanRelativeTo;
 use thiserror::Error;
 
-/// A text that is not a quantity.
+/// The text is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QuantityError {
-    /// Not a number with a unit of time.
+    /// It is not a number with a unit of time.
     #[error("`{0}` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m`, `2h` or `14d`")]
     NotADuration(String),
-    /// Not a number with a unit of size.
+    /// It is not a number with a unit of size.
     #[error("`{0}` is not a size; write a number and a unit, such as `512KiB` or `32MiB`")]
     NotASize(String),
 }
 
-/// A duration such as `500ms`, `15s`, `5m`, `1h 30m`, `14d`; never negative. A day has 24 hours.
+/// Reads a duration such as `500ms`, `15s`, `5m`, `1h 30m` or `14d`. It is never negative, and a day has 24 hours.
 pub fn duration(text: &str) -> Result<Duration, QuantityError> {
     let read = || -> Option<Duration> {
         let span: Span = text.parse().ok()?;
@@ -27,7 +27,7 @@ pub fn duration(text: &str) -> Result<Duration, QuantityError> {
     read().ok_or_else(|| QuantityError::NotADuration(text.to_owned()))
 }
 
-/// A number of bytes such as `4096`, `512KiB`, `32MiB`, `1GiB`; `KB`, `MB` and `GB` count in thousands.
+/// Reads a number of bytes such as `4096`, `512KiB`, `32MiB` or `1GiB`. `KB`, `MB` and `GB` are powers of 1,000.
 pub fn bytes(text: &str) -> Result<usize, QuantityError> {
     let refused = || QuantityError::NotASize(text.to_owned());
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! A set of log ids kept as ranges. In: ids and ranges. Out: the set, and PostgreSQL's text for an `int8multirange`. It never does I/O.
+//! A set of log ids, kept as ranges. It reads and writes PostgreSQL's text of an `int8multirange`, and never does I/O.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ranges(BTreeMap<i64, i64>);
 
-/// A text that is not an `int8multirange` of bounded ranges.
+/// The text is not an `int8multirange` of bounded ranges.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a multirange of log ids, such as {{[1,4),[7,8)}}")]
 pub struct NotRanges(String);
@@ -38,7 +38,7 @@ impl Ranges {
         self.0.insert(low, high);
     }
 
-    /// Takes `low..=high` out.
+    /// Removes `low..=high`.
     pub fn remove(&mut self, low: i64, high: i64) {
         if high < low {
             return;
@@ -59,7 +59,7 @@ impl Ranges {
         }
     }
 
-    /// Adds all of `other`.
+    /// The ids that are in this set or in `other`.
     pub fn union(mut self, other: &Ranges) -> Ranges {
         for (low, high) in other.iter() {
             self.insert(low, high);
@@ -67,7 +67,7 @@ impl Ranges {
         self
     }
 
-    /// Takes all of `other` out.
+    /// The ids of this set that are not in `other`.
     pub fn without(mut self, other: &Ranges) -> Ranges {
         for (low, high) in other.iter() {
             self.remove(low, high);

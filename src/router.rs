@@ -1,5 +1,5 @@
-//! The router: which lanes an event goes to. In: an event's tenant and type, and each lane's tenant and `events` patterns. Out: lanes.
-//! It never does I/O, and never looks at a lane of another tenant.
+//! Decides which lanes an event goes to. In: an event's tenant and type, and each lane's tenant and `events` patterns. Out: lanes. It never
+//! does I/O, and never looks at a lane of another tenant.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use crate::event::DISABLED;
 use crate::event::Event;
 use crate::event::TenantId;
 
-/// Which events a destination wants: `job.created`, `job.*` (all below `job.`), `*`.
+/// Which events a destination wants: `job.created`, `job.*` (all below `job.`) or `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventPattern {
-    /// What a type begins with.
+    /// What the event's type has to begin with.
     stem: String,
-    /// Whether it may go on.
+    /// Whether the type may go on after the stem.
     is_open: bool,
 }
 
@@ -36,19 +36,19 @@ impl EventPattern {
     }
 
     /// Whether an event of this type is wanted.
-    pub fn matches(&self, kind: &str) -> bool {
-        if self.is_open { kind.starts_with(&self.stem) } else { kind == self.stem }
+    pub fn matches(&self, event_type: &str) -> bool {
+        if self.is_open { event_type.starts_with(&self.stem) } else { event_type == self.stem }
     }
 }
 
 /// What one lane wants.
 #[derive(Debug, Clone)]
 pub struct Route<L> {
-    /// Events of this tenant only.
+    /// The tenant whose events it gets.
     pub tenant: TenantId,
-    /// Any of these.
+    /// It gets an event that matches any of these.
     pub events: Vec<EventPattern>,
-    /// To this lane.
+    /// The lane.
     pub lane: L,
 }
 
@@ -59,13 +59,13 @@ impl<L: AsRef<str>> Route<L> {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        // That a destination was disabled is for the others.
+        // The event that a destination was disabled is meant for the tenant's other destinations.
         let is_about_itself = event.kind == DISABLED && event.entity.id == self.lane.as_ref();
         !is_about_itself && self.events.iter().any(|pattern| pattern.matches(&event.kind))
     }
 }
 
-/// All routes, by tenant: an event costs what its own tenant's destinations cost, however many others there are.
+/// All routes, by tenant, so that an event costs as much as its own tenant has destinations, however many there are in all.
 #[derive(Debug)]
 pub struct Router<L> {
     by_tenant: HashMap<TenantId, Vec<Route<L>>>,
@@ -83,7 +83,7 @@ impl<L: PartialEq + AsRef<str>> Router<L> {
         self.by_tenant.entry(route.tenant.clone()).or_default().push(route);
     }
 
-    /// Takes a lane's route out, and returns it.
+    /// Removes a lane's route and returns it.
     pub fn remove(&mut self, lane: &L) -> Option<Route<L>> {
         for routes in self.by_tenant.values_mut() {
             if let Some(index) = routes.iter().position(|route| route.lane == *lane) {

@@ -1,5 +1,5 @@
-//! A text that must not be seen: a password, a key. In: the text. Out: the same text, only by asking for it by name. It never shows
-//! itself in a log, an error or a debug print.
+//! A secret text such as a password or a key. It can only be read by `expose`, and so never appears in a log, an error or a debug print
+//! by accident.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text in.
+    /// Wraps the text.
     pub fn new(text: String) -> Secret {
         Secret(text)
     }

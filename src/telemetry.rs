@@ -1,5 +1,5 @@
-//! Logs, to standard error. In: a form and a filter. Out: lines for people or objects for machines. It never holds up the program, and
-//! what is logged is up to the others: no secret, no payload.
+//! Logging to standard error. In: a format and a filter. Out: lines for people, or JSON objects for machines. It cannot tell what a line
+//! contains, so the code that logs must leave out secrets and payloads.
 
 use std::io::IsTerminal as _;
 use std::io::stderr;
@@ -8,20 +8,20 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// The form of a line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Form {
-    /// For people.
+pub enum LogFormat {
+    /// Lines for people.
     #[default]
     Text,
-    /// One JSON object per line, for machines.
+    /// One JSON object per line for machines.
     Json,
 }
 
-/// What is said at which level unless ANDON_LOG or RUST_LOG says otherwise. The libraries' life-cycle is told by our own lines.
-const DEFAULT: &str = "info,tokio_postgres=warn,deadpool=error";
+/// The filter that applies unless ANDON_LOG or RUST_LOG is set. It silences the libraries' connection messages, since Andon logs its own.
+const DEFAULT_FILTER: &str = "info,tokio_postgres=warn,deadpool=error";
 
-/// A filter that cannot be read.
+/// The log filter in an environment variable cannot be read.
 #[derive(Debug, Error)]
 #[error(
     "{variable} is not a filter; write a level such as `debug`, or one per module such as `info,andon::lane=debug`"
@@ -31,13 +31,13 @@ pub struct BadFilter {
     source: ParseError,
 }
 
-/// Starts logging, once, for the whole process.
-pub fn start(form: Form) -> Result<(), BadFilter> {
+/// Starts logging for the whole process. It may be called only once.
+pub fn start(format: LogFormat) -> Result<(), BadFilter> {
     let filter = filter(|name| std::env::var(name).ok())?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    match form {
-        Form::Text => builder.with_ansi(stderr().is_terminal()).with_target(false).init(),
-        Form::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+    match format {
+        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ pub fn start(form: Form) -> Result<(), BadFilter> {
 fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, BadFilter> {
     let set =
         ["ANDON_LOG", "RUST_LOG"].iter().find_map(|name| Some((name, variable(name).filter(|text| !text.is_empty())?)));
-    let (name, text) = set.unwrap_or((&"ANDON_LOG", DEFAULT.to_owned()));
+    let (name, text) = set.unwrap_or((&"ANDON_LOG", DEFAULT_FILTER.to_owned()));
     EnvFilter::builder().parse(text).map_err(|source| BadFilter { variable: name, source })
 }
 

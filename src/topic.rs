@@ -15,10 +15,9 @@ use thiserror::Error;
 pub use levels::Equipment;
 pub use levels::Levels;
 pub use naming::Naming;
+pub use pattern::MAX_TOPIC_BYTES;
 pub use pattern::Pattern;
 pub use pattern::PatternProblem;
-
-use pattern::MAX_TOPIC_BYTES;
 
 /// A topic that can be published to: 1 to 65,535 bytes, no wildcard, no empty level, no NUL, no `$` at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -98,9 +98,9 @@ pub fn mapping(name: &str, tables: &[ListedTable]) -> String {
 
 fn head(name: &str, tables: &[ListedTable], proposed: &[(&ListedTable, &Rows)]) -> String {
     let mut text = format!(
-        "# A first mapping, proposed from the names of tables and columns. Nobody asked people what they mean: read each entry, remove the
-# `#` before those that are right, and complete them. config/sources/README.md explains every key; `andon check --source FILE` tells
-# what does not fit, and with --explain what would be sent.
+        "# A first mapping, proposed from the names of tables and columns alone, which do not tell what they mean. Read each entry, remove the
+# `#` in front of those that are right, and complete them. config/sources/README.md explains every key; `andon check --source FILE`
+# lists what does not fit, and with --explain it shows what would be sent.
 
 [source]
 name = {}
@@ -111,19 +111,19 @@ name = {}
     if with_tenant > 0 {
         writeln!(
             text,
-            "# {with_tenant} of the {} tables below say whose a row is, as it seems; the events of the others would be nobody's.",
+            "# {with_tenant} of the {} tables below seem to name the tenant of a row; the events of the others would have no tenant.",
             proposed.len()
         )
         .expect("a String takes everything");
     }
     if proposed.iter().any(|(table, _)| table.columns.iter().any(|column| column.data_type == WITHOUT_ZONE)) {
-        text.push_str("# Some timestamps have no zone: which one do their authors mean?\ntime_zone = \"UTC\"\n");
+        text.push_str("# Some timestamps have no time zone. Which one do the applications that write them mean?\ntime_zone = \"UTC\"\n");
     }
     for own in ["mqtt_publishers", "webhooks"] {
         if let Some(table) = tables.iter().find(|table| table.name == own && column(table, "events").is_some()) {
             writeln!(
                 text,
-                "# Its own table of destinations, instead of andon.{own}.\n#{own} = {}",
+                "# The system's own table of destinations, instead of andon.{own}.\n#{own} = {}",
                 quoted(&table_name(table))
             )
             .expect("a String takes everything");

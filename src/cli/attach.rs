@@ -1,5 +1,5 @@
-//! `andon attach` and `andon detach`. In: a mapping file or a source's name. Out: what became of the capture of each table, or the SQL
-//! for the database's administrator to read.
+//! `andon attach` and `andon detach`. In: a mapping file or the name of a source. Out: one line for each table that says what became of
+//! its triggers, or the SQL for the database administrator to read.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use crate::capture;
 use crate::capture::Change;
 use crate::capture::Mapping;
 use crate::capture::Report;
-use crate::cli::Failure;
-use crate::cli::Place;
+use crate::cli::failure::Failure;
+use crate::cli::options::GlobalOptions;
 
 #[derive(Debug, Args)]
 pub(super) struct Attach {
@@ -20,7 +20,7 @@ pub(super) struct Attach {
     #[arg(long, value_name = "FILE")]
     source: PathBuf,
 
-    /// Print the SQL that would be run, for the database's administrator to read, and change nothing
+    /// Print the SQL that would be run, for the database administrator to read, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -33,9 +33,9 @@ pub(super) struct Detach {
 }
 
 impl Attach {
-    pub(super) async fn run(&self, place: &Place) -> Result<(), Failure> {
-        let database = place.database()?;
-        // A mapping that cannot be read is as good as an argument that cannot.
+    pub(super) async fn run(&self, global: &GlobalOptions) -> Result<(), Failure> {
+        let database = global.database()?;
+        // A mapping that cannot be read is bad usage, like an argument that cannot be read.
         let mapping = Mapping::read(&self.source).map_err(|problems| Failure::Usage(problems.into()))?;
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
         if self.dry_run {
@@ -44,14 +44,14 @@ impl Attach {
             return Ok(());
         }
         let report = capture::attach(&mut client, &mapping).await;
-        print(&report.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
+        print_report(&report.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
         Ok(())
     }
 }
 
 impl Detach {
-    pub(super) async fn run(&self, place: &Place) -> Result<(), Failure> {
-        let database = place.database()?;
+    pub(super) async fn run(&self, global: &GlobalOptions) -> Result<(), Failure> {
+        let database = global.database()?;
         let name = if Path::new(&self.source).is_file() {
             Mapping::read(Path::new(&self.source)).map_err(|problems| Failure::Usage(problems.into()))?.name
         } else {
@@ -59,20 +59,20 @@ impl Detach {
         };
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
         let report = capture::detach(&mut client, &name).await;
-        print(&report.with_context(|| format!("cannot detach source `{name}`"))?);
+        print_report(&report.with_context(|| format!("cannot detach source `{name}`"))?);
         Ok(())
     }
 }
 
-fn print(report: &Report) {
+fn print_report(report: &Report) {
     println!("source {}", report.source);
     for (table, change) in &report.tables {
-        let what = match change {
+        let change = match change {
             Change::Created => "created",
             Change::Replaced => "replaced",
             Change::Unchanged => "unchanged",
             Change::Dropped => "dropped",
         };
-        println!("  {what:<10} {table}");
+        println!("  {change:<10} {table}");
     }
 }

@@ -1,5 +1,5 @@
-//! `andon deliveries`: what is parked, and what is to become of it. In: the ledger, and an operator's word. Out: tables for people, JSON
-//! for machines; deliveries that are due again, or gone. It never touches one that was not chosen, and says what became of each.
+//! `andon deliveries` shows parked deliveries, retries them and discards them. In: the ledger, and an operator's choice. Out: tables for
+//! people or JSON for machines, and a line for what became of the chosen deliveries. It never changes one that was not chosen.
 
 mod text;
 
@@ -12,9 +12,9 @@ use clap::Subcommand;
 use clap::ValueEnum;
 use tokio_postgres::Client;
 
-use crate::cli::Failure;
-use crate::cli::Place;
 use crate::cli::destination;
+use crate::cli::failure::Failure;
+use crate::cli::options::GlobalOptions;
 use crate::destination::LaneName;
 use crate::ledger::Choice;
 use crate::ledger::Handled;
@@ -26,111 +26,111 @@ use crate::ledger::overview::Filter;
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Deliveries {
     #[command(flatten)]
-    list: List,
+    list: ListOptions,
 
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Args)]
-struct List {
-    /// Only those to this destination
+struct ListOptions {
+    /// List only deliveries to this destination
     #[arg(long, value_name = "NAME or LANE")]
     destination: Option<String>,
 
-    /// Only those in this state
+    /// List only deliveries in this state
     #[arg(long, value_enum)]
-    state: Option<State>,
+    state: Option<ParkedState>,
 
-    /// How many to list; the counts above the list are always of all
+    /// How many deliveries to list; the counts above the list are always complete
     #[arg(long, default_value_t = 20, value_name = "ROWS", value_parser = clap::value_parser!(i64).range(0..))]
     limit: i64,
 
-    /// One JSON document, for machines
+    /// Print one JSON document, for machines
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// All about one: its event, its payload, what was tried and what was answered
+    /// Show all about one delivery: its event, its payload, each attempt and its answer
     Show {
-        /// As it is listed
+        /// Id of the delivery, as listed
         id: i64,
     },
-    /// Try again now, marked as replayed
+    /// Try deliveries again now, marked as replayed
     ///
-    /// The order of each job or machine stays: a delivery with an earlier one in front of it waits for that. One that fails again
-    /// goes on in its schedule where it was; if that had ended, it is dead again.
-    Retry(Chosen),
-    /// Delete for good
+    /// The order of each job or machine is kept: a delivery waits for earlier ones of the same job or machine. If it fails again, its
+    /// schedule continues where it was; if the schedule had ended, the delivery is dead again.
+    Retry(SelectOptions),
+    /// Delete deliveries for good
     ///
-    /// They are never delivered. What waited behind them goes on.
-    Discard(Chosen),
+    /// They are never delivered. Deliveries that waited for them continue.
+    Discard(SelectOptions),
 }
 
 #[derive(Debug, Args)]
-struct Chosen {
-    /// As they are listed
+struct SelectOptions {
+    /// Ids of the deliveries, as listed
     #[arg(value_name = "ID", required_unless_present = "destination", conflicts_with = "destination")]
     ids: Vec<i64>,
 
-    /// All to this destination that are in the state
+    /// Select all deliveries to this destination that are in the state of --state
     #[arg(long, value_name = "NAME or LANE")]
     destination: Option<String>,
 
-    /// See --destination
+    /// The state for --destination
     #[arg(long, value_enum, default_value = "dead", requires = "destination")]
-    state: State,
+    state: ParkedState,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum State {
+enum ParkedState {
     Dead,
     Retry,
     Waiting,
 }
 
-impl State {
+impl ParkedState {
     fn name(self) -> &'static str {
         match self {
-            State::Dead => "dead",
-            State::Retry => "retry",
-            State::Waiting => "waiting",
+            ParkedState::Dead => "dead",
+            ParkedState::Retry => "retry",
+            ParkedState::Waiting => "waiting",
         }
     }
 }
 
 impl Deliveries {
-    pub(super) async fn run(self, place: &Place) -> Result<ExitCode, Failure> {
-        let mut client = place.database()?.connect().await.map_err(anyhow::Error::from)?;
+    pub(super) async fn run(self, global: &GlobalOptions) -> Result<ExitCode, Failure> {
+        let mut client = global.database()?.connect().await.map_err(anyhow::Error::from)?;
         match self.command {
             None => list(&client, &self.list).await?,
             Some(Command::Show { id }) => show(&client, id).await?,
-            Some(Command::Retry(chosen)) => {
-                if matches!((&chosen.destination, chosen.state), (Some(_), State::Waiting)) {
+            Some(Command::Retry(options)) => {
+                if matches!((&options.destination, options.state), (Some(_), ParkedState::Waiting)) {
                     return Err(Failure::Usage(anyhow::anyhow!(
-                        "what waits is due when what is in front of it is done; retry that: --state retry"
+                        "a waiting delivery is due when the one that it waits for is done; retry that one: --state retry"
                     )));
                 }
-                return act(&mut client, chosen, Act::Retry).await;
+                return apply(&mut client, options, Action::Retry).await;
             }
-            Some(Command::Discard(chosen)) => return act(&mut client, chosen, Act::Discard).await,
+            Some(Command::Discard(options)) => return apply(&mut client, options, Action::Discard).await,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn list(client: &Client, asked: &List) -> Result<(), Failure> {
-    let lanes = match &asked.destination {
+async fn list(client: &Client, options: &ListOptions) -> Result<(), Failure> {
+    let lanes = match &options.destination {
         Some(name) => Some(destination::lanes(client, name).await?),
         None => None,
     };
-    let filter = Filter { lanes, state: asked.state.map(State::name) };
+    let filter = Filter { lanes, state: options.state.map(ParkedState::name) };
     let now = overview::now(client).await.context("cannot read the ledger; has `andon migrate` been run?")?;
     let counts = overview::counts(client, &filter).await.context("cannot count the parked deliveries")?;
-    let rows = overview::list(client, &filter, asked.limit).await.context("cannot list the parked deliveries")?;
-    if asked.json {
+    let rows = overview::list(client, &filter, options.limit).await.context("cannot list the parked deliveries")?;
+    if options.json {
         println!("{}", text::json(&counts, &rows));
     } else {
         print!("{}", text::list(now, &counts, &rows));
@@ -141,55 +141,55 @@ async fn list(client: &Client, asked: &List) -> Result<(), Failure> {
 async fn show(client: &Client, id: i64) -> Result<(), Failure> {
     let now = overview::now(client).await.context("cannot read the ledger; has `andon migrate` been run?")?;
     let story = overview::story(client, id).await.with_context(|| format!("cannot read delivery {id}"))?;
-    let story =
-        story.with_context(|| format!("delivery {id} is not parked: it was delivered, discarded, or never was"))?;
+    let story = story
+        .with_context(|| format!("delivery {id} is not parked: it was delivered or discarded, or it never existed"))?;
     print!("{}", text::story(now, &story));
     Ok(())
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Act {
+enum Action {
     Retry,
     Discard,
 }
 
-/// Status 1 when there was nothing to do for one of those that were named.
-async fn act(client: &mut Client, chosen: Chosen, act: Act) -> Result<ExitCode, Failure> {
+/// Retries or discards the selected deliveries. The exit status is 1 when one of the given ids cannot be retried or discarded.
+async fn apply(client: &mut Client, options: SelectOptions, action: Action) -> Result<ExitCode, Failure> {
     let mut absent: Vec<i64> = Vec::new();
-    let choice = match &chosen.destination {
-        Some(name) => Choice::All(LaneName(destination::one_lane(client, name).await?), chosen.state.name()),
+    let choice = match &options.destination {
+        Some(name) => Choice::All(LaneName(destination::one_lane(client, name).await?), options.state.name()),
         None => {
             let known: BTreeSet<i64> =
-                overview::known(client, &chosen.ids).await.context("cannot read the ledger")?.into_iter().collect();
-            absent.extend(chosen.ids.iter().filter(|id| !known.contains(id)));
-            Choice::Rows(chosen.ids.clone())
+                overview::known(client, &options.ids).await.context("cannot read the ledger")?.into_iter().collect();
+            absent.extend(options.ids.iter().filter(|id| !known.contains(id)));
+            Choice::Rows(options.ids.clone())
         }
     };
-    let handled = carry_out(client, &choice, act).await.context("nothing was changed")?;
+    let handled = change(client, &choice, action).await.context("nothing was changed")?;
     let destinations = overview::destinations(client).await.context("cannot read andon.lanes")?;
     print!("{}", text::handled(&handled, &destinations));
-    let count: i64 = handled.iter().map(|it| it.count).sum();
+    let count: i64 = handled.iter().map(|handled| handled.count).sum();
     if let Choice::All(lane, state) = &choice
         && count == 0
     {
         println!("nothing is {state} for {lane}");
     }
     for id in &absent {
-        eprintln!("andon: delivery {id} is not parked: it was delivered, discarded, or never was");
+        eprintln!("andon: delivery {id} is not parked: it was delivered or discarded, or it never existed");
     }
-    let left = chosen.ids.len() - absent.len();
-    if matches!((&choice, act), (Choice::Rows(_), Act::Retry)) && (count as usize) < left {
-        eprintln!("andon: {} wait behind an earlier event of the same entity; retry that", left - count as usize);
+    let left = options.ids.len() - absent.len();
+    if matches!((&choice, action), (Choice::Rows(_), Action::Retry)) && (count as usize) < left {
+        eprintln!("andon: {} wait behind an earlier event of the same entity; retry that one", left - count as usize);
         return Ok(ExitCode::FAILURE);
     }
     Ok(if absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn carry_out(client: &mut Client, choice: &Choice, act: Act) -> Result<Vec<Handled>, tokio_postgres::Error> {
+async fn change(client: &mut Client, choice: &Choice, action: Action) -> Result<Vec<Handled>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    let handled = match act {
-        Act::Retry => deliveries::retry(&transaction, choice).await?,
-        Act::Discard => deliveries::discard(&transaction, choice).await?,
+    let handled = match action {
+        Action::Retry => deliveries::retry(&transaction, choice).await?,
+        Action::Discard => deliveries::discard(&transaction, choice).await?,
     };
     transaction.commit().await?;
     Ok(handled)

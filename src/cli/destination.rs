@@ -1,27 +1,31 @@
-//! Which destination somebody means. In: a name as people write it. Out: its lanes, or which names there are. It only reads.
+//! Finds the destination that an argument names. In: a name as people write it. Out: the destination's lanes, or a failure that lists the
+//! known names. It only reads.
 
 use anyhow::Context as _;
 use tokio_postgres::Client;
 
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::ledger::overview;
 use crate::nearest::nearest;
 
-/// The lanes of a destination, by its name, its lane, or the key of its row.
+/// The lanes of the destination that is named by its name, its lane, or the key of its row.
 pub(super) async fn lanes(client: &Client, wanted: &str) -> Result<Vec<String>, Failure> {
     let known =
         overview::destinations(client).await.context("cannot read andon.lanes; has `andon migrate` been run?")?;
-    let is_meant = |name: &str, lane: &str| {
+    let matches = |name: &str, lane: &str| {
         name == wanted || lane == wanted || lane.split_once('/').is_some_and(|(_, key)| key == wanted)
     };
     let found: Vec<String> =
-        known.iter().filter(|(name, lane)| is_meant(name, lane)).map(|(_, lane)| lane.clone()).collect();
+        known.iter().filter(|(name, lane)| matches(name, lane)).map(|(_, lane)| lane.clone()).collect();
     if found.is_empty() {
         let hint = match nearest(wanted, known.iter().flat_map(|(name, lane)| [name.as_str(), lane.as_str()])) {
             Some(near) => format!("; did you mean `{near}`?"),
-            None if known.is_empty() => "; none has had a lane yet: `andon run` makes them".to_owned(),
+            None if known.is_empty() => "; no destination has a lane yet; `andon run` creates them".to_owned(),
             None => {
-                format!("; there are {}", known.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
+                format!(
+                    "; the known names are {}",
+                    known.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+                )
             }
         };
         return Err(Failure::Usage(anyhow::anyhow!("no destination is called `{wanted}`{hint}")));
@@ -29,7 +33,7 @@ pub(super) async fn lanes(client: &Client, wanted: &str) -> Result<Vec<String>, 
     Ok(found)
 }
 
-/// The one lane of a destination: what changes something must not guess.
+/// The only lane of the destination. Several are a failure, since a command that changes something must not guess.
 pub(super) async fn one_lane(client: &Client, wanted: &str) -> Result<String, Failure> {
     let mut found = lanes(client, wanted).await?;
     match (found.pop(), found.is_empty()) {

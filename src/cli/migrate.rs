@@ -1,4 +1,4 @@
-//! `andon migrate`. In: the database. Out: a line for each migration that was applied.
+//! `andon migrate`. In: the database. Out: one line for each migration that was applied.
 
 use anyhow::Context as _;
 

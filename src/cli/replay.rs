@@ -1,5 +1,5 @@
-//! `andon replay`: a stretch of the log, delivered again. In: a destination, times and types of events. Out: a replay that the daemons
-//! carry out beside the live flow, and how far it is. It delivers nothing itself.
+//! `andon replay` delivers the events of a period again. In: a destination, two times and event patterns. Out: a replay that the daemons
+//! carry out next to their live deliveries, and its progress. The command itself delivers nothing.
 
 mod text;
 
@@ -14,9 +14,9 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio_postgres::Client;
 
-use crate::cli::Failure;
-use crate::cli::Place;
 use crate::cli::destination;
+use crate::cli::failure::Failure;
+use crate::cli::options::GlobalOptions;
 use crate::cli::time;
 use crate::config::Config;
 use crate::database::Database;
@@ -34,46 +34,47 @@ use crate::router::EventPattern;
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// Which destination gets them again
+    /// Destination that gets the events again
     #[arg(long, value_name = "NAME or LANE", required_unless_present_any = ["list", "cancel"])]
     destination: Option<String>,
 
-    /// From when on: a time such as 2026-11-20T06:00:00Z, or how long ago, such as 2h
+    /// Start of the period: a time such as 2026-11-20T06:00:00Z, or how long ago it was, such as 2h
     #[arg(long, value_name = "TIME", required_unless_present_any = ["list", "cancel"])]
     since: Option<String>,
 
-    /// Until when [default: now]
+    /// End of the period, given like --since [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 
-    /// Only events such as `job.created` or `operation.*`, of those that the destination takes; may be given several times
+    /// Replay only event types such as `job.created` or `operation.*`, of those that the destination takes; may be given several
+    /// times
     #[arg(long = "event", value_name = "PATTERN")]
     events: Vec<String>,
 
-    /// Where the log does not reach back that far: what there is
+    /// Replay what there is if the log does not reach back to --since
     #[arg(long)]
     partial: bool,
 
-    /// Show the replays, and how far they are
+    /// List the replays and their progress
     #[arg(long, conflicts_with_all = ["destination", "since", "until", "events", "partial", "cancel"])]
     list: bool,
 
-    /// End a replay before its time
+    /// Cancel a running replay
     #[arg(long, value_name = "ID", conflicts_with_all = ["destination", "since", "until", "events", "partial"])]
     cancel: Option<i64>,
 }
 
-/// Between two looks at how far it is.
-const LOOK: Duration = Duration::from_millis(500);
-/// Between two lines about it, where they are not written over each other.
-const LINES: u32 = 20;
+/// How often the progress is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How many polls there are for one printed line, where the output is no terminal and a line cannot replace the one before.
+const POLLS_PER_LINE: u32 = 20;
 
 impl Replay {
-    pub(super) async fn run(self, place: &Place) -> Result<ExitCode, Failure> {
-        let config = place.load()?;
+    pub(super) async fn run(self, global: &GlobalOptions) -> Result<ExitCode, Failure> {
+        let config = global.load()?;
         let database = Database::new(&config.database).map_err(|error| Failure::Usage(error.into()))?;
         let client = database.connect().await.map_err(anyhow::Error::from)?;
-        let now = overview::now(&client).await.context("cannot ask for the time")?;
+        let now = overview::now(&client).await.context("cannot read the time of the database")?;
         if self.list {
             print!("{}", text::list(now, &replays::list(&client, None).await.context(UNREADABLE)?));
             return Ok(ExitCode::SUCCESS);
@@ -81,23 +82,23 @@ impl Replay {
         if let Some(id) = self.cancel {
             if !replays::cancel(&client, id).await.context(UNREADABLE)? {
                 return Err(Failure::Fault(anyhow!(
-                    "replay {id} does not run; `andon replay --list` shows those that do"
+                    "replay {id} is not running; `andon replay --list` shows those that are"
                 )));
             }
             println!("replay {id} is cancelled; what it delivered stays delivered");
             return Ok(ExitCode::SUCCESS);
         }
-        let Some(wanted) = self.wanted(&client, config, now).await? else {
+        let Some(wanted) = self.resolve(&client, config, now).await? else {
             println!("there is nothing to deliver again");
             return Ok(ExitCode::SUCCESS);
         };
-        let id = replays::ask(&client, &wanted).await.context("cannot ask for a replay; nothing was changed")?;
+        let id = replays::ask(&client, &wanted).await.context("cannot start a replay; nothing was changed")?;
         println!("{}", text::asked(id, &wanted));
-        watch(&client, id).await
+        follow(&client, id).await
     }
 
-    /// Finds out what it comes to; none for nothing.
-    async fn wanted(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<Wanted>, Failure> {
+    /// Turns the arguments into a range of the log and counts its events. Returns `None` when there is nothing to deliver.
+    async fn resolve(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<Wanted>, Failure> {
         let usage = |message: String| Failure::Usage(anyhow!(message));
         let since = time::parse(self.since.as_deref().unwrap_or_default(), now).map_err(usage)?;
         let until = self.until.as_deref().map_or(Ok(now), |text| time::parse(text, now)).map_err(usage)?;
@@ -118,13 +119,13 @@ impl Replay {
         else {
             return Ok(None);
         };
-        let takes = |kind: &str| {
-            let is_asked = filter.is_empty() || filter.iter().any(|pattern| pattern.matches(kind));
-            is_asked && route.events.iter().any(|pattern| pattern.matches(kind))
+        let takes = |event_type: &str| {
+            let is_selected = filter.is_empty() || filter.iter().any(|pattern| pattern.matches(event_type));
+            is_selected && route.events.iter().any(|pattern| pattern.matches(event_type))
         };
         let counts = partitions::count(client, &route.tenant, &Ranges::span(first, last)).await;
         let counts = counts.context("cannot count the events")?;
-        let total: i64 = counts.iter().filter(|(kind, _)| takes(kind)).map(|(_, count)| count).sum();
+        let total: i64 = counts.iter().filter(|(event_type, _)| takes(event_type)).map(|(_, count)| count).sum();
         let events = if self.events.is_empty() { vec!["*".to_owned()] } else { self.events.clone() };
         Ok((total > 0).then_some(Wanted { lane, since, until, events, first, last, total }))
     }
@@ -132,41 +133,43 @@ impl Replay {
 
 const UNREADABLE: &str = "cannot read the replays; has `andon migrate` been run?";
 
-/// Tells how far a replay is until it is over, or until nobody wants to know.
-async fn watch(client: &Client, id: i64) -> Result<ExitCode, Failure> {
+/// Prints the progress of a replay until it has ended, or until Ctrl-C.
+async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
     let on_one_line = std::io::stdout().is_terminal();
-    let mut clock = tokio::time::interval(LOOK);
-    let mut said = String::new();
-    for look in 0_u32.. {
+    let mut clock = tokio::time::interval(POLL_INTERVAL);
+    let mut last_line = String::new();
+    for poll in 0_u32.. {
         tokio::select! {
             _ = clock.tick() => {}
             _ = tokio::signal::ctrl_c() => {
-                println!("\nit goes on; `andon replay --list` shows how far it is, `andon replay --cancel {id}` ends it");
+                println!("\nthe replay continues; `andon replay --list` shows its progress, `andon replay --cancel {id}` ends it");
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        let standing = replays::list(client, Some(id)).await.context("cannot see how far it is; it goes on")?.pop();
+        let standing =
+            replays::list(client, Some(id)).await.context("cannot read the progress; the replay continues")?.pop();
         let standing = standing.with_context(|| format!("replay {id} is gone from andon.replays"))?;
-        let is_over = standing.state != "running";
-        let says = text::progress(&standing);
-        let is_due = on_one_line || is_over || look % LINES == 0;
-        if says != said && is_due {
-            match on_one_line && !is_over {
-                true => print!("\r\x1b[2K{says}"),
-                false if on_one_line => println!("\r\x1b[2K{says}"),
-                false => println!("{says}"),
+        let has_ended = standing.state != "running";
+        let line = text::progress(&standing);
+        let is_due = on_one_line || has_ended || poll % POLLS_PER_LINE == 0;
+        if line != last_line && is_due {
+            match on_one_line && !has_ended {
+                true => print!("\r\x1b[2K{line}"),
+                false if on_one_line => println!("\r\x1b[2K{line}"),
+                false => println!("{line}"),
             }
             std::io::stdout().flush().context("cannot write")?;
-            said = says;
+            last_line = line;
         }
-        if is_over {
-            return Ok(status(&standing));
+        if has_ended {
+            return Ok(exit_status(&standing));
         }
     }
-    unreachable!("it looks for as long as it takes")
+    unreachable!("the loop ends only by returning")
 }
 
-fn status(standing: &Standing) -> ExitCode {
+/// The exit status is 0 only when everything was delivered.
+fn exit_status(standing: &Standing) -> ExitCode {
     let is_complete = standing.state == "done" && standing.dead == 0 && standing.lost == 0;
     if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

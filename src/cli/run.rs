@@ -1,4 +1,4 @@
-//! `andon run`. In: the configuration, and signals. Out: a gateway that serves until it is told to stop.
+//! `andon run`. In: the configuration, and signals. Out: a gateway that serves until a signal stops it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::database::Database;
 use crate::destination::Defaults;
@@ -16,8 +16,8 @@ use crate::gateway;
 use crate::gateway::Settings;
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
-    // Before anything is under way, so that no signal meets the system's default.
-    let mut stops = Stops::listen().context("cannot listen for signals")?;
+    // This comes first: a signal that arrives before it would end the process at once, which is the system's default.
+    let mut signals = StopSignals::listen().context("cannot listen for signals")?;
     let database = Database::new(&config.database).map_err(|error| Failure::Usage(error.into()))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), name = config.name, database = database.target(), "starting");
     let settings = Settings {
@@ -29,12 +29,12 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         equipment: Arc::new(config.equipment),
         retention: config.retention,
     };
-    serve(settings, &mut stops).await?;
+    serve(settings, &mut signals).await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn serve(settings: Settings, stops: &mut Stops) -> anyhow::Result<()> {
+async fn serve(settings: Settings, signals: &mut StopSignals) -> anyhow::Result<()> {
     let grace = settings.grace;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = Box::pin(gateway::run(settings, async {
@@ -44,25 +44,27 @@ async fn serve(settings: Settings, stops: &mut Stops) -> anyhow::Result<()> {
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return ended,
-        name = stops.next() => tracing::info!(signal = name, ?grace, "stopping; deliveries under way may finish"),
+        name = signals.next() => tracing::info!(signal = name, ?grace, "stopping; deliveries under way may finish"),
     }
     stop.send(()).unwrap_or_default();
     tokio::select! {
         ended = &mut serving => ended,
-        name = stops.next() => bail!("stopped at once by a second {name}; what was not acknowledged is sent again at the next start"),
+        name = signals.next() => bail!("stopped at once by a second {name}; what was not acknowledged is sent again at the next start"),
     }
 }
 
-struct Stops {
+/// The signals that stop the gateway.
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stops {
-    fn listen() -> std::io::Result<Stops> {
-        Ok(Stops { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+impl StopSignals {
+    fn listen() -> std::io::Result<StopSignals> {
+        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
+    /// Waits for a signal, and returns its name.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,5 +1,5 @@
 //! JSON as PostgreSQL wrote it. In: the text of a `jsonb` column. Out: the same text, and single fields of it. It never builds a tree,
-//! never copies what can be borrowed, and never checks again what PostgreSQL has checked.
+//! never copies what it can borrow, and never checks again what PostgreSQL has checked.
 
 mod items;
 
@@ -20,11 +20,11 @@ use tokio_postgres::types::to_sql_checked;
 use items::Items;
 use items::unquoted;
 
-/// A JSON text that is known to be one, with no white space around it.
+/// A text that is known to be JSON, without white space around it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(Box<str>);
 
-/// What stands before the text of a `jsonb` on the wire.
+/// The byte that precedes the text of a `jsonb` on the wire.
 const VERSION: u8 = 1;
 
 impl Json {
@@ -33,12 +33,12 @@ impl Json {
         &self.0
     }
 
-    /// What an object has under each of these names; of several fields of one name, the last. None of anything but an object.
+    /// The fields of an object with these names; of several fields with the same name, the last one. Anything but an object has no fields.
     pub fn members<'a, const N: usize>(&'a self, names: &[&str; N]) -> [Option<Field<'a>>; N] {
         members(&self.0, names)
     }
 
-    /// What a dotted path leads to; it reaches into arrays too (`order.lines.0`).
+    /// The value that a dotted path leads to; the path may lead into arrays too (`order.lines.0`).
     pub fn at<'a>(&'a self, path: &str) -> Option<Field<'a>> {
         path.split('.').try_fold(Field(&self.0), Field::step)
     }
@@ -86,7 +86,7 @@ impl ToSql for Json {
 pub struct Field<'a>(&'a str);
 
 impl<'a> Field<'a> {
-    /// Its text, where it is a string, a number or a boolean, and not empty.
+    /// Its text, if it is a number, a boolean or a string that is not empty.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.0.as_bytes().first()? {
             b'"' => Some(unquoted(self.0)?).filter(|text| !text.is_empty()),
@@ -96,10 +96,10 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// One step of a path: into an object by name, or into an array by number.
+    /// Follows one step of a path: into an object by name, or into an array by number.
     fn step(self, step: &str) -> Option<Field<'a>> {
         if self.0.starts_with('[') {
-            return Items::of(self.0).nth(step.parse().ok()?).map(|(_, field)| field);
+            return Items::of(self.0).nth(step.parse().ok()?).map(|(_, value)| Field(value));
         }
         let [field] = members(self.0, &[step]);
         field
@@ -109,21 +109,23 @@ impl<'a> Field<'a> {
 fn members<'a, const N: usize>(json: &'a str, names: &[&str; N]) -> [Option<Field<'a>>; N] {
     let mut found = [None; N];
     if json.starts_with('{') {
-        for (key, field) in Items::of(json) {
+        for (key, value) in Items::of(json) {
             if let Some(place) = names.iter().position(|name| *name == key) {
-                found[place] = Some(field);
+                found[place] = Some(Field(value));
             }
         }
     }
     found
 }
 
-/// As a tree would write it: a fraction as the nearest float, an integer as it stands, unless it is too large or a negative zero.
+/// Writes a number as a tree of JSON values would: a fraction as the nearest float, and an integer as it stands, unless it is too large or a
+/// negative zero.
 fn number(text: &str) -> Option<Cow<'_, str>> {
     match text.parse::<i64>() {
         Ok(_) if text != "-0" => Some(Cow::Borrowed(text)),
         _ => Some(Cow::Owned(serde_json::from_str::<Number>(text).ok()?.to_string())),
     }
 }
+
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
-//! The feed and the cursor against a model: a tail that finds events late, in holes, or not at all; lanes that pull, finish, fall
-//! behind, read the log, join again and crash at any point. What a lane stores must always be enough to lose nothing, and must never
-//! bring back what is done, as far as it was stored.
+//! Tests the feed and the cursor against a model: a tail that finds events late, in holes, or not at all, and lanes that pull, finish, fall
+//! behind, read the log, join again and crash at any point. What a lane stores must always be enough to lose nothing, and must never bring
+//! back what had been delivered when it was stored.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -18,13 +18,13 @@ use crate::router::EventPattern;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// The tail reads: of the next ids, some are there, some are holes.
+    /// The tail reads the next ids, of which some are there and some are holes.
     Read(Vec<bool>),
     /// Of the open holes, some arrive and some are dead.
     Decide(Vec<Option<bool>>),
     /// A lane takes events, or a page of the log.
     Pull(usize, usize),
-    /// A lane is done with one of those in hand.
+    /// A lane is done with one of the events that it has in hand.
     Finish(usize, usize),
     /// A lane is lost and starts again from its stored cursor.
     Crash(usize),
@@ -104,8 +104,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn a_stored_cursor_loses_nothing_and_repeats_nothing_that_was_stored_as_done(steps in steps()) {
-        // Room for four events: lanes fall behind the ring as well as over the edge of their inboxes.
-        let feed = Feed::new((event(0).size() + 2 * size_of::<Entry>()) * 4, 0, Arc::default());
+        // There is room for four events, so that lanes fall behind because events are dropped as well as because their inboxes are full.
+        let feed = Feed::new((event(0).size() + 2 * size_of::<RecentEvent>()) * 4, 0, Arc::default());
         let mut lanes: Vec<Lane> = (0..LANES).map(|_| Lane::start((0, Ranges::default()), BTreeSet::new(), &feed)).collect();
         let mut committed: BTreeMap<i64, Arc<Event>> = BTreeMap::new();
         let (mut position, mut holes) = (0i64, Ranges::default());
@@ -152,7 +152,7 @@ proptest! {
                     lanes[lane] = Lane::start(lanes[lane].stored.clone(), lanes[lane].done_when_stored.clone(), &feed);
                 }
             }
-            prop_assert!(feed.state().inboxes.values().all(|inbox| inbox.runs.len() <= INBOX), "an inbox has grown beyond its bound");
+            prop_assert!(feed.state().inboxes.values().all(|inbox| inbox.runs.len() <= MOST_RUNS), "an inbox has grown beyond its bound");
             for (index, lane) in lanes.iter().enumerate() {
                 let (position, pending) = lane.checkpoint(&feed, index);
                 for (id, event) in &committed {
@@ -174,7 +174,7 @@ proptest! {
     }
 }
 
-/// What the intake does, with the model's log in place of the real one.
+/// Does what the intake does, with the model's log in place of the real one.
 fn pull(feed: &Feed, lane: &mut Lane, index: usize, most: usize, committed: &BTreeMap<i64, Arc<Event>>) {
     match &mut lane.reading {
         None => match feed.pull(&route(index).lane, most, most) {

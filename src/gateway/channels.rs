@@ -20,8 +20,8 @@ use crate::capture::notification::Notified;
 use crate::capture::notification::Unreadable;
 use crate::database::Database;
 use crate::database::Link;
+use crate::database::locks::Lock;
 use crate::log::wakeup::listener::Signals;
-use crate::log::wakeup::lock;
 
 /// How soon a lost connection or a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ async fn listen_once(database: &Database, pool: &Pool, signals: &Signals) -> any
     // The task ends when this set is dropped, and the session ends with its client.
     let mut draining = JoinSet::new();
     draining.spawn(drain(connection, sender));
-    lock::await_channels(&client).await.context("waiting for another listener to end")?;
+    Lock::Channels.acquire(&client).await.context("waiting for another listener to end")?;
     listen(&client, &channels, &[], &mut notifications).await?;
     tracing::info!(channels = channels.len(), "listening to the channels of the sources");
     loop {

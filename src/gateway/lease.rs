@@ -141,7 +141,7 @@ impl LeaseKeeper {
             let asked = Instant::now();
             let row = timeout(LEASE, client.query_one(&statement, &[&self.id, &self.name, &VERSION, &lease])).await;
             let row = row.context("the database does not answer")??;
-            self.clock.heard(row.get::<_, Timestamp>(0), std::time::Instant::now());
+            self.clock.set(row.get::<_, Timestamp>(0), std::time::Instant::now());
             self.renewed(asked, row.get(1));
             if row.get(2) {
                 end_expired_daemons(&client, self.id).await.context("ending the sessions of a daemon that is gone")?;

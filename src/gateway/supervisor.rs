@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
+use crate::database::locks::Lock;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
@@ -28,7 +29,6 @@ use crate::lane::store::row::Lost;
 use crate::ledger::deliveries;
 use crate::ledger::replays;
 use crate::log::wakeup::listener::Signals;
-use crate::log::wakeup::lock;
 
 /// The lanes that this daemon runs.
 #[derive(Debug)]
@@ -175,7 +175,7 @@ impl Supervisor {
     async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
-        lock::lock_roster(&transaction).await?;
+        Lock::Destinations.acquire_in(&transaction).await?;
         replays::end(&transaction).await?;
         let listed = destinations::lanes(&*transaction, &self.defaults).await?;
         let names: Vec<&LaneName> = listed.iter().map(|listed| &listed.lane).collect();

@@ -34,7 +34,7 @@ impl Pace {
 
     /// How many late events the lane may take now; none before the time returned. `in_hand` are those it has taken and not done.
     pub(super) fn room(&mut self, now: Instant, in_hand: usize) -> Result<usize, Instant> {
-        if !self.feed.is_flowing(now) {
+        if !self.feed.has_live_events(now) {
             return Ok(usize::MAX);
         }
         while self.taken.front().is_some_and(|taken| *taken + MOMENT <= now) {
@@ -51,9 +51,9 @@ impl Pace {
     pub(super) fn took(&mut self, now: Instant, count: usize, are_late: bool) {
         if are_late != self.is_late {
             self.is_late = are_late;
-            self.feed.catches_up(are_late);
+            if are_late { self.feed.begin_catching_up() } else { self.feed.end_catching_up() }
         }
-        if are_late && self.feed.is_flowing(now) {
+        if are_late && self.feed.has_live_events(now) {
             self.taken.extend(std::iter::repeat_n(now, count));
         }
     }
@@ -62,7 +62,7 @@ impl Pace {
 impl Drop for Pace {
     fn drop(&mut self) {
         if self.is_late {
-            self.feed.catches_up(false);
+            self.feed.end_catching_up();
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The partitions of the log. In: limits of age and size. Out: partitions made before the log reaches them, which of them are over, and
-//! those emptied and dropped. It never waits for a lock that a writer of the plant would have to wait for in turn, and never looks at a
-//! lane: who empties a partition has seen to the lanes.
+//! The partitions of the log. In: limits of age and size. Out: partitions that are made before the log reaches them, and emptied and dropped
+//! once they are beyond a limit. It never waits for a lock that would make a writer of the plant wait behind it, and never looks at a lane:
+//! whoever empties a partition has to set its lanes forward first.
 
 use std::time::Duration;
 
@@ -19,26 +19,26 @@ pub struct Partition {
     pub table: String,
     /// The first id.
     pub low: i64,
-    /// The first id that is not in it any more.
+    /// The first id after it.
     pub past: i64,
-    /// What it takes of the disk.
+    /// How much of the disk it takes.
     pub bytes: u64,
     /// How old its newest event is.
     pub age: Duration,
-    /// Whether every id of it is given out, and either read by the tail or known to be none.
+    /// Whether every id in it has been given out, and either read by the tail or found to belong to no event.
     pub is_decided: bool,
 }
 
-/// Which limit a partition is beyond.
+/// The limit that a partition is beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// All of its events are older than that.
+    /// All of its events are older than the limit.
     Age,
-    /// The log is larger than that.
+    /// The log is larger than the limit.
     Size,
 }
 
-/// Makes partitions ahead; how wide they are follows from the limits.
+/// Makes partitions ahead of the log. How wide they are follows from the limits.
 pub async fn extend(client: &Client, age: Duration, size: usize) -> Result<(), Error> {
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     client
@@ -47,7 +47,7 @@ pub async fn extend(client: &Client, age: Duration, size: usize) -> Result<(), E
     Ok(())
 }
 
-/// The partitions with events in them, from the oldest.
+/// Lists the partitions with events in them, from the oldest.
 pub async fn list(client: &Client) -> Result<Vec<Partition>, Error> {
     let rows = client
         .query(
@@ -74,7 +74,7 @@ pub async fn list(client: &Client) -> Result<Vec<Partition>, Error> {
     Ok(rows.iter().map(partition).collect())
 }
 
-/// Those that are beyond a limit, from the oldest. One that the tail is not through with ends the list.
+/// Lists the partitions that are beyond a limit, from the oldest. Stops at the first one that the tail has not fully read.
 pub fn over(partitions: &[Partition], age: Duration, size: usize) -> Vec<(&Partition, Limit)> {
     let mut bytes: u64 = partitions.iter().map(|partition| partition.bytes).sum();
     let mut over = Vec::new();
@@ -90,7 +90,7 @@ pub fn over(partitions: &[Partition], age: Duration, size: usize) -> Vec<(&Parti
     over
 }
 
-/// The tenant's events among these ids, by type.
+/// Counts the tenant's events among these ids, by type.
 pub async fn count(client: &impl GenericClient, tenant: &TenantId, ids: &Ranges) -> Result<Vec<(String, i64)>, Error> {
     let (lows, highs): (Vec<i64>, Vec<i64>) = ids.iter().unzip();
     let rows = client
@@ -104,7 +104,7 @@ pub async fn count(client: &impl GenericClient, tenant: &TenantId, ids: &Ranges)
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Empties a partition for good. False: somebody is at it, or it has events again that are to stay.
+/// Empties a partition for good. Returns false if it could not: another session uses it, or it has new events that have to stay.
 pub async fn empty(transaction: &Transaction<'_>, partition: &Partition) -> Result<bool, Error> {
     let row = transaction
         .query_one("select andon.empty_log($1::text::regclass, $2)", &[&partition.table, &partition.past])
@@ -112,7 +112,7 @@ pub async fn empty(transaction: &Transaction<'_>, partition: &Partition) -> Resu
     Ok(row.get(0))
 }
 
-/// Drops partitions that are empty and will stay so, as far as nobody has to wait for that. Returns how many.
+/// Drops partitions that are empty and will stay so, if no writer has to wait for that. Returns how many.
 pub async fn drop_empty(client: &Client) -> Result<i64, Error> {
     Ok(client.query_one("select andon.drop_empty_log()", &[]).await?.get(0))
 }
@@ -123,7 +123,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// The third of five is not decided yet; each takes 100 bytes and is an hour younger than the one before.
+    /// There are five, of which the fourth is not decided yet; each takes 100 bytes and is an hour younger than the one before.
     fn partitions() -> Vec<Partition> {
         let partition = |place: u32| Partition {
             table: format!("andon.events_{place}"),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_that_the_tail_has_not_decided_nor_what_is_behind_it() {
+    fn nothing_goes_that_the_tail_has_not_decided_nor_anything_after_it() {
         assert_eq!(doomed(Duration::ZERO, 0), [(0, Limit::Size), (10, Limit::Size), (20, Limit::Size)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the log by key, for a lane that is behind what the tail keeps in memory. In: ranges of ids that the tail has decided. Out:
+//! Reads the log by key, for a lane that needs events which are no longer kept in memory. In: ranges of ids that the tail has decided. Out:
 //! the tenant's events in them, oldest first. It never looks at an id that is undecided, so it needs no snapshot of its own.
 
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use deadpool_postgres::Pool;
 
 use crate::event::Event;
 use crate::event::TenantId;
-use crate::log::row;
+use crate::log::event_row;
 use crate::ranges::Ranges;
 
-/// One read.
+/// The outcome of one read.
 #[derive(Debug)]
 pub struct Page {
     /// The tenant's events among the ids covered, by id.
     pub events: Vec<Arc<Event>>,
-    /// The ids that this page has dealt with.
+    /// The ids that need not be read again.
     pub covered: Ranges,
 }
 
-/// Rows per page: a page is held in memory by each lane that is behind.
+/// The most rows of a page, since each lane that is behind holds a page in memory.
 const ROWS: usize = 256;
-/// Ids looked at per page at least and at most; between them a page grows while it finds few rows of the tenant.
+/// The fewest and the most ids that a page covers. Between them a page grows for as long as few rows of it are the tenant's.
 const NARROW: u64 = 256;
 const WIDE: u64 = 64_000;
-/// Ranges per page: each is one probe of the index.
+/// The most ranges of a page: each is one probe of the index.
 const PROBES: usize = 256;
 
 /// A reader of the log for one tenant.
@@ -41,7 +41,7 @@ impl Reader {
         Reader { pool, tenant, width: NARROW }
     }
 
-    /// Reads the first part of `wanted`. Dropping the future loses nothing.
+    /// Reads the first part of `wanted`. The future may be dropped without losing anything.
     pub async fn page(&mut self, wanted: &Ranges) -> anyhow::Result<Page> {
         let mut probes = first_ids(wanted, self.width);
         let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().unzip();
@@ -52,11 +52,11 @@ impl Reader {
                 "select event.* from unnest($1::int8[], $2::int8[]) part (low, high) cross join lateral (
                     select {} from andon.events where id between low and high and tenant = $3 order by id limit $4
                 ) event order by id limit $4",
-                row::COLUMNS
+                event_row::COLUMNS
             ))
             .await?;
         let rows = client.query(&statement, &[&lows, &highs, &self.tenant.0, &(ROWS as i64)]).await?;
-        let events = rows.iter().map(row::event).collect::<Result<Vec<_>, _>>()?;
+        let events = rows.iter().map(event_row::event).collect::<Result<Vec<_>, _>>()?;
         if events.len() == ROWS
             && let Some(last) = events.last()
         {

@@ -1,5 +1,5 @@
-//! The ring: the recent events, in the order in which the tail read them. In: the tail's batches. Out: events by their place in that
-//! order. It never holds more than its bound in bytes, and forgets the oldest first; what it forgot is in the log.
+//! The recent events, in the order in which the tail read them. In: the tail's batches. Out: events by their sequence number in that order.
+//! It never holds more than its bound in bytes, and drops the oldest first; what it has dropped is still in the log.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,64 +8,64 @@ use tokio::time::Instant;
 
 use crate::event::Event;
 
-/// One event, and the id down to which everything above it is decided: a late arrival has an id at or below it.
+/// One event that the tail has read.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct RecentEvent {
     /// The event.
     pub event: Arc<Event>,
-    /// The tail's position before the batch, or the last hole below the event where that is higher.
+    /// Every id above this one, up to the event's, is decided. It is the tail's position before the batch, or the last hole below the event
+    /// where that is higher; a late arrival has an id at or below it.
     pub floor: i64,
     /// When the tail handed it on.
-    pub at: Instant,
+    pub read_at: Instant,
 }
 
-/// The recent events.
+/// The newest part of the log, in memory.
 #[derive(Debug)]
-pub struct Ring {
-    entries: VecDeque<Entry>,
-    /// The place of the oldest entry, counted from the start of the process.
-    base: u64,
+pub struct RecentEvents {
+    events: VecDeque<RecentEvent>,
+    /// The sequence number of the oldest event, counted from the start of the process.
+    oldest: u64,
     bytes: usize,
     bound: usize,
 }
 
-impl Ring {
-    /// A ring that holds `bound` bytes at most, and always the newest event.
-    pub fn new(bound: usize) -> Ring {
-        Ring { entries: VecDeque::new(), base: 0, bytes: 0, bound }
+impl RecentEvents {
+    /// Holds `bound` bytes at most, except that the newest event is always kept.
+    pub fn new(bound: usize) -> RecentEvents {
+        RecentEvents { events: VecDeque::new(), oldest: 0, bytes: 0, bound }
     }
 
-    /// Adds an event and returns its place.
-    pub fn push(&mut self, entry: Entry) -> u64 {
-        self.bytes += size(&entry.event);
-        self.entries.push_back(entry);
+    /// Adds an event.
+    pub fn push(&mut self, recent: RecentEvent) {
+        self.bytes += size(&recent.event);
+        self.events.push_back(recent);
         while self.bytes > self.bound
-            && self.entries.len() > 1
-            && let Some(oldest) = self.entries.pop_front()
+            && self.events.len() > 1
+            && let Some(oldest) = self.events.pop_front()
         {
             self.bytes -= size(&oldest.event);
-            self.base += 1;
+            self.oldest += 1;
         }
-        self.end() - 1
     }
 
-    /// The entry at a place, unless it was forgotten.
-    pub fn get(&self, place: u64) -> Option<&Entry> {
-        self.entries.get(usize::try_from(place.checked_sub(self.base)?).ok()?)
+    /// The event with this sequence number, unless it was dropped.
+    pub fn get(&self, sequence: u64) -> Option<&RecentEvent> {
+        self.events.get(usize::try_from(sequence.checked_sub(self.oldest)?).ok()?)
     }
 
-    /// The place of the oldest entry kept.
-    pub fn base(&self) -> u64 {
-        self.base
+    /// The sequence number of the oldest event that is kept.
+    pub fn oldest(&self) -> u64 {
+        self.oldest
     }
 
-    /// The place that the next event will get.
-    pub fn end(&self) -> u64 {
-        self.base + self.entries.len() as u64
+    /// The sequence number that the next event will get.
+    pub fn next(&self) -> u64 {
+        self.oldest + self.events.len() as u64
     }
 }
 
-/// With its place in the ring, of which there may be twice as many as are used.
+/// Includes the slot in the deque, which may have twice the capacity in use.
 fn size(event: &Event) -> usize {
-    event.size() + 2 * size_of::<Entry>()
+    event.size() + 2 * size_of::<RecentEvent>()
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::nearest::nearest;
 use crate::topic::context::ContextField;
 
-/// The longest topic that MQTT allows: its length is a number of two bytes.
+/// The longest topic, in bytes: MQTT writes its length into two bytes.
 pub const MAX_TOPIC_BYTES: usize = 65_535;
 
 /// A pattern that was compiled without faults.

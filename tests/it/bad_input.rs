@@ -1,17 +1,17 @@
-//! Input that nobody should give, and somebody will. In: rows, values and answers that are wrong, beside a webhook that is right. Out:
-//! whether each has a clear error or state, and whether the healthy webhook gets everything all the same.
+//! Wrong input that somebody will give sooner or later. In: wrong rows, values and answers, next to a healthy webhook. Out: whether each of
+//! them leads to a clear error or state, and whether the healthy webhook still gets everything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use andon::rig::mosquitto::Mosquitto;
-use andon::rig::mosquitto::MosquittoOptions;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
-use andon::rig::subscriber::Subscriber;
-use andon::rig::subscriber::SubscriberOptions;
+use rig::mosquitto::Mosquitto;
+use rig::mosquitto::MosquittoOptions;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
+use rig::subscriber::Subscriber;
+use rig::subscriber::SubscriberOptions;
 use serde_json::json;
 
 use crate::line::Line;
@@ -20,7 +20,7 @@ use crate::line::judge_messages;
 use crate::line::judge_requests;
 use crate::plant::Plant;
 
-/// A line with one webhook that is as it should be.
+/// A line with one healthy webhook.
 async fn line_with_a_bystander() -> (Line, Receiver) {
     let (line, receiver) = (Line::new().await, Receiver::start().await.unwrap());
     line.webhook(&receiver.url("/good"), json!({})).await;
@@ -31,7 +31,7 @@ fn numbered(last: u64) -> BTreeMap<String, u64> {
     BTreeMap::from([("e".to_owned(), last)])
 }
 
-/// Emits three more events, and waits until the bystander has all that it should have.
+/// Emits three more events, and waits until the healthy webhook has received all of its events.
 async fn the_bystander_goes_on(line: &Line, receiver: &Receiver, before: u64) {
     for counter in before + 1..=before + 3 {
         line.emit("acme", "e", counter).await;
@@ -225,7 +225,7 @@ async fn no_value_makes_a_level_or_a_wildcard_and_one_that_is_too_long_is_dead()
     }
 }
 
-/// PostgreSQL's text and jsonb hold no NUL, so that it is stopped where it comes in: at the application's own call, or at the trigger.
+/// PostgreSQL's text and jsonb cannot hold a NUL, so it is refused where it comes in: at the application's own call, or in the trigger.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nul_never_reaches_the_log_and_does_not_stop_the_plant() {
     let plant = Plant::with(

@@ -1,13 +1,13 @@
-//! Parked deliveries that somebody changes by hand while the gateway runs. In: rows of `andon.deliveries` that are retried or discarded.
-//! Out: whether the lane does what was meant, at once, and keeps each entity's order.
+//! Parked deliveries are changed by hand while the gateway runs. In: rows of `andon.deliveries` that are retried or discarded. Out: whether
+//! the lane follows at once, and keeps the order of each entity.
 
 use std::time::Duration;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::Line;
@@ -15,7 +15,7 @@ use crate::line::PATIENCE;
 use crate::line::marker;
 
 impl Line {
-    /// Changes parked deliveries, and says so.
+    /// Changes parked deliveries, and notifies the lanes of it.
     async fn by_hand(&self, sql: &str) {
         self.run(&format!("begin; {sql}; select pg_notify('andon', 'deliveries'); commit")).await;
     }
@@ -77,7 +77,7 @@ async fn one_that_is_discarded_while_it_is_tried_is_not_overtaken() {
     tokio::join!(discarded(200, 2), discarded(200, 1), discarded(500, 2), discarded(500, 1));
 }
 
-/// The first of `parked` deliveries of an entity is discarded while it is tried again; the attempt ends with this status.
+/// Parks this many deliveries of an entity and discards the first of them during its second attempt, which ends with this status.
 async fn discarded(status: u16, parked: u64) {
     let receiver = Receiver::start().await.unwrap();
     receiver.answer_next("/hook", 1, &Answer::status(500));

@@ -1,19 +1,19 @@
-//! `andon check --canary`: whether what a publisher publishes arrives. In: brokers that take, refuse, or acknowledge and drop. Out: what the
-//! command says, and what a subscriber saw of it.
+//! `andon check --canary` finds out whether the messages of a publisher arrive. In: brokers that accept, refuse, or acknowledge and drop.
+//! Out: what the command prints, and what a subscriber received.
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::Tap;
-use andon::rig::tap::Mqtt5;
-use andon::rig::tap::TapOptions;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::Tap;
+use rig::tap::Mqtt5;
+use rig::tap::TapOptions;
 use serde_json::Value;
 use serde_json::json;
 
 use crate::command::andon;
 use crate::line::Line;
 
-/// A broker with these rights, and a way to it on which it seems to have no MQTT 5.
+/// A broker with these rights, and a tap through which it appears to lack MQTT 5.
 async fn broker(acl: &str) -> (Mosquitto, Tap) {
     let options =
         MosquittoOptions { acl: Some(acl.to_owned()), max_queued_messages: 10_000, ..MosquittoOptions::default() };
@@ -67,7 +67,7 @@ async fn nothing_is_published_without_being_asked_for_and_a_canary_holds_nothing
     line.publisher_of("acme", "good/{cell}/{event}", broker.port(), json!({})).await;
 
     let without = andon(&line.url, &["check"]);
-    // Without an event in the log, the topic is a made-up one.
+    // The log holds no event, so the topic is made up.
     let with = andon(&line.url, &["check", "--canary"]);
     let help = andon(&line.url, &["check", "--help"]);
 

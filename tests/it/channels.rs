@@ -4,9 +4,9 @@
 use andon::capture::Mapping;
 use andon::capture::attach;
 use andon::capture::detach;
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
 use serde_json::Value;
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! The command line as an integrator and an operator meet it. In: the program itself, on a real PostgreSQL. Out: what it prints, and its
-//! exit status.
+//! The command line as integrators and operators use it. In: the program itself, on a real PostgreSQL. Out: what it prints, and its exit
+//! status.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,11 +12,11 @@ use crate::plant::ERYXON;
 use crate::plant::Plant;
 use crate::plant::SCHEMA;
 use crate::plant::connect;
-use andon::demo::system::System;
-use andon::rig::Postgres;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use rig::Postgres;
+use rig::reference::System;
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::BufReader;
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 
-/// What the program said, and its exit status.
+/// What the program printed, and its exit status.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: i32,
@@ -32,7 +32,7 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
-/// Runs it in an empty environment, away from the repository's own configuration.
+/// Runs the program in an empty environment, away from the repository's own configuration.
 pub(crate) fn andon(url: &str, arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
     command.env_clear().env("DATABASE_URL", url).current_dir(std::env::temp_dir()).args(arguments);
@@ -42,7 +42,7 @@ pub(crate) fn andon(url: &str, arguments: &[&str]) -> Said {
 }
 
 fn file(name: &str, text: &str) -> String {
-    // Below the build's own directory: these files are not worth cleaning up, and nobody else's.
+    // The files go below the build's own directory, where they disturb nobody and need no cleaning up.
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -76,7 +76,7 @@ async fn a_database_is_migrated_attached_checked_and_detached() {
 
 #[tokio::test]
 async fn a_first_mapping_is_proposed_that_can_be_read_and_fits_as_it_is_and_in_full() {
-    for name in andon::demo::system::names() {
+    for name in rig::reference::system::names() {
         let plant = Plant::empty().await;
         plant.run(&System::find(name).unwrap().schema).await;
 
@@ -94,7 +94,7 @@ async fn a_first_mapping_is_proposed_that_can_be_read_and_fits_as_it_is_and_in_f
     }
 }
 
-/// Every proposal taken: what begins with `#` and no space is an entry, but for the levels.
+/// Takes a proposal: a line that begins with `#` and no space is an entry, unless it is one of the levels.
 fn without_mark(line: &str) -> String {
     let entry = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ') && !rest.contains('…'));
     format!("{}\n", entry.unwrap_or(line))
@@ -200,7 +200,7 @@ async fn a_signal_stops_it_in_order_whether_the_database_is_there_or_not() {
     }
 }
 
-/// The log of a gateway that is sent a signal as soon as it has said `mark`, and ends with status 0.
+/// Starts a gateway, sends it a signal as soon as it has logged `mark`, waits for it to end with status 0, and returns its log.
 async fn told_until_stopped(url: &str, signal: Signal, mark: &str) -> Vec<Value> {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_andon"));
     command.env_clear().env("ANDON_DATABASE_URL", url).current_dir(std::env::temp_dir());

@@ -1,8 +1,8 @@
-//! `andon deliveries`, as an operator meets it. In: parked deliveries of real endpoints. Out: what is printed, and whether what was
-//! retried or discarded reaches its receiver, or does not, in the order of its entity.
+//! `andon deliveries` as an operator uses it. In: parked deliveries of real endpoints. Out: what is printed, and whether retried deliveries
+//! reach their receiver in the order of their entity while discarded ones do not.
 
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::marker;
 
-/// A line that is stopped, with a webhook, after it failed to deliver the counters 1 to 3 of entity `e`.
+/// A stopped line with a webhook, which failed to deliver the counters 1 to 3 of entity `e`.
 async fn three_parked(receiver: &Receiver) -> Line {
     receiver.answer("/hook", Answer::status(500));
     let mut line = Line::new().await;
@@ -26,7 +26,7 @@ async fn three_parked(receiver: &Receiver) -> Line {
 }
 
 impl Line {
-    /// Id and state of what is parked, in the order of the log.
+    /// The id and the state of each parked delivery, in the order of the log.
     async fn ledger(&self) -> Vec<(i64, String)> {
         let rows = self.client.query("select id, state from andon.deliveries order by event", &[]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()

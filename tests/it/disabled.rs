@@ -1,13 +1,13 @@
-//! Destinations that get nothing more: because they say so (410), or because they failed for a week. In: failures that began a while
-//! ago. Out: the state with its reason, the news to the tenant's other destinations, and what goes on once the row is changed.
+//! Destinations are disabled when they answer 410 or have failed for a week. In: failures that began some time ago. Out: the state with its
+//! reason, the event that tells the tenant's other destinations, and what is delivered after the row was changed.
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Proxy;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Proxy;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::line::Line;
 use crate::line::PATIENCE;
 
 impl Line {
-    /// The lane has failed for so long, as far as the database knows.
+    /// Makes the database believe that the lane has been failing for this time.
     async fn failing_for(&self, lane: &str, time: &str) {
         let failing = format!("select from andon.lanes where lane = '{lane}' and failing_since is not null");
         self.until(&format!("select exists ({failing})")).await;
@@ -29,7 +29,7 @@ impl Line {
     }
 }
 
-/// The news of disabled destinations among what was received on a path.
+/// The events about disabled destinations among the requests on a path.
 fn news(received: &[std::sync::Arc<Received>], path: &str) -> Vec<Value> {
     let bodies = received.iter().filter(|request| request.path == path);
     let bodies = bodies.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
@@ -51,7 +51,7 @@ async fn a_webhook_that_failed_for_a_week_is_disabled_until_its_row_changes_and_
     line.start();
     line.emit_all(10, 1).await;
     line.failing_for(&lane, "6 days").await;
-    // It survives a restart, and a little less than a week is not enough.
+    // The time of failing survives a restart, and six days are not enough to disable the lane.
     line.stop().await.unwrap();
     line.start();
     line.state(&lane, "open").await;
@@ -128,7 +128,7 @@ async fn a_410_tells_the_tenants_other_destinations_once() {
     let gone = line.webhook(&receiver.url("/gone"), json!({"concurrency": 16})).await;
     line.webhook(&receiver.url("/other"), json!({})).await;
     line.start();
-    // What is still being tried when it is disabled ends badly, and does not disable it again.
+    // These attempts are under way when the lane is disabled. They fail, and must not disable it a second time.
     let slow: String =
         (0..8).map(|entity| format!("{};", crate::line::emit_sql("acme", &format!("slow{entity}"), 1))).collect();
     line.run(&slow).await;

@@ -1,17 +1,17 @@
 //! A transaction that stays open for a whole run holds back the horizon: no row that is updated or deleted meanwhile can be cleaned up. In:
-//! two runs, one with four times the events of the other. Out: whether what they leave behind grows with time and trouble only, and not
-//! with the number of events. What passes through the ledger is trouble: its rows are deleted one by one.
+//! two runs, one with four times the events of the other. Out: whether the number of dead rows grows only with time and with failed
+//! deliveries, and not with the number of events. Failed deliveries count because their rows in the ledger are deleted one by one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::ALL_DONE;
@@ -22,15 +22,15 @@ use crate::plant::connect;
 
 /// Events in the small run; the large one has four times as many.
 const EVENTS: u64 = 600;
-/// Events that their endpoint never takes: each is tried, parked, tried again and dead.
+/// Events that their endpoint never accepts: each is tried, parked, tried again, and then dead.
 const POISON: u64 = 8;
-/// Events that meet an endpoint that is away, until its lane only probes.
+/// Events that are tried while their endpoint is away, before its lane only probes.
 const EARLY: u64 = 5;
 
 const DEAD: &str = "select count(*) from andon.deliveries where state = 'dead'";
 const RETRIED: &str = "select count(*) from andon.deliveries where state <> 'dead'";
 
-/// Dead rows by table, and the seconds that it took.
+/// The dead rows of each table, and how many seconds the run took.
 struct Left {
     rows: Vec<(String, u64)>,
     seconds: u64,
@@ -41,14 +41,14 @@ async fn dead_rows_grow_with_time_and_trouble_but_not_with_the_number_of_events(
     for events in [EVENTS, EVENTS * 4] {
         let left = run(events).await;
         for (table, rows) in left.rows {
-            // A checkpoint or two a second for each of the lanes, the tail and the lease; and some rows for each of those in trouble.
+            // The lanes, the tail and the lease each write a row once or twice a second; each failed delivery leaves some more.
             let allowed = left.seconds * 8 + (POISON + EARLY) * 6;
             assert!(rows < allowed, "{table}: {rows} dead rows after {events} events in {} s", left.seconds);
         }
     }
 }
 
-/// Delivers so many events to three destinations, one of which is away for a while, with the horizon held back.
+/// Delivers this number of events to three destinations, one of which is away for a while, with the horizon held back.
 async fn run(events: u64) -> Left {
     let (broker, receiver) =
         (Mosquitto::start(&MosquittoOptions::default()).unwrap(), Receiver::start().await.unwrap());
@@ -79,7 +79,7 @@ async fn run(events: u64) -> Left {
     }
     line.emit_more(10, last, events / 10).await;
 
-    // An endpoint that fails is only probed, and a probe needs an event that it takes: a plant never stands still.
+    // A failing endpoint is only probed, and a probe needs an event that the endpoint accepts. A plant always has a next one.
     let mut all = events + POISON + EARLY;
     while line.number(RETRIED).await > 0 || line.number(DEAD).await < POISON as i64 {
         all += 1;
@@ -99,12 +99,12 @@ async fn run(events: u64) -> Left {
         let to_path = accepted.iter().filter(|it| it.path == path);
         to_path.map(|it| marker(&it.body)).collect::<BTreeSet<_>>().len() as i64
     };
-    // What was tried three times before the breaker opened is dead as well.
+    // Deliveries that were tried three times before the breaker opened are dead as well.
     let dead = line.number(DEAD).await;
     assert!(dead >= POISON as i64);
     assert_eq!((to("/hook"), to("/away") + dead), (all as i64, all as i64));
     line.stop().await.unwrap();
-    // The sessions tell their counts when they end.
+    // PostgreSQL publishes the statistics of a session when it ends.
     line.until("select count(*) = 0 from pg_stat_activity where application_name like 'andon%' and query <> 'listen andon' and datname = current_database()").await;
     let held = "select exists (select from pg_stat_activity where backend_xmin::text::bigint + $1 < txid_snapshot_xmax(txid_current_snapshot())
         and datname = current_database() and pid <> pg_backend_pid())";

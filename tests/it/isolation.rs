@@ -1,16 +1,16 @@
-//! What bad destinations may take from the others: nothing but their own place in the log. Speed is for `andon bench isolation`; here it is
-//! that lanes which return go on from their cursors, and deliver all in order, while the live ones go on.
+//! Bad destinations take nothing from the others. In: lanes that come back after an outage, next to live ones. Out: whether they continue
+//! from their cursors and deliver everything in order while the live lanes continue. `make bench-isolation` measures the speed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Proxy;
-use andon::rig::Receiver;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Proxy;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
 use serde_json::json;
 
 use crate::line::Line;
@@ -19,7 +19,7 @@ use crate::line::judge_messages;
 use crate::line::judge_requests;
 use crate::plant::connect;
 
-/// More than fits into an inbox of the feed, so that the log is read, and some that fit.
+/// More events than an inbox of the feed holds, so that lanes have to read the rest from the log.
 const BACKLOG: u64 = 2500;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +108,7 @@ async fn a_lane_whose_row_somebody_holds_does_not_hold_up_the_cursors_of_the_oth
     line.stop().await.unwrap();
 }
 
-/// Waits until a path has answered so many requests with 200.
+/// Waits until a path has answered this number of requests with 200.
 async fn arrived(receiver: &Receiver, path: &str, count: u64) {
     let of_path = |got: &[Arc<Received>]| got.iter().filter(|it| it.path == path).count() as u64;
     receiver.wait_accepted(PATIENCE * 3, |got| of_path(got) >= count).await.unwrap();

@@ -1,5 +1,5 @@
-//! Statements of many rows. In: a session that fixed its plans with a small statement, and then a large one. Out: whether it was captured
-//! whole, in order and in time.
+//! Statements of many rows. In: a session that fixed its plans with a small statement, and then a large one. Out: whether the large one is
+//! captured completely, in order and in time.
 
 use crate::plant::Plant;
 

@@ -1,4 +1,4 @@
-//! The one integration binary. In: a real PostgreSQL, a real mosquitto, a real HTTP receiver, all throw-away (`andon::rig`). Out: whether
+//! The one integration binary. In: a real PostgreSQL, a real mosquitto, a real HTTP receiver, all throw-away (`rig`). Out: whether
 //! the promises hold. A server that cannot be started fails the test and names its package; no test is ever skipped for want of one.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
@@ -7,16 +7,13 @@ mod allocations;
 mod architecture;
 mod attach;
 mod bad_input;
-mod bench;
 mod by_hand;
 mod canary;
 mod capture;
 mod channels;
-mod chaos;
 mod command;
 mod daemon;
 mod deliveries;
-mod demo;
 mod disabled;
 mod horizon;
 mod isolation;
@@ -29,7 +26,6 @@ mod promises;
 mod replay;
 mod replicas;
 mod retention;
-mod rig;
 mod sources;
 mod survival;
 mod tail;

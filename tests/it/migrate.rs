@@ -1,9 +1,9 @@
-//! Migrations. In: databases in several states. Out: whether they end up current, or are refused with the reason.
+//! Migrations. In: databases in several states. Out: whether each of them ends up current, or is refused with the reason.
 
 use andon::migrate::MigrateError;
 use andon::migrate::migrate;
 use andon::migrate::pending;
-use andon::rig::Postgres;
+use rig::Postgres;
 
 use crate::plant::Plant;
 use crate::plant::connect;
@@ -51,4 +51,17 @@ async fn a_partition_that_cannot_be_made_now_is_a_warning_and_the_log_goes_on() 
     assert_eq!(while_busy, 0);
     assert!(plant.count(partitions).await > 0);
     assert_eq!(plant.count("select count(*) from andon.events_default").await, 2);
+}
+
+#[tokio::test]
+async fn what_holds_a_delivery_back_is_one_probe_of_the_index() {
+    let plant = Plant::empty().await;
+    plant.run("set enable_seqscan = off").await;
+    let explain = "explain select from andon.deliveries where not exists (
+        select from andon.parked_before(lane, entity_type, entity_id, event))";
+
+    let rows = plant.client.query(explain, &[]).await.unwrap();
+
+    let plan = rows.iter().map(|row| row.get(0)).collect::<Vec<String>>().join("\n");
+    assert!(plan.contains("using deliveries_of_entity") && !plan.contains("parked_before"), "not inlined:\n{plan}");
 }

@@ -16,8 +16,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use andon::rig::subscriber::Message;
-use andon::rig::subscriber::Subscriber;
+use rig::subscriber::Message;
+use rig::subscriber::Subscriber;
 
 use crate::line::Line;
 use crate::line::PATIENCE;

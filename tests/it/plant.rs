@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use andon::capture::Mapping;
-use andon::rig::Postgres;
+use rig::Postgres;
 use serde_json::Value;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;

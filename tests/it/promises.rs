@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use andon::rig::mosquitto::Mosquitto;
-use andon::rig::mosquitto::MosquittoOptions;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
-use andon::rig::subscriber::Subscriber;
+use rig::mosquitto::Mosquitto;
+use rig::mosquitto::MosquittoOptions;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
+use rig::subscriber::Subscriber;
 use serde_json::json;
 
 use crate::line::Line;

@@ -1,23 +1,23 @@
-//! `andon replay`, as an operator and a receiver meet it. In: a log with a past, real endpoints and brokers. Out: whether exactly what was
-//! asked for comes again, marked, beside the live flow, through failures and restarts, and how that is told.
+//! `andon replay` as an operator and a receiver see it. In: a log with older events, real endpoints and brokers. Out: whether exactly the
+//! requested events are delivered again, marked, next to live ones, through failures and restarts, and what the command prints.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use andon::destination::Defaults;
 use andon::gateway::retention;
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
 use andon::settings::Retention;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::command::Said;
 use crate::command::andon;
-use crate::daemon::Daemon;
+use crate::daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -25,7 +25,7 @@ use crate::line::marker;
 use crate::plant::connect;
 
 impl Line {
-    /// Runs `andon replay` beside the test.
+    /// Runs `andon replay` while the test goes on.
     async fn replay(&self, arguments: &[&str]) -> Said {
         let url = self.url.clone();
         let arguments: Vec<String> =
@@ -35,7 +35,7 @@ impl Line {
         tokio::time::timeout(PATIENCE * 2, said).await.expect("the command ends").unwrap()
     }
 
-    /// Asks for a replay of everything without waiting for it. Returns once its lane is there.
+    /// Starts a replay of everything without waiting for its end. Returns as soon as its lane exists.
     async fn replay_behind(&self, lane: &str) {
         self.replay_up_to(lane, "(select max(id) from andon.events)").await;
     }
@@ -51,7 +51,7 @@ impl Line {
         self.until("select exists (select from andon.lanes where replay is not null)").await;
     }
 
-    /// Waits until all is delivered, and then sets the events below this id back in time.
+    /// Waits until everything is delivered, and then sets the time of the events below this id back.
     async fn delivered(&self, past: i64, by: &str) {
         self.until(ALL_DONE).await;
         let sql = format!("update andon.events set captured_at = captured_at - interval '{by}' where id < {past}");
@@ -81,7 +81,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     line.emit("rival", "x", 1).await;
     line.emit_more(10, 3, 4).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() == 84).await.unwrap();
-    // Ids 1 to 10 two days ago, 11 to 33 yesterday, the rest now.
+    // The ids 1 to 10 are two days old, 11 to 33 one day, and the rest are from now.
     line.delivered(34, "1 day").await;
     line.delivered(11, "1 day").await;
 
@@ -101,7 +101,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     let (again, live): (Vec<_>, Vec<_>) = received.into_iter().partition(|request| is_marked(request));
     assert_eq!((again.len(), live.len()), (20, 84));
     for request in again {
-        assert!(request.path == "/hook" && request.signature == andon::rig::receiver::Signature::Valid);
+        assert!(request.path == "/hook" && request.signature == rig::signature::Signature::Valid);
         let first = live.iter().find(|it| it.path == "/hook" && it.body == request.body).expect("the same body");
         assert_eq!(first.headers["webhook-id"], request.headers["webhook-id"]);
         assert!((2..=3).contains(&marker(&request.body).1), "{:?}", marker(&request.body));
@@ -122,7 +122,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let said = line.replay(&["--destination", "plant", "--since", "1h"]).await;
 
     assert!(said.status == 0 && said.out.ends_with("replay 1 is done: 20 of 20 delivered\n"), "{said:?}");
-    let events = |got: &[Arc<andon::rig::subscriber::Message>]| {
+    let events = |got: &[Arc<rig::subscriber::Message>]| {
         got.iter().filter(|it| it.topic.starts_with("acme/")).cloned().collect::<Vec<_>>()
     };
     subscriber.wait_until(PATIENCE, |got| events(got).len() == 40).await.unwrap();
@@ -135,7 +135,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     for message in again {
         assert!(live.iter().any(|it| (&it.topic, &it.payload) == (&message.topic, &message.payload)));
     }
-    // The status of the lane itself is kept, that of the replay was taken away.
+    // The broker still retains the status of the lane itself, while that of the replay was removed.
     let later = Subscriber::start(broker.port()).await.unwrap();
     later.wait_until(PATIENCE, |got| !got.is_empty()).await.unwrap();
     let kept: Vec<String> = later.received().iter().filter(|it| it.retain).map(|it| it.topic.clone()).collect();
@@ -147,7 +147,7 @@ async fn a_replay_goes_on_at_its_own_cursor_after_the_daemon_was_killed() {
     let receiver = Receiver::start().await.unwrap();
     let line = Line::new().await;
     let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
-    let daemon = Daemon::start(&line.url);
+    let daemon = daemon::start(&line.url).await;
     line.emit_all(20, 20).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() == 400).await.unwrap();
     line.until(ALL_DONE).await;
@@ -155,9 +155,9 @@ async fn a_replay_goes_on_at_its_own_cursor_after_the_daemon_was_killed() {
 
     line.replay_behind(&lane).await;
     line.until("select delivered >= 100 from andon.lanes where replay = 1").await;
-    daemon.kill();
+    daemon.kill().await.unwrap();
     let delivered = line.number("select delivered from andon.lanes where replay = 1").await;
-    let _again = Daemon::start(&line.url);
+    let _again = daemon::start(&line.url).await;
 
     line.no_replay_runs().await;
     let again = receiver.accepted().iter().filter(|it| is_marked(it)).count() as i64;
@@ -194,7 +194,7 @@ async fn the_live_flow_does_not_wait_for_a_replay() {
     let again = accepted.iter().filter(|it| is_marked(it)).count();
     assert!(again < 400, "the live events came behind the replay");
     line.stop().await.unwrap();
-    // Two of its own at a time, whatever comes live beside them: that counts further.
+    // The replay has at most two of its own requests open at a time, however many live ones there are.
     let own = |it: &Arc<Received>| it.beside.iter().filter(|body| marker(body).1 <= 20).count();
     assert!(receiver.received().iter().filter(|it| is_marked(it)).all(|it| own(it) <= 1));
 }

@@ -1,4 +1,4 @@
-//! Several daemons on one database: they share the lanes by leases, and each of them may be killed, paused or restarted at any time.
+//! Several daemons on one database share the lanes by leases, and each of them may be killed, paused or restarted at any time.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
-use andon::rig::Receiver;
-use andon::rig::oracle::Verdict;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
+use rig::Receiver;
+use rig::oracle::Verdict;
+use rig::receiver::Answer;
+use rig::receiver::Received;
 use serde_json::json;
 
-use crate::daemon::Daemon;
+use crate::daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -34,7 +34,7 @@ async fn four_hooks() -> (Line, Receiver) {
     (line, receiver)
 }
 
-/// How many lanes each of the daemons serves, from the fewest.
+/// How many lanes each daemon serves, in ascending order.
 async fn shares(line: &Line, shares: &[i64]) {
     line.until(&format!(
         "select coalesce(array_agg(lanes order by lanes), '{{}}') = array{shares:?}::int8[] from (
@@ -70,20 +70,20 @@ fn verdicts(receiver: &Receiver, expected: &BTreeMap<String, u64>) -> Vec<Verdic
 #[tokio::test(flavor = "multi_thread")]
 async fn daemons_share_the_lanes_and_hand_them_over_without_a_repeat() {
     let (line, receiver) = four_hooks().await;
-    let first = Daemon::start(&line.url);
+    let first = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
     line.emit_all(10, 10).await;
 
-    let second = Daemon::start(&line.url);
+    let second = daemon::start(&line.url).await;
     shares(&line, &[2, 2]).await;
     line.emit_more(10, 10, 20).await;
-    let _third = Daemon::start(&line.url);
+    let _third = daemon::start(&line.url).await;
     shares(&line, &[1, 1, 2]).await;
     line.emit_more(10, 20, 30).await;
-    assert!(first.stop().await);
+    assert_eq!(first.stop().await.unwrap(), 0);
     line.emit_more(10, 30, 40).await;
     shares(&line, &[2, 2]).await;
-    assert!(second.stop().await);
+    assert_eq!(second.stop().await.unwrap(), 0);
     let expected = line.emit_more(10, 40, 50).await;
 
     shares(&line, &[4]).await;
@@ -96,13 +96,13 @@ async fn daemons_share_the_lanes_and_hand_them_over_without_a_repeat() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lanes_and_the_bell_of_a_killed_daemon_go_to_another() {
     let (line, receiver) = four_hooks().await;
-    let first = Daemon::start(&line.url);
+    let first = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
-    let _second = Daemon::start(&line.url);
+    let _second = daemon::start(&line.url).await;
     shares(&line, &[2, 2]).await;
     line.emit_all(10, 10).await;
 
-    first.kill();
+    first.kill().await.unwrap();
     let longest: f64 = line
         .client
         .query_one("select extract(epoch from max(lease_until) - clock_timestamp())::float8 from andon.daemons", &[])
@@ -119,10 +119,10 @@ async fn the_lanes_and_the_bell_of_a_killed_daemon_go_to_another() {
     }
 }
 
-/// The lock of the daemon that rings for all, in `pg_locks`.
+/// Finds, in `pg_locks`, the lock of the daemon that rings for the others.
 const TAIL: &str = "locktype = 'advisory' and classid = 1097753711 and objid = 2 and granted";
 
-/// Who wrote what into the lanes' rows, by session name and epoch.
+/// Records each write to a row of `andon.lanes`, with the session and the epoch.
 const WITNESS: &str = "
     create table public.writes (at timestamptz default clock_timestamp(), session text, lane text, epoch bigint);
     create function public.witness() returns trigger language plpgsql as $$
@@ -136,19 +136,19 @@ const WITNESS: &str = "
 async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
     let (line, receiver) = four_hooks().await;
     line.run(WITNESS).await;
-    let sleeper = Daemon::start(&line.url);
+    let sleeper = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
     let mark: String =
         line.client.query_one("select left(daemon::text, 8) from andon.daemons", &[]).await.unwrap().get(0);
-    // In the midst of work: what it is waiting for comes while it sleeps.
+    // The daemon is paused in the middle of its work, so the answers that it waits for arrive while it sleeps.
     for hook in 0..HOOKS {
         receiver.answer_next(&format!("/{hook}"), 2, &Answer::status(500).after(Duration::from_secs(1)));
     }
     line.emit_all(10, 10).await;
     receiver.wait_until(PATIENCE, |got| got.len() >= 4).await.unwrap();
 
-    sleeper.pause();
-    let _other = Daemon::start(&line.url);
+    sleeper.pause().unwrap();
+    let _other = daemon::start(&line.url).await;
     shares(&line, &[4]).await;
     let expected = line.emit_more(10, 10, 20).await;
     all_arrive(&line, &receiver, &expected).await;
@@ -160,12 +160,12 @@ async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
         .iter()
         .map(|row| (row.get(0), row.get(1)))
         .collect();
-    // Were it only asleep, writers that do not ring would go unheard.
+    // The other daemon must take over the lock: while the sleeper held it, silent writers would go unnoticed.
     line.until(&format!("select exists (select from pg_locks join pg_stat_activity using (pid) where {TAIL} and application_name not like '% {mark}')"))
         .await;
-    sleeper.resume();
+    sleeper.resume().unwrap();
 
-    // It joins again, and gets its share under new epochs.
+    // The sleeper joins again, and gets its share of the lanes under new epochs.
     shares(&line, &[2, 2]).await;
     for (lane, epoch) in taken {
         let sql = "select count(*) from public.writes where lane = $1 and session like '% ' || $2 and epoch = $3";
@@ -184,17 +184,17 @@ async fn a_rolling_restart_loses_and_repeats_nothing() {
     let (line, receiver) = four_hooks().await;
     let mut daemons = Vec::new();
     for _ in 0..3 {
-        daemons.push(Daemon::start(&line.url));
+        daemons.push(daemon::start(&line.url).await);
     }
     shares(&line, &[1, 1, 2]).await;
     line.emit_all(10, 10).await;
 
     for round in 1..=3 {
         let old = daemons.remove(0);
-        daemons.push(Daemon::start(&line.url));
+        daemons.push(daemon::start(&line.url).await);
         line.until("select count(*) = 4 from andon.daemons").await;
-        assert!(old.stop().await);
-        // It has said goodbye: nobody waits for its lease to run out.
+        assert_eq!(old.stop().await.unwrap(), 0);
+        // The daemon has given up its lease, so the others need not wait for its end.
         line.until("select count(*) = 3 from andon.daemons where andon.lives(lease_until)").await;
         line.emit_more(10, round * 10, round * 10 + 10).await;
         shares(&line, &[1, 1, 2]).await;
@@ -210,14 +210,14 @@ async fn a_rolling_restart_loses_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_daemon_finds_it_rings_for() {
     let (line, receiver) = four_hooks().await;
-    // While somebody has this lock the tail does not sleep, and so writers are silent.
+    // While another session holds this lock, the tail does not sleep, and so writers stay silent.
     line.run("select pg_advisory_lock_shared(1097753711, 1)").await;
-    let _daemons = [Daemon::start(&line.url), Daemon::start(&line.url)];
+    let _daemons = [daemon::start(&line.url).await, daemon::start(&line.url).await];
     shares(&line, &[2, 2]).await;
     let (listener, heard) = listener(&line.url).await;
     listener.batch_execute("listen andon").await.unwrap();
 
-    // It rings once it knows of the other, which its next renewal of the lease tells it; until then the other looks by itself.
+    // The daemon rings as soon as it knows of the other one, which it learns when it renews its lease; until then the other polls.
     let mut counter = 0;
     let is_rung = |heard: &[Arc<String>]| heard.iter().any(|payload| payload.is_empty());
     while counter == 0 || heard.wait_until(Duration::from_secs(1), is_rung).await.is_err() {
@@ -229,7 +229,7 @@ async fn what_one_daemon_finds_it_rings_for() {
     all_arrive(&line, &receiver, &BTreeMap::from([("e1".to_owned(), counter)])).await;
 }
 
-/// A library that moves the wall clock of a process by an hour.
+/// Builds a library that sets the wall clock of a process forward by an hour.
 fn clock_that_is_off() -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let (source, library) = (directory.join("off.c"), directory.join("off.so"));
@@ -257,12 +257,12 @@ async fn a_daemon_whose_clock_is_off_by_an_hour_is_as_good_as_any() {
     for hook in 0..HOOKS {
         let path = format!("/{hook}");
         receiver.answer_next(&path, 1, &Answer::status(500));
-        // It refuses what was not signed within five minutes of its own time.
+        // The receiver refuses a request that was not signed within five minutes of its own time.
         receiver.expect_signature(&path, SECRET);
         line.webhook(&receiver.url(&path), json!({"retry": ["1s"]})).await;
     }
-    let _right = Daemon::start(&line.url);
-    let wrong = Daemon::start_under(&line.url, &off);
+    let _right = daemon::start(&line.url).await;
+    let wrong = daemon::start_with(&line.url, vec![("LD_PRELOAD".into(), off.into())]).await;
     shares(&line, &[2, 2]).await;
 
     let expected = line.emit_all(1, 1).await;
@@ -278,6 +278,6 @@ async fn a_daemon_whose_clock_is_off_by_an_hour_is_as_good_as_any() {
         let signed: u64 = request.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
         assert!(now.abs_diff(signed) < 300, "signed at {signed}, now it is {now}");
     }
-    assert!(wrong.stop().await);
+    assert_eq!(wrong.stop().await.unwrap(), 0);
     shares(&line, &[4]).await;
 }

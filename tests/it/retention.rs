@@ -1,17 +1,17 @@
-//! What is kept, and for how long. In: logs in small partitions, lanes that keep up and lanes that do not. Out: whether what is over
-//! goes, nothing else does, nobody waits for it, and who lost something is told how much.
+//! Retention of the log. In: logs in small partitions, lanes that keep up and lanes that do not. Out: whether only what is beyond a limit
+//! is removed, whether no writer waits for it, and whether a lane that lost events is told how many.
 
 use std::time::Duration;
 
 use andon::destination::Defaults;
 use andon::gateway::retention;
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Postgres;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
 use andon::settings::Retention;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::ALL_DONE;
@@ -26,7 +26,7 @@ use crate::survival::grants_of_the_readme;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Line {
-    /// A log whose partitions hold a hundred ids each.
+    /// A line whose log has partitions of a hundred ids each.
     pub(crate) async fn in_small_partitions() -> Line {
         let line = Line::new().await;
         line.cut_small().await;
@@ -43,7 +43,7 @@ impl Line {
         .await;
     }
 
-    /// Makes the events below this id older.
+    /// Sets the time of the events below this id back.
     async fn age(&self, past: i64, by: &str) {
         self.run(&format!("update andon.events set captured_at = captured_at - interval '{by}' where id < {past}"))
             .await;
@@ -58,7 +58,7 @@ impl Line {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// Waits until the tail has decided every id, and written it down.
+    /// Waits until the tail has decided every id and has stored that.
     async fn all_is_read(&self) {
         self.until("select position >= pg_sequence_last_value('andon.events_id_seq') and holes = '{}' from andon.tail")
             .await;
@@ -252,7 +252,7 @@ async fn partitions_are_as_wide_as_the_pace_of_the_plant_and_the_limits_say() {
 
     line.run("select andon.extend_log(log_age => '16 hours', smallest => 100)").await;
 
-    // One a second: a sixteenth of sixteen hours is an hour.
+    // There is one event a second, so a sixteenth of sixteen hours holds an hour of ids.
     let widest = line.number("select max(past - low) from andon.log_partitions()").await;
     assert!((3400..3700).contains(&widest), "{widest}");
     line.run("select andon.extend_log(log_age => '16 hours', log_size => 1000000, smallest => 100), setval('andon.events_id_seq', 5000)").await;

@@ -11,17 +11,17 @@ use andon::capture::Change;
 use andon::capture::Mapping;
 use andon::capture::attach;
 use andon::capture::detach;
-use andon::demo::plant;
-use andon::demo::plant::Outlet;
-use andon::demo::system::System;
-use andon::demo::system::names;
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Postgres;
-use andon::rig::Receiver;
-use andon::rig::Subscriber;
-use andon::rig::subscriber::Message;
 use jiff::Timestamp;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::reference::System;
+use rig::reference::plant;
+use rig::reference::plant::Outlet;
+use rig::reference::system::names;
+use rig::subscriber::Message;
 use serde_json::Value;
 use tokio_postgres::Client;
 use tokio_postgres::Row;
@@ -69,10 +69,10 @@ async fn attach_edit_attach_and_detach_leave_the_catalogue_of_every_system_as_it
         andon::migrate::migrate(&mut client).await.unwrap();
         client.batch_execute(&system.schema).await.unwrap();
         let before = catalogue(&client).await;
-        let edited = system.mapping.text.replacen("\ntype = \"", "\ntype = \"edited.", 1);
+        let edited = system.mapping.replacen("\ntype = \"", "\ntype = \"edited.", 1);
         let edited = Mapping::parse(name, &edited).unwrap();
 
-        attach(&mut client, &system.mapping).await.unwrap();
+        attach(&mut client, &mapping(&system)).await.unwrap();
         let report = attach(&mut client, &edited).await.unwrap();
         let attached = catalogue(&client).await;
         detach(&mut client, name).await.unwrap();
@@ -133,7 +133,7 @@ async fn attached(system: &System) -> Client {
     plant::build(&url, system).await.unwrap();
     let mut client = connect(&url).await;
     andon::migrate::migrate(&mut client).await.unwrap();
-    attach(&mut client, &system.mapping).await.unwrap();
+    attach(&mut client, &mapping(system)).await.unwrap();
     client
 }
 
@@ -154,7 +154,7 @@ impl Shop {
         plant::build(&url, &system).await.unwrap();
         let mut client = connect(&url).await;
         andon::migrate::migrate(&mut client).await.unwrap();
-        attach(&mut client, &system.mapping).await.unwrap();
+        attach(&mut client, &mapping(&system)).await.unwrap();
         drop(client);
         let tenants = plant::tenants(Postgres::shared(), &url, &system.shift).await.unwrap();
         let receiver = Receiver::start().await.unwrap();
@@ -165,7 +165,7 @@ impl Shop {
             outlets.push(Outlet { tenant, broker: broker.port(), path: format!("/{number}") });
             brokers.push(broker);
         }
-        plant::direct(&url, &system.mapping, &outlets, &receiver).await.unwrap();
+        plant::direct(&url, &system, &outlets, &receiver).await.unwrap();
         let mut line = Line::at(&url).await;
         line.start();
         let lanes = 2 * outlets.len();
@@ -216,6 +216,10 @@ impl Shop {
     async fn close(mut self) {
         self.line.stop().await.unwrap();
     }
+}
+
+fn mapping(system: &System) -> Mapping {
+    Mapping::parse(&system.name, &system.mapping).unwrap()
 }
 
 async fn run_a_cycle(client: &Client, system: &System) {

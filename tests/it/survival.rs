@@ -1,20 +1,20 @@
-//! What the gateway survives: its own death, that of its connections and of the database, a log that goes back in time, and a change
-//! of the destinations under it.
+//! The gateway survives its own death, the loss of its connections and of the database, a log that goes back in time, and changes of its
+//! destinations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Postgres;
-use andon::rig::Receiver;
-use andon::rig::Subscriber;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::receiver::Answer;
+use rig::receiver::Received;
 use serde_json::json;
 
-use crate::daemon::Daemon;
+use crate::daemon;
 use crate::line::ALL_DONE;
 use crate::line::Line;
 use crate::line::PATIENCE;
@@ -33,14 +33,14 @@ async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
     line.publisher(broker.port(), json!({})).await;
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.emit_all(20, 20).await;
-    let daemon = Daemon::start(&line.url);
+    let daemon = daemon::start(&line.url).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 400).await.unwrap();
     line.until(ALL_DONE).await;
 
     let second = line.emit_more(20, 20, 70).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 500).await.unwrap();
-    daemon.kill();
-    let _again = Daemon::start(&line.url);
+    daemon.kill().await.unwrap();
+    let _again = daemon::start(&line.url).await;
 
     let (wanted, requests) = (second.clone(), second.clone());
     subscriber.wait_until(PATIENCE, |got| judge_messages(&wanted, got).missing == 0).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_log_that_went_back_in_time_is_read_again_from_what_exists() {
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 50).await.unwrap();
     line.stop().await.unwrap();
 
-    // As after a restore from before the last 20 events: the sequence is behind what was read, and its ids are given out again.
+    // This looks like a restore from before the last 20 events: the sequence is below what was read, and hands out its ids again.
     line.run("delete from andon.events where id > 30; select setval(pg_get_serial_sequence('andon.events', 'id'), 30)")
         .await;
     line.start();
@@ -136,7 +136,7 @@ async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_d
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
 
-    // As after the promotion of a standby that lagged: another timeline, and events of which nobody can say whether they were read.
+    // This looks like the promotion of a standby that lagged: the timeline is another one, and nobody can say which events were read.
     line.run("update andon.tail set timeline = timeline - 1; update andon.events set captured_at = captured_at - interval '1 hour' where id <= 20")
         .await;
     line.start();
@@ -189,7 +189,7 @@ async fn a_lane_that_falls_behind_reads_the_log_and_comes_back() {
     line.stop().await.unwrap();
 }
 
-/// What README.md tells the DBA to grant to the role that `andon run` uses.
+/// The grants that README.md gives the DBA for the role of `andon run`.
 pub(crate) fn grants_of_the_readme() -> String {
     let readme = include_str!("../../README.md");
     let from = readme.find("create role andon_run login;").expect("README.md shows the grants");
@@ -198,14 +198,14 @@ pub(crate) fn grants_of_the_readme() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_grants_of_the_readme_are_enough_to_run() {
-    // Roles belong to the whole server, so this one is not shared.
+    // Roles belong to the whole server, so this test uses one of its own.
     let server = tokio::task::spawn_blocking(|| Postgres::start().unwrap()).await.unwrap();
     let receiver = Receiver::start().await.unwrap();
     let mut line = Line::on(&server).await;
     receiver.answer_next("/hook", 1, &Answer::status(500));
     line.webhook(&receiver.url("/hook"), json!({"retry": ["1ms", "1ms"]})).await;
     line.run(&grants_of_the_readme()).await;
-    // A partition that is made after the grants, and the tail in it.
+    // The tail reads in a partition that was created after the grants.
     line.run(
         "select setval('andon.events_id_seq', max(past)) from andon.log_partitions(); select andon.extend_log();
         select setval('andon.events_id_seq', max(low)) from andon.log_partitions();
@@ -221,7 +221,7 @@ async fn the_grants_of_the_readme_are_enough_to_run() {
     line.emit("acme", "e", 2).await;
     receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
     line.stop().await.unwrap();
-    // Where the last of the grants was left out.
+    // This looks as if the DBA had left out the last grant.
     line.run(&format!("do $$ begin execute format('revoke select on %s from andon_run', {its}); end $$")).await;
     line.start_at(&url);
     line.emit("acme", "e", 3).await;

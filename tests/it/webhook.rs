@@ -6,10 +6,10 @@ mod live;
 mod order;
 mod retry;
 
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Received;
-use andon::rig::receiver::Receiver;
-use andon::rig::receiver::Signature;
+use rig::receiver::Answer;
+use rig::receiver::Received;
+use rig::receiver::Receiver;
+use rig::signature::Signature;
 use serde_json::Value;
 use serde_json::json;
 

@@ -9,15 +9,21 @@ use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 use crate::capture::table::Table;
 use crate::capture::table::TriggerLevel;
+use crate::database::locks::Lock;
 
 /// The work of `andon.ring()`, inlined. Calling it would cost half as much as a small capture, most of it for setting a search path that
 /// is set here already.
-const RING: &str = "        if found then
-            if not pg_try_advisory_xact_lock_shared(1097753711, 1) then
+fn ring() -> String {
+    format!(
+        "        if found then
+            if not pg_try_advisory_xact_lock_shared({}) then
                 perform pg_notify('andon', '');
             end if;
         end if;
-";
+",
+        Lock::Bell
+    )
+}
 
 /// A trigger function to be generated.
 pub(super) struct TriggerFunction<'a> {
@@ -56,6 +62,7 @@ impl TriggerFunction<'_> {
         });
         let row_by_row = self.for_each_operation(|operation| self.row_by_row(operation));
         let (source, table_name) = (literal(self.source), literal(&self.name.to_string()));
+        let ring = ring();
         format!(
             "
 #variable_conflict use_column
@@ -67,7 +74,7 @@ declare
     failures bigint := 0;
 begin
     begin
-{}{RING}        return null;
+{}{ring}        return null;
     exception when others then
         -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
         -- and neither row nor event is kept.
@@ -156,6 +163,7 @@ end loop;
             // PostgreSQL hands over the old and the new row as a pair, so no key is needed.
             event::insert(self.rules, operation, &[], self.levels, row)
         });
+        let ring = ring();
         format!(
             "
 #variable_conflict use_column
@@ -164,7 +172,7 @@ declare
     reason text;
 begin
     begin
-{4}{RING}        return null;
+{4}{ring}        return null;
     exception when others then
         -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
         -- and neither row nor event is kept.

@@ -1,6 +1,6 @@
-//! The part of the check that meets the destinations. In: those whose rows are sound. Out: whether certificates can be used and brokers
-//! take us in; webhooks get no request, since every POST means something to its receiver. It publishes nothing but the canary, when it is
-//! asked to, and leaves with a goodbye, so that no last will is sent.
+//! The part of the check that looks at the destinations. In: those whose rows are valid. Out: whether their certificates can be used and
+//! whether brokers accept the connection. Webhooks get no request, since every POST means something to its receiver. It publishes nothing
+//! but the canary, when it is told to, and disconnects cleanly, so that the broker does not send a last will.
 
 use std::sync::Arc;
 
@@ -8,39 +8,37 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::cli::check::canary;
-use crate::cli::check::findings::Findings;
+use crate::cli::check::connection;
+use crate::cli::check::report::CheckReport;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::destination::Target;
-use crate::lane::mqtt::link::Cause;
-use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::link::Version;
 use crate::lane::mqtt::message::Publishing;
 use crate::tls;
 
-/// Asks all brokers at the same time: one that does not answer shall not keep the others waiting.
+/// Checks all brokers at the same time, so that one that does not answer does not hold up the others.
 pub(super) async fn check(
     client: &Client,
     destinations: Vec<Destination>,
     config: &Config,
     canary: bool,
-    findings: &mut Findings,
+    report: &mut CheckReport,
 ) {
-    let (mut asked, mut flown) = (JoinSet::new(), JoinSet::new());
+    let (mut greetings, mut canaries) = (JoinSet::new(), JoinSet::new());
     let equipment = Arc::new(config.equipment.clone());
     for destination in destinations {
         let name = destination.name;
         match destination.target {
             Target::Webhook(webhook) => match tls::client(webhook.ca_file.as_deref(), None) {
-                Ok(_) => findings.good("webhook", name),
-                Err(problem) => findings.fault("webhook", format!("{name}: {problem}")),
+                Ok(_) => report.ok("webhook", name),
+                Err(problem) => report.fault("webhook", format!("{name}: {problem}")),
             },
             Target::Mqtt(publisher) => {
                 let route = &destination.route;
                 match Publishing::new(*publisher, &route.lane, &config.name, Arc::clone(&equipment)) {
                     Ok(publishing) => {
-                        let plan = visitor(publishing.plan());
+                        let plan = connection::check_plan(publishing.plan());
                         let broker = format!("{name} at {}:{}", plan.host, plan.port);
                         let topics = match canary {
                             true => canary::topics(client, route, &publishing).await,
@@ -48,55 +46,40 @@ pub(super) async fn check(
                         };
                         match topics {
                             Ok(topics) if canary => {
-                                flown.spawn(async move { (broker, canary::fly(&plan, topics).await) });
+                                canaries.spawn(async move { (broker, canary::send(&plan, topics).await) });
                             }
                             Ok(_) => {
-                                asked.spawn(async move { (broker, greet(&plan).await) });
+                                greetings.spawn(async move { (broker, greet(&plan).await) });
                             }
-                            Err(problem) => findings.fault("canary", format!("{broker}: {problem:#}")),
+                            Err(problem) => report.fault("canary", format!("{broker}: {problem:#}")),
                         }
                     }
-                    Err(problem) => findings.fault("broker", format!("{name}: {problem:#}")),
+                    Err(problem) => report.fault("broker", format!("{name}: {problem:#}")),
                 }
             }
         }
     }
-    let mut fates = flown.join_all().await;
-    fates.sort_by(|(one, _), (other, _)| one.cmp(other));
-    for (broker, fate) in fates {
-        match fate {
-            Ok(topics) => canary::report(&broker, &topics, findings),
-            Err(reason) => findings.fault("broker", format!("{broker}: {reason}")),
+    let mut canaries = canaries.join_all().await;
+    canaries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (broker, outcomes) in canaries {
+        match outcomes {
+            Ok(outcomes) => canary::report(&broker, &outcomes, report),
+            Err(reason) => report.fault("broker", format!("{broker}: {reason}")),
         }
     }
-    let mut answers = asked.join_all().await;
-    answers.sort();
-    for (broker, answer) in answers {
-        match answer {
-            Ok(version) => findings.good("broker", format!("{broker} speaks {version}")),
-            Err(reason) => findings.fault("broker", format!("{broker}: {reason}")),
+    let mut greetings = greetings.join_all().await;
+    greetings.sort();
+    for (broker, version) in greetings {
+        match version {
+            Ok(version) => report.ok("broker", format!("{broker} speaks {version}")),
+            Err(reason) => report.fault("broker", format!("{broker}: {reason}")),
         }
     }
 }
 
-/// Under the daemon's own client id the broker would throw the daemon out.
-fn visitor(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
-    plan.client_id.push_str("-check");
-    plan
-}
-
+/// Connects and disconnects, and returns the MQTT version that the broker speaks.
 async fn greet(plan: &Plan) -> Result<&'static str, String> {
-    let (link, version) = connect(plan).await?;
+    let (link, version) = connection::connect(plan).await?;
     link.close().await;
     Ok(version)
-}
-
-/// Connects by the version that the broker speaks.
-pub(super) async fn connect(plan: &Plan) -> Result<(Link, &'static str), String> {
-    let (link, version) = match Link::connect(plan, Version::V5).await {
-        Err(refusal) if refusal.cause != Cause::Other => (Link::connect(plan, Version::V4).await, "MQTT 3.1.1"),
-        outcome => (outcome, "MQTT 5"),
-    };
-    link.map(|link| (link, version)).map_err(|refusal| refusal.reason)
 }

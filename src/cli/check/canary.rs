@@ -1,6 +1,6 @@
-//! The canary: whether what a publisher publishes arrives. In: a publisher, and recent events of its tenant for its topics. Out: for each
-//! topic, whether a message that the broker acknowledged came back to us. It publishes, with the event name `andon.canary`, and nothing
-//! of the plant is in the message.
+//! The canary shows whether the messages of a publisher arrive. In: a publisher, and recent events of its tenant, which give the topics.
+//! Out: for each topic, whether a message that the broker acknowledged came back to us. The message has the event name `andon.canary` and
+//! carries no data of the plant.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::cli::check::brokers;
-use crate::cli::check::findings::Findings;
+use crate::cli::check::connection;
+use crate::cli::check::report::CheckReport;
 use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
@@ -27,28 +27,30 @@ use crate::lane::mqtt::message::Publishing;
 use crate::router::Route;
 use crate::topic::Topic;
 
-/// What became of the canary on a topic.
+/// What became of the message on one topic.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum Outcome {
     /// It came back.
     Arrived,
-    /// The broker acknowledged it, and it did not come back.
+    /// The broker acknowledged it, but it did not come back.
     Dropped,
-    /// The broker acknowledged it, and does not let us listen.
-    Unheard,
-    /// The broker did not take it, and this is why.
+    /// The broker acknowledged it, but does not let us subscribe to the topic.
+    Unverifiable,
+    /// The broker did not accept it, for this reason.
     Refused(String),
 }
 
-const KIND: &str = "andon.canary";
-/// How many topics are tried, and how far back in the log their events are looked for.
-const TOPICS: usize = 10;
-const RECENT: i64 = 10_000;
-/// How long the broker may take to answer, and how long to wait for what it has acknowledged.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
-const ARRIVAL_TIME: Duration = Duration::from_secs(2);
+const EVENT_TYPE: &str = "andon.canary";
+/// At most this number of topics is tried.
+const MAX_TOPICS: usize = 10;
+/// The topics come from events among the last ids of the log, this many at most.
+const RECENT_IDS: i64 = 10_000;
+/// How long the broker may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a message that the broker has acknowledged may take to come back.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The topics of recent events that the publisher takes, had they been canaries; or that of a made-up one, if there are none.
+/// The topics that canaries get in the place of recent events that the publisher takes. If there are none, a made-up event gives a topic.
 pub(super) async fn topics(
     client: &Client,
     route: &Route<LaneName>,
@@ -59,21 +61,21 @@ pub(super) async fn topics(
             "select type, entity_type, entity_id, context, data from andon.events
             where tenant = $1 and id > (select max(id) - $2 from andon.events)
             order by id desc limit 1000",
-            &[&route.tenant.0, &RECENT],
+            &[&route.tenant.0, &RECENT_IDS],
         )
         .await?;
     let mut topics = BTreeMap::new();
-    let event = |kind: &str, entity, context: &RawValue, data: &RawValue| {
+    let event = |event_type: &str, entity, context: &RawValue, data: &RawValue| {
         let (now, tenant) = (Timestamp::now(), route.tenant.clone());
-        Event::new(0, Uuid::nil(), tenant, kind.to_owned(), entity, now, context.to_owned(), data.to_owned())
+        Event::new(0, Uuid::nil(), tenant, event_type.to_owned(), entity, now, context.to_owned(), data.to_owned())
     };
     let mut problem = None;
     for row in &rows {
         let Json(context): Json<Box<RawValue>> = row.get(3);
         let Json(data): Json<Box<RawValue>> = row.get(4);
         let entity = Entity { kind: row.get(1), id: row.get(2) };
-        if topics.len() < TOPICS && route.takes(&event(row.get(0), entity.clone(), &context, &data)) {
-            match publishing.prepare(&event(KIND, entity, &context, &data), usize::MAX) {
+        if topics.len() < MAX_TOPICS && route.takes(&event(row.get(0), entity.clone(), &context, &data)) {
+            match publishing.prepare(&event(EVENT_TYPE, entity, &context, &data), usize::MAX) {
                 Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
                 Err(reason) => problem = Some(reason),
             }
@@ -82,7 +84,7 @@ pub(super) async fn topics(
     if topics.is_empty() && problem.is_none() {
         let nothing = RawValue::from_string("{}".to_owned())?;
         let entity = Entity { kind: "canary".to_owned(), id: "canary".to_owned() };
-        match publishing.prepare(&event(KIND, entity, &nothing, &nothing), usize::MAX) {
+        match publishing.prepare(&event(EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
             Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
             Err(reason) => problem = Some(reason),
         }
@@ -93,44 +95,45 @@ pub(super) async fn topics(
     }
 }
 
-/// Publishes on each topic, and listens to it. Each has a connection of its own: some brokers end it with a refusal.
-pub(super) async fn fly(plan: &Plan, topics: Vec<Topic>) -> Result<Vec<(Topic, Fate)>, String> {
-    let mut fates = Vec::new();
+/// Publishes a canary on each topic and waits for it. Each topic has a connection of its own, since some brokers close the connection
+/// when they refuse a message.
+pub(super) async fn send(plan: &Plan, topics: Vec<Topic>) -> Result<Vec<(Topic, Outcome)>, String> {
+    let mut outcomes = Vec::new();
     for topic in topics {
-        let (mut link, _) = brokers::connect(plan).await?;
-        let fate = match fly_to(&mut link, &topic).await {
-            Ok(fate) => fate,
-            Err(reason) => Fate::Refused(reason),
+        let (mut link, _) = connection::connect(plan).await?;
+        let outcome = match send_one(&mut link, &topic).await {
+            Ok(outcome) => outcome,
+            Err(reason) => Outcome::Refused(reason),
         };
-        fates.push((topic, fate));
+        outcomes.push((topic, outcome));
         link.close().await;
     }
-    Ok(fates)
+    Ok(outcomes)
 }
 
-async fn fly_to(link: &mut Link, topic: &Topic) -> Result<Fate, String> {
-    let (gone, silent) = ("the connection ended".to_owned(), format!("no answer within {ANSWER_TIME:?}"));
+async fn send_one(link: &mut Link, topic: &Topic) -> Result<Outcome, String> {
+    let (closed, timed_out) = ("the connection ended".to_owned(), format!("no answer within {ANSWER_TIMEOUT:?}"));
     if !link.subscribe(topic) {
-        return Err(gone);
+        return Err(closed);
     }
-    let is_heard = loop {
-        match timeout(ANSWER_TIME, link.heard()).await {
+    let may_subscribe = loop {
+        match timeout(ANSWER_TIMEOUT, link.heard()).await {
             Ok(Some(Heard::Subscribed(granted))) => break granted,
             Ok(Some(Heard::Message(_))) => {}
-            Ok(None) => return Err(gone),
-            Err(_) => return Err(silent),
+            Ok(None) => return Err(closed),
+            Err(_) => return Err(timed_out),
         }
     };
     let id = Uuid::from_u128(rand::random());
-    let payload = json!({"id": id, "type": KIND, "timestamp": Timestamp::now().to_string()});
+    let payload = json!({"id": id, "type": EVENT_TYPE, "timestamp": Timestamp::now().to_string()});
     let payload = Bytes::from(payload.to_string());
-    let Some(notice) = link.publish(topic, payload.clone(), id, false) else { return Err(gone) };
-    match timeout(ANSWER_TIME, notice.ack()).await {
-        Ok(Ack::Accepted) if !is_heard => return Ok(Fate::Unheard),
+    let Some(notice) = link.publish(topic, payload.clone(), id, false) else { return Err(closed) };
+    match timeout(ANSWER_TIMEOUT, notice.ack()).await {
+        Ok(Ack::Accepted) if !may_subscribe => return Ok(Outcome::Unverifiable),
         Ok(Ack::Accepted) => {}
         Ok(Ack::NotNow(reason) | Ack::Failed(reason) | Ack::Refused(reason)) => return Err(reason),
-        Ok(Ack::Lost) => return Err(gone),
-        Err(_) => return Err(silent),
+        Ok(Ack::Lost) => return Err(closed),
+        Err(_) => return Err(timed_out),
     }
     let arriving = async {
         while let Some(heard) = link.heard().await {
@@ -140,27 +143,27 @@ async fn fly_to(link: &mut Link, topic: &Topic) -> Result<Fate, String> {
         }
         false
     };
-    Ok(if timeout(ARRIVAL_TIME, arriving).await == Ok(true) { Fate::Arrived } else { Fate::Dropped })
+    Ok(if timeout(ARRIVAL_TIMEOUT, arriving).await == Ok(true) { Outcome::Arrived } else { Outcome::Dropped })
 }
 
-/// One line for each topic that does not work, and one for all that do.
-pub(super) fn report(broker: &str, fates: &[(Topic, Fate)], findings: &mut Findings) {
+/// Reports one line for each topic that does not work, and one line for all that do.
+pub(super) fn report(broker: &str, outcomes: &[(Topic, Outcome)], report: &mut CheckReport) {
     let mut arrived = Vec::new();
-    for (topic, fate) in fates {
-        match fate {
-            Fate::Arrived => arrived.push(topic.as_str()),
-            Fate::Dropped => findings.fault(
+    for (topic, outcome) in outcomes {
+        match outcome {
+            Outcome::Arrived => arrived.push(topic.as_str()),
+            Outcome::Dropped => report.fault(
                 "canary",
                 format!("{broker}: `{topic}` was acknowledged but dropped; let its user write there, and for this check read"),
             ),
-            Fate::Unheard => findings.warning(
+            Outcome::Unverifiable => report.warning(
                 "canary",
                 format!("{broker}: `{topic}` was acknowledged; whether it arrives cannot be told, since its user may not subscribe"),
             ),
-            Fate::Refused(reason) => findings.fault("canary", format!("{broker}: `{topic}` was refused: {reason}")),
+            Outcome::Refused(reason) => report.fault("canary", format!("{broker}: `{topic}` was refused: {reason}")),
         }
     }
     if !arrived.is_empty() {
-        findings.good("canary", format!("{broker}: arrives on {}", arrived.join(", ")));
+        report.ok("canary", format!("{broker}: arrives on {}", arrived.join(", ")));
     }
 }

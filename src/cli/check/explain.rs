@@ -1,6 +1,6 @@
-//! What a mapping would send. In: a mapping, and the types of its expressions where a database was asked. Out: a table for people: each
-//! event, from which change, with an example of its topic and its payload, made by the same code that makes the real ones. The examples'
-//! values are made up; no row of the plant is read.
+//! Explains what a mapping sends. In: a mapping, and the types of its expressions if a database is at hand. Out: a table for people with
+//! each event, the change it comes from, and an example of its topic and payload, made by the code that makes the real ones. The values
+//! in the examples are made up; no row of the plant is read.
 
 use std::fmt::Write;
 
@@ -27,43 +27,44 @@ use crate::topic::Levels;
 use crate::topic::Naming;
 use crate::topic::Pattern;
 
-/// What a publisher has that names no other (`andon.mqtt_publishers.topic_pattern`).
-const PATTERN: &str = "{enterprise}/{site}/{area}/{cell}/{event}";
-/// Names in the first column; longer ones push the rest of their line.
-const WIDEST: usize = 36;
+/// The topic pattern of a publisher that names none: the default of `andon.mqtt_publishers.topic_pattern`.
+const DEFAULT_PATTERN: &str = "{enterprise}/{site}/{area}/{cell}/{event}";
+/// The widest that the first column may be; a longer name pushes the rest of its line to the right.
+const MAX_NAME_WIDTH: usize = 36;
 
-/// The table.
+/// The table, as text.
 pub(super) fn table(mapping: &Mapping, types: Option<&Types>) -> String {
-    let mut rows: Vec<[String; 4]> = mapping.captures.iter().map(|capture| row(mapping, capture, types)).collect();
+    let mut rows: Vec<[String; 4]> =
+        mapping.captures.iter().map(|capture| capture_row(mapping, capture, types)).collect();
     rows.extend(mapping.channels.iter().map(|channel| channel_row(mapping, channel)));
-    let width = rows.iter().map(|[event, ..]| event.chars().count()).filter(|width| *width <= WIDEST).max();
-    let width = width.unwrap_or(WIDEST);
+    let width = rows.iter().map(|[event, ..]| event.chars().count()).filter(|width| *width <= MAX_NAME_WIDTH).max();
+    let width = width.unwrap_or(MAX_NAME_WIDTH);
     let mut text = format!("{:width$}  FROM\n", "EVENT");
     for [event, from, topic, payload] in &rows {
         write!(text, "\n{event:width$}  {from}\n{0:width$}  {topic}\n{0:width$}  {payload}\n", "")
             .expect("a String takes everything");
     }
     text.push_str(&format!(
-        "\nTopics by the default pattern {PATTERN}. acme, chicago and fabrication stand for the default_* columns of the publisher.\n"
+        "\nTopics by the default pattern {DEFAULT_PATTERN}. acme, chicago and fabrication stand for the default_* columns of the publisher.\n"
     ));
     text
 }
 
-fn row(mapping: &Mapping, capture: &Capture, types: Option<&Types>) -> [String; 4] {
-    let (name, kind) = match &capture.event {
+fn capture_row(mapping: &Mapping, capture: &Capture, types: Option<&Types>) -> [String; 4] {
+    let (name, event_type) = match &capture.event {
         EventType::Literal(name) => (name.clone(), name.clone()),
         EventType::Sql(sql) => {
-            let (stem, column) = likely_kind(capture, &sql.sql);
+            let (stem, column) = likely_event_type(capture, &sql.sql);
             (format!("{stem}.<{column}>"), format!("{stem}.{column}"))
         }
     };
-    let [topic, payload] = sent(mapping, &event(mapping, capture, types, kind));
-    [name, from(capture), topic, payload]
+    let [topic, payload] = topic_and_payload(mapping, &capture_event(mapping, capture, types, event_type));
+    [name, change(capture), topic, payload]
 }
 
-/// A notification, as the paths of the entry read it.
+/// The row of a channel: its notifications give events whose fields the paths of the entry read.
 fn channel_row(mapping: &Mapping, channel: &Channel) -> [String; 4] {
-    let (name, kind) = match &channel.event {
+    let (name, event_type) = match &channel.event {
         ChannelEventType::Literal(name) => (name.clone(), name.clone()),
         ChannelEventType::Path(path) => {
             (format!("<{path}>"), format!("{}.{}", channel.entity_type, path.rsplit('.').next().unwrap_or_default()))
@@ -73,18 +74,18 @@ fn channel_row(mapping: &Mapping, channel: &Channel) -> [String; 4] {
         mapping.levels.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     for (name, path) in &channel.context {
         context.retain(|(known, _)| known != name);
-        context.push((name, example(name).map_or_else(|| format!("<{path}>"), str::to_owned)));
+        context.push((name, example_level(name).map_or_else(|| format!("<{path}>"), str::to_owned)));
     }
     let data: Vec<(&str, String)> =
         channel.data.iter().map(|(name, path)| (name.as_str(), format!("<{path}>"))).collect();
     let tenant = channel.tenant.as_ref().map_or(String::new(), |path| format!("<{path}>"));
-    let event = made(tenant, kind, channel.entity_type.clone(), &context, &data);
-    let [topic, payload] = sent(mapping, &event);
+    let event = example_event(tenant, event_type, channel.entity_type.clone(), &context, &data);
+    let [topic, payload] = topic_and_payload(mapping, &event);
     [name, format!("channel {}", channel.name), topic, payload]
 }
 
-/// Topic and payload of an event, as a publisher without settings of its own sends it.
-fn sent(mapping: &Mapping, event: &Event) -> [String; 2] {
+/// The topic and the payload of an event, as a publisher with default settings sends them.
+fn topic_and_payload(mapping: &Mapping, event: &Event) -> [String; 2] {
     let (naming, format) = match mapping.profile {
         Profile::Andon => (Naming::Ascii, Format::Andon),
         Profile::Eryxon => (Naming::Eryxon, Format::Eryxon),
@@ -92,17 +93,18 @@ fn sent(mapping: &Mapping, event: &Event) -> [String; 2] {
     let level = |text: &str| Some(text.to_owned());
     let levels =
         Levels { enterprise: level("acme"), site: level("chicago"), area: level("fabrication"), ..Levels::default() };
-    let pattern = Pattern::compile(PATTERN).expect("the default pattern has no fault");
+    let pattern = Pattern::compile(DEFAULT_PATTERN).expect("the default pattern has no fault");
     let topic = pattern.expand(event, naming, None, &Equipment::default(), &levels);
     let topic = topic.map_or_else(|problem| problem.to_string(), |topic| topic.to_string());
     let payload = String::from_utf8_lossy(&payload::mqtt(event, format)).into_owned();
     [topic, payload]
 }
 
-fn from(capture: &Capture) -> String {
+/// The change that an event comes from: the table, its operations, and the conditions.
+fn change(capture: &Capture) -> String {
     let mut text = format!("{}, ", capture.table);
-    for (place, operation) in capture.operations.iter().enumerate() {
-        text.push_str(if place == 0 { "" } else { " or " });
+    for (index, operation) in capture.operations.iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { " or " });
         text.push_str(operation.name());
         if *operation == Operation::Update && !capture.of.is_empty() {
             let columns: Vec<&str> = capture.of.iter().map(|column| column.sql.as_str()).collect();
@@ -118,8 +120,8 @@ fn from(capture: &Capture) -> String {
     text
 }
 
-fn event(mapping: &Mapping, capture: &Capture, types: Option<&Types>, kind: String) -> Event {
-    let shape = |text: &Text| match types {
+fn capture_event(mapping: &Mapping, capture: &Capture, types: Option<&Types>, event_type: String) -> Event {
+    let placeholder = |text: &Text| match types {
         Some(types) => types.of(capture, &text.field).unwrap_or("unknown").to_owned(),
         None => one_line(&text.sql),
     };
@@ -127,21 +129,21 @@ fn event(mapping: &Mapping, capture: &Capture, types: Option<&Types>, kind: Stri
         mapping.levels.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     for (name, text) in &capture.context {
         context.retain(|(known, _)| known != name);
-        context.push((name, example(name).map_or_else(|| format!("<{}>", shape(text)), str::to_owned)));
+        context.push((name, example_level(name).map_or_else(|| format!("<{}>", placeholder(text)), str::to_owned)));
     }
     let mut data = Vec::new();
     for column in capture.columns.iter().filter(|column| capture.data.iter().all(|(name, _)| *name != column.sql)) {
         let text = Text { field: format!("columns.{}", column.sql), ..column.clone() };
-        data.push((column.sql.as_str(), format!("<{}>", shape(&text))));
+        data.push((column.sql.as_str(), format!("<{}>", placeholder(&text))));
     }
-    data.extend(capture.data.iter().map(|(name, text)| (name.as_str(), format!("<{}>", shape(text)))));
+    data.extend(capture.data.iter().map(|(name, text)| (name.as_str(), format!("<{}>", placeholder(text)))));
     let tenant = if capture.tenant.is_some() { "<tenant>" } else { "" };
-    made(tenant.to_owned(), kind, capture.entity_type.clone(), &context, &data)
+    example_event(tenant.to_owned(), event_type, capture.entity_type.clone(), &context, &data)
 }
 
-fn made(
+fn example_event(
     tenant: String,
-    kind: String,
+    event_type: String,
     entity_type: String,
     context: &[(&str, String)],
     data: &[(&str, String)],
@@ -150,16 +152,16 @@ fn made(
         0,
         Uuid::from_u128(0x0198_c2f4_0000_7000_8000_0000_0000_0001),
         TenantId(tenant),
-        kind,
+        event_type,
         Entity { kind: entity_type, id: "<id>".to_owned() },
         "2026-11-20T06:00:00Z".parse().expect("a time"),
-        object(context),
-        object(data),
+        json_object(context),
+        json_object(data),
     )
 }
 
-/// What the levels of a topic may look like.
-fn example(name: &str) -> Option<&'static str> {
+/// An example of a value for a level of the topic.
+fn example_level(name: &str) -> Option<&'static str> {
     Some(match name {
         "enterprise" => "Acme",
         "site" => "Chicago",
@@ -170,8 +172,8 @@ fn example(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A name for an event whose name is made at the time: the literal it begins with, and the column that it goes on with.
-fn likely_kind(capture: &Capture, sql: &str) -> (String, String) {
+/// Guesses the type of an event whose type is an SQL expression: the literal that it begins with, and the column that follows.
+fn likely_event_type(capture: &Capture, sql: &str) -> (String, String) {
     let literal = sql.trim_start().strip_prefix('\'').and_then(|rest| rest.split('\'').next());
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let column = ["new.", "old.", "this."].into_iter().filter_map(|row| sql.split(row).nth(1)).next();
@@ -180,10 +182,10 @@ fn likely_kind(capture: &Capture, sql: &str) -> (String, String) {
     (stem.to_owned(), column)
 }
 
-/// In the order of the mapping, which a map of values would not keep.
-fn object(fields: &[(&str, String)]) -> Box<RawValue> {
+/// Writes an object by hand, since a map would not keep the fields in the order of the mapping.
+fn json_object(fields: &[(&str, String)]) -> Box<RawValue> {
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}: {}", json!(name), json!(value))).collect();
-    RawValue::from_string(format!("{{{}}}", fields.join(", "))).expect("it was put together of JSON")
+    RawValue::from_string(format!("{{{}}}", fields.join(", "))).expect("it is put together of JSON")
 }
 
 fn one_line(sql: &str) -> String {
@@ -194,8 +196,8 @@ fn one_line(sql: &str) -> String {
 mod tests {
     use super::table;
     use crate::capture::Mapping;
-    use crate::demo::system::System;
-    use crate::demo::system::names;
+    use rig::reference::System;
+    use rig::reference::system::names;
 
     #[test]
     fn a_channel_is_a_row_of_the_table_like_any_other() {
@@ -213,10 +215,14 @@ mod tests {
         "#);
     }
 
+    fn mapping(name: &str) -> Mapping {
+        Mapping::parse(name, &System::find(name).unwrap().mapping).unwrap()
+    }
+
     #[test]
     fn the_table_of_every_system_is_as_pinned() {
         for name in names() {
-            insta::assert_snapshot!(format!("explain_{name}"), table(&System::find(name).unwrap().mapping, None));
+            insta::assert_snapshot!(format!("explain_{name}"), table(&mapping(name), None));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How parked deliveries are shown. In: what the ledger holds, and the time there. Out: text for people, or JSON. It never asks anybody.
+//! Shows parked deliveries. In: what the ledger holds, and the time of the database. Out: text for people, or JSON. It never does I/O.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::cli::table;
+use crate::cli::text_table;
+use crate::cli::time;
 use crate::ledger::Handled;
 use crate::ledger::overview::Count;
 use crate::ledger::overview::Delivery;
 use crate::ledger::overview::Story;
 
-/// Letters of a reason in a list; all of it is shown with the delivery.
-const REASON: usize = 80;
+/// How many letters of a reason a list shows. `andon deliveries show` prints all of it.
+const REASON_LETTERS: usize = 80;
 
-/// Counts, and rows below them.
+/// The counts, with the deliveries below them.
 pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> String {
     if counts.is_empty() {
         return "nothing is parked\n".to_owned();
@@ -23,10 +24,10 @@ pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> Strin
     let mut lines = vec![["DESTINATION", "STATE", "COUNT", "OLDEST", "MOSTLY"].map(str::to_owned).to_vec()];
     for count in counts {
         let state = count.state.clone();
-        let age = table::age(now, count.oldest);
+        let age = time::age(now, count.oldest);
         lines.push(vec![count.destination.clone(), state, count.count.to_string(), age, short(&count.reason)]);
     }
-    let mut text = table::columns(&lines);
+    let mut text = text_table::columns(&lines);
     let heads = ["ID", "DESTINATION", "STATE", "EVENT", "ENTITY", "HAPPENED", "TRIED", "NEXT", "REASON"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     for row in rows {
@@ -36,14 +37,14 @@ pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> Strin
             row.state.clone(),
             row.r#type.clone(),
             format!("{} {}", row.entity_type, row.entity_id),
-            table::time(row.occurred_at),
+            time::utc(row.occurred_at),
             row.attempts.to_string(),
-            row.next_attempt_at.map_or_else(|| "-".to_owned(), |at| table::until(now, at)),
+            row.next_attempt_at.map_or_else(|| "-".to_owned(), |at| time::until(now, at)),
             short(&row.reason),
         ]);
     }
     if !rows.is_empty() {
-        write!(text, "\n{}", table::columns(&lines)).expect("a text takes text");
+        write!(text, "\n{}", text_table::columns(&lines)).expect("a text takes text");
     }
     let all: i64 = counts.iter().map(|count| count.count).sum();
     if rows.len() as i64 != all {
@@ -52,52 +53,52 @@ pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> Strin
     text
 }
 
-/// The same as JSON.
+/// The counts and the deliveries as JSON.
 pub(super) fn json(counts: &[Count], rows: &[Delivery]) -> Value {
     let counts: Vec<Value> = counts
         .iter()
-        .map(|it| {
-            json!({"destination": it.destination, "lane": it.lane, "state": it.state, "count": it.count, "oldest": it.oldest,
-                "mostly": it.reason})
+        .map(|count| {
+            json!({"destination": count.destination, "lane": count.lane, "state": count.state, "count": count.count,
+                "oldest": count.oldest, "mostly": count.reason})
         })
         .collect();
     let rows: Vec<Value> = rows
         .iter()
-        .map(|it| {
-            json!({"id": it.id, "destination": it.destination, "lane": it.lane, "state": it.state, "event_id": it.event_id,
-                "type": it.r#type, "entity": {"type": it.entity_type, "id": it.entity_id}, "tenant": it.tenant,
-                "occurred_at": it.occurred_at, "attempts": it.attempts, "next_attempt_at": it.next_attempt_at,
-                "parked_at": it.parked_at, "replayed": it.replayed, "reason": it.reason})
+        .map(|row| {
+            json!({"id": row.id, "destination": row.destination, "lane": row.lane, "state": row.state, "event_id": row.event_id,
+                "type": row.r#type, "entity": {"type": row.entity_type, "id": row.entity_id}, "tenant": row.tenant,
+                "occurred_at": row.occurred_at, "attempts": row.attempts, "next_attempt_at": row.next_attempt_at,
+                "parked_at": row.parked_at, "replayed": row.replayed, "reason": row.reason})
         })
         .collect();
     json!({"counts": counts, "deliveries": rows})
 }
 
-/// One delivery from its event to its last attempt.
+/// One delivery, from its event to its last attempt.
 pub(super) fn story(now: Timestamp, story: &Story) -> String {
-    let it = &story.delivery;
-    let ago = |at| format!("{} ({} ago)", table::time(at), table::age(now, at));
-    let state = match (it.state.as_str(), it.next_attempt_at) {
-        ("retry", Some(at)) => format!("retry, next attempt {}", table::until(now, at)),
+    let delivery = &story.delivery;
+    let ago = |at| format!("{} ({} ago)", time::utc(at), time::age(now, at));
+    let state = match (delivery.state.as_str(), delivery.next_attempt_at) {
+        ("retry", Some(at)) => format!("retry, next attempt {}", time::until(now, at)),
         (state, _) => state.to_owned(),
     };
     let mut facts = vec![
-        ("delivery", it.id.to_string()),
+        ("delivery", delivery.id.to_string()),
         ("state", state),
-        ("reason", it.reason.clone()),
-        ("destination", format!("{} ({})", it.destination, it.lane)),
-        ("event", format!("{}, {}, number {} in the log", it.r#type, it.event_id, story.event)),
-        ("entity", format!("{} {}", it.entity_type, it.entity_id)),
+        ("reason", delivery.reason.clone()),
+        ("destination", format!("{} ({})", delivery.destination, delivery.lane)),
+        ("event", format!("{}, {}, number {} in the log", delivery.r#type, delivery.event_id, story.event)),
+        ("entity", format!("{} {}", delivery.entity_type, delivery.entity_id)),
     ];
-    if !it.tenant.is_empty() {
-        facts.push(("tenant", it.tenant.clone()));
+    if !delivery.tenant.is_empty() {
+        facts.push(("tenant", delivery.tenant.clone()));
     }
     facts.extend([
-        ("happened", ago(it.occurred_at)),
-        ("parked", ago(it.parked_at)),
-        ("tried", it.attempts.to_string()),
+        ("happened", ago(delivery.occurred_at)),
+        ("parked", ago(delivery.parked_at)),
+        ("tried", delivery.attempts.to_string()),
     ]);
-    if it.replayed {
+    if delivery.replayed {
         facts.push(("replayed", "by hand; its receiver is told so".to_owned()));
     }
     if story.behind > 0 {
@@ -105,46 +106,54 @@ pub(super) fn story(now: Timestamp, story: &Story) -> String {
     }
     facts.extend([("context", story.context.clone()), ("data", story.data.clone())]);
     let lines: Vec<Vec<String>> = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
-    let mut text = table::columns(&lines);
+    let mut text = text_table::columns(&lines);
     let mut lines = vec![["AT", "ATTEMPT", "OUTCOME", "CODE", "TOOK", "ANSWER"].map(str::to_owned).to_vec()];
-    for tried in &story.attempts {
+    for attempt in &story.attempts {
         lines.push(vec![
-            table::time(tried.at),
-            tried.number.to_string(),
-            tried.outcome.clone(),
-            tried.code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
-            tried.latency_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms")),
-            tried.excerpt.as_deref().unwrap_or_default().lines().collect::<Vec<_>>().join(" "),
+            time::utc(attempt.at),
+            attempt.number.to_string(),
+            attempt.outcome.clone(),
+            attempt.code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            attempt.latency_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms")),
+            attempt.excerpt.as_deref().unwrap_or_default().lines().collect::<Vec<_>>().join(" "),
         ]);
     }
     if !story.attempts.is_empty() {
-        write!(text, "\n{}", table::columns(&lines)).expect("a text takes text");
+        write!(text, "\n{}", text_table::columns(&lines)).expect("a text takes text");
     }
     text
 }
 
-/// What became of the chosen ones.
+/// What became of the deliveries that were retried or discarded.
 pub(super) fn handled(handled: &[Handled], destinations: &[(String, String)]) -> String {
     let mut lines = vec![["COUNT", "EVENT", "DESTINATION", "WAS", "NOW", "HAPPENED"].map(str::to_owned).to_vec()];
-    for it in handled {
-        let name = destinations.iter().find(|(_, lane)| *lane == it.lane.0).map_or(&it.lane.0, |(name, _)| name);
-        let now = match it.now.as_deref() {
+    for group in handled {
+        let name = destinations.iter().find(|(_, lane)| *lane == group.lane.0).map_or(&group.lane.0, |(name, _)| name);
+        let now = match group.now.as_deref() {
             Some("retry") => "due",
             Some(_) => "waits its turn",
             None => "discarded",
         };
-        let happened = match it.oldest == it.newest {
-            true => table::time(it.oldest),
-            false => format!("{} to {}", table::time(it.oldest), table::time(it.newest)),
+        let happened = match group.oldest == group.newest {
+            true => time::utc(group.oldest),
+            false => format!("{} to {}", time::utc(group.oldest), time::utc(group.newest)),
         };
-        lines.push(vec![it.count.to_string(), it.kind.clone(), name.clone(), it.was.clone(), now.to_owned(), happened]);
+        lines.push(vec![
+            group.count.to_string(),
+            group.kind.clone(),
+            name.clone(),
+            group.was.clone(),
+            now.to_owned(),
+            happened,
+        ]);
     }
-    if handled.is_empty() { String::new() } else { table::columns(&lines) }
+    if handled.is_empty() { String::new() } else { text_table::columns(&lines) }
 }
 
+/// The first line of a reason, cut to `REASON_LETTERS`.
 fn short(reason: &str) -> String {
     let line = reason.lines().next().unwrap_or_default();
-    match line.char_indices().nth(REASON) {
+    match line.char_indices().nth(REASON_LETTERS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }

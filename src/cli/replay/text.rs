@@ -1,18 +1,19 @@
-//! How replays are shown. In: how they stand, and the time. Out: text for people. It never asks anybody.
+//! Shows replays. In: their progress, and the time of the database. Out: text for people. It never does I/O.
 
 use jiff::Timestamp;
 
-use crate::cli::table;
+use crate::cli::text_table;
+use crate::cli::time;
 use crate::ledger::replays::Standing;
 use crate::ledger::replays::Wanted;
 
-/// What was asked for.
+/// The line for a replay that was just started.
 pub(super) fn asked(id: i64, wanted: &Wanted) -> String {
-    let (count, since, until) = (wanted.total, table::time(wanted.since), table::time(wanted.until));
+    let (count, since, until) = (wanted.total, time::utc(wanted.since), time::utc(wanted.until));
     format!("replay {id}: {count} events from {since} to {until}; Ctrl-C leaves it running")
 }
 
-/// How far one is.
+/// The line that shows the progress of one replay.
 pub(super) fn progress(standing: &Standing) -> String {
     let Standing { id, destination, delivered, total, .. } = standing;
     let mut text = match standing.state.as_str() {
@@ -32,29 +33,29 @@ pub(super) fn progress(standing: &Standing) -> String {
     text
 }
 
-/// All of them.
+/// The table of all replays.
 pub(super) fn list(now: Timestamp, standings: &[Standing]) -> String {
     if standings.is_empty() {
         return "there was no replay yet\n".to_owned();
     }
     let heads = ["ID", "DESTINATION", "STATE", "DELIVERED", "DEAD", "LOST", "SINCE", "UNTIL", "EVENTS", "ASKED", ""];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    for it in standings {
+    for standing in standings {
         lines.push(vec![
-            it.id.to_string(),
-            it.destination.clone(),
-            it.state.clone(),
-            format!("{} of {}", it.delivered, it.total),
-            it.dead.to_string(),
-            it.lost.to_string(),
-            table::time(it.since),
-            table::time(it.until),
-            it.events.join(","),
-            format!("{} ago", table::age(now, it.asked_at)),
-            it.trouble.clone().unwrap_or_default(),
+            standing.id.to_string(),
+            standing.destination.clone(),
+            standing.state.clone(),
+            format!("{} of {}", standing.delivered, standing.total),
+            standing.dead.to_string(),
+            standing.lost.to_string(),
+            time::utc(standing.since),
+            time::utc(standing.until),
+            standing.events.join(","),
+            format!("{} ago", time::age(now, standing.asked_at)),
+            standing.trouble.clone().unwrap_or_default(),
         ]);
     }
-    table::columns(&lines)
+    text_table::columns(&lines)
 }
 
 #[cfg(test)]

@@ -1,24 +1,22 @@
-//! The fields of an object or the elements of an array, one after the other. In: a text that is known to be JSON. Out: pieces of it. It
-//! looks for where each ends and at nothing else; in a text that is no JSON it ends early.
+//! Iterates over the fields of an object or the elements of an array. In: a text that is known to be JSON. Out: slices of it. It looks only
+//! for where each value ends; in a text that is not JSON it ends early.
 
 use std::borrow::Cow;
 
-use crate::event::json::Field;
-
-/// Yields each value, with its name where it has one.
+/// Yields the text of each value, with its name if it has one.
 pub(super) struct Items<'a> {
-    /// What has not been looked at, from the first item that is left.
+    /// The text from the first item that has not been yielded.
     rest: &'a str,
     are_named: bool,
 }
 
 impl<'a> Items<'a> {
-    /// Of a text that starts with `{` or `[`.
+    /// The items of a text that starts with `{` or `[`.
     pub(super) fn of(json: &'a str) -> Items<'a> {
         Items { rest: json.get(1..).unwrap_or_default(), are_named: json.starts_with('{') }
     }
 
-    /// Takes what ends before this place.
+    /// Takes the text before this index.
     fn take(&mut self, end: usize) -> Option<&'a str> {
         let (taken, rest) = self.rest.split_at_checked(end)?;
         self.rest = rest;
@@ -32,18 +30,18 @@ impl<'a> Items<'a> {
 }
 
 impl<'a> Iterator for Items<'a> {
-    type Item = (Cow<'a, str>, Field<'a>);
+    type Item = (Cow<'a, str>, &'a str);
 
-    fn next(&mut self) -> Option<(Cow<'a, str>, Field<'a>)> {
+    fn next(&mut self) -> Option<(Cow<'a, str>, &'a str)> {
         self.skip(b',');
         let name = if self.are_named { unquoted(self.take(string(self.rest)?)?)? } else { Cow::Borrowed("") };
         self.skip(b':');
         let value = self.take(value(self.rest)?)?;
-        Some((name, Field(value)))
+        Some((name, value))
     }
 }
 
-/// Where the value ends with which the text starts.
+/// The end of the value that the text starts with.
 fn value(text: &str) -> Option<usize> {
     match text.as_bytes().first()? {
         b'"' => string(text),
@@ -53,7 +51,7 @@ fn value(text: &str) -> Option<usize> {
     }
 }
 
-/// What a string in quotes says, borrowed unless there is an escape in it.
+/// The content of a string in quotes, borrowed unless there is an escape in it.
 pub(super) fn unquoted(string: &str) -> Option<Cow<'_, str>> {
     match mark(string.as_bytes(), 1)? {
         quote if quote + 1 == string.len() => Some(Cow::Borrowed(&string[1..quote])),
@@ -61,7 +59,7 @@ pub(super) fn unquoted(string: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Where the string ends with which the text starts: behind the first quote that no backslash takes away.
+/// The end of the string that the text starts with: after the first quote that is not escaped.
 fn string(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = bytes.starts_with(b"\"").then_some(1)?;
@@ -74,10 +72,10 @@ fn string(text: &str) -> Option<usize> {
     }
 }
 
-/// The next quote or backslash. Eight bytes are looked at in one step, since strings are most of a text.
+/// The index of the next quote or backslash. It looks at eight bytes in one step, since most of a text is strings.
 fn mark(bytes: &[u8], mut from: usize) -> Option<usize> {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    // The highest bit of each byte that is the one looked for; above the first such byte, others may be set as well.
+    // Sets the highest bit of each byte that is the one looked for; above the first such byte, it may set others as well.
     let is = |word: u64, byte: u8| {
         let zeros = word ^ (EACH * u64::from(byte));
         zeros.wrapping_sub(EACH) & !zeros & (EACH << 7)
@@ -94,7 +92,7 @@ fn mark(bytes: &[u8], mut from: usize) -> Option<usize> {
     rest.map(|offset| from + offset)
 }
 
-/// Where the object or array ends with which the text starts.
+/// The end of the object or array that the text starts with.
 fn nested(text: &str) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, 0);
     loop {

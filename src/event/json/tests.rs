@@ -1,4 +1,4 @@
-//! What a lookup finds, against a tree of the whole text as the model. In: JSON texts made here. Out: nothing.
+//! Tests what a lookup finds against a model: a tree of the whole text.
 
 use proptest::prelude::*;
 use serde_json::Map;
@@ -10,7 +10,7 @@ fn json(text: &str) -> Json {
     RawValue::from_string(text.to_owned()).unwrap().into()
 }
 
-/// How a field was read before: all of the text becomes a tree.
+/// The model: reads a field by making a tree of the whole text.
 fn of_tree(text: &str, path: &str) -> Option<String> {
     let mut value = &serde_json::from_str::<Value>(text).unwrap();
     for step in path.split('.') {
@@ -71,7 +71,7 @@ fn nothing_but_an_object_has_names() {
     }
 }
 
-/// A few names that come up again and again, so that paths meet them and objects have them twice; some are written with escapes.
+/// A few names, so that paths often lead to a field and objects often have two fields of one name; some are written with escapes.
 fn names() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["a", "b", "0", "1", r"\u0061", r#"\""#, r"\\", "ä", ""])
 }

@@ -1,21 +1,21 @@
-//! The holes of the log: ids below the position that were not visible when it was read. In: snapshots, and the ids that they showed. Out:
-//! which ids are still undecided, and which of them are worth a look. It never talks to the database; `tail` does.
+//! The holes of the log: ids below the position that were not visible when the log was read there. In: snapshots, and the ids that they
+//! showed. Out: which ids are still undecided, and which of them are worth a look. It never talks to the database; the tail does.
 //!
 //! Identity values are handed out before commit, so a larger id can be visible while the transaction that holds a smaller one still
 //! runs. Such an id is a hole. Every transaction that holds an id below a visible one had its xid already (the log's first column
 //! takes it), so an xid drawn *after* the read is above all of them: once a snapshot's xmin has reached it, a hole that this snapshot
 //! does not show was rolled back.
 //!
-//! The same xid spares most looks. All who could fill a hole have xids below it, and a row becomes visible only when its transaction ends.
-//! So a hole that the last snapshot showed empty is empty in this one too, unless an xid below the hole's has ended between them. An
-//! import of a million rows is looked at when it commits, and not at each poll until then.
+//! The same xid spares most looks. Every transaction that could fill a hole has an xid below it, and a row becomes visible only when its
+//! transaction ends. So a hole that was empty in the last snapshot is empty in this one too, unless an xid below the hole's has ended between
+//! them. The hole of an import of a million rows is looked at when the import commits, and not at each poll until then.
 
 use std::collections::BTreeMap;
 
 use crate::log::tail::snapshot::Snapshot;
 use crate::ranges::Ranges;
 
-/// Holes of at most so many ids, and so many of them, are near: to look at them costs less than to find out whether one should.
+/// The first `NEAR` holes of at most `NARROW` ids are always looked at: that costs less than to find out whether it is worth it.
 const NARROW: i64 = if cfg!(test) { 2 } else { 64 };
 const NEAR: usize = if cfg!(test) { 3 } else { 64 };
 
@@ -24,21 +24,21 @@ const NEAR: usize = if cfg!(test) { 3 } else { 64 };
 pub struct Holes {
     position: i64,
     open: BTreeMap<i64, Hole>,
-    /// All holes are as this snapshot showed them, or as a later one did. None: nothing is known.
+    /// All holes are as this snapshot showed them, or a later one. Before the first look nothing is known.
     seen: Option<Snapshot>,
-    /// It may have shown more above the position than was read.
+    /// That snapshot may have shown more rows above the position than were read.
     is_cut: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Hole {
     last: i64,
-    /// The hole is dead once xmin reaches this xid. None until a fresh xid has been drawn.
+    /// The death certificate: the hole is dead once xmin reaches this xid. A new hole has none until a fresh xid has been drawn.
     alive_until: Option<u64>,
 }
 
 impl Holes {
-    /// Goes on from a stored position. The stored holes get their death certificate anew.
+    /// Goes on from a stored position. The stored holes get new death certificates.
     pub fn resume(position: i64, undecided: &Ranges) -> Holes {
         let open = undecided.iter().map(|(first, last)| (first, Hole { last, alive_until: None })).collect();
         Holes { position, open, seen: None, is_cut: true }
@@ -78,7 +78,7 @@ impl Holes {
         }
     }
 
-    /// The holes that are looked at each time: the first ones of the narrow.
+    /// The holes that every poll looks at: the first of the narrow ones.
     pub fn near(&self) -> Ranges {
         let mut near = Ranges::default();
         for (&first, hole) in self.open.iter().filter(|(first, hole)| hole.last - **first < NARROW).take(NEAR) {
@@ -87,7 +87,8 @@ impl Holes {
         near
     }
 
-    /// What this snapshot may show that was not seen before: the holes worth a look, and whether there may be anything above the position.
+    /// What this snapshot may show that earlier ones did not: the holes that are worth a look, and whether there may be anything above the
+    /// position.
     pub fn doubts(&self, now: &Snapshot) -> (Ranges, bool) {
         let Some(seen) = &self.seen else { return (self.undecided(), true) };
         let Some(ended) = now.first_ended_since(seen) else { return (Ranges::default(), self.is_cut) };
@@ -100,15 +101,15 @@ impl Holes {
         (doubtful, true)
     }
 
-    /// All that is doubtful in a snapshot has been read, and its late rows have `arrived`: drops the holes that it proves to be rolled
-    /// back. `is_cut`: not all above the position was read.
+    /// Everything that was doubtful in this snapshot has been read, and the late rows have `arrived`: drops the holes that the snapshot proves
+    /// to be rolled back. `is_cut` says that there may be more above the position than was read.
     pub fn looked(&mut self, now: Snapshot, is_cut: bool) {
         self.open.retain(|_, hole| hole.alive_until.is_none_or(|xid| now.xmin() < xid));
         self.seen = Some(now);
         self.is_cut = is_cut;
     }
 
-    /// The next id that the reader saw, in order; every id that it jumped over is a new hole.
+    /// The reader has read this id, the next one in order; every id that was skipped is a new hole.
     pub fn read(&mut self, id: i64) {
         if id > self.position + 1 {
             self.open.insert(self.position + 1, Hole { last: id - 1, alive_until: None });
@@ -116,7 +117,7 @@ impl Holes {
         self.position = self.position.max(id);
     }
 
-    /// Whether a hole waits for its certificate.
+    /// Whether any hole waits for its certificate.
     pub fn needs_certificate(&self) -> bool {
         self.open.values().any(|hole| hole.alive_until.is_none())
     }
@@ -167,7 +168,7 @@ mod tests {
         prop::collection::vec(step, 0..150)
     }
 
-    /// PostgreSQL, as far as the tail can see it: xids before ids, ids before commits, snapshots.
+    /// PostgreSQL as far as the tail can see it: it hands out xids before ids and ids before commits, and it takes snapshots.
     #[derive(Default)]
     struct Server {
         next_xid: u64,
@@ -223,7 +224,7 @@ mod tests {
             self.next_xid += 1;
             self.next_xid - 1
         }
-        /// In a transaction that ends at once.
+        /// Draws an xid in a transaction that ends at once.
         fn touch(&mut self) -> u64 {
             let xid = self.draw_xid();
             self.xmax = self.xmax.max(xid + 1);
@@ -231,9 +232,9 @@ mod tests {
         }
     }
 
-    /// As the tail does it: without a snapshot while there are no holes; by one that shows the near ones and what is new; and where it
-    /// shows that others are worth a look, by another in which all is read in portions. What a poll shows must be all that is committed
-    /// by then, up to where it read: a late row that came a poll later might come behind one that depends on it.
+    /// Polls as the tail does. While there are no holes, it needs no snapshot. Otherwise one snapshot shows the near holes and what is new, and
+    /// where it says that other holes are worth a look, all of them are read in portions in another snapshot. A poll must show everything
+    /// that is committed by then, up to where it read: a late row that came a poll later might come after one that depends on it.
     fn poll(server: &mut Server, holes: &mut Holes, limit: usize, ends_meanwhile: Option<u8>) -> Poll {
         let end_one = |server: &mut Server| ends_meanwhile.into_iter().for_each(|who| server.end(who, true));
         if !holes.any() {
@@ -281,7 +282,7 @@ mod tests {
 
     struct Poll {
         events: Vec<i64>,
-        /// All that must have been seen by now.
+        /// All ids that must have been seen by now.
         shown: Vec<i64>,
     }
 

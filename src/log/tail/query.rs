@@ -1,9 +1,9 @@
-//! The window: where a poll looks. In: the position of the tail and its open holes. Out: the statements that read beyond the one and into
-//! the others: of one partition while all of it is there, of the whole log otherwise. It decides nothing about an event.
+//! The statements of a poll. In: the position of the tail and its open holes. Out: the statements that read beyond the position and into
+//! the holes, over one partition while everything is in it, over the whole log otherwise. It decides nothing about an event.
 //!
-//! Of the whole log, PostgreSQL locks every partition and opens every index before it knows that it needs one: more than half of what a
-//! poll costs. Of one partition, what a poll may miss is what lies beyond its end; the identity's last value tells whether there can be
-//! anything. It is read while the snapshot is held, so no row is visible whose id it does not cover.
+//! To read the whole log, PostgreSQL locks every partition and opens every index before it knows which one it needs: that is more than half
+//! of what a poll costs. A poll of one partition may miss only what lies beyond the end of the partition, and the last value of the identity
+//! tells whether anything can. It is read while the snapshot is held, so no row is visible whose id it does not cover.
 
 use std::time::Duration;
 
@@ -13,84 +13,100 @@ use tokio_postgres::Error;
 use tokio_postgres::Row;
 use tokio_postgres::Statement;
 
-use crate::log::row;
+use crate::log::event_row;
 
-/// See the module's description.
+/// All statements that polls use.
 #[derive(Debug)]
-pub(crate) struct Window {
-    whole: Query,
-    part: Option<Query>,
+pub(super) struct PollQueries {
+    whole: TableQueries,
+    partition: Option<TableQueries>,
     /// The largest id that was given out when the last poll looked.
     given_out: i64,
+    /// When a partition was last looked for.
     looked: Option<Instant>,
+    /// The rows in the ranges of ids from `$1` to `$2`, in order, `$3` at most.
+    pub(super) late: Statement,
+    /// Draws an xid.
+    pub(super) certificate: Statement,
 }
 
-/// The statements over a table, and which ids are in it.
+/// The statements over one table, and which ids are in it.
 #[derive(Debug)]
-pub(crate) struct Query {
+pub(super) struct TableQueries {
     low: i64,
     past: i64,
-    /// `$1` a position, `$2` how many rows beyond it.
-    pub(crate) fresh: Statement,
-    /// The same, and all in the ranges of ids from `$3` to `$4`, in no order.
-    pub(crate) fresh_and_late: Statement,
+    /// The rows beyond the position `$1`, `$2` at most.
+    pub(super) fresh: Statement,
+    /// The same, and all rows in the ranges of ids from `$3` to `$4`, in no order.
+    pub(super) fresh_and_late: Statement,
 }
 
-/// In seconds, from the trigger to now; it stands behind the columns of the event. `extract` would reckon in numeric, which takes longer.
+/// The seconds from the trigger to now; the column stands after those of the event. `extract` would compute in numeric, which takes longer.
 const AGE: &str = "date_part('epoch', clock_timestamp() - captured_at) as age";
 const AGE_COLUMN: usize = 9;
-/// In each row, and in a row of its own where there is no event.
+/// Columns of each row, and of the single row that comes when there is no event.
 const GIVEN_OUT: usize = 10;
-pub(crate) const SNAPSHOT: usize = 11;
+pub(super) const SNAPSHOT: usize = 11;
 
-/// How often a partition is looked for while the tail is in none.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How often a partition is looked for while the tail has none.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-impl Window {
-    /// Prepares the statements of the whole log.
-    pub(crate) async fn open(client: &Client) -> Result<Window, Error> {
-        let whole = Query::prepare(client, "andon.events", i64::MIN, i64::MAX).await?;
-        Ok(Window { whole, part: None, given_out: 0, looked: None })
+impl PollQueries {
+    /// Prepares the statements over the whole log.
+    pub(super) async fn prepare(client: &Client) -> Result<PollQueries, Error> {
+        let whole = TableQueries::prepare(client, "andon.events", i64::MIN, i64::MAX).await?;
+        let late = client
+            .prepare(&format!(
+                // Lateral, so that each hole is one probe of the index, however long the log is.
+                "select event.* from unnest($1::int8[], $2::int8[]) hole (low, high) cross join lateral (
+                    select {} from andon.events where id between low and high order by id limit $3
+                ) event order by id limit $3",
+                columns()
+            ))
+            .await?;
+        let certificate = client.prepare("select pg_current_xact_id()::text").await?;
+        Ok(PollQueries { whole, partition: None, given_out: 0, looked: None, late, certificate })
     }
 
-    /// Takes up the partition behind `position`, if the window is in none that has it.
-    pub(crate) async fn follow(&mut self, client: &Client, position: i64) -> Result<(), Error> {
-        // One that the tail is through with may be dropped at any time.
-        let is_over = |part: &Query| position + 1 >= part.past || self.given_out >= part.past;
-        if self.part.as_ref().is_some_and(is_over) {
-            self.part = None;
+    /// Switches to the partition that contains `position + 1`, if there is one that may be read.
+    pub(super) async fn switch_partition(&mut self, client: &Client, position: i64) -> Result<(), Error> {
+        // A partition that the tail has read completely may be dropped at any time.
+        let is_over = |part: &TableQueries| position + 1 >= part.past || self.given_out >= part.past;
+        if self.partition.as_ref().is_some_and(is_over) {
+            self.partition = None;
         }
-        if self.part.is_none() && self.looked.is_none_or(|last| last.elapsed() >= AGAIN) {
+        if self.partition.is_none() && self.looked.is_none_or(|last| last.elapsed() >= LOOK_AGAIN) {
             self.looked = Some(Instant::now());
-            // Who may read the log by the whole need not be allowed to read it by its parts.
+            // A role that may read the log as a whole need not be allowed to read its partitions.
             let find = "select part::text, low, past from andon.log_partitions()
                 where low <= $1 and past > $2 and has_table_privilege(part, 'select')";
             if let Some(found) = client.query_opt(find, &[&(position + 1), &self.given_out.max(position + 1)]).await? {
-                self.part = Some(Query::prepare(client, found.get(0), found.get(1), found.get(2)).await?);
+                let queries = TableQueries::prepare(client, found.get(0), found.get(1), found.get(2)).await?;
+                self.partition = Some(queries);
             }
         }
         Ok(())
     }
 
-    /// The statements to use; `lowest` is the first id at or below the position that is to be looked at.
-    pub(crate) fn over(&self, lowest: Option<i64>) -> &Query {
-        let reaches = |part: &&Query| lowest.is_none_or(|lowest| lowest >= part.low);
-        self.part.as_ref().filter(reaches).unwrap_or(&self.whole)
+    /// The statements to use when `lowest` is the first id at or below the position that is to be read.
+    pub(super) fn over(&self, lowest: Option<i64>) -> &TableQueries {
+        let reaches = |part: &&TableQueries| lowest.is_none_or(|lowest| lowest >= part.low);
+        self.partition.as_ref().filter(reaches).unwrap_or(&self.whole)
     }
 
-    /// The statements over all of it.
-    pub(crate) fn whole(&self) -> &Query {
+    /// The statements over the whole log.
+    pub(super) fn whole(&self) -> &TableQueries {
         &self.whole
     }
 
-    /// A poll found that so many ids were given out.
-    pub(crate) fn saw(&mut self, given_out: i64) {
+    /// Remembers the largest id that was given out when the last poll looked.
+    pub(super) fn set_given_out(&mut self, given_out: i64) {
         self.given_out = given_out;
     }
 }
 
-impl Query {
-    async fn prepare(client: &Client, table: &str, low: i64, past: i64) -> Result<Query, Error> {
+impl TableQueries {
+    async fn prepare(client: &Client, table: &str, low: i64, past: i64) -> Result<TableQueries, Error> {
         let columns = columns();
         let given_out = "select pg_sequence_last_value('andon.events_id_seq') as given_out";
         let fresh = format!("select {columns} from {table} where id > $1 order by id limit $2");
@@ -108,7 +124,7 @@ impl Query {
             "select event.*, log.* from ({given_out}, pg_current_snapshot()::text as snapshot offset 0) log
             left join lateral ({fresh_and_late}) event on true"
         );
-        Ok(Query {
+        Ok(TableQueries {
             low,
             past,
             fresh: client.prepare(&fresh).await?,
@@ -116,28 +132,28 @@ impl Query {
         })
     }
 
-    /// Whether there may be rows in the log, visible when these were read, that are beyond the table.
-    pub(crate) fn misses(&self, given_out: i64) -> bool {
+    /// Whether the log may have rows beyond the table that were visible when these were read.
+    pub(super) fn misses(&self, given_out: i64) -> bool {
         given_out >= self.past
     }
 }
 
 /// The rows that are events, with their ids.
-pub(crate) fn events(rows: Vec<Row>) -> impl Iterator<Item = (i64, Row)> {
+pub(super) fn events(rows: Vec<Row>) -> impl Iterator<Item = (i64, Row)> {
     rows.into_iter().filter_map(|row| Some((row.get::<_, Option<i64>>(0)?, row)))
 }
 
-/// The largest id that was given out when these rows were read; there is always one row to tell it.
-pub(crate) fn given_out(rows: &[Row]) -> i64 {
+/// The largest id that was given out when these rows were read. There is always a row that tells it.
+pub(super) fn given_out(rows: &[Row]) -> i64 {
     rows[0].get::<_, Option<i64>>(GIVEN_OUT).unwrap_or(0)
 }
 
 /// How old an event was when it was read, in seconds.
-pub(crate) fn age(row: &Row) -> f64 {
+pub(super) fn age(row: &Row) -> f64 {
     row.get(AGE_COLUMN)
 }
 
-/// The columns of an event in all rows that the tail reads.
-pub(crate) fn columns() -> String {
-    format!("{}, {AGE}", row::COLUMNS)
+/// The columns of an event in every row that the tail reads.
+fn columns() -> String {
+    format!("{}, {AGE}", event_row::COLUMNS)
 }

@@ -1,16 +1,17 @@
-//! A snapshot of PostgreSQL: which transactions had ended when it was taken. In: its text. Out: what has ended between two of them. It
-//! knows top-level transactions only, as `pg_current_snapshot()` does; what a subtransaction wrote becomes visible with its top-level one.
+//! A snapshot of PostgreSQL: which transactions had ended when it was taken. In: its text. Out: which transactions ended between two
+//! snapshots. Like `pg_current_snapshot()`, it knows top-level transactions only: what a subtransaction wrote becomes visible when its
+//! top-level transaction commits.
 
 use std::collections::BTreeSet;
 
-/// See the module's description.
+/// The three parts of the text `xmin:xmax:xip,xip`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// All below it had ended.
+    /// All transactions below it had ended.
     xmin: u64,
-    /// None from it on had ended. It is one past the last that had, so that one from it on may be running all the same.
+    /// No transaction at or above it had ended. It is one past the last that had, so a transaction at or above it may have been running.
     xmax: u64,
-    /// Those between them that ran.
+    /// The transactions between the two that were still running.
     running: BTreeSet<u64>,
 }
 
@@ -25,13 +26,13 @@ impl Snapshot {
         Some(Snapshot { xmin, xmax, running })
     }
 
-    /// All transactions below it had ended.
+    /// The xid below which all transactions had ended.
     pub fn xmin(&self) -> u64 {
         self.xmin
     }
 
-    /// The lowest xid that has ended since an earlier snapshot: one that this snapshot does not count as running, and that one did, or
-    /// could not know yet. None: nothing that this snapshot shows was hidden from that one.
+    /// The lowest xid that has ended since an earlier snapshot: one that this snapshot does not count as running, while the earlier one did or
+    /// could not know it yet. Without such an xid, everything that this snapshot shows was visible in the earlier one too.
     pub fn first_ended_since(&self, earlier: &Snapshot) -> Option<u64> {
         let known = earlier.running.iter().copied();
         known.chain(earlier.xmax..self.xmax).find(|xid| !self.runs(*xid))

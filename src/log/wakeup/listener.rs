@@ -1,5 +1,5 @@
-//! The listening connection. In: notifications on the channel `andon`. Out: one wake-up flag for each thing they can mean. It does
-//! nothing else, so that its socket is always drained: a listener that does not read holds up the whole database.
+//! The listening connection. In: notifications on the channel `andon`. Out: one signal for each thing they can mean. It does nothing else,
+//! so that its socket is always drained: a listener that does not read lets the server's queue of notifications fill up for everybody.
 
 use std::sync::Arc;
 
@@ -12,16 +12,17 @@ use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 use tokio_postgres::Connection;
 
-/// What a notification can mean. Each keeps at most one wake-up: whoever waits looks at everything anyway.
+/// One signal for each meaning of a notification. A signal remembers at most one notification, since whoever waits for it looks at everything
+/// anyway.
 #[derive(Debug, Default)]
 pub struct Signals {
     /// A writer committed while the tail slept.
     pub bell: Notify,
-    /// A destination, or a source, was changed: for the lanes.
+    /// A destination or a source was changed. The supervisor of the lanes waits for this.
     pub destinations: Notify,
-    /// The same, for those who listen to the channels of sources.
+    /// The same, for the task that listens to the channels of the sources.
     pub sources: Notify,
-    /// Counts how often somebody may have changed parked deliveries by hand: for every lane.
+    /// Counts how often something other than a lane may have changed parked deliveries. Every lane waits for this.
     pub deliveries: watch::Sender<u64>,
 }
 
@@ -31,14 +32,14 @@ impl Signals {
     }
 }
 
-/// The payload with which a change of the destinations is told from the bell, which has none.
+/// The payload of `andon.notify_destinations()`. The bell has none.
 const DESTINATIONS: &str = "destinations";
 
-/// That of who changes rows of `andon.deliveries`, and is no lane.
+/// The payload of `andon.notify_deliveries()`, sent when something other than a lane changes `andon.deliveries`.
 const DELIVERIES: &str = "deliveries";
 
-/// Subscribes. Returns once the server has confirmed it; the task ends with the connection, and the bell is rung then, so that
-/// nobody sleeps on.
+/// Subscribes, and returns once the server has confirmed it. The task ends with the connection; it sets the bell's signal then, so that the
+/// tail does not sleep on.
 pub(crate) async fn listen<S, T>(
     client: Client,
     mut connection: Connection<S, T>,
@@ -65,7 +66,7 @@ where
         signals.bell.notify_one();
     });
     client.batch_execute("listen andon").await?;
-    // What was notified while nobody listened. The tail and the roster look anyway.
+    // Something may have been notified while nobody listened. The tail and the supervisor look anyway.
     signals.deliveries_changed();
     // The session lasts as long as its client.
     Ok(tokio::spawn(async move {

@@ -1,52 +1,55 @@
-//! How many writers are between their event and the end of their commit, on average of late. In: the age of each event when it was read,
-//! by the server's clock. Out: whether so many commit at once that NOTIFY, which lets them do so one after the other, would cost them
-//! something. It counts in writers, so that it is right for a fast disk and for a slow one.
+//! Estimates how many writers are between their event and the end of their commit at the same time. In: the age of each event when it
+//! was read, by the server's clock. Out: whether so many commit at once that NOTIFY, which makes them commit one after the other, would
+//! cost them something. The estimate is a number of writers and not a rate, so that it holds for fast disks and slow ones.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// See the module's description.
+/// A moving average of the number of writers that commit at the same time.
 #[derive(Debug)]
-pub(crate) struct Crowd {
-    writers: f64,
-    at: Instant,
+pub(super) struct ConcurrentWriters {
+    average: f64,
+    /// When `average` was right; it decays from there.
+    updated: Instant,
 }
 
-/// Over how long is averaged: one slow write to the disk, which holds up everybody for some milliseconds, makes no crowd.
+/// How long the average remembers. One slow write to the disk, which holds up everybody for some milliseconds, must not look like many
+/// writers.
 const MEMORY: Duration = Duration::from_millis(120);
-/// So many are a crowd, and so few are none. Two who write without a pause are one: together they would commit with half the writes to disk.
+/// The thresholds, in writers. Two that write without a pause are already many: left alone, they commit together and share a write to disk.
 const MANY: f64 = 1.5;
 const FEW: f64 = 0.75;
-/// A commit of a thousand events is forgotten as soon as a crowd of so many writers: until then live events wait for the tail's next look.
+/// The average never exceeds this, so that a single commit of a thousand events is forgotten soon: live events have to wait for the next
+/// poll until it is.
 const MOST: f64 = 2.0;
 
-impl Crowd {
-    pub(crate) fn new(now: Instant) -> Crowd {
-        Crowd { writers: 0.0, at: now }
+impl ConcurrentWriters {
+    pub(super) fn new(now: Instant) -> ConcurrentWriters {
+        ConcurrentWriters { average: 0.0, updated: now }
     }
 
-    /// Events were read, at these ages in seconds. By Little's law the ages of all events of a time add up to its writers: who takes a
-    /// millisecond, a thousand times in a second, is always there.
-    pub(crate) fn saw(&mut self, now: Instant, ages: impl Iterator<Item = f64>) {
+    /// Takes in events that were read at these ages, in seconds. By Little's law the ages of all events of a period, divided by the period,
+    /// are its average number of writers: one that takes a millisecond, a thousand times in a second, is always there.
+    pub(super) fn record(&mut self, now: Instant, ages: impl IntoIterator<Item = f64>) {
         let memory = MEMORY.as_secs_f64();
-        let ages: f64 = ages.map(|age| age.clamp(0.0, memory)).sum();
-        self.writers = (self.now(now) + ages / memory).min(MOST);
-        self.at = now;
+        let ages: f64 = ages.into_iter().map(|age| age.clamp(0.0, memory)).sum();
+        self.average = (self.average_at(now) + ages / memory).min(MOST);
+        self.updated = now;
     }
 
-    /// Whether writers had better be silent.
-    pub(crate) fn is_many(&self, now: Instant) -> bool {
-        self.now(now) > MANY
+    /// Whether writers had better commit without a NOTIFY.
+    pub(super) fn are_many(&self, now: Instant) -> bool {
+        self.average_at(now) > MANY
     }
 
-    /// Whether they may as well ring.
-    pub(crate) fn is_few(&self, now: Instant) -> bool {
-        self.now(now) < FEW
+    /// Whether a NOTIFY in each commit costs the writers nothing.
+    pub(super) fn are_few(&self, now: Instant) -> bool {
+        self.average_at(now) < FEW
     }
 
-    fn now(&self, now: Instant) -> f64 {
-        self.writers * (-now.saturating_duration_since(self.at).div_duration_f64(MEMORY)).exp()
+    fn average_at(&self, now: Instant) -> f64 {
+        self.average * (-now.saturating_duration_since(self.updated).div_duration_f64(MEMORY)).exp()
     }
 }
 
@@ -54,45 +57,45 @@ impl Crowd {
 mod tests {
     use super::*;
 
-    /// One second of commits at this rate, each of which takes so long.
-    fn crowd(rate: u32, took: f64) -> (Crowd, Instant) {
+    /// One second of commits at this rate, each of which takes this many seconds.
+    fn writers(rate: u32, duration: f64) -> (ConcurrentWriters, Instant) {
         let mut now = Instant::now();
-        let mut crowd = Crowd::new(now);
+        let mut writers = ConcurrentWriters::new(now);
         for _ in 0..rate {
             now += Duration::from_secs(1) / rate;
-            crowd.saw(now, [took].into_iter());
+            writers.record(now, [duration]);
         }
-        (crowd, now)
+        (writers, now)
     }
 
     #[test]
-    fn it_is_counted_in_writers_whatever_the_disk() {
-        let fast = crowd(1000, 0.0004);
-        let slow = crowd(100, 0.004);
-        let busy = crowd(5000, 0.0006);
-        let slow_and_busy = crowd(250, 0.016);
+    fn writers_are_counted_alike_on_fast_and_slow_disks() {
+        let fast = writers(1000, 0.0004);
+        let slow = writers(100, 0.004);
+        let busy = writers(5000, 0.0006);
+        let slow_and_busy = writers(250, 0.016);
 
-        assert!(fast.0.is_few(fast.1) && slow.0.is_few(slow.1));
-        assert!(busy.0.is_many(busy.1) && slow_and_busy.0.is_many(slow_and_busy.1));
+        assert!(fast.0.are_few(fast.1) && slow.0.are_few(slow.1));
+        assert!(busy.0.are_many(busy.1) && slow_and_busy.0.are_many(slow_and_busy.1));
     }
 
     #[test]
-    fn one_slow_write_to_the_disk_makes_no_crowd_of_those_whom_it_holds_up() {
-        let (mut crowd, now) = crowd(1000, 0.0004);
+    fn one_slow_write_to_the_disk_does_not_make_many_of_those_that_it_holds_up() {
+        let (mut writers, now) = writers(1000, 0.0004);
 
-        crowd.saw(now, std::iter::repeat_n(0.008, 8));
+        writers.record(now, std::iter::repeat_n(0.008, 8));
 
-        assert!(!crowd.is_many(now));
+        assert!(!writers.are_many(now));
     }
 
     #[test]
     fn a_large_commit_is_soon_forgotten() {
         let now = Instant::now();
-        let mut crowd = Crowd::new(now);
+        let mut writers = ConcurrentWriters::new(now);
 
-        crowd.saw(now, std::iter::repeat_n(3600.0, 10_000));
+        writers.record(now, std::iter::repeat_n(3600.0, 10_000));
 
-        assert!(crowd.is_many(now));
-        assert!(crowd.is_few(now + MEMORY));
+        assert!(writers.are_many(now));
+        assert!(writers.are_few(now + MEMORY));
     }
 }

@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Proxy;
-use andon::rig::Subscriber;
-use andon::rig::Tap;
-use andon::rig::oracle;
-use andon::rig::tap::Seen;
-use andon::rig::tap::TapOptions;
 use rand::Rng as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Proxy;
+use rig::Subscriber;
+use rig::Tap;
+use rig::oracle;
+use rig::tap::Seen;
+use rig::tap::TapOptions;
 use serde_json::json;
 
 use super::chunk;

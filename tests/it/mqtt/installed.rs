@@ -1,7 +1,7 @@
 //! A mosquitto as it is installed: twenty publishes at a time, and packets that it fills before they leave.
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
 use serde_json::json;
 
 use super::chunk;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::Tap;
-use andon::rig::tap::Seen;
-use andon::rig::tap::TapOptions;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::Tap;
+use rig::tap::Seen;
+use rig::tap::TapOptions;
 use serde_json::json;
 
 use super::chunk;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::Tap;
-use andon::rig::subscriber::SubscriberOptions;
-use andon::rig::tap::Seen;
-use andon::rig::tap::TapOptions;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::Tap;
+use rig::subscriber::SubscriberOptions;
+use rig::tap::Seen;
+use rig::tap::TapOptions;
 use serde_json::json;
 use tokio::time::Instant;
 

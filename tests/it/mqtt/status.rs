@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Proxy;
-use andon::rig::Subscriber;
-use andon::rig::subscriber::Message;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Proxy;
+use rig::Subscriber;
+use rig::subscriber::Message;
 use serde_json::Value;
 use serde_json::json;
 

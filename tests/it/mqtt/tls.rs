@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::mosquitto::MosquittoTls;
 use rcgen::BasicConstraints;
 use rcgen::CertificateParams;
 use rcgen::DnType;
 use rcgen::IsCa;
 use rcgen::Issuer;
 use rcgen::KeyPair;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::mosquitto::MosquittoTls;
 use serde_json::Value;
 use serde_json::json;
 

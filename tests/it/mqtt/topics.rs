@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
 use serde_json::json;
 
 use super::events;

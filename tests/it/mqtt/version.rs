@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use andon::rig::Mosquitto;
-use andon::rig::MosquittoOptions;
-use andon::rig::Subscriber;
-use andon::rig::Tap;
-use andon::rig::subscriber::Message;
-use andon::rig::tap::Mqtt5;
-use andon::rig::tap::Seen;
-use andon::rig::tap::TapOptions;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::Tap;
+use rig::subscriber::Message;
+use rig::tap::Mqtt5;
+use rig::tap::Seen;
+use rig::tap::TapOptions;
 use serde_json::json;
 
 use super::chunk;

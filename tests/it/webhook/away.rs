@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use andon::rig::Postgres;
-use andon::rig::proxy::Proxy;
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
+use rig::Postgres;
+use rig::proxy::Proxy;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::Line;

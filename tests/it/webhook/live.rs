@@ -4,8 +4,8 @@
 use std::time::Duration;
 use std::time::Instant;
 
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::Line;

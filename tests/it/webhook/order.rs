@@ -1,8 +1,8 @@
 //! The three orders of a webhook. In: endpoints that fail for some events, or for all. Out: what was delivered in which order, and what
 //! waited for what.
 
-use andon::rig::receiver::Answer;
-use andon::rig::receiver::Receiver;
+use rig::receiver::Answer;
+use rig::receiver::Receiver;
 use serde_json::json;
 
 use crate::line::Line;

@@ -1,0 +1,88 @@
+//! The program under test: where its binary is, and its commands that run to their end. In: a path, or nothing; the URL of a database.
+//! Out: a migrated database, an attached source. It uses the command line as a user would and knows nothing of what is inside.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use anyhow::Result;
+use anyhow::bail;
+use anyhow::ensure;
+use rig::Daemon;
+use rig::DaemonOptions;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A built `andon`.
+#[derive(Debug, Clone)]
+pub(crate) struct Andon {
+    program: PathBuf,
+}
+
+impl Andon {
+    /// The given one, or the one beside our own program, which is where cargo puts it.
+    pub(crate) fn find(given: Option<PathBuf>) -> Result<Andon> {
+        let (program, hint) = match given {
+            Some(program) => (program, "--andon or ANDON_PROGRAM names no program"),
+            None => {
+                let own = std::env::current_exe().context("cannot find the own program")?;
+                (own.with_file_name("andon"), "build it first (cargo build --bin andon, with --release for a release)")
+            }
+        };
+        ensure!(program.is_file(), "there is no {}: {hint}", program.display());
+        // Servers run in directories of their own.
+        Ok(Andon { program: program.canonicalize().with_context(|| format!("cannot use {}", program.display()))? })
+    }
+
+    /// Creates schema `andon` in a database.
+    pub(crate) async fn migrate(&self, database: &str) -> Result<()> {
+        self.run(database, &["migrate"], "").await
+    }
+
+    /// Installs the triggers of a mapping, given as its text.
+    pub(crate) async fn attach(&self, database: &str, mapping: &str) -> Result<()> {
+        self.run(database, &["attach", "--source", "/dev/stdin"], mapping).await
+    }
+
+    /// Prepares `andon run` on a database; `start` starts it.
+    pub(crate) fn daemon(&self, database: &str, options: DaemonOptions) -> Result<Daemon> {
+        Daemon::prepare(&self.program, database, options)
+    }
+
+    /// Starts `andon run` on a database, with its defaults.
+    pub(crate) async fn start(&self, database: &str) -> Result<Daemon> {
+        let daemon = self.daemon(database, DaemonOptions::default())?;
+        daemon.start().await?;
+        Ok(daemon)
+    }
+
+    async fn run(&self, database: &str, arguments: &[&str], input: &str) -> Result<()> {
+        let name = arguments[0];
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            // The configuration of whoever starts us is for a database of theirs.
+            .args(["--config", "/dev/null"])
+            .env("ANDON_DATABASE_URL", database)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("cannot run {}", self.program.display()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that ends without reading says itself why.
+            drop(stdin.write_all(input.as_bytes()).await);
+        }
+        let ran = timeout(PATIENCE, child.wait_with_output());
+        let ran = ran.await.with_context(|| format!("`andon {name}` takes too long"))??;
+        if !ran.status.success() {
+            bail!("`andon {name}` failed ({}):\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));
+        }
+        Ok(())
+    }
+}

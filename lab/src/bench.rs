@@ -1,0 +1,168 @@
+//! `andon-lab bench`: measurements, on throw-away servers. In: which bench, and how much of it. Out: figures, each beside that of a baseline taken
+//! in the same run, as a table or as JSON, and what is aimed at. It fails when something is lost, and never because something was slow.
+
+mod backlog;
+mod bare;
+mod capture;
+mod comparison;
+mod drain;
+mod fan_out;
+mod growth;
+mod idle;
+mod isolation;
+mod live;
+mod machine;
+mod peers;
+mod servers;
+mod sink;
+mod usage;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use anyhow::Result;
+use anyhow::bail;
+use serde_json::Value;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::andon::Andon;
+use crate::bench::comparison::Comparison;
+
+/// Which bench, and what becomes of its figures.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchOptions {
+    #[command(subcommand)]
+    which: Which,
+
+    /// Print one line of JSON instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Write the figures, and what machine they were taken on, into this file too
+    #[arg(long, global = true, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Which {
+    /// All of them but `isolation`, one after the other, at their defaults: twenty minutes
+    All,
+    /// What waits in the log, to PUBACKs: against a bare loop of the MQTT client
+    DrainMqtt(drain::DrainBench),
+    /// What waits in the log, to 2xx: against a bare loop of the HTTP client, and of hyper
+    DrainWebhook(drain::DrainBench),
+    /// One event to ten publishers and ten webhooks: against as many bare loops at once
+    FanOut(fan_out::FanOutBench),
+    /// Millions of events wait, for destinations that are far behind each other: memory, and the last of them against the first
+    Backlog(backlog::BacklogBench),
+    /// What an event costs beside more destinations, tenants and entities
+    Growth(growth::GrowthBench),
+    /// From the commit to a subscriber: against the payload inside NOTIFY and a bare publish
+    Live(live::LiveBench),
+    /// What 50 lanes cost while nothing happens
+    Idle(idle::IdleBench),
+    /// What capture costs the plant, against none and against a NOTIFY for each row
+    Capture(capture::CaptureBench),
+    /// Node-RED and graphile-worker with the same work, installed with npm: against Andon
+    Peers(peers::PeersBench),
+    /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
+    Isolation(isolation::IsolationBench),
+}
+
+/// What came of a bench.
+struct Report {
+    bench: &'static str,
+    comparison: Comparison,
+    /// What else is to be known of the run.
+    facts: Value,
+}
+
+/// Measures, and prints.
+pub(crate) async fn run(options: BenchOptions, andon: &Andon) -> Result<()> {
+    let machine = machine::description();
+    let mut reports = Vec::new();
+    for which in options.which.listed() {
+        let report = which.run(andon).await?;
+        let json = report.comparison.json(report.bench, &report.facts);
+        let text = if options.json {
+            json.to_string()
+        } else {
+            format!("# {}\n{}\n{}\n", report.bench, report.facts, report.comparison.table())
+        };
+        // Whoever closed it does not want to read on, which is no fault.
+        drop(writeln!(std::io::stdout().lock(), "{text}"));
+        reports.push(json);
+        if let Some(path) = &options.save {
+            // After each, so that one that fails costs nobody else's figures.
+            save(path, &json!({"machine": machine, "taken_at": jiff::Timestamp::now(), "benches": reports}))?;
+        }
+    }
+    Ok(())
+}
+
+impl Which {
+    fn listed(self) -> Vec<Which> {
+        match self {
+            Which::All => {
+                vec![
+                    Which::DrainMqtt(defaults()),
+                    Which::DrainWebhook(defaults()),
+                    Which::FanOut(defaults()),
+                    Which::Live(defaults()),
+                    Which::Capture(defaults()),
+                    Which::Idle(defaults()),
+                    Which::Growth(defaults()),
+                    Which::Backlog(defaults()),
+                    Which::Peers(defaults()),
+                ]
+            }
+            one => vec![one],
+        }
+    }
+
+    async fn run(self, andon: &Andon) -> Result<Report> {
+        match self {
+            Which::All => bail!("`all` is a list of benches, and none itself"),
+            Which::DrainMqtt(options) => Box::pin(drain::mqtt(options, andon)).await,
+            Which::DrainWebhook(options) => Box::pin(drain::webhook(options, andon)).await,
+            Which::FanOut(options) => Box::pin(fan_out::fan_out(options, andon)).await,
+            Which::Backlog(options) => Box::pin(backlog::backlog(options, andon)).await,
+            Which::Growth(options) => Box::pin(growth::growth(options, andon)).await,
+            Which::Live(options) => Box::pin(live::live(options, andon)).await,
+            Which::Idle(options) => Box::pin(idle::idle(options, andon)).await,
+            Which::Capture(options) => Box::pin(capture::capture(options, andon)).await,
+            Which::Peers(options) => Box::pin(peers::peers(options, andon)).await,
+            Which::Isolation(options) => Box::pin(isolation::isolation(options, andon)).await,
+        }
+    }
+}
+
+/// The options that nobody gave.
+fn defaults<O: clap::Args>() -> O {
+    let command = O::augment_args(clap::Command::new("bench").no_binary_name(true));
+    let matches = command.get_matches_from(std::iter::empty::<&str>());
+    O::from_arg_matches(&matches).expect("every option of a bench has a default")
+}
+
+fn save(path: &Path, results: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(results)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Waits until something has arrived, and looks now and then; the error says what is there when the time is over.
+async fn arrival<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T> {
+    let deadline = Instant::now() + within;
+    let mut clock = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        clock.tick().await;
+        match look() {
+            Ok(arrived) => return Ok(arrived),
+            Err(lacking) if Instant::now() > deadline => bail!("after {within:?} only {lacking} had arrived"),
+            Err(_) => {}
+        }
+    }
+}

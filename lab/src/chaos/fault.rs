@@ -1,0 +1,241 @@
+//! The faults. Values: what is done to whom, and for how long. In: nothing. Out: their names for the report, their words for people. It
+//! never does any of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use rig::proxy::Side;
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fault {
+    /// SIGKILL, and a start after a while.
+    KillDaemon { daemon: usize, away: Duration },
+    /// SIGTERM, and a start after a while.
+    StopDaemon { daemon: usize, away: Duration },
+    /// SIGSTOP and SIGCONT.
+    PauseDaemon { daemon: usize, pause: Duration },
+    /// `pg_terminate_backend` on all connections of a daemon.
+    TerminateBackends { daemon: usize },
+    /// A stop of PostgreSQL without a checkpoint, and a start.
+    RestartPostgres,
+    /// SIGTERM to a broker that keeps sessions and messages, and a start after a while.
+    RestartBroker { broker: usize, away: Duration },
+    /// SIGSTOP and SIGCONT, with the sockets open.
+    PauseBroker { broker: usize, pause: Duration },
+    /// SIGKILL to a broker, and a start after a while.
+    KillBroker { broker: usize, away: Duration },
+    /// Something happens to the connections of one link.
+    Link { link: Link, how: Breakage },
+    /// An endpoint misbehaves for a while. The number is the destination's.
+    Endpoint { webhook: usize, manner: Manner, lasts: Duration },
+    /// A transaction with many events stays open, then commits or rolls back.
+    OpenTransaction { events: u32, lasts: Duration, commits: bool },
+    /// A destination's row is changed.
+    Change { destination: usize, change: Change },
+    /// Statements that write this table fail for a while as on a full disk.
+    DiskFull { table: &'static str, lasts: Duration },
+    /// Nobody's doing: everything took too long for a while.
+    SlowMachine,
+}
+
+/// A way with a proxy in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// From a daemon to PostgreSQL.
+    Database(usize),
+    /// From a destination's lane to its broker or endpoint.
+    Destination(usize),
+}
+
+/// What happens to a link.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Breakage {
+    Cut,
+    CutAfter(u64),
+    Reset,
+    HalfOpen(Side, Duration),
+    Stall(Duration),
+    Slow(u64, Duration),
+    Refuse(Duration),
+}
+
+/// How an endpoint misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Manner {
+    Hangs,
+    Drops,
+    Fails,
+    AsksForPatience,
+    IsSlow,
+}
+
+/// What is changed in a destination's row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Change {
+    /// Its settings, its pattern or its URL.
+    Edit,
+    /// Not active, and active again after a while.
+    Deactivate(Duration),
+    /// Deleted, and a new one in its place after a while.
+    Delete(Duration),
+}
+
+impl Fault {
+    /// What it counts as in the report.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Fault::KillDaemon { .. } => "kill daemon".to_owned(),
+            Fault::StopDaemon { .. } => "stop daemon".to_owned(),
+            Fault::PauseDaemon { .. } => "pause daemon".to_owned(),
+            Fault::TerminateBackends { .. } => "terminate backends".to_owned(),
+            Fault::RestartPostgres => "restart postgres".to_owned(),
+            Fault::RestartBroker { .. } => "restart broker".to_owned(),
+            Fault::PauseBroker { .. } => "pause broker".to_owned(),
+            Fault::KillBroker { .. } => "kill broker".to_owned(),
+            Fault::Link { link, how } => {
+                let link = if matches!(link, Link::Database(_)) { "database" } else { "destination" };
+                format!("{link} link {}", how.name())
+            }
+            Fault::Endpoint { manner, .. } => format!("endpoint {}", manner.name()),
+            Fault::OpenTransaction { .. } => "open transaction".to_owned(),
+            Fault::Change { change: Change::Edit, .. } => "edit destination".to_owned(),
+            Fault::Change { change: Change::Deactivate(_), .. } => "deactivate destination".to_owned(),
+            Fault::Change { change: Change::Delete(_), .. } => "delete destination".to_owned(),
+            Fault::DiskFull { table, .. } => format!("disk full for {table}"),
+            Fault::SlowMachine => "machine too slow".to_owned(),
+        }
+    }
+
+    /// How long it takes by itself; what it works on may need longer to come back.
+    pub(super) fn lasts(&self) -> Duration {
+        match *self {
+            Fault::KillDaemon { away, .. }
+            | Fault::StopDaemon { away, .. }
+            | Fault::RestartBroker { away, .. }
+            | Fault::KillBroker { away, .. } => away,
+            Fault::PauseDaemon { pause, .. } | Fault::PauseBroker { pause, .. } => pause,
+            Fault::Endpoint { lasts, .. } | Fault::OpenTransaction { lasts, .. } | Fault::DiskFull { lasts, .. } => {
+                lasts
+            }
+            Fault::Link { how, .. } => how.lasts(),
+            Fault::Change { change: Change::Deactivate(away) | Change::Delete(away), .. } => away,
+            Fault::TerminateBackends { .. }
+            | Fault::RestartPostgres
+            | Fault::Change { change: Change::Edit, .. }
+            | Fault::SlowMachine => Duration::ZERO,
+        }
+    }
+
+    /// The one daemon that it befalls, if it is one.
+    pub(super) fn daemon(&self) -> Option<usize> {
+        match *self {
+            Fault::KillDaemon { daemon, .. }
+            | Fault::StopDaemon { daemon, .. }
+            | Fault::PauseDaemon { daemon, .. }
+            | Fault::TerminateBackends { daemon }
+            | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
+            _ => None,
+        }
+    }
+
+    /// Two faults on the same subject do not overlap.
+    pub(super) fn subject(&self) -> Subject {
+        match *self {
+            Fault::KillDaemon { daemon, .. } | Fault::StopDaemon { daemon, .. } | Fault::PauseDaemon { daemon, .. } => {
+                Subject::Daemon(daemon)
+            }
+            Fault::TerminateBackends { .. } | Fault::RestartPostgres => Subject::Postgres,
+            Fault::RestartBroker { broker, .. }
+            | Fault::PauseBroker { broker, .. }
+            | Fault::KillBroker { broker, .. } => Subject::Broker(broker),
+            Fault::Link { link: Link::Database(daemon), .. } => Subject::Database(daemon),
+            Fault::Link { link: Link::Destination(destination), .. } => Subject::Destination(destination),
+            Fault::Endpoint { webhook, .. } => Subject::Endpoint(webhook),
+            Fault::OpenTransaction { .. } => Subject::OpenTransaction,
+            Fault::Change { destination, .. } => Subject::Row(destination),
+            Fault::DiskFull { table, .. } => Subject::Table(table),
+            Fault::SlowMachine => Subject::Machine,
+        }
+    }
+}
+
+/// What a fault works on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    Daemon(usize),
+    Postgres,
+    Broker(usize),
+    Database(usize),
+    Destination(usize),
+    Endpoint(usize),
+    OpenTransaction,
+    Row(usize),
+    Table(&'static str),
+    Machine,
+}
+
+impl Breakage {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Breakage::Cut => "cut",
+            Breakage::CutAfter(_) => "cut within a message",
+            Breakage::Reset => "reset",
+            Breakage::HalfOpen(..) => "half open",
+            Breakage::Stall(_) => "stall",
+            Breakage::Slow(..) => "slow",
+            Breakage::Refuse(_) => "refuse",
+        }
+    }
+
+    pub(super) fn lasts(&self) -> Duration {
+        match *self {
+            Breakage::Cut | Breakage::Reset => Duration::ZERO,
+            // Until so many bytes have passed.
+            Breakage::CutAfter(_) => Duration::from_secs(1),
+            Breakage::HalfOpen(_, lasts)
+            | Breakage::Stall(lasts)
+            | Breakage::Slow(_, lasts)
+            | Breakage::Refuse(lasts) => lasts,
+        }
+    }
+}
+
+impl Manner {
+    fn name(self) -> &'static str {
+        match self {
+            Manner::Hangs => "hangs",
+            Manner::Drops => "resets",
+            Manner::Fails => "answers 500",
+            Manner::AsksForPatience => "answers 429",
+            Manner::IsSlow => "is slow",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())?;
+        match self {
+            Fault::KillDaemon { daemon, .. }
+            | Fault::StopDaemon { daemon, .. }
+            | Fault::PauseDaemon { daemon, .. }
+            | Fault::TerminateBackends { daemon }
+            | Fault::Link { link: Link::Database(daemon), .. } => write!(f, " (gateway-{})", daemon + 1)?,
+            Fault::RestartBroker { broker, .. }
+            | Fault::PauseBroker { broker, .. }
+            | Fault::KillBroker { broker, .. } => write!(f, " (broker {})", broker + 1)?,
+            Fault::Link { link: Link::Destination(number), .. }
+            | Fault::Endpoint { webhook: number, .. }
+            | Fault::Change { destination: number, .. } => write!(f, " (destination {})", number + 1)?,
+            Fault::OpenTransaction { events, commits, .. } => {
+                write!(f, " ({events} events, then {})", if *commits { "commit" } else { "rollback" })?;
+            }
+            Fault::RestartPostgres | Fault::DiskFull { .. } | Fault::SlowMachine => {}
+        }
+        if self.lasts() > Duration::ZERO {
+            write!(f, ", {:.1} s", self.lasts().as_secs_f64())?;
+        }
+        Ok(())
+    }
+}

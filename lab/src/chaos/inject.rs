@@ -1,0 +1,156 @@
+//! Does the faults. In: one of them, and the line. Out: the line broken, and mended when the fault is over. It never judges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use tokio::time::sleep;
+
+use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::fault::Breakage;
+use crate::chaos::fault::Change;
+use crate::chaos::fault::Fault;
+use crate::chaos::fault::Link;
+use crate::chaos::fault::Manner;
+use crate::chaos::line;
+use crate::chaos::line::Line;
+use crate::chaos::rows;
+use crate::stage::blocking;
+use crate::stage::connect;
+use rig::Mosquitto;
+use rig::Proxy;
+use rig::receiver::Answer;
+
+/// Breaks something, and returns when it is mended.
+pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
+    match *fault {
+        Fault::KillDaemon { daemon, away } => end_daemon(line, daemon, Signal::SIGKILL, away).await,
+        Fault::StopDaemon { daemon, away } => end_daemon(line, daemon, Signal::SIGTERM, away).await,
+        Fault::PauseDaemon { daemon, pause } => {
+            line.daemons[daemon].pause()?;
+            sleep(pause).await;
+            line.daemons[daemon].resume()
+        }
+        Fault::TerminateBackends { daemon } => {
+            let sql = format!(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'andon-{}%'",
+                daemon + 1
+            );
+            rows::execute(&line.database, &sql).await
+        }
+        Fault::RestartPostgres => {
+            let postgres = Arc::clone(&line.postgres);
+            blocking(move || postgres.restart_immediate()).await
+        }
+        Fault::RestartBroker { broker, away } => end_broker(line, broker, Mosquitto::stop_term, away).await,
+        Fault::KillBroker { broker, away } => end_broker(line, broker, Mosquitto::kill, away).await,
+        Fault::PauseBroker { broker, pause } => {
+            line.brokers[broker].pause()?;
+            sleep(pause).await;
+            line.brokers[broker].resume()
+        }
+        Fault::Link { link, how } => {
+            let proxy = match link {
+                Link::Database(daemon) => &line.database_links[daemon],
+                Link::Destination(destination) => &line.links[destination],
+            };
+            break_link(proxy, how).await
+        }
+        Fault::Endpoint { webhook, manner, lasts } => {
+            let path = format!("/{}", DESTINATIONS[webhook].label);
+            line.receiver.answer(&path, answer(manner));
+            sleep(lasts).await;
+            line.receiver.answer(&path, Answer::status(200));
+            Ok(())
+        }
+        Fault::OpenTransaction { events, lasts, commits } => {
+            open_transaction(line, events, lasts, commits).await;
+            Ok(())
+        }
+        Fault::Change { destination, change } => {
+            let database = &line.database;
+            match change {
+                Change::Edit => line.rows.edit(destination, database).await,
+                Change::Deactivate(away) => {
+                    line.rows.activate(destination, false, database).await?;
+                    sleep(away).await;
+                    line.rows.activate(destination, true, database).await
+                }
+                Change::Delete(away) => {
+                    line.rows.delete(destination, database).await?;
+                    sleep(away).await;
+                    line.rows.replace(destination, database).await
+                }
+            }
+        }
+        Fault::SlowMachine => Ok(()),
+        Fault::DiskFull { table, lasts } => {
+            let fill = format!("insert into chaos.full_disks values ('{table}') on conflict do nothing");
+            rows::execute(&line.database, &fill).await?;
+            sleep(lasts).await;
+            let empty = format!("delete from chaos.full_disks where table_name = '{table}'");
+            rows::execute(&line.database, &empty).await
+        }
+    }
+}
+
+async fn end_daemon(line: &Line, daemon: usize, signal: Signal, away: Duration) -> Result<()> {
+    let daemon = &line.daemons[daemon];
+    daemon.end(signal).await?;
+    sleep(away).await;
+    daemon.start().await.map(drop)
+}
+
+async fn end_broker(line: &Line, broker: usize, end: fn(&Mosquitto) -> Result<()>, away: Duration) -> Result<()> {
+    let ended = Arc::clone(&line.brokers[broker]);
+    let started = Arc::clone(&ended);
+    blocking(move || end(&ended)).await?;
+    sleep(away).await;
+    blocking(move || started.start_again()).await
+}
+
+async fn break_link(proxy: &Proxy, how: Breakage) -> Result<()> {
+    match how {
+        Breakage::Cut => proxy.cut(),
+        Breakage::CutAfter(bytes) => proxy.cut_after(bytes),
+        Breakage::Reset => proxy.reset(),
+        Breakage::HalfOpen(gone, _) => proxy.half_open(gone),
+        Breakage::Stall(_) => proxy.stall(),
+        Breakage::Slow(rate, _) => proxy.slow(Some(rate)),
+        Breakage::Refuse(_) => {
+            proxy.refuse(true).await?;
+            proxy.cut();
+        }
+    }
+    sleep(how.lasts()).await;
+    line::heal(proxy).await
+}
+
+fn answer(manner: Manner) -> Answer {
+    match manner {
+        Manner::Hangs => Answer::hang(),
+        Manner::Drops => Answer::drop_connection(),
+        Manner::Fails => Answer::status(500),
+        Manner::AsksForPatience => Answer::status(429).retry_after("1"),
+        Manner::IsSlow => Answer::status(200).after(Duration::from_millis(300)),
+    }
+}
+
+/// It may fail at any moment, as others do: what became of it is in the database.
+async fn open_transaction(line: &Line, events: u32, lasts: Duration, commits: bool) {
+    let worked = async {
+        let client = connect(&line.database).await?;
+        let mark: u64 = rand::random();
+        let happen = format!(
+            "begin; select count(chaos.happen('bulk' || number % 40, '{mark:016x}-' || number)) from generate_series(1, {events}) number"
+        );
+        client.batch_execute(&happen).await?;
+        sleep(lasts).await;
+        client.batch_execute(if commits { "commit" } else { "rollback" }).await?;
+        anyhow::Ok(())
+    };
+    if let Err(error) = worked.await {
+        tracing::debug!(error = format!("{error:#}"), "the open transaction failed");
+    }
+}

@@ -1,0 +1,154 @@
+//! The line that chaos breaks: real servers, daemons, a proxy on each way between them. In: how many daemons. Out: everything prepared, and
+//! healed on demand. It breaks nothing by itself.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use anyhow::bail;
+use futures_util::future::try_join_all;
+use rig::Daemon;
+use rig::DaemonOptions;
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Postgres;
+use rig::Proxy;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::Tap;
+use rig::process::State;
+use rig::tap::TapOptions;
+use std::time::Duration;
+use tokio_postgres::Client;
+
+use crate::andon::Andon;
+use crate::chaos::committed;
+use crate::chaos::destinations;
+use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::report::Narrator;
+use crate::chaos::rows::Rows;
+use crate::stage;
+use crate::stage::Stage;
+use crate::stage::connect;
+use crate::witness::Way;
+use crate::witness::Witness;
+
+/// The fields end in this order: the daemons first, then what they talk to.
+pub(super) struct Line {
+    pub(super) daemons: Vec<Daemon>,
+    pub(super) rows: Rows,
+    subscribers: Vec<Subscriber>,
+    pub(super) receiver: Receiver,
+    /// One in front of each broker, where brokers are killed.
+    taps: Vec<Tap>,
+    /// From each daemon to PostgreSQL.
+    pub(super) database_links: Vec<Proxy>,
+    /// From the daemons to the broker or endpoint of each destination.
+    pub(super) links: Vec<Proxy>,
+    pub(super) brokers: Vec<Arc<Mosquitto>>,
+    pub(super) postgres: Arc<Postgres>,
+    pub(super) database: String,
+}
+
+/// A supervisor's pause before it starts a daemon again.
+const SUPERVISOR_PAUSE: Duration = Duration::from_millis(500);
+const LOG: &str = "info,andon=debug,tokio_postgres=warn,deadpool=error";
+
+impl Line {
+    /// Prepares everything and starts all but the daemons. A broker that will be killed has a tap for a witness, and no subscriber.
+    pub(super) async fn prepare(andon: &Andon, daemons: usize, kills_brokers: bool) -> Result<Line> {
+        let Stage { andon, postgres } = Stage::start(andon, Postgres::start).await?;
+        let database = postgres.create_database().await?;
+        let client = connect(&database).await?;
+        assert_commits_are_durable(&client).await?;
+        andon.migrate(&database).await?;
+        committed::prepare(&client).await?;
+        let options = MosquittoOptions { persistence: true, ..MosquittoOptions::default() };
+        let brokers = try_join_all((0..destinations::BROKERS).map(|_| stage::broker(options.clone()))).await?;
+        let ports = || brokers.iter().map(Mosquitto::port);
+        let (mut subscribers, mut taps) = (Vec::new(), Vec::new());
+        if kills_brokers {
+            taps = try_join_all(ports().map(|port| Tap::start(port, TapOptions::default()))).await?;
+        } else {
+            subscribers = try_join_all(ports().map(Subscriber::start)).await?;
+        }
+        let entrances: Vec<u16> = if kills_brokers { taps.iter().map(Tap::port).collect() } else { ports().collect() };
+        let receiver = Receiver::start().await?;
+        let links = try_join_all(DESTINATIONS.iter().map(|destination| match destination.way {
+            Way::Mqtt(broker) => Proxy::start(entrances[broker]),
+            Way::Webhook => Proxy::start(receiver.port()),
+        }))
+        .await?;
+        let rows = Rows::insert(&client, &links.iter().map(Proxy::port).collect::<Vec<_>>()).await?;
+        let database_links = try_join_all((0..daemons).map(|_| Proxy::start(postgres.port()))).await?;
+        let daemons = (0..)
+            .zip(&database_links)
+            .map(|(number, link)| {
+                let direct = format!(":{}/", postgres.port());
+                daemon(&andon, number, &database.replace(&direct, &format!(":{}/", link.port())))
+            })
+            .collect::<Result<_>>()?;
+        let brokers = brokers.into_iter().map(Arc::new).collect();
+        Ok(Line { daemons, rows, subscribers, receiver, taps, database_links, links, brokers, postgres, database })
+    }
+
+    /// What sees all that arrives.
+    pub(super) fn witness(&self) -> Witness {
+        Witness::new(&self.subscribers, &self.receiver).with_taps(&self.taps)
+    }
+
+    /// Starts a daemon again whenever it ends by itself, for as long as it is polled.
+    pub(super) async fn supervise(&self, daemon: usize, start: Instant, narrator: Narrator) -> Result<()> {
+        let note = |state| {
+            if let State::Ended(status) = state {
+                let what = format!("{} ended by itself with status {status}; starting it again", name(daemon));
+                narrator.note(start, &what);
+            }
+            Ok(())
+        };
+        self.daemons[daemon].supervise(SUPERVISOR_PAUSE, note).await
+    }
+
+    /// Ends what faults may have left: everything runs, and every way is open.
+    pub(super) async fn heal(&self) -> Result<()> {
+        for proxy in self.database_links.iter().chain(&self.links) {
+            heal(proxy).await?;
+        }
+        for daemon in &self.daemons {
+            daemon.resume()?;
+            daemon.start().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a daemon, which it has in `andon.daemons` too.
+pub(super) fn name(daemon: usize) -> String {
+    format!("gateway-{}", daemon + 1)
+}
+
+fn daemon(andon: &Andon, number: usize, url: &str) -> Result<Daemon> {
+    // A small memory, so that lanes that are behind read the log.
+    let configuration = format!("[gateway]\nname = \"{}\"\ngrace = \"3s\"\n[log]\nmemory = \"1MiB\"\n", name(number));
+    let url = format!("{url}?application_name=andon-{}&sslmode=disable", number + 1);
+    andon.daemon(&url, DaemonOptions { configuration, environment: vec![("ANDON_LOG".into(), LOG.into())] })
+}
+
+/// Lets everything pass again. What hangs half open is reset.
+pub(super) async fn heal(proxy: &Proxy) -> Result<()> {
+    proxy.resume();
+    proxy.slow(None);
+    proxy.release();
+    proxy.refuse(false).await
+}
+
+/// A confirmed commit must outlive a crash of the server, or the judge would hold the gateway to what never was.
+async fn assert_commits_are_durable(client: &Client) -> Result<()> {
+    for setting in ["synchronous_commit", "full_page_writes"] {
+        let value: String = client.query_one(&format!("show {setting}"), &[]).await?.get(0);
+        if value != "on" {
+            bail!("{setting} is {value} in the throw-away PostgreSQL: a crash could lose what was committed");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! What people and scripts read of a chaos run. In: what is said while it runs, and the judgement. Out: lines, or one line of JSON; and for
+//! a run that is not clean what is wrong and where the daemons' logs are. It judges nothing itself.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::chaos::allowance::Happened;
+use crate::chaos::judge::Judgement;
+use crate::chaos::line;
+use crate::chaos::line::Line;
+use crate::chaos::schedule::Scenario;
+use crate::stage::connect;
+
+/// How many sources of duplicates are told.
+const TOLD: usize = 5;
+
+/// Says what happens, to whom it may concern.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Narrator {
+    json: bool,
+}
+
+impl Narrator {
+    pub(super) fn new(json: bool) -> Narrator {
+        Narrator { json }
+    }
+
+    /// The first thing to be known of a run.
+    pub(super) fn seed(self, seed: u64) {
+        if self.json {
+            eprintln!("chaos: seed {seed}");
+        } else {
+            line(&format!("seed {seed}"));
+        }
+    }
+
+    /// What happens, with the second of the run.
+    pub(super) fn say(self, start: Instant, what: &str) {
+        if !self.json {
+            line(&told(start, what));
+        }
+    }
+
+    /// What nobody asked for: it is told in any case.
+    pub(super) fn note(self, start: Instant, what: &str) {
+        eprintln!("chaos: {}", told(start, what).trim_start());
+    }
+}
+
+fn told(start: Instant, what: &str) -> String {
+    format!("{:7.1} s  {what}", start.elapsed().as_secs_f64())
+}
+
+/// Prints the judgement; whether all was well.
+pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
+    if !json {
+        for destination in &judgement.destinations {
+            let verdict = &destination.verdict;
+            line(&format!(
+                "{:<14} {:>6} delivered, {} missing, {} out of order, {} phantom, {} twice ({} allowed)",
+                destination.label,
+                verdict.delivered,
+                verdict.missing,
+                verdict.out_of_order,
+                verdict.phantom,
+                verdict.duplicates,
+                destination.duplicates_allowed
+            ));
+        }
+        for source in judgement.sources.iter().take(TOLD) {
+            line(&format!("{:>6} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault));
+        }
+    }
+    line(&serde_json::to_string(judgement).context("cannot write the judgement")?);
+    Ok(judgement.is_clean())
+}
+
+/// Says what is wrong, to standard error, and keeps the daemons' logs.
+pub(super) async fn explain(judgement: &Judgement, scenario: Scenario, happened: &[Happened], line: &Line) {
+    let Scenario { seed, duration, daemons, kills_brokers } = scenario;
+    let variant = if kills_brokers { " --kill-brokers" } else { "" };
+    eprintln!(
+        "chaos: not clean; the same faults again: andon-lab chaos --seed {seed} --for {duration:?} --replicas {daemons}{variant}"
+    );
+    for Happened { fault, from, until, .. } in happened {
+        eprintln!("chaos: {from:.1} s to {until:.1} s: {fault}");
+    }
+    for complaint in &judgement.complaints {
+        eprintln!("chaos: {complaint}");
+    }
+    for source in judgement.sources.iter().take(TOLD) {
+        eprintln!("chaos: {} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault);
+    }
+    match rows(line).await {
+        Ok(rows) => rows.iter().for_each(|row| eprintln!("chaos: {row}")),
+        Err(error) => eprintln!("chaos: cannot read the lanes: {error:#}"),
+    }
+    let directory = std::env::temp_dir().join(format!("andon-chaos-{seed}-{}", std::process::id()));
+    for (number, daemon) in line.daemons.iter().enumerate() {
+        let name = line::name(number);
+        eprintln!("chaos: the log of {name} ends with:\n{}", daemon.log_tail());
+        let kept = std::fs::create_dir_all(&directory)
+            .and_then(|()| std::fs::write(directory.join(format!("{name}.log")), daemon.log()));
+        if let Err(error) = kept {
+            eprintln!("chaos: cannot keep the log in {}: {error}", directory.display());
+        }
+    }
+    eprintln!("chaos: the whole logs are in {}", directory.display());
+}
+
+/// The lanes and what is parked, as they are at the end.
+async fn rows(line: &Line) -> Result<Vec<String>> {
+    let client = connect(&line.database).await?;
+    let statement = "select format('lane %s (%s) is %s since %s%s; position %s, pending %s, written %s', lane, name, state, state_since::time(1),
+            ': ' || reason, position, left(pending::text, 200), updated_at::time(1)) from andon.lanes
+        union all select format('%s parked deliveries of %s are %s, e.g. event %s: %s', count(*), lane, state, min(event), min(reason))
+            from andon.deliveries group by lane, state
+        union all select format('the log ends at %s, the tail is at %s, holes %s', (select max(id) from andon.events), position, holes)
+            from andon.tail";
+    Ok(client.query(statement, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+fn line(text: &str) {
+    // A closed pipe is no reason to end before the exit status is known.
+    drop(writeln!(std::io::stdout(), "{text}"));
+}

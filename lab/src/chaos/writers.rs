@@ -1,0 +1,86 @@
+//! The writers: people and machines of the plant, each on a connection of its own, straight to the database. In: a seed. Out: transactions
+//! of some events each, committed, rolled back, or rolled back to a savepoint. Whether a commit was heard of is nothing to them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::join_all;
+use rand::Rng;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::chaos::destinations;
+use crate::stage::connect;
+
+const WRITERS: u64 = 8;
+/// Events per second of all of them together. Modest, so that a machine with two cores keeps up in a build for development.
+const RATE: f64 = 150.0;
+/// How soon a writer that has lost its connection tries again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Lets them write until `over`.
+pub(super) async fn write(database: &str, seed: u64, over: &CancellationToken) {
+    join_all((0..WRITERS).map(|number| async move {
+        let mut random = StdRng::seed_from_u64(seed.wrapping_mul(WRITERS).wrapping_add(number));
+        while !over.is_cancelled() {
+            // The database may be away, or its disk full: whatever it is, the plant tries again.
+            if let Err(error) = work(database, &mut random, over).await {
+                tracing::debug!(error = format!("{error:#}"), "a writer starts again");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }))
+    .await;
+}
+
+async fn work(database: &str, random: &mut StdRng, over: &CancellationToken) -> Result<()> {
+    let client = connect(database).await?;
+    let names: Vec<String> = destinations::entities().into_iter().map(|entity| entity.name).collect();
+    let mut next = Instant::now();
+    while !over.is_cancelled() {
+        let events = transaction(&client, &names, random).await?;
+        next += Duration::from_secs_f64(f64::from(events) * WRITERS as f64 / RATE);
+        // Who was held up does not make up for it.
+        next = next.max(Instant::now());
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = over.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+/// One transaction. Returns how many events it made, committed or not.
+async fn transaction(client: &Client, names: &[String], random: &mut StdRng) -> Result<u32> {
+    // In the order of their numbers, so that two writers cannot block each other for good.
+    let mut chosen: Vec<usize> = (0..random.random_range(1..=3)).map(|_| random.random_range(0..names.len())).collect();
+    chosen.sort_unstable();
+    client.batch_execute("begin").await?;
+    let mut events = 0;
+    for number in chosen {
+        let name = &names[number];
+        if random.random_ratio(1, 8) {
+            client.batch_execute("savepoint before").await?;
+            happen(client, name, random).await?;
+            client.batch_execute("rollback to before").await?;
+        }
+        for _ in 0..random.random_range(1..=2) {
+            happen(client, name, random).await?;
+            events += 1;
+        }
+    }
+    if random.random_ratio(1, 3) {
+        tokio::time::sleep(Duration::from_millis(random.random_range(1..40))).await;
+    }
+    client.batch_execute(if random.random_ratio(1, 6) { "rollback" } else { "commit" }).await?;
+    Ok(events)
+}
+
+async fn happen(client: &Client, name: &str, random: &mut StdRng) -> Result<()> {
+    let nonce: u64 = random.random();
+    client.batch_execute(&format!("select chaos.happen('{name}', '{nonce:016x}')")).await?;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! The measurements, made small: that they run to their end, lose nothing and tell their figures. How fast anything is, is for `make bench`.
+
+use serde_json::Value;
+
+use crate::lab;
+
+/// Runs a bench and reads what it prints.
+fn figures(arguments: &[&str]) -> Value {
+    let ran = lab().arg("bench").args(arguments).arg("--json").output().unwrap();
+    assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// Each variant that is named has a figure, of every round.
+fn has_figures(report: &Value, what: &str, variants: &[&str]) {
+    let rows = report["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["what"] == what).unwrap_or_else(|| panic!("no `{what}` in {report}"));
+    for variant in variants {
+        let rounds = row["variants"][variant]["rounds"].as_array().unwrap();
+        assert!(!rounds.is_empty() && rounds.iter().all(|figure| figure.as_f64() > Some(0.0)), "{variant}: {row}");
+    }
+}
+
+#[test]
+fn what_waits_in_the_log_is_drained_beside_bare_loops() {
+    let mqtt = figures(&["drain-mqtt", "--events", "2000", "--rounds", "1"]);
+    let webhook = figures(&["drain-webhook", "--events", "2000", "--rounds", "1"]);
+
+    has_figures(&mqtt, "events/s", &["client", "andon"]);
+    has_figures(&webhook, "events/s", &["client", "hyper", "andon"]);
+    assert_eq!(mqtt["goals"][0]["ratio at least"], 0.85);
+}
+
+#[test]
+fn one_event_goes_to_many() {
+    let report = figures(&["fan-out", "--events", "200", "--each", "3", "--rounds", "1"]);
+
+    has_figures(&report, "deliveries/s, of what waits in the log", &["bare", "andon"]);
+    has_figures(&report, "deliveries/s, of a burst", &["bare", "andon"]);
+}
+
+#[test]
+fn a_backlog_is_drained_and_memory_is_told() {
+    let report = figures(&["backlog", "--events", "3000"]);
+
+    has_figures(&report, "peak memory of the gateway, MiB", &["last"]);
+}

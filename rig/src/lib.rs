@@ -1,0 +1,26 @@
+//! Throw-away servers and witnesses for the tests and the lab. In: nothing but the programs of the distribution. Out: a real
+//! PostgreSQL, a real mosquitto, a webhook receiver, a subscriber, a fault proxy, and the oracle that judges what arrived. Everything
+//! listens on 127.0.0.1 only and is gone when its owner is, however the owner ended. It imports nothing of Andon, so that it can bear witness.
+
+pub mod daemon;
+pub mod mosquitto;
+pub mod oracle;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod receiver;
+pub mod record;
+pub mod reference;
+pub mod signature;
+pub mod subscriber;
+pub mod tap;
+
+pub use daemon::Daemon;
+pub use daemon::DaemonOptions;
+pub use mosquitto::Mosquitto;
+pub use mosquitto::MosquittoOptions;
+pub use postgres::Postgres;
+pub use proxy::Proxy;
+pub use receiver::Receiver;
+pub use subscriber::Subscriber;
+pub use tap::Tap;

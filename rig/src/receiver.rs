@@ -1,0 +1,315 @@
+//! A webhook endpoint that can misbehave. In: HTTP requests to any path. Out: the record of them, with the verdict on each signature,
+//! and the record of those that were answered with 2xx, in the order of the answers. It never shares code with the sender: what it
+//! accepts is what a stranger's receiver would.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::StreamBody;
+use http_body_util::combinators::BoxBody;
+use hyper::HeaderMap;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Frame;
+use hyper::body::Incoming;
+use hyper::header::LOCATION;
+use hyper::header::RETRY_AFTER;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
+
+use crate::record::Record;
+use crate::signature::Signature;
+
+/// A request, as it arrived.
+#[derive(Debug)]
+pub struct Received {
+    /// Path and query.
+    pub path: String,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The body's bytes.
+    pub body: Bytes,
+    /// What the signature is worth.
+    pub signature: Signature,
+    /// When its last byte had arrived.
+    pub at: Instant,
+    /// The bodies of the other requests to this path that were open at that moment.
+    pub beside: Vec<Bytes>,
+}
+
+/// How a request is answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    status: u16,
+    delay: Duration,
+    headers: Vec<(hyper::header::HeaderName, String)>,
+    manner: Manner,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    Plain,
+    EndlessBody,
+    Hang,
+    Drop,
+}
+
+impl Answer {
+    /// A status code and a short body.
+    pub fn status(status: u16) -> Answer {
+        Answer { status, delay: Duration::ZERO, headers: Vec::new(), manner: Manner::Plain }
+    }
+
+    /// 301 to somewhere else.
+    pub fn redirect(location: &str) -> Answer {
+        let mut answer = Answer::status(301);
+        answer.headers.push((LOCATION, location.to_owned()));
+        answer
+    }
+
+    /// 200, and then a body without an end.
+    pub fn endless() -> Answer {
+        Answer { manner: Manner::EndlessBody, ..Answer::status(200) }
+    }
+
+    /// No answer, with the connection open.
+    pub fn hang() -> Answer {
+        Answer { manner: Manner::Hang, ..Answer::status(200) }
+    }
+
+    /// No answer, and the connection closed.
+    pub fn drop_connection() -> Answer {
+        Answer { manner: Manner::Drop, ..Answer::status(200) }
+    }
+
+    /// The same answer, later.
+    pub fn after(self, delay: Duration) -> Answer {
+        Answer { delay, ..self }
+    }
+
+    /// The same answer, with a `Retry-After` header.
+    pub fn retry_after(mut self, value: &str) -> Answer {
+        self.headers.push((RETRY_AFTER, value.to_owned()));
+        self
+    }
+}
+
+/// An HTTP/1.1 server on 127.0.0.1. Dropping it cuts everything.
+pub struct Receiver {
+    port: u16,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    received: Arc<Record<Received>>,
+    accepted: Arc<Record<Received>>,
+    paths: Mutex<HashMap<String, Path>>,
+}
+
+#[derive(Default, Clone)]
+struct Path {
+    secret: Option<String>,
+    /// Answers to bodies with this text in them.
+    poison: Vec<(String, Answer)>,
+    first: VecDeque<Answer>,
+    then: Option<Answer>,
+    open: Vec<(u64, Bytes)>,
+    arrivals: u64,
+}
+
+/// A request while it is open: until it is answered, or the sender gives up.
+struct Open<'a> {
+    shared: &'a Shared,
+    path: String,
+    number: u64,
+}
+
+impl Receiver {
+    /// Starts it on a free port. Every path answers 200 until told otherwise.
+    pub async fn start() -> Result<Receiver> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for the receiver")?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Ok(Receiver { port, shared, task })
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a path, which starts with `/`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// From now on, requests to this path must be signed with this secret; others are answered 401.
+    pub fn expect_signature(&self, path: &str, secret: &str) {
+        self.shared.with_path(path, |found| found.secret = Some(secret.to_owned()));
+    }
+
+    /// From now on, answer requests to this path so.
+    pub fn answer(&self, path: &str, answer: Answer) {
+        self.shared.with_path(path, |found| found.then = Some(answer));
+    }
+
+    /// Answer the next `count` requests to this path so, and then as before.
+    pub fn answer_next(&self, path: &str, count: usize, answer: &Answer) {
+        self.shared.with_path(path, |found| found.first.extend(std::iter::repeat_n(answer.clone(), count)));
+    }
+
+    /// From now on, answer requests to this path so whose body holds this text, before anything else that was said.
+    pub fn answer_containing(&self, path: &str, text: &str, answer: Answer) {
+        self.shared.with_path(path, |found| found.poison.push((text.to_owned(), answer)));
+    }
+
+    /// All requests so far, in the order in which they arrived.
+    pub fn received(&self) -> Vec<Arc<Received>> {
+        self.shared.received.snapshot()
+    }
+
+    /// The requests that were answered with 2xx so far, in the order of the answers.
+    pub fn accepted(&self) -> Vec<Arc<Received>> {
+        self.shared.accepted.snapshot()
+    }
+
+    /// The record of all requests, to be followed.
+    pub fn requests(&self) -> &Arc<Record<Received>> {
+        &self.shared.received
+    }
+
+    /// The record of those that were answered with 2xx, to be followed.
+    pub fn acceptances(&self) -> &Arc<Record<Received>> {
+        &self.shared.accepted
+    }
+
+    /// Waits until the requests that arrived fulfil the condition.
+    pub async fn wait_until(&self, within: Duration, is_enough: impl FnMut(&[Arc<Received>]) -> bool) -> Result<()> {
+        self.shared.received.wait_until(within, is_enough).await
+    }
+
+    /// Waits until the requests that were answered with 2xx fulfil the condition.
+    pub async fn wait_accepted(&self, within: Duration, is_enough: impl FnMut(&[Arc<Received>]) -> bool) -> Result<()> {
+        self.shared.accepted.wait_until(within, is_enough).await
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn with_path<T>(&self, path: &str, act: impl FnOnce(&mut Path) -> T) -> T {
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        act(paths.entry(path.to_owned()).or_default())
+    }
+
+    /// Notes a request as open, and returns what else is.
+    fn open(&self, path: &str, body: &Bytes) -> (Open<'_>, Vec<Bytes>) {
+        self.with_path(path, |found| {
+            let beside = found.open.iter().map(|(_, body)| body.clone()).collect();
+            found.arrivals += 1;
+            found.open.push((found.arrivals, body.clone()));
+            (Open { shared: self, path: path.to_owned(), number: found.arrivals }, beside)
+        })
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.shared.with_path(&self.path, |found| found.open.retain(|(number, _)| *number != self.number));
+    }
+}
+
+impl Path {
+    fn next_answer(&mut self, body: &[u8]) -> Option<Answer> {
+        let body = String::from_utf8_lossy(body);
+        if let Some((_, answer)) = self.poison.iter().find(|(text, _)| body.contains(text)) {
+            return Some(answer.clone());
+        }
+        self.first.pop_front().or_else(|| self.then.clone())
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // Connections live in this set, so that they end with the receiver.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((socket, peer)) = accepted {
+                connections.spawn(serve_connection(socket, peer, Arc::clone(&shared)));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve_connection(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    if socket.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = hyper::service::service_fn(|request| answer(request, &shared));
+    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+    if let Err(error) = served {
+        tracing::trace!(error = %error, %peer, "a connection to the receiver broke");
+    }
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<Body>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let path = head.uri.to_string();
+    let (open, beside) = shared.open(head.uri.path(), &body);
+    let (secret, answer) = shared.with_path(head.uri.path(), |found| (found.secret.clone(), found.next_answer(&body)));
+    let signature =
+        secret.as_deref().map_or(Signature::NotChecked, |secret| Signature::of(secret, &head.headers, &body));
+    let mut answer = answer.unwrap_or_else(|| Answer::status(200));
+    if let Signature::Invalid(_) = signature {
+        answer = Answer::status(401);
+    }
+    let received = Arc::new(Received { path, headers: head.headers, body, signature, at: Instant::now(), beside });
+    shared.received.append(Arc::clone(&received));
+    tokio::time::sleep(answer.delay).await;
+    let body = match answer.manner {
+        Manner::Plain => Full::new(Bytes::from(format!("{}\n", answer.status))).boxed(),
+        Manner::EndlessBody => {
+            StreamBody::new(futures_util::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'a'; 4096])))))
+                .boxed()
+        }
+        Manner::Hang => std::future::pending().await,
+        // An error of the service closes the connection.
+        Manner::Drop => anyhow::bail!("told to drop the connection"),
+    };
+    let mut response = Response::builder().status(answer.status);
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    let response = response.body(body)?;
+    drop(open);
+    if response.status().is_success() {
+        shared.accepted.append(received);
+    }
+    Ok(response)
+}

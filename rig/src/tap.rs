@@ -1,0 +1,255 @@
+//! A relay between MQTT clients and their broker that reads along. In: connections to its own port. Out: the same packets at the
+//! broker, the record of what was published and acknowledged, and on demand the manners of other brokers: no MQTT 5, a message that is
+//! refused for now, or one that ends the connection. It never changes a packet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use anyhow::Result;
+use bytes::Buf;
+use bytes::Bytes;
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
+
+use crate::record::Record;
+
+/// How the relay behaves. The default forwards everything.
+#[derive(Debug, Clone, Default)]
+pub struct TapOptions {
+    /// What a client of MQTT 5 meets.
+    pub mqtt5: Mqtt5,
+    /// A PUBLISH whose payload holds this ends the connection.
+    pub poison: Option<Vec<u8>>,
+    /// A PUBLISH (MQTT 5) whose payload holds this is refused with `Quota exceeded`, so many times, and not forwarded.
+    pub quota: Option<(Vec<u8>, u32)>,
+    /// So many connections end at their first PUBLISH, whatever is in it.
+    pub flaps: u32,
+}
+
+/// What a client of MQTT 5 meets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Mqtt5 {
+    /// The broker.
+    #[default]
+    Spoken,
+    /// These bytes, and the end of the connection.
+    Answered(Vec<u8>),
+    /// The end of the connection, so many times; the broker after that.
+    Closed(u32),
+}
+
+/// What passed, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// A connection, and the protocol level it asked for: 5, or 4 for 3.1.1.
+    Connect(u8),
+    /// A message that the broker acknowledged. It stands here before the client gets to know.
+    Acknowledged {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Bytes,
+    },
+    /// A PUBLISH that ended its connection.
+    Poisoned,
+    /// A PUBLISH that was refused for now.
+    Refused,
+}
+
+/// A tap in front of a port of 127.0.0.1. Dropping it cuts everything.
+pub struct Tap {
+    port: u16,
+    seen: Arc<Record<Seen>>,
+    task: JoinHandle<()>,
+}
+
+struct Relay {
+    target: u16,
+    options: TapOptions,
+    seen: Arc<Record<Seen>>,
+    flaps: AtomicU32,
+    closings: AtomicU32,
+    refusals: AtomicU32,
+}
+
+/// PUBLISHes of one connection that wait for their acknowledgement, by packet id.
+type Waiting = Mutex<HashMap<u16, (String, Bytes)>>;
+
+const CONNECT: u8 = 1;
+const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+const QUOTA_EXCEEDED: u8 = 0x97;
+
+impl Tap {
+    /// Starts relaying to a broker at a port of 127.0.0.1.
+    pub async fn start(target: u16, options: TapOptions) -> Result<Tap> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for the tap")?;
+        let port = listener.local_addr()?.port();
+        let seen = Arc::new(Record::new());
+        let flaps = AtomicU32::new(options.flaps);
+        let closings = AtomicU32::new(if let Mqtt5::Closed(times) = options.mqtt5 { times } else { 0 });
+        let refusals = AtomicU32::new(options.quota.as_ref().map_or(0, |(_, times)| *times));
+        let relay = Arc::new(Relay { target, options, seen: Arc::clone(&seen), flaps, closings, refusals });
+        let task = tokio::spawn(async move {
+            // Connections live in this set, so that they end with the tap.
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(Arc::clone(&relay).connection(client));
+            }
+        });
+        Ok(Tap { port, seen, task })
+    }
+
+    /// Where to connect instead of the broker.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What passed so far, to be read or waited on.
+    pub fn seen(&self) -> &Arc<Record<Seen>> {
+        &self.seen
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Relay {
+    /// Both directions, until one of them ends; then both are closed.
+    async fn connection(self: Arc<Self>, client: TcpStream) {
+        let Ok(server) = TcpStream::connect(("127.0.0.1", self.target)).await else { return };
+        if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+            return;
+        }
+        let (client_reads, client_writes) = client.into_split();
+        let (server_reads, server_writes) = server.into_split();
+        let client_writes = Mutex::new(client_writes);
+        let waiting = Waiting::default();
+        tokio::select! {
+            () = self.upwards(client_reads, server_writes, &client_writes, &waiting) => {}
+            () = self.downwards(server_reads, &client_writes, &waiting) => {}
+        }
+    }
+
+    async fn upwards(
+        &self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        back: &Mutex<OwnedWriteHalf>,
+        waiting: &Waiting,
+    ) {
+        let mut buffer = BytesMut::new();
+        let mut level = 4;
+        loop {
+            let mut forward = BytesMut::new();
+            while let Some((kind, body, packet)) = split(&mut buffer) {
+                if kind >> 4 == CONNECT {
+                    // Behind the length and the text `MQTT`.
+                    level = body.get(6).copied().unwrap_or_default();
+                    self.seen.append(Arc::new(Seen::Connect(level)));
+                    match &self.options.mqtt5 {
+                        Mqtt5::Answered(answer) if level == 5 => {
+                            drop(back.lock().await.write_all(answer).await);
+                            return;
+                        }
+                        Mqtt5::Closed(_) if level == 5 && one_less(&self.closings) => return,
+                        _ => {}
+                    }
+                }
+                if kind >> 4 == PUBLISH {
+                    let (id, topic, payload) = publish(kind, body, level);
+                    let holds = |text: &Vec<u8>| payload.windows(text.len()).any(|part| part == text.as_slice());
+                    if one_less(&self.flaps) || self.options.poison.as_ref().is_some_and(holds) {
+                        self.seen.append(Arc::new(Seen::Poisoned));
+                        return;
+                    }
+                    if self.options.quota.as_ref().is_some_and(|(text, _)| holds(text)) && one_less(&self.refusals) {
+                        self.seen.append(Arc::new(Seen::Refused));
+                        let [high, low] = id.to_be_bytes();
+                        drop(back.lock().await.write_all(&[PUBACK << 4, 3, high, low, QUOTA_EXCEEDED]).await);
+                        continue;
+                    }
+                    waiting.lock().await.insert(id, (topic, payload));
+                }
+                forward.extend_from_slice(&packet);
+            }
+            if to.write_all(&forward).await.is_err() || !matches!(from.read_buf(&mut buffer).await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    async fn downwards(&self, mut from: OwnedReadHalf, to: &Mutex<OwnedWriteHalf>, waiting: &Waiting) {
+        let mut buffer = BytesMut::new();
+        while matches!(from.read_buf(&mut buffer).await, Ok(1..)) {
+            let mut forward = BytesMut::new();
+            while let Some((kind, mut body, packet)) = split(&mut buffer) {
+                if kind >> 4 == PUBACK {
+                    let message = waiting.lock().await.remove(&body.get_u16());
+                    let is_refusal = body.first().is_some_and(|reason| *reason >= 0x80);
+                    if let Some((topic, payload)) = message.filter(|_| !is_refusal) {
+                        self.seen.append(Arc::new(Seen::Acknowledged { topic, payload }));
+                    }
+                }
+                forward.extend_from_slice(&packet);
+            }
+            if to.lock().await.write_all(&forward).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Counts down; false: there is nothing left.
+fn one_less(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+/// Takes one packet off the front: its first byte, what stands behind its length, and all of it. None: it is not complete.
+fn split(buffer: &mut BytesMut) -> Option<(u8, Bytes, Bytes)> {
+    let (length, digits) = varint(buffer.get(1..)?)?;
+    let header = 1 + digits;
+    if buffer.len() < header + length {
+        return None;
+    }
+    let packet = buffer.split_to(header + length).freeze();
+    Some((packet[0], packet.slice(header..), packet))
+}
+
+/// A number of MQTT's variable length, and how many bytes it takes.
+fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut number = 0;
+    for (digit, byte) in bytes.iter().take(4).enumerate() {
+        number |= usize::from(byte & 0x7f) << (7 * digit);
+        if byte & 0x80 == 0 {
+            return Some((number, digit + 1));
+        }
+    }
+    None
+}
+
+/// Packet id, topic and payload of a PUBLISH; the id is 0 for QoS 0.
+fn publish(kind: u8, mut body: Bytes, level: u8) -> (u16, String, Bytes) {
+    let length = usize::from(body.get_u16());
+    let topic = String::from_utf8_lossy(&body.split_to(length)).into_owned();
+    let id = if kind & 0b110 == 0 { 0 } else { body.get_u16() };
+    if level == 5 {
+        let (properties, digits) = varint(&body).unwrap_or_default();
+        body.advance(digits + properties);
+    }
+    (id, topic, body)
+}

@@ -1,0 +1,141 @@
+//! The part of the check that asks the database. In: a connection. Out: findings about the server, the schema, the attached sources, the
+//! lanes and the rows of the destinations. It only reads.
+
+use tokio_postgres::Client;
+
+use crate::capture;
+use crate::capture::Mapping;
+use crate::capture::Types;
+use crate::cli::check::report::CheckReport;
+use crate::config::Config;
+use crate::database::Database;
+use crate::destination::Defaults;
+use crate::destination::Destination;
+use crate::gateway::destinations;
+use crate::migrate;
+
+/// Connects, and checks the schema. Returns no client when the rest of the database cannot be checked.
+pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Option<Client> {
+    let connected = database.connect().await;
+    let client =
+        connected.map_err(|error| report.fault("database", format!("{:#}", anyhow::Error::from(error)))).ok()?;
+    let version =
+        client.query_one("select current_setting('server_version')", &[]).await.map(|row| row.get::<_, String>(0));
+    report.ok("database", format!("{}, PostgreSQL {}", database.target(), version.unwrap_or_default()));
+    match migrate::pending(&client).await {
+        Ok(pending) if pending.is_empty() => {
+            report.ok("schema", "andon is up to date");
+            Some(client)
+        }
+        Ok(pending) => {
+            report.fault("schema", format!("{} not applied; run `andon migrate`", pending.join(", ")));
+            None
+        }
+        Err(error) => {
+            report.fault("schema", format!("{:#}", anyhow::Error::from(error)));
+            None
+        }
+    }
+}
+
+/// Checks a mapping against the database before it is attached, and returns the types that its expressions have there.
+pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, report: &mut CheckReport) -> Option<Types> {
+    match capture::check(client, mapping).await {
+        Ok(checked) => {
+            checked.findings.iter().for_each(|finding| report.fault("mapping", finding));
+            if checked.findings.is_empty() {
+                report.ok("mapping", format!("{} fits the database", mapping.file));
+            }
+            Some(checked.types)
+        }
+        Err(error) => {
+            report.fault("mapping", format!("{:#}", anyhow::Error::from(error)));
+            None
+        }
+    }
+}
+
+/// Checks the attached mappings once more, since the tables may have changed after they were attached.
+pub(super) async fn sources(client: &mut Client, report: &mut CheckReport) {
+    let rows = match client.query("select name, mapping from andon.sources order by name", &[]).await {
+        Ok(rows) => rows,
+        Err(error) => return report.fault("source", format!("cannot read andon.sources: {error}")),
+    };
+    if rows.is_empty() {
+        report.warning(
+            "source",
+            "no source is attached; run `andon attach --source FILE`, else only andon.emit() creates events",
+        );
+    }
+    for row in rows {
+        let (name, text): (String, String) = (row.get(0), row.get(1));
+        match Mapping::parse(&format!("{name} as attached"), &text) {
+            Ok(attached) => match capture::check(client, &attached).await {
+                Ok(checked) if checked.findings.is_empty() => {
+                    report.ok("source", format!("{name} fits the database"));
+                }
+                Ok(checked) => checked.findings.iter().for_each(|finding| report.fault("source", finding)),
+                Err(error) => report.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
+            },
+            Err(problems) => problems.0.iter().for_each(|finding| report.fault("source", finding)),
+        }
+    }
+}
+
+/// Reports the problems that the daemon and the triggers have recorded, so that none of them goes unnoticed.
+pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport) {
+    let rows = client
+        .query(
+            "select 'capture', format('%s changes of %s could not be captured, last %s: %s; see andon.capture_errors',
+                                      count(*), table_name, max(at)::timestamptz(0), (array_agg(message order by at desc))[1])
+               from andon.capture_errors group by table_name
+             union all
+             select 'lane', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0),
+                                   coalesce(reason, 'no reason given'))
+               from andon.lanes where state in ('open', 'disabled')
+             union all
+             select 'lane', format('%s (%s) fell too far behind and lost %s events, the last at %s', lane, name, lost, lost_at::timestamptz(0))
+               from andon.lanes where lost > 0
+             union all
+             select 'deliveries', format('%s to %s are %s; run `andon deliveries`', count(*), lane, state)
+               from andon.deliveries where state = 'dead' group by lane, state",
+            &[],
+        )
+        .await;
+    match rows {
+        Ok(rows) => {
+            for row in rows {
+                let subject = match row.get::<_, &str>(0) {
+                    "capture" => "capture",
+                    "lane" => "lane",
+                    _ => "deliveries",
+                };
+                report.warning(subject, row.get::<_, String>(1));
+            }
+        }
+        Err(error) => report.fault("ledger", format!("cannot read the recorded problems: {error}")),
+    }
+}
+
+/// Checks every active row of the destination tables, and returns the destinations that can be used.
+pub(super) async fn destinations(client: &Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
+    let defaults = Defaults { mqtt: config.mqtt.clone(), webhook: config.webhook.clone() };
+    let listed = match destinations::list(client, &defaults).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            report.fault("destination", format!("{error:#}"));
+            return Vec::new();
+        }
+    };
+    if listed.is_empty() {
+        report.warning("destination", "no destination is active; events stay in the log until there is one");
+    }
+    let mut usable = Vec::new();
+    for listed in listed {
+        match listed.usable {
+            Ok(destination) => usable.push(destination),
+            Err(problems) => problems.iter().for_each(|problem| report.fault("destination", problem)),
+        }
+    }
+    usable
+}

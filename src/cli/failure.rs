@@ -1,0 +1,30 @@
+//! Why a command failed, and the exit status that tells a script: 2 when the user has to write something else, 1 for any other fault.
+
+use std::process::ExitCode;
+
+/// The reason why a command ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The arguments or the configuration are wrong, so that running the command once more would not help.
+    Usage(anyhow::Error),
+    /// Something went wrong while the command ran.
+    Fault(anyhow::Error),
+}
+
+impl Failure {
+    /// Prints the reason to standard error, and returns the exit status.
+    pub fn report(&self) -> ExitCode {
+        let (error, status) = match self {
+            Failure::Usage(error) => (error, 2),
+            Failure::Fault(error) => (error, 1),
+        };
+        eprintln!("andon: {error:#}");
+        ExitCode::from(status)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Fault(error)
+    }
+}

@@ -1,0 +1,27 @@
+//! Tables as plain text. In: lines of cells. Out: text in which each column is as wide as its widest cell.
+
+/// Lays out the lines in columns, with two spaces between them.
+pub(super) fn columns(lines: &[Vec<String>]) -> String {
+    let count = lines.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or_default()).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let lines = [["A", "LONG HEAD", "C"], ["ä", "x", ""]].map(|line| line.map(str::to_owned).to_vec());
+
+        assert_eq!(columns(&lines), "A  LONG HEAD  C\nä  x\n");
+    }
+}

@@ -1,0 +1,108 @@
+//! The advisory locks of Andon. An advisory lock is only a number, so whoever picks one must see all of them: they stand here, including
+//! those that only the functions of the schema take. A test compares this table with the migrations.
+
+use std::fmt;
+
+use tokio_postgres::Client;
+use tokio_postgres::Error;
+use tokio_postgres::Transaction;
+
+/// The first key of every lock, so that none collides with a lock of the plant's own: "Ando" in ASCII.
+const KEY: i32 = 1_097_753_711;
+
+/// What is locked. The number is the second key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// Taken exclusively by a tail that sleeps, and shared by each writer that finds nobody asleep: see `src/log/wakeup`. In SQL, `andon.ring()`
+    /// and the generated capture functions take it.
+    Bell = 1,
+    /// Held by the one daemon whose tail rings for all daemons of the database.
+    LeadingTail = 2,
+    /// Held by `andon migrate`, so that two of them take turns.
+    Migrate = 3,
+    /// Held by the one session that listens to the channels of sources: what two sessions heard would be in the log twice.
+    Channels = 4,
+    /// Held while the destinations are listed, so that no daemon forgets a lane that another has just found.
+    Destinations = 5,
+    /// Taken by `andon.extend_log()`, so that one session at a time makes partitions.
+    ExtendLog = 6,
+    /// Taken by `andon.drop_empty_log()`.
+    DropEmptyLog = 7,
+    /// Taken by `andon.keep_attempts()`.
+    KeepAttempts = 8,
+}
+
+impl Lock {
+    /// Waits until no other session holds the lock. This session keeps it until it releases it or ends.
+    pub async fn acquire(self, client: &Client) -> Result<(), Error> {
+        client.execute(&format!("select pg_advisory_lock({self})"), &[]).await?;
+        Ok(())
+    }
+
+    /// Takes the lock for this session if no other session holds it, and returns whether it did.
+    pub async fn try_acquire(self, client: &Client) -> Result<bool, Error> {
+        let row = client.query_one(&format!("select pg_try_advisory_lock({self})"), &[]).await?;
+        Ok(row.get(0))
+    }
+
+    /// Gives the lock back that this session has acquired.
+    pub async fn release(self, client: &Client) -> Result<(), Error> {
+        client.execute(&format!("select pg_advisory_unlock({self})"), &[]).await?;
+        Ok(())
+    }
+
+    /// Waits until nobody else holds the lock. The transaction keeps it to its end.
+    pub async fn acquire_in(self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        transaction.execute(&format!("select pg_advisory_xact_lock({self})"), &[]).await?;
+        Ok(())
+    }
+}
+
+/// Both keys, as PostgreSQL's functions for advisory locks take them.
+impl fmt::Display for Lock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{KEY}, {}", *self as i32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn each_number_in_the_migrations_is_that_of_the_function_that_takes_the_lock() {
+        let mut found = BTreeSet::new();
+        for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            let (mut function, mut locks) = ("", 0);
+            for line in text.lines() {
+                let made = line.strip_prefix("create ").map(|rest| rest.trim_start_matches("or replace "));
+                if let Some(name) = made.and_then(|rest| rest.strip_prefix("function andon.")) {
+                    function = name.split('(').next().unwrap();
+                }
+                for keys in line.split("advisory_").skip(1).filter_map(|call| call.split(['(', ')']).nth(1)) {
+                    found.insert((keys.to_owned(), function.to_owned()));
+                    locks += 1;
+                }
+            }
+            assert_eq!(
+                locks,
+                text.matches(&KEY.to_string()).count(),
+                "a lock is taken in a way that this test does not read"
+            );
+        }
+
+        let known = [
+            (Lock::Bell, "ring"),
+            (Lock::ExtendLog, "extend_log"),
+            (Lock::DropEmptyLog, "drop_empty_log"),
+            (Lock::KeepAttempts, "keep_attempts"),
+        ];
+        let known = known.map(|(lock, function)| (lock.to_string(), function.to_owned()));
+        assert_eq!(found, BTreeSet::from(known));
+    }
+}

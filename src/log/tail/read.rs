@@ -1,0 +1,114 @@
+//! The reads of one poll. In: the position and the holes. Out: the rows that became visible since the last poll, and the holes as they are
+//! now. All reads of one poll share one snapshot; it never waits for a transaction that is open.
+
+use futures_util::future::join;
+use tokio_postgres::Client;
+use tokio_postgres::Error;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::log::tail::holes::Holes;
+use crate::log::tail::query;
+use crate::log::tail::query::PollQueries;
+use crate::log::tail::snapshot::Snapshot;
+
+/// The rows that one poll read.
+pub(super) struct Read {
+    /// Their ids lay in holes.
+    pub(super) late: Vec<Row>,
+    /// Their ids are above the position.
+    pub(super) fresh: Vec<Row>,
+    /// The largest id that was given out.
+    pub(super) given_out: i64,
+    /// There may be more rows than were read.
+    pub(super) is_cut: bool,
+}
+
+/// Late rows and new rows per poll: enough that a round trip does not count, few enough that a batch is small next to the recent events
+/// that are kept in memory.
+const LIMIT: i64 = 1000;
+/// Holes per query: each is one probe of the index.
+const PROBES: usize = 256;
+
+/// Reads late rows first, then new ones. The holes learn of the late rows; the new ones are left to the caller.
+pub(super) async fn read(client: &Client, queries: &PollQueries, holes: &mut Holes) -> Result<Read, Error> {
+    if !holes.any() {
+        let query = queries.over(None);
+        let rows = client.query(&query.fresh, &[&holes.position(), &LIMIT]).await?;
+        let given_out = query::given_out(&rows);
+        let fresh: Vec<Row> = query::events(rows).map(|(_, row)| row).collect();
+        let is_cut = fresh.len() as i64 == LIMIT || query.misses(given_out);
+        return Ok(Read { late: Vec::new(), fresh, given_out, is_cut });
+    }
+    let (position, near) = (holes.position(), holes.near());
+    let (lows, highs): (Vec<i64>, Vec<i64>) = near.iter().unzip();
+    let certifying = async {
+        // Drawn after the read that opened the hole, and before the snapshot that may close it.
+        if holes.needs_certificate() { Ok(Some(client.query_one(&queries.certificate, &[]).await?)) } else { Ok(None) }
+    };
+    let query = queries.over(lows.first().copied());
+    let parameters: [&(dyn ToSql + Sync); 4] = [&position, &LIMIT, &lows, &highs];
+    let (drawn, rows) = join(certifying, client.query(&query.fresh_and_late, &parameters)).await;
+    if let Some(drawn) = drawn? {
+        holes.certify(xid(drawn.get(0)));
+    }
+    let rows = rows?;
+    let now = snapshot(rows[0].get(query::SNAPSHOT));
+    let (doubtful, _) = holes.doubts(&now);
+    if !doubtful.without(&near).is_empty() {
+        return read_in_portions(client, queries, holes).await;
+    }
+    let given_out = query::given_out(&rows);
+    let (mut late, mut fresh): (Vec<_>, Vec<_>) = query::events(rows).partition(|(id, _)| *id <= position);
+    late.sort_unstable_by_key(|(id, _)| *id);
+    fresh.sort_unstable_by_key(|(id, _)| *id);
+    late.iter().for_each(|(id, _)| holes.arrived(*id));
+    let is_cut = fresh.len() as i64 == LIMIT || query.misses(given_out);
+    holes.looked(now, is_cut);
+    let rows = |events: Vec<(i64, Row)>| events.into_iter().map(|(_, row)| row).collect();
+    Ok(Read { late: rows(late), fresh: rows(fresh), given_out, is_cut })
+}
+
+/// Reads all doubtful holes before anything new, however many rows lie in them.
+async fn read_in_portions(client: &Client, queries: &PollQueries, holes: &mut Holes) -> Result<Read, Error> {
+    // If a statement of this transaction fails, the session is given up.
+    client.batch_execute("begin isolation level repeatable read read only").await?;
+    let now = client.query_one("select pg_current_snapshot()::text", &[]).await?;
+    let now = snapshot(now.get(0));
+    let (doubtful, beyond) = holes.doubts(&now);
+    let mut late = Vec::new();
+    let ranges: Vec<(i64, i64)> = doubtful.iter().collect();
+    for probes in ranges.chunks(PROBES) {
+        let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().copied().unzip();
+        late.extend(client.query(&queries.late, &[&lows, &highs, &(LIMIT - late.len() as i64)]).await?);
+        if late.len() as i64 == LIMIT {
+            break;
+        }
+    }
+    let late_are_cut = late.len() as i64 == LIMIT;
+    let (mut fresh, mut given_out) = (Vec::new(), holes.position());
+    if beyond && !late_are_cut {
+        let rows = client.query(&queries.whole().fresh, &[&holes.position(), &LIMIT]).await?;
+        given_out = query::given_out(&rows);
+        fresh = query::events(rows).map(|(_, row)| row).collect();
+    }
+    client.batch_execute("commit").await?;
+    for row in &late {
+        holes.arrived(row.get(0));
+    }
+    let is_cut = late_are_cut || fresh.len() as i64 == LIMIT;
+    // If the late rows were cut, the next poll doubts what this one doubted, and reads on in it before it reads anything new.
+    if !late_are_cut {
+        holes.looked(now, is_cut);
+    }
+    Ok(Read { late, fresh, given_out, is_cut })
+}
+
+fn snapshot(text: &str) -> Snapshot {
+    Snapshot::parse(text).expect("PostgreSQL writes a snapshot as xmin:xmax:xips")
+}
+
+/// The driver has no Rust type for an xid8; its text is a decimal.
+fn xid(text: &str) -> u64 {
+    text.parse().expect("PostgreSQL writes an xid8 as a decimal")
+}
