@@ -29,7 +29,7 @@ use crate::gateway::lease::LeaseKeeper;
 use crate::gateway::supervisor::Supervisor;
 use crate::lane::LaneContext;
 use crate::lane::store::cursor_writer::CursorWriter;
-use crate::lane::store::row;
+use crate::lane::store::lanes;
 use crate::log::follower::Follower;
 use crate::log::follower::Opened;
 use crate::log::follower::Session;
@@ -125,14 +125,14 @@ impl Gateway {
         };
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
         let context = LaneContext {
+            daemon_id: self.leases.id,
+            gateway_name: self.settings.name.clone(),
             pool: self.pool.clone(),
-            cursors: CursorWriter::start(self.pool.clone()),
+            cursor_writer: CursorWriter::start(self.pool.clone()),
             feed: Arc::clone(&feed),
+            ledger_changes: self.follower.signals.deliveries.subscribe(),
+            database_clock: self.clock.clone(),
             equipment: Arc::clone(&self.settings.equipment),
-            gateway: self.settings.name.clone(),
-            daemon: self.leases.id,
-            clock: self.clock.clone(),
-            changes: self.follower.signals.deliveries.subscribe(),
         };
         let mut supervisor = Supervisor::new(context, self.settings.defaults.clone());
         let signals = &self.follower.signals;
@@ -226,12 +226,12 @@ async fn rewind(pool: &Pool, client: &Client, went_back: &WentBack) -> anyhow::R
         tracing::warn!(reason, "the log went back in time; reading it again from the start");
         return Ok(());
     };
-    let lanes = row::rewind(pool, position).await.context("cannot rewind the lanes")?;
+    let further = lanes::rewind(pool, position).await.context("cannot rewind the lanes")?;
     checkpoint::rewind(client, position).await.context("cannot rewind the tail")?;
     tracing::warn!(
         reason,
         position,
-        lanes,
+        lanes = further,
         "the log went back in time; what exists after this position is delivered again"
     );
     Ok(())

@@ -1,11 +1,12 @@
-//! A lane: what serves one destination. In: a destination, and the lane's stored cursor. Out: a task that delivers until it is asked
-//! to stop. A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
+//! A lane serves one destination. In: the destination, and the lane's stored cursor. Out: a task that delivers until it is asked to stop.
+//! A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
 pub mod breaker;
+mod catch_up;
+mod delivery;
 pub mod intake;
 pub mod mqtt;
 pub mod order;
-mod pace;
 pub mod progress;
 mod retries;
 pub mod stop;
@@ -24,75 +25,69 @@ use crate::destination::Target;
 use crate::feed::Feed;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
-use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::progress::Progress;
 use crate::lane::retries::Retries;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
+use crate::lane::store::acquire;
+use crate::lane::store::acquire::Acquired;
 use crate::lane::store::cursor_writer::CursorWriter;
-use crate::lane::store::row;
-use crate::lane::store::row::Acquired;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
+use crate::lane::store::error::StoreError;
 use crate::lane::store::state::State;
 use crate::lane::webhook::WebhookLane;
-use crate::lane::webhook::request::Endpoint;
+use crate::lane::webhook::attempt::WebhookClient;
 use crate::log::reader::Reader;
 use crate::topic::Equipment;
 
-/// How a lane's task ended, if not with an error.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to.
-    Stopped,
-    /// Its destination gets nothing more.
-    Disabled,
-}
-
-/// What all lanes share.
+/// What the lanes of a daemon share.
 #[derive(Debug, Clone)]
 pub struct LaneContext {
-    /// For cursors, parked deliveries, and reading the log when behind.
+    /// The identity of this daemon among those that serve the database.
+    pub daemon_id: Uuid,
+    /// The name of this gateway, on its status topics.
+    pub gateway_name: String,
+    /// Connections for checkpoints, for parked deliveries, and for lanes that read the log themselves.
     pub pool: Pool,
-    /// Where cursors go.
-    pub cursors: CursorWriter,
-    /// Where events come from.
+    /// Writes the cursors of all lanes together.
+    pub cursor_writer: CursorWriter,
+    /// Where live events come from.
     pub feed: Arc<Feed>,
-    /// Levels by cell.
-    pub equipment: Arc<Equipment>,
-    /// The name of this gateway.
-    pub gateway: String,
-    /// Which of the daemons of this database this is.
-    pub daemon: Uuid,
-    /// The database's.
-    pub clock: Clock,
     /// Counts how often somebody changed parked deliveries by hand.
-    pub changes: watch::Receiver<u64>,
+    pub ledger_changes: watch::Receiver<u64>,
+    /// The database's time.
+    pub database_clock: Clock,
+    /// The levels of a topic above each cell.
+    pub equipment: Arc<Equipment>,
 }
 
 /// A lane that is about to start.
 #[derive(Debug)]
 pub enum Lane {
-    /// For an MQTT publisher.
+    /// The lane of an MQTT publisher.
     Mqtt(Box<MqttLane>),
-    /// For a webhook.
+    /// The lane of a webhook.
     Webhook(Box<WebhookLane>),
-    /// Its destination cannot be used, or wants nothing more: the cursor stays where it is.
+    /// A lane that delivers nothing, because its destination is disabled or misconfigured. Its cursor stays where it is.
     Idle,
 }
 
 impl Lane {
-    /// Takes the lane over, from its stored cursor; none while another daemon has it.
-    pub async fn open(listed: DestinationRow, context: &LaneContext) -> anyhow::Result<Option<Lane>> {
-        let horizon = context.feed.horizon().borrow().clone();
-        let now = (horizon.position, &*horizon.undecided);
-        let Some(enlisted) = row::acquire(&context.pool, &context.cursors, &listed, now, context.daemon).await? else {
-            return Ok(None);
-        };
-        Lane::enlisted(listed, enlisted, context).await.map(Some)
+    /// Takes the lane over, from its stored cursor. None while another daemon has it.
+    pub async fn open(listed: DestinationRow, context: &LaneContext) -> Result<Option<Lane>, StoreError> {
+        let tail = context.feed.horizon().borrow().clone();
+        let acquired =
+            acquire::acquire(&context.pool, &context.cursor_writer, &listed, &tail, context.daemon_id).await?;
+        match acquired {
+            Some(acquired) => Lane::prepare(listed, acquired, context).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    async fn enlisted(listed: DestinationRow, enlisted: Acquired, context: &LaneContext) -> anyhow::Result<Lane> {
+    async fn prepare(listed: DestinationRow, acquired: Acquired, context: &LaneContext) -> Result<Lane, StoreError> {
         let lane = listed.lane.0.as_str();
-        if let Some(reason) = enlisted.disabled {
+        if let Some(reason) = acquired.disabled {
             tracing::warn!(lane, reason, "stays disabled until its row is changed");
             return Ok(Lane::Idle);
         }
@@ -105,31 +100,31 @@ impl Lane {
                 return Ok(Lane::Idle);
             }
         };
-        let register = enlisted.register;
+        let row = acquired.row;
         let reader = Reader::new(context.pool.clone(), destination.route.tenant.clone());
         let feed = Arc::clone(&context.feed);
-        let intake = Intake::new(feed, destination.route.clone(), reader, enlisted.position, enlisted.pending);
+        let intake = Intake::new(feed, destination.route.clone(), reader, acquired.position, acquired.pending);
         let is_replay = listed.replay.is_some();
         let intake = match listed.replay {
             Some(replay) => intake.for_replay(replay.events),
             None => intake,
         };
         let name = destination.name;
-        let progress = Progress::new(register.clone(), intake);
-        let changes = context.changes.clone();
+        let progress = Progress::new(row.clone(), intake);
+        let changes = context.ledger_changes.clone();
         let prepared = match destination.target {
             Target::Mqtt(publisher) => {
-                let due = Retries::new(changes, publisher.order);
-                Publishing::new(*publisher, &listed.lane, &context.gateway, Arc::clone(&context.equipment))
+                let retries = Retries::new(changes, publisher.order);
+                MessageBuilder::new(*publisher, &listed.lane, &context.gateway_name, Arc::clone(&context.equipment))
                     .map(|publishing| if is_replay { publishing.for_replay() } else { publishing })
-                    .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, due))))
+                    .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, retries))))
             }
             Target::Webhook(webhook) => {
-                let due = Retries::new(changes, webhook.order);
-                let held = register.held().await?;
-                Endpoint::new(*webhook, listed.lane.key(), context.clock.clone())
-                    .map(|endpoint| if is_replay { endpoint.for_replay() } else { endpoint })
-                    .map(|endpoint| Lane::Webhook(Box::new(WebhookLane::new(name, endpoint, progress, due, held))))
+                let retries = Retries::new(changes, webhook.order);
+                let held = row.resume_held().await?;
+                WebhookClient::new(*webhook, listed.lane.key(), context.database_clock.clone())
+                    .map(|client| if is_replay { client.for_replay() } else { client })
+                    .map(|client| Lane::Webhook(Box::new(WebhookLane::new(name, client, progress, retries, held))))
             }
         };
         match prepared {
@@ -137,7 +132,7 @@ impl Lane {
             Err(problem) => {
                 let reason = format!("{problem:#}");
                 tracing::error!(lane, reason, "misconfigured: its events wait in the log");
-                register.report(&State::Misconfigured(reason)).await?;
+                row.report(&State::Misconfigured(reason)).await?;
                 Ok(Lane::Idle)
             }
         }
@@ -152,7 +147,7 @@ impl Lane {
             Lane::Idle => Ended::Disabled,
         };
         if ended == Ended::Disabled {
-            // It stands still until its row changes. A stop that came while it was ending is not lost: it is this one's too.
+            // It does nothing until its row changes and the supervisor stops it. A stop that came while it was ending is seen here too.
             idle.asked().await;
         }
         Ok(Ended::Stopped)

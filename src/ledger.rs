@@ -1,6 +1,6 @@
-//! The ledger: what did not go straight through, and what is wanted again. In: deliveries that a lane parks or settles, and attempts. Out: what is due, what is
-//! held back, and a record of what was tried. It writes in the transaction that moves the lane's cursor, so that a delivery is always
-//! in exactly one of the two places.
+//! The ledger: deliveries that did not succeed at once, the attempts that were made, and the replays that somebody asked for. In: what a lane
+//! parks, and how later attempts end. Out: what is due, which entities are held back, and a record of what was tried. A lane writes it in
+//! the transaction that moves its cursor, so that a delivery is always in exactly one of the two places.
 
 pub mod attempts;
 pub mod deliveries;
@@ -16,36 +16,54 @@ use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
 
-/// An event that its lane passes without having delivered it.
+/// What a lane has to write at its next checkpoint, besides the cursor.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// Events of the log that the lane passes undelivered.
+    pub parked: Vec<Undelivered>,
+    /// How attempts at parked deliveries ended.
+    pub settled: Vec<Settlement>,
+    /// What was tried.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Entries {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
+    }
+}
+
+/// An event of the log that its lane passes without having delivered it. It becomes a parked delivery.
 #[derive(Debug, Clone)]
-pub struct Parking {
-    /// Copied into the ledger, so that it outlives the log.
+pub struct Undelivered {
+    /// The event. The ledger copies it, so that the delivery outlives the log.
     pub event: Arc<Event>,
-    /// What is to become of it.
+    /// What is to become of the delivery.
     pub fate: Fate,
     /// How often it was tried.
     pub attempts: i32,
-    /// Why it is here.
+    /// Why it is parked.
     pub reason: String,
 }
 
 /// What is to become of a parked delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Try again after this time.
+    /// It is tried again after this time.
     Retry(Duration),
-    /// An earlier event of the same entity is parked.
+    /// It waits, because an earlier event of the same entity is parked.
     Waiting,
-    /// Parked until someone replays it.
+    /// It stays parked until somebody retries it.
     Dead,
 }
 
 /// A parked delivery that is due.
 #[derive(Debug, Clone)]
 pub struct Parked {
-    /// Its row.
+    /// The delivery's row.
     pub id: i64,
-    /// Its event.
+    /// The event to deliver.
     pub event: Arc<Event>,
     /// How often it was tried before.
     pub attempts: i32,
@@ -60,9 +78,9 @@ pub struct Parked {
 pub struct Settlement {
     /// The delivery's row.
     pub id: i64,
-    /// Its entity: the next event of it may be due now.
+    /// The event's entity, whose next delivery may be due now.
     pub entity: Entity,
-    /// None for delivered.
+    /// What is to become of the delivery. None if it was delivered.
     pub fate: Option<Fate>,
     /// How often it was tried, this attempt included.
     pub attempts: i32,
@@ -73,13 +91,13 @@ pub struct Settlement {
 /// One attempt, for the record.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// The event's id in the log, and its identity.
+    /// The event that was tried.
     pub event: Arc<Event>,
-    /// Which try it was, from 1.
+    /// Which attempt it was, from 1.
     pub number: i32,
     /// `delivered`, `retry` or `dead`.
     pub outcome: &'static str,
-    /// HTTP status or MQTT reason code, where there was an answer.
+    /// The HTTP status or MQTT reason code, if there was an answer.
     pub code: Option<i32>,
     /// From the start of the attempt to its end.
     pub latency: Duration,
@@ -87,48 +105,30 @@ pub struct Attempt {
     pub excerpt: String,
 }
 
-/// The parked deliveries that somebody means.
+/// Parked deliveries that somebody wants to retry or to discard.
 #[derive(Debug, Clone)]
-pub enum Choice {
-    /// These rows.
-    Rows(Vec<i64>),
-    /// All of a lane that are in this state.
-    All(LaneName, &'static str),
+pub enum Selection {
+    /// The deliveries with these ids.
+    Ids(Vec<i64>),
+    /// All deliveries of a lane that are in this state.
+    InState(LaneName, &'static str),
 }
 
-/// What became of deliveries that somebody retried or discarded: those of one lane, one type of event and one state before.
+/// Deliveries that somebody retried or discarded, of one lane, one event type and one change of state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handled {
-    /// Whose they are.
+pub struct StateChange {
+    /// The lane of the deliveries.
     pub lane: LaneName,
     /// The type of their events.
-    pub kind: String,
-    /// Their state before.
-    pub was: String,
-    /// Their state now; none for those that are gone.
-    pub now: Option<String>,
-    /// How many.
+    pub event_type: String,
+    /// The state before.
+    pub from: String,
+    /// The state now. None if they were discarded.
+    pub to: Option<String>,
+    /// How many deliveries these are.
     pub count: i64,
     /// When the first of their events happened.
     pub oldest: Timestamp,
     /// When the last of their events happened.
     pub newest: Timestamp,
-}
-
-/// What a lane has to write at its next checkpoint, beside the cursor.
-#[derive(Debug, Default)]
-pub struct Entries {
-    /// Events that it passes undelivered.
-    pub parked: Vec<Parking>,
-    /// Parked deliveries that were tried.
-    pub settled: Vec<Settlement>,
-    /// What was tried.
-    pub attempts: Vec<Attempt>,
-}
-
-impl Entries {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
-    }
 }

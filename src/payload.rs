@@ -1,5 +1,5 @@
-//! The body of a delivery. In: an event and the form its receiver wants. Out: the bytes that go to the broker or into the POST. It never
-//! parses or rewrites the event's own JSON: what PostgreSQL wrote is what is signed and sent.
+//! Makes the payload of a delivery. In: an event, and the format that its receiver wants. Out: the bytes that go to the broker or into the
+//! POST. It never parses or rewrites the event's own JSON: what PostgreSQL wrote is what is signed and sent.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use crate::event::Event;
 
-/// The form of a payload.
+/// The format of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Everything the log knows of an event; the same on MQTT and in a webhook.
+    /// Everything that the log knows of an event. It is the same on MQTT and in a webhook.
     #[default]
     Andon,
-    /// What receivers of an eryxon system know.
+    /// The format that receivers of an eryxon system expect.
     Eryxon,
 }
 
 impl Format {
-    /// Reads the name that a profile or a setting gives it: `andon` or `eryxon`.
+    /// Reads the name of a format in a profile or a setting: `andon` or `eryxon`.
     pub fn parse(text: &str) -> Option<Format> {
         match text {
             "andon" => Some(Format::Andon),
@@ -45,28 +45,28 @@ pub fn webhook(event: &Event, format: Format) -> Bytes {
     }
 }
 
-/// A piece of a body.
+/// A piece of a payload.
 #[derive(Clone, Copy)]
 enum Part<'a> {
-    /// JSON already, or a piece of it.
+    /// Text that is JSON already, or a piece of JSON.
     Json(&'a str),
-    /// Becomes a JSON string.
+    /// Text that becomes a JSON string.
     Text(&'a str),
-    /// Becomes a JSON string: RFC 3339 in UTC with three digits, which is what JavaScript's `toISOString` writes too.
+    /// A time that becomes a JSON string, by RFC 3339 in UTC with milliseconds, just as JavaScript's `toISOString` writes it.
     Time(Timestamp),
 }
 
 const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-const NOTHING: [Part<'static>; 2] = [Part::Json(""), Part::Json("")];
+const NO_FIELD: [Part<'static>; 2] = [Part::Json(""), Part::Json("")];
 
 fn andon(event: &Event) -> Bytes {
     let mut id = Uuid::encode_buffer();
     let tenant = &event.tenant.0;
     let [tenant_name, tenant] = match tenant.is_empty() {
-        true => NOTHING,
+        true => NO_FIELD,
         false => [Part::Json(r#","tenant":"#), Part::Text(tenant)],
     };
-    written(&[
+    join(&[
         Part::Json(r#"{"id":""#),
         Part::Json(event.event_id.hyphenated().encode_lower(&mut id)),
         Part::Json(r#"","type":"#),
@@ -89,10 +89,10 @@ fn andon(event: &Event) -> Bytes {
 
 fn eryxon(event: &Event, tenant_id: Option<&str>) -> Bytes {
     let [tenant_name, tenant] = match tenant_id {
-        None => NOTHING,
+        None => NO_FIELD,
         Some(tenant) => [Part::Json(r#","tenant_id":"#), Part::Text(tenant)],
     };
-    written(&[
+    join(&[
         Part::Json(r#"{"event":"#),
         Part::Text(&event.kind),
         Part::Json(r#","timestamp":"#),
@@ -105,8 +105,9 @@ fn eryxon(event: &Event, tenant_id: Option<&str>) -> Bytes {
     ])
 }
 
-/// Without escapes, the body is as long as is reckoned here; bytes that fill their memory need no second piece of it to be shared.
-fn written(parts: &[Part<'_>]) -> Bytes {
+/// Writes the parts one after the other. Unless a text has to be escaped, the capacity is exactly right, and then the vector
+/// becomes `Bytes` without a second allocation.
+fn join(parts: &[Part<'_>]) -> Bytes {
     let bytes = parts.iter().map(|part| match part {
         Part::Json(text) => text.len(),
         Part::Text(text) => text.len() + 2,
@@ -116,10 +117,10 @@ fn written(parts: &[Part<'_>]) -> Bytes {
     for part in parts {
         match part {
             Part::Json(text) => body.extend_from_slice(text.as_bytes()),
-            Part::Text(text) => serde_json::to_writer(&mut body, text).expect("memory takes every text"),
+            Part::Text(text) => serde_json::to_writer(&mut body, text).expect("a vector takes every text"),
             Part::Time(time) => {
                 body.push(b'"');
-                MILLISECONDS.print_timestamp(time, &mut body).expect("memory takes every time");
+                MILLISECONDS.print_timestamp(time, &mut body).expect("a vector takes every time");
                 body.push(b'"');
             }
         }
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_andon_payload_is_the_same_on_both_ways() {
+    fn the_andon_payload_is_the_same_on_mqtt_and_in_a_webhook() {
         let event = event("acme", "operation.completed", DATA);
 
         let body = webhook(&event, Format::Andon);

@@ -1,5 +1,6 @@
-//! When a failed delivery is tried again. In: how often it was tried, a random number, what the receiver asked for. Out: how long to
-//! wait, or that it was tried often enough. Values only: it never looks at a clock, rolls a die or touches a table.
+//! The schedule by which a failed delivery is tried again. In: how often it was tried, a random number, and what the receiver asked for.
+//! Out: how long to wait, or that there is no further attempt. It works on values only: it never looks at a clock, makes up a random
+//! number or touches a table.
 
 use std::time::Duration;
 
@@ -11,18 +12,19 @@ use jiff::tz::TimeZone;
 use crate::quantity::QuantityError;
 use crate::quantity::duration;
 
-/// A receiver may ask for patience, but not for ever.
+/// A receiver may ask for a pause, but not for ever.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How far a wait may be stretched at random, so that what failed together does not come back together.
+/// A wait is stretched at random by up to this share, so that deliveries that failed together are not all tried again together.
 const JITTER: f64 = 0.2;
 
-/// The waits between the attempts of one delivery. It is dead after one attempt more than there are waits.
+/// The waits between the attempts at one delivery. There is one attempt more than there are waits; after the last one, the delivery is
+/// dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Vec<Duration>);
 
 impl Default for Schedule {
-    /// The example of the Standard Webhooks specification, without its first attempt at once: about three days.
+    /// The example of the Standard Webhooks specification without its first attempt, which is made at once. It lasts about three days.
     fn default() -> Schedule {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         let hours = |hours: u64| minutes(hours * 60);
@@ -41,40 +43,40 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Reads waits such as `["5s", "5m", "2h"]`. An empty list means one attempt and no second.
+    /// Reads waits such as `["5s", "5m", "2h"]`. With an empty list, each delivery is attempted once.
     pub fn parse<T: AsRef<str>>(waits: &[T]) -> Result<Schedule, QuantityError> {
         waits.iter().map(|wait| duration(wait.as_ref())).collect::<Result<_, _>>().map(Schedule)
     }
 
-    /// The waits in their order.
+    /// The waits, in order.
     pub fn waits(&self) -> &[Duration] {
         &self.0
     }
 
-    /// The time from the first attempt to the last, if none is stretched.
+    /// The time from the first attempt to the last if no wait is stretched.
     pub fn total(&self) -> Duration {
         self.0.iter().sum()
     }
 
-    /// How long to wait after the failed attempt number `attempt` (the first is 1), stretched by up to a fifth by `random` (from 0 to
-    /// 1). None: there is no further attempt, the delivery is dead.
+    /// How long to wait after the failed attempt number `attempt`, of which the first is 1. `random`, from 0 to 1, stretches the wait by
+    /// up to a fifth. Without a wait there is no further attempt, and the delivery is dead.
     pub fn delay(&self, attempt: u32, random: f64) -> Option<Duration> {
         let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
         self.0.get(index).map(|wait| wait.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0)))
     }
 
-    /// The same, but no sooner than the receiver asked for with its `Retry-After`.
-    pub fn delay_at_least(&self, attempt: u32, random: f64, asked: Option<Duration>) -> Option<Duration> {
-        self.delay(attempt, random).map(|wait| wait.max(asked.unwrap_or_default()))
+    /// Like [`Schedule::delay`], but at least as long as the receiver asked for with its `Retry-After`.
+    pub fn delay_at_least(&self, attempt: u32, random: f64, retry_after: Option<Duration>) -> Option<Duration> {
+        self.delay(attempt, random).map(|wait| wait.max(retry_after.unwrap_or_default()))
     }
 }
 
-/// What a `Retry-After` header asks for: a number of seconds or an HTTP date, at most [`LONGEST_RETRY_AFTER`]; none when it says
-/// neither. A date that has passed asks for no wait.
+/// Reads a `Retry-After` header, which holds a number of seconds or an HTTP date. The wait is at most [`LONGEST_RETRY_AFTER`]; there is
+/// none if the header holds neither. A date in the past asks for a wait of zero.
 pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
     if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a u64 holds is more than the cap.
+        // A number with too many digits for a u64 is above the cap anyway.
         let seconds = header.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
     }
@@ -82,7 +84,7 @@ pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     Some(Duration::try_from(until).unwrap_or_default().min(LONGEST_RETRY_AFTER))
 }
 
-/// RFC 9110 has one form of dates that is sent and two older ones that are still to be understood.
+/// Reads the form of dates that RFC 9110 prescribes, or one of the two older ones that it wants to be understood.
 fn http_date(text: &str) -> Option<Timestamp> {
     const OLDER: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     if let Ok(timestamp) = rfc2822::DateTimeParser::new().parse_timestamp(text) {
@@ -151,7 +153,7 @@ mod tests {
 
         assert_eq!(schedule.delay_at_least(1, 0.0, seconds(60)), seconds(60));
         assert_eq!(schedule.delay_at_least(2, 0.0, seconds(60)), seconds(300));
-        assert_eq!(schedule.delay_at_least(10, 0.0, seconds(60)), None, "asking for patience gives no further attempt");
+        assert_eq!(schedule.delay_at_least(10, 0.0, seconds(60)), None, "asking for a pause gives no further attempt");
     }
 
     proptest! {

@@ -1,27 +1,27 @@
-//! What destinations get that say nothing else, and what is kept for how long. Values, composed by the configuration.
+//! Defaults for destinations whose rows say nothing else, and how long things are kept. The configuration fills them in.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::retry::Schedule;
 
-/// What of a destination's events is delivered one after the other, and waits behind a failed one.
+/// Which of a destination's events are delivered one after the other, so that they wait while an earlier one fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// Those of one entity.
+    /// The events of one entity wait for each other.
     #[default]
     Entity,
-    /// All.
+    /// All events wait for each other.
     Strict,
-    /// None: every event for itself.
+    /// No event waits for another.
     None,
 }
 
 impl Order {
-    /// What there is to choose from.
+    /// The names that [`Order::parse`] knows, for error messages.
     pub const CHOICES: &str = "one of entity, strict, none";
 
-    /// Reads its name.
+    /// Reads an order by its name.
     pub fn parse(text: &str) -> Option<Order> {
         Some(match text {
             "entity" => Order::Entity,
@@ -32,18 +32,18 @@ impl Order {
     }
 }
 
-/// For MQTT publishers.
+/// The defaults for MQTT publishers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MqttSettings {
-    /// Publishes that may be unacknowledged.
+    /// How many publishes may be unacknowledged at a time.
     pub window: u16,
-    /// MQTT keep-alive.
+    /// The MQTT keep-alive.
     pub keep_alive: Duration,
     /// The largest payload in bytes.
     pub max_payload: usize,
-    /// What waits for what.
+    /// Which events wait for which others.
     pub order: Order,
-    /// CA certificates (PEM) to trust beside the system's.
+    /// CA certificates (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -59,18 +59,18 @@ impl Default for MqttSettings {
     }
 }
 
-/// For webhooks.
+/// The defaults for webhooks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSettings {
-    /// Requests that may be open at a time.
+    /// How many requests may be open at a time.
     pub concurrency: usize,
     /// How long one attempt may take.
     pub timeout: Duration,
     /// When a failed delivery is tried again.
     pub retry: Schedule,
-    /// What waits for what.
+    /// Which events wait for which others.
     pub order: Order,
-    /// CA certificates (PEM) to trust beside the system's.
+    /// CA certificates (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -86,14 +86,14 @@ impl Default for WebhookSettings {
     }
 }
 
-/// How much of the past is kept.
+/// How long the past is kept, and how much of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// How long the log keeps events, for replay and for destinations that are away.
     pub log_age: Duration,
-    /// How many bytes of the database's disk the log may take.
+    /// How many bytes of the database's disk the log may use.
     pub log_size: usize,
-    /// How long attempts are kept.
+    /// How long the record of attempts is kept.
     pub attempts_age: Duration,
 }
 

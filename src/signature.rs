@@ -1,7 +1,8 @@
-//! Signatures of webhooks. In: a secret and the bytes that are sent. Out: the value of a signature header. It never sends, and never
-//! shows a key.
+//! Signatures of webhooks. In: a secret and the bytes that are sent. Out: the value of a signature header. It never sends anything, and
+//! never shows a key.
 //!
-//! The scheme is Standard Webhooks (HMAC-SHA256 over `id.timestamp.body`); beside it stands eryxon's older one over the body alone.
+//! The scheme is that of Standard Webhooks (HMAC-SHA256 over `id.timestamp.body`). Receivers of an eryxon system also get its older
+//! signature, over the body alone.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -16,36 +17,36 @@ use thiserror::Error;
 
 const PREFIX: &str = "whsec_";
 
-/// A secret that cannot sign. The text of the secret is never part of the message.
+/// Why a secret cannot sign. The message never holds the text of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SecretProblem {
-    /// Nothing but white space.
+    /// The text is empty or white space.
     #[error("secret_key is empty; set one or deactivate the webhook")]
     Empty,
-    /// `whsec_` promises base64.
+    /// The text after `whsec_` is not base64, which that prefix promises.
     #[error(
         "secret_key number {0} starts with `whsec_` but what follows is not base64; copy it again or drop the prefix to use it as plain text"
     )]
     NotBase64(usize),
-    /// `whsec_` and nothing behind it.
-    #[error("secret_key number {0} is `whsec_` with nothing behind it; copy it again")]
+    /// There is nothing after `whsec_`.
+    #[error("secret_key number {0} is `whsec_` with nothing after it; copy it again")]
     NoKey(usize),
 }
 
-/// The key, or the keys during a rotation, of one webhook, each as what it makes of HMAC before the first byte of a message.
+/// The key of one webhook, or its keys during a rotation. Each is kept as an HMAC that has taken in the key and no message yet.
 #[derive(Clone)]
 pub struct WebhookSecret {
     keys: Vec<Hmac<Sha256>>,
-    /// The whole text as one key, exactly as it stands: that of eryxon.
+    /// The whole text as one key, exactly as it stands, which is how eryxon signs.
     text: Hmac<Sha256>,
 }
 
 impl WebhookSecret {
-    /// Reads what stands in a `secret_key` column.
+    /// Reads the value of a `secret_key` column.
     ///
-    /// - `whsec_` and base64: the decoded bytes are the key.
-    /// - Several of these, divided by white space: all of them sign, so that a receiver can change from one to the next.
-    /// - Anything else: the text, white space within it included, is one key, byte by byte; surrounding white space is not part of it.
+    /// - After `whsec_`, the rest is base64, and the decoded bytes are the key.
+    /// - Several of these may stand there, separated by white space. All of them sign, so that a receiver can change from one to the next.
+    /// - Any other text is one key, byte by byte. White space inside it is part of the key, and white space around it is not.
     pub fn parse(text: &str) -> Result<WebhookSecret, SecretProblem> {
         let whole = keyed(text.as_bytes());
         let text = text.trim();
@@ -69,11 +70,11 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Bytes of a signature, and of its base64.
+/// The length of a signature in bytes, and that of its base64.
 const DIGEST: usize = 32;
 const BASE64: usize = 44;
 
-/// The value of `webhook-signature`: `v1,<base64>`, once for each key, divided by spaces.
+/// The value of `webhook-signature`: `v1,<base64>` for each key, separated by spaces.
 pub fn sign(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
     let mut signatures = String::with_capacity(secret.keys.len() * (" v1,".len() + BASE64) - 1);
     for key in &secret.keys {
@@ -85,13 +86,15 @@ pub fn sign(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, body: &[u8
         }
         signatures.push_str("v1,");
         let mut text = [0; BASE64];
-        STANDARD.encode_slice(message.0.finalize().into_bytes(), &mut text).expect("so long is its base64");
+        STANDARD
+            .encode_slice(message.0.finalize().into_bytes(), &mut text)
+            .expect("the base64 of a digest has this length");
         signatures.push_str(std::str::from_utf8(&text).expect("base64 is ASCII"));
     }
     signatures
 }
 
-/// The value of `X-Eryxon-Signature`: `sha256=<hex>` over the body, under the text of `secret_key` exactly as it stands.
+/// The value of `X-Eryxon-Signature`: `sha256=<hex>` over the body. The key is the text of `secret_key` exactly as it stands.
 pub fn eryxon(secret: &WebhookSecret, body: &[u8]) -> String {
     let mut mac = secret.text.clone();
     mac.update(body);
@@ -105,7 +108,7 @@ pub fn eryxon(secret: &WebhookSecret, body: &[u8]) -> String {
     signature
 }
 
-/// What is signed, written piece by piece.
+/// A message that is signed while it is written, piece by piece.
 struct Message(Hmac<Sha256>);
 
 impl fmt::Write for Message {
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_published_vectors_are_met() {
-        // The first is the example of the Standard Webhooks libraries, the second that of the documentation of Svix, who wrote the scheme.
+        // The first is the example of the Standard Webhooks libraries. The second is from the documentation of Svix, which wrote the scheme.
         let body = br#"{"email":"test@example.com","username":"test_user"}"#;
         assert_eq!(
             sign(

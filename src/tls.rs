@@ -1,5 +1,5 @@
-//! TLS for outgoing connections: one crypto provider (ring), the system's certificates, and those that are named. In: paths of PEM
-//! files. Out: a rustls client configuration, or which file is wrong and how.
+//! TLS for outgoing connections, with one crypto provider (ring), the system's certificates and those that the settings name. In: paths
+//! of PEM files. Out: a rustls client configuration, or which file is wrong and how.
 
 use std::error::Error;
 use std::io;
@@ -15,10 +15,10 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject as _;
 
-/// A certificate or key that cannot be used.
+/// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsProblem {
-    /// The file cannot be read, or is not PEM.
+    /// The file cannot be read, or it is not PEM.
     #[error("`{path}`: {source}; name a readable PEM file")]
     File {
         /// The file.
@@ -26,10 +26,10 @@ pub enum TlsProblem {
         /// What is wrong with it.
         source: pem::Error,
     },
-    /// There is nothing in it.
+    /// The file holds no certificate.
     #[error("`{0}` holds no certificate; name a PEM file that does")]
     Empty(PathBuf),
-    /// rustls does not take it.
+    /// rustls refuses the certificate or key.
     #[error("`{path}`: {source}")]
     Refused {
         /// The file.
@@ -39,10 +39,11 @@ pub enum TlsProblem {
     },
 }
 
-/// A client that trusts the system's certificates and those in `ca_file`, and shows `(certificate, key)` where it is asked to.
+/// Configures a client that trusts the system's certificates and those in `ca_file`. If a server asks for a certificate, the client
+/// shows the one of `identity`, which names its file and that of its key.
 pub fn client(ca_file: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, TlsProblem> {
     let mut roots = RootCertStore::empty();
-    // One bad certificate of the system must not cost the others.
+    // If one of the system's certificates is bad, the others can still be used.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in ca_file.map(certificates).transpose()?.unwrap_or_default() {
         let path = || ca_file.map(Path::to_owned).unwrap_or_default();
@@ -58,7 +59,7 @@ pub fn client(ca_file: Option<&Path>, identity: Option<(&Path, &Path)>) -> Resul
         .map_err(|source| TlsProblem::Refused { path: certificate.to_owned(), source })
 }
 
-/// What TLS has to do with an error, for people. None: nothing.
+/// Explains an error to people if TLS is its cause.
 pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -66,7 +67,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
             return Some(advice(error));
         }
         next = match error.downcast_ref::<io::Error>() {
-            // An I/O error does not count what it wraps among its sources.
+            // An I/O error does not list the error that it wraps as its source.
             Some(wrapper) => wrapper.get_ref().map(|inner| inner as &(dyn Error + 'static)),
             None => error.source(),
         };

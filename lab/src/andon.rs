@@ -1,5 +1,5 @@
-//! The program under test: where its binary is, and its commands that run to their end. In: a path, or nothing; the URL of a database.
-//! Out: a migrated database, an attached source. It uses the command line as a user would and knows nothing of what is inside.
+//! The program under test. In: the path of its binary, if it is not the one next to ours; the URL of a database. Out: a migrated database,
+//! an attached source, a daemon. It uses the command line as a user would, and knows nothing about the inside.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -25,7 +25,7 @@ pub(crate) struct Andon {
 }
 
 impl Andon {
-    /// The given one, or the one beside our own program, which is where cargo puts it.
+    /// Takes the given program, or the one next to our own, which is where cargo puts it.
     pub(crate) fn find(given: Option<PathBuf>) -> Result<Andon> {
         let (program, hint) = match given {
             Some(program) => (program, "--andon or ANDON_PROGRAM names no program"),
@@ -35,7 +35,7 @@ impl Andon {
             }
         };
         ensure!(program.is_file(), "there is no {}: {hint}", program.display());
-        // Servers run in directories of their own.
+        // The path must be absolute, because servers run in directories of their own.
         Ok(Andon { program: program.canonicalize().with_context(|| format!("cannot use {}", program.display()))? })
     }
 
@@ -66,7 +66,7 @@ impl Andon {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
-            // The configuration of whoever starts us is for a database of theirs.
+            // The configuration of the user is for a database of their own.
             .args(["--config", "/dev/null"])
             .env("ANDON_DATABASE_URL", database)
             .stdin(Stdio::piped())
@@ -75,7 +75,7 @@ impl Andon {
             .kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot run {}", self.program.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A program that ends without reading says itself why.
+            // If the program ends without reading, its status and its errors say why.
             drop(stdin.write_all(input.as_bytes()).await);
         }
         let ran = timeout(PATIENCE, child.wait_with_output());

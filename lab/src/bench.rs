@@ -1,5 +1,5 @@
-//! `andon-lab bench`: measurements, on throw-away servers. In: which bench, and how much of it. Out: figures, each beside that of a baseline taken
-//! in the same run, as a table or as JSON, and what is aimed at. It fails when something is lost, and never because something was slow.
+//! `andon-lab bench`: measurements on throw-away servers. In: which bench, and how much of it. Out: figures next to those of a baseline from
+//! the same run, as a table or as JSON, and the goals. It fails when something is lost, and never because something was slow.
 
 mod backlog;
 mod bare;
@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use crate::andon::Andon;
 use crate::bench::comparison::Comparison;
 
-/// Which bench, and what becomes of its figures.
+/// Which bench, and what to do with its figures.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchOptions {
     #[command(subcommand)]
@@ -73,15 +73,15 @@ enum Which {
     Isolation(isolation::IsolationBench),
 }
 
-/// What came of a bench.
+/// The result of a bench.
 struct Report {
     bench: &'static str,
     comparison: Comparison,
-    /// What else is to be known of the run.
+    /// Other facts about the run.
     facts: Value,
 }
 
-/// Measures, and prints.
+/// Measures and prints.
 pub(crate) async fn run(options: BenchOptions, andon: &Andon) -> Result<()> {
     let machine = machine::description();
     let mut reports = Vec::new();
@@ -93,11 +93,11 @@ pub(crate) async fn run(options: BenchOptions, andon: &Andon) -> Result<()> {
         } else {
             format!("# {}\n{}\n{}\n", report.bench, report.facts, report.comparison.table())
         };
-        // Whoever closed it does not want to read on, which is no fault.
+        // A reader that has closed it wants no more, which is no fault.
         drop(writeln!(std::io::stdout().lock(), "{text}"));
         reports.push(json);
         if let Some(path) = &options.save {
-            // After each, so that one that fails costs nobody else's figures.
+            // They are saved after each bench, so that one that fails does not cost the figures of the others.
             save(path, &json!({"machine": machine, "taken_at": jiff::Timestamp::now(), "benches": reports}))?;
         }
     }
@@ -141,7 +141,7 @@ impl Which {
     }
 }
 
-/// The options that nobody gave.
+/// Returns the options of a bench at their defaults.
 fn defaults<O: clap::Args>() -> O {
     let command = O::augment_args(clap::Command::new("bench").no_binary_name(true));
     let matches = command.get_matches_from(std::iter::empty::<&str>());
@@ -153,7 +153,7 @@ fn save(path: &Path, results: &Value) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Waits until something has arrived, and looks now and then; the error says what is there when the time is over.
+/// Looks now and then until something has arrived. If that takes too long, the error says what has arrived by then.
 async fn arrival<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T> {
     let deadline = Instant::now() + within;
     let mut clock = tokio::time::interval(Duration::from_millis(20));

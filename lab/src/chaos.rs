@@ -1,6 +1,6 @@
 //! Chaos: the line under faults. In: how long, how many daemons, a seed. Out: a line for each fault as it happens, one line of JSON at the
-//! end, and an exit status that says whether anything was lost, out of order, never committed, or repeated beyond what was in flight. It
-//! uses the gateway as child processes only, on throw-away servers, and takes no figure from it.
+//! end, and an exit status that says whether anything was lost, out of order, never committed, or repeated without a reason. It runs the
+//! gateway as child processes only, on throw-away servers, and takes no figure from it.
 
 mod allowance;
 mod destinations;
@@ -43,7 +43,7 @@ use crate::chaos::schedule::Scenario;
 use crate::duration;
 use crate::stage::connect;
 
-/// How long to wait at the end for what is still on its way.
+/// How long to wait at the end for the next of the events that are still on their way.
 const ARRIVAL: Duration = Duration::from_secs(120);
 
 /// Options of `andon-lab chaos`.
@@ -70,7 +70,7 @@ pub(crate) struct ChaosOptions {
     json: bool,
 }
 
-/// Runs it to its end.
+/// Runs chaos to its end.
 pub(crate) async fn run(options: ChaosOptions, andon: &Andon) -> Result<ExitCode> {
     let seed = options.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let narrator = Narrator::new(options.json);
@@ -106,7 +106,7 @@ pub(crate) async fn run(options: ChaosOptions, andon: &Andon) -> Result<ExitCode
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Writes and breaks, mends, and waits for what is to come. Returns what was committed.
+/// Writes and breaks, mends everything, and waits for the last events. Returns what was committed.
 async fn play(
     scenario: Scenario,
     line: &Line,
@@ -159,15 +159,22 @@ async fn supervise(line: &Line, start: Instant, narrator: Narrator) -> Result<()
     try_join_all(daemons.map(|daemon| line.supervise(daemon, start, narrator))).await.map(drop)
 }
 
-/// Returns when everything has arrived that has to, or when that has taken too long: what is not there then is missing.
+/// Returns when every expected event has arrived, or when no new one has for too long. Whatever has not arrived by then is missing.
 async fn all_arrived(committed: &Committed, received: &Received) {
     let expected: Vec<(&str, u64)> = DESTINATIONS
         .iter()
         .filter(|destination| destination.role != Role::Volatile)
         .map(|destination| (destination.label, committed.expected(destination).values().sum()))
         .collect();
-    let deadline = Instant::now() + ARRIVAL;
-    while Instant::now() < deadline && expected.iter().any(|(label, count)| received.distinct(label) < *count) {
+    let (mut before, mut deadline) = (0, Instant::now() + ARRIVAL);
+    while expected.iter().any(|(label, count)| received.distinct(label) < *count) {
+        let arrived = expected.iter().map(|(label, _)| received.distinct(label)).sum();
+        if arrived > before {
+            (before, deadline) = (arrived, Instant::now() + ARRIVAL);
+        }
+        if Instant::now() >= deadline {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,6 +1,6 @@
-//! The demonstration: a simulated plant on real, throw-away servers, and witnesses that judge what arrives. In: which system, how long,
-//! how fast. Out: a line for each thing that happens, or one line of JSON, and an exit status that says whether anything was lost or out
-//! of order. It uses the gateway as a user would, as a child process, and takes no figure from it.
+//! The demonstration: a simulated plant on real, throw-away servers, and a judgement of what arrives. In: which system, how long, how
+//! fast. Out: a line for each thing that happens, or one line of JSON, and an exit status that says whether anything was lost or out of
+//! order. It runs the gateway as a child process, as a user would, and takes no figure from it.
 
 mod committed;
 mod received;
@@ -41,13 +41,13 @@ use crate::witness::Witness;
 
 /// How many times the gateway may end in a row without a signal.
 const FAULTS_IN_A_ROW: u32 = 3;
-/// How long to wait at the end for what is still on its way.
+/// How long to wait at the end for the next of the events that are still on their way.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// Options of `andon-lab demo`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DemoOptions {
-    /// System to show: its name, or its mapping, with NAME.schema.sql and NAME.shift.sql beside it
+    /// System to show: its name, or its mapping, with NAME.schema.sql and NAME.shift.sql next to it
     #[arg(long, default_value = "eryxon", value_name = "NAME or FILE", value_parser = system)]
     source: System,
 
@@ -142,8 +142,8 @@ impl Demo {
             });
             worked?;
             Narrator::new(options).say("the shift is over; waiting for what is still on its way");
-            // What does not come is judged below, as missing.
-            drop(tokio::time::timeout(ARRIVAL, received.all_arrived()).await);
+            // An event that does not come is judged below, as missing.
+            received.all_arrived(ARRIVAL).await;
             anyhow::Ok(())
         };
         tokio::select! {
@@ -184,7 +184,7 @@ fn how(status: i32) -> String {
     if status > 128 { format!("killed by signal {}", status - 128) } else { format!("ended with status {status}") }
 }
 
-/// A token that the first SIGINT or SIGTERM cancels. A second one ends the process; the rig's servers end with it.
+/// Returns a token that the first SIGINT or SIGTERM cancels. A second signal ends the process, and the rig's servers with it.
 fn stop_at_signal() -> Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;

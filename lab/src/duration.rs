@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Span;
 use jiff::SpanRelativeTo;
 
-/// Reads a duration; it is never negative.
+/// Reads a duration, which is never negative. A day has 24 hours.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let read = || -> Option<Duration> {
         let span: Span = text.parse().ok()?;

@@ -1,5 +1,5 @@
-//! The `andon-lab` program: Andon shown at work, under faults, and beside others. In: a command line. Out: an exit status: 0, 1 for a
-//! fault or something lost, 2 for bad usage. It starts the `andon` binary as a user would, and shares no code with it.
+//! The `andon-lab` program, which shows Andon at work, under faults, and compared with other programs. In: a command line. Out: an exit
+//! status: 0, 1 for a fault or a loss, 2 for bad usage. It starts the `andon` binary as a user would, and shares no code with it.
 
 mod andon;
 mod bench;
@@ -26,15 +26,15 @@ use crate::bench::BenchOptions;
 use crate::chaos::ChaosOptions;
 use crate::demo::DemoOptions;
 
-/// That of `andon`, so that a baseline in this process does not lose by its allocator.
+/// The allocator of `andon`, so that a baseline in this process does not suffer from a slower one.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Shows and measures Andon, on throw-away servers of its own.
+/// Shows and measures Andon on throw-away servers
 #[derive(Debug, Parser)]
 #[command(name = "andon-lab", version, max_term_width = 100)]
 struct Cli {
-    /// The `andon` to start, such as one of another build, to compare [default: the one beside this program]
+    /// The `andon` to start, such as one of another build to compare [default: the one next to this program]
     #[arg(long, global = true, env = "ANDON_PROGRAM", hide_env_values = true, value_name = "FILE")]
     andon: Option<PathBuf>,
 
@@ -52,10 +52,10 @@ enum Command {
     Bench(BenchOptions),
 }
 
-/// What is logged unless ANDON_LOG or RUST_LOG says otherwise.
+/// The log filter unless ANDON_LOG or RUST_LOG sets another.
 const LOG: &str = "info,tokio_postgres=warn";
 
-/// A server that is still starting must not hold up the end.
+/// How long the end waits for servers that are still starting.
 const LEAVING: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {

@@ -46,7 +46,7 @@ pub(crate) async fn broker(options: MosquittoOptions) -> Result<Mosquitto> {
     blocking(move || Mosquitto::start(&options)).await
 }
 
-/// A connection whose failure shows at its next use.
+/// Connects to a database. A connection that breaks shows at its next use.
 pub(crate) async fn connect(database: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(database, NoTls).await.context("cannot reach the database")?;
     tokio::spawn(connection);

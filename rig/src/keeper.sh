@@ -1,7 +1,7 @@
-# Keeps one server and one directory for an owner that may die at any moment. The owner holds the other end of stdin: a line starts
-# the server, the end of the stream means that the owner is gone (or has finished), whatever became of it. On stdout: `ready` once the
-# directory is there, `pid N` and `ended STATUS` for each run of the server.
-# Arguments: the directory, the signal that ends the server, then the server's command.
+# Keeps one server and one directory for an owner that may die at any moment. The owner holds the other end of stdin: a line starts the
+# server, and the end of the stream means that the owner has finished or died. On stdout the keeper says `ready` once the directory
+# exists, and `pid N` and `ended STATUS` for each run of the server.
+# Arguments: the directory, the signal that ends the server, and the server's command.
 dir=$1 signal=$2
 shift 2
 umask 077

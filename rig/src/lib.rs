@@ -1,6 +1,7 @@
-//! Throw-away servers and witnesses for the tests and the lab. In: nothing but the programs of the distribution. Out: a real
-//! PostgreSQL, a real mosquitto, a webhook receiver, a subscriber, a fault proxy, and the oracle that judges what arrived. Everything
-//! listens on 127.0.0.1 only and is gone when its owner is, however the owner ended. It imports nothing of Andon, so that it can bear witness.
+//! Throw-away servers and witnesses for the tests and the lab. In: the programs of the distribution. Out: a real PostgreSQL, a real
+//! mosquitto, a webhook receiver, a subscriber, a proxy that breaks connections, the daemon as a child process, and the oracle that judges
+//! what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner, however the owner ends. It imports nothing of Andon,
+//! so that it can bear witness.
 
 pub mod daemon;
 pub mod mosquitto;

@@ -1,5 +1,5 @@
-//! A throw-away mosquitto. In: the options that a test wants. Out: a broker on a fixed free port of 127.0.0.1 that can be stopped,
-//! killed and started again, with its persistence kept between. It never reads the machine's own mosquitto configuration.
+//! A throw-away mosquitto. In: options. Out: a broker on a free port of 127.0.0.1 that can be stopped, killed and started again on the
+//! same port, and keeps its stored sessions meanwhile. It never reads the machine's own mosquitto configuration.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -19,33 +19,33 @@ use crate::process::ServerOptions;
 
 const PACKAGE: &str = "mosquitto";
 
-/// How the broker is set up. The default takes anyone, forgets everything at its end, and has no limits.
+/// How the broker is set up. The default lets anyone in, forgets everything when it ends, and has no limits.
 #[derive(Debug, Clone, Default)]
 pub struct MosquittoOptions {
-    /// Keep sessions and messages over an orderly stop.
+    /// Whether sessions and messages survive an orderly stop.
     pub persistence: bool,
-    /// User names and passwords; nobody else is let in unless this is empty.
+    /// User names and passwords. If there are any, nobody else is let in.
     pub users: Vec<(String, String)>,
     /// The content of an access control file.
     pub acl: Option<String>,
-    /// Serve TLS, and only TLS.
+    /// If set, the broker serves TLS and nothing else.
     pub tls: Option<MosquittoTls>,
-    /// The largest packet; beyond it an MQTT 5 client is told so, and an older one cut off.
+    /// The largest packet. The broker announces it to MQTT 5 clients and disconnects older ones that exceed it.
     pub max_packet_size: Option<u32>,
-    /// The largest payload; larger ones are acknowledged and dropped.
+    /// The largest payload. The broker acknowledges larger ones and drops them.
     pub message_size_limit: Option<u32>,
-    /// Unacknowledged messages per client; 0 is without a limit.
+    /// Unacknowledged messages per client; 0 means no limit.
     pub max_inflight_messages: u32,
-    /// Queued messages per client; 0 is without a limit.
+    /// Queued messages per client; 0 means no limit.
     pub max_queued_messages: u32,
-    /// Fill packets before they leave (Nagle's algorithm), whoever waits. Off unless asked for: it would be measured as our latency.
+    /// Whether Nagle's algorithm delays small packets. It is off by default, because it would be measured as our latency.
     pub fills_packets: bool,
     /// Further lines for the configuration file.
     pub lines: Vec<String>,
 }
 
 impl MosquittoOptions {
-    /// As far as it matters to a publisher, a mosquitto whose configuration nobody has touched.
+    /// Behaves towards a publisher like a mosquitto whose configuration nobody has touched.
     pub fn as_installed() -> MosquittoOptions {
         MosquittoOptions {
             max_inflight_messages: 20,
@@ -59,7 +59,7 @@ impl MosquittoOptions {
 /// Certificates, as PEM text.
 #[derive(Debug, Clone)]
 pub struct MosquittoTls {
-    /// Whom the broker trusts when it looks at a client's certificate.
+    /// The authority that the broker trusts for client certificates.
     pub ca: String,
     /// The broker's own certificate.
     pub certificate: String,
@@ -69,14 +69,14 @@ pub struct MosquittoTls {
     pub require_certificate: bool,
 }
 
-/// A broker. Dropping it ends it. Its methods block for as long as the broker takes to start or to end.
+/// A running broker. Dropping it ends it. Its methods block until the broker has started or ended.
 pub struct Mosquitto {
     server: Mutex<Server>,
     port: u16,
 }
 
 impl Mosquitto {
-    /// Starts a broker; blocks until it takes connections.
+    /// Starts a broker and blocks until it accepts connections.
     pub fn start(options: &MosquittoOptions) -> Result<Mosquitto> {
         let program = process::program("mosquitto", PACKAGE)?;
         let port = process::free_port()?;
@@ -103,7 +103,7 @@ impl Mosquitto {
         self.server().pid()
     }
 
-    /// What it logged.
+    /// The broker's log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.server().log_path()).unwrap_or_default()
     }
@@ -118,17 +118,17 @@ impl Mosquitto {
         self.server().end(Signal::SIGKILL)
     }
 
-    /// Lets it sleep with its sockets open (SIGSTOP), until `resume`.
+    /// Suspends it with its sockets open (SIGSTOP), until `resume`.
     pub fn pause(&self) -> Result<()> {
         self.server().signal(Signal::SIGSTOP)
     }
 
-    /// Wakes it after `pause`.
+    /// Continues it after `pause`.
     pub fn resume(&self) -> Result<()> {
         self.server().signal(Signal::SIGCONT)
     }
 
-    /// Starts it again on the same port, with what it had saved.
+    /// Starts it again on the same port, with the state it had saved.
     pub fn start_again(&self) -> Result<()> {
         let mut server = self.server();
         server.start()?;

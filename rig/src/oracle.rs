@@ -1,6 +1,6 @@
 //! The judge of every delivery test. In: for each entity the highest counter that was committed (counters run from 1), and what a
-//! witness received, in order. Out: what is missing, out of order, came twice, or came from nowhere. It never looks at a clock, and
-//! judges order on first receipts: a repeat is a duplicate, not a disorder.
+//! witness received, in order. Out: what is missing, out of order, came twice, or came from nowhere, after each receipt if that is wanted.
+//! It never looks at a clock, and judges order on first receipts: a repeat is a duplicate, not a disorder.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -32,29 +32,59 @@ impl Verdict {
     }
 }
 
-/// Compares what was committed with what was received.
-pub fn judge<'a>(expected: &BTreeMap<String, u64>, received: impl IntoIterator<Item = (&'a str, u64)>) -> Verdict {
-    let mut verdict = Verdict { expected: expected.values().sum(), ..Verdict::default() };
-    let mut seen: HashMap<&str, (u64, HashSet<u64>)> = HashMap::new();
-    for (entity, counter) in received {
-        let committed = expected.get(entity).copied().unwrap_or(0);
-        if counter == 0 || counter > committed {
-            verdict.phantom += 1;
-            continue;
-        }
-        let (latest, counters) = seen.entry(entity).or_default();
-        if !counters.insert(counter) {
-            verdict.duplicates += 1;
-            continue;
-        }
-        verdict.delivered += 1;
-        if counter < *latest {
-            verdict.out_of_order += 1;
-        }
-        *latest = counter.max(*latest);
+/// Judges receipts one by one, as they come: a receipt costs the same however many came before it.
+pub struct Oracle {
+    entities: HashMap<String, Entity>,
+    verdict: Verdict,
+}
+
+struct Entity {
+    committed: u64,
+    latest: u64,
+    seen: HashSet<u64>,
+}
+
+impl Oracle {
+    /// Nothing has arrived yet. `expected` holds the highest counter that was committed of each entity.
+    pub fn new(expected: &BTreeMap<String, u64>) -> Oracle {
+        let entity = |committed: u64| Entity { committed, latest: 0, seen: HashSet::new() };
+        let entities = expected.iter().map(|(name, committed)| (name.clone(), entity(*committed))).collect();
+        let count = expected.values().sum();
+        Oracle { entities, verdict: Verdict { expected: count, missing: count, ..Verdict::default() } }
     }
-    verdict.missing = verdict.expected - verdict.delivered;
-    verdict
+
+    /// The next receipt.
+    pub fn push(&mut self, entity: &str, counter: u64) {
+        let known = self.entities.get_mut(entity).filter(|entity| (1..=entity.committed).contains(&counter));
+        let Some(entity) = known else {
+            self.verdict.phantom += 1;
+            return;
+        };
+        if !entity.seen.insert(counter) {
+            self.verdict.duplicates += 1;
+            return;
+        }
+        self.verdict.delivered += 1;
+        self.verdict.missing -= 1;
+        if counter < entity.latest {
+            self.verdict.out_of_order += 1;
+        }
+        entity.latest = counter.max(entity.latest);
+    }
+
+    /// What became of the expected events so far.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+}
+
+/// Compares what was committed with all that was received.
+pub fn judge<'a>(expected: &BTreeMap<String, u64>, received: impl IntoIterator<Item = (&'a str, u64)>) -> Verdict {
+    let mut oracle = Oracle::new(expected);
+    for (entity, counter) in received {
+        oracle.push(entity, counter);
+    }
+    oracle.verdict
 }
 
 #[cfg(test)]
@@ -106,7 +136,46 @@ mod tests {
         assert!(!verdict.is_clean());
     }
 
+    /// The verdict by its definition: each receipt is compared with all before it.
+    fn by_definition(expected: &BTreeMap<String, u64>, received: &[(&str, u64)]) -> Verdict {
+        let is_committed = |(entity, counter): &(&str, u64)| {
+            *counter > 0 && expected.get(*entity).is_some_and(|committed| counter <= committed)
+        };
+        let mut verdict = Verdict { expected: expected.values().sum(), ..Verdict::default() };
+        for (at, receipt) in received.iter().enumerate() {
+            let before = &received[..at];
+            if !is_committed(receipt) {
+                verdict.phantom += 1;
+            } else if before.contains(receipt) {
+                verdict.duplicates += 1;
+            } else {
+                verdict.delivered += 1;
+                let is_overtaken =
+                    before.iter().any(|other| is_committed(other) && other.0 == receipt.0 && other.1 > receipt.1);
+                verdict.out_of_order += u64::from(is_overtaken);
+            }
+        }
+        verdict.missing = verdict.expected - verdict.delivered;
+        verdict
+    }
+
     proptest! {
+        #[test]
+        fn after_each_receipt_the_verdict_is_that_of_its_definition(
+            (a, b) in (0_u64..5, 0_u64..5),
+            received in proptest::collection::vec((proptest::sample::select(vec!["a", "b", "c"]), 0_u64..7), 0..40),
+        ) {
+            let expected = expected(&[("a", a), ("b", b)]);
+            let mut oracle = Oracle::new(&expected);
+
+            for (at, (entity, counter)) in received.iter().enumerate() {
+                oracle.push(entity, *counter);
+
+                prop_assert_eq!(oracle.verdict(), &by_definition(&expected, &received[..=at]));
+            }
+            prop_assert_eq!(judge(&expected, received.iter().copied()), by_definition(&expected, &received));
+        }
+
         #[test]
         fn the_figures_add_up(highest in 0_u64..6, received in proptest::collection::vec(0_u64..8, 0..40)) {
             let verdict = judge(&expected(&[("a", highest)]), received.iter().map(|counter| ("a", *counter)));

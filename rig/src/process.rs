@@ -1,6 +1,5 @@
-//! Programs as throw-away servers. In: a command line. Out: a server with a directory of its own, both of which vanish when the owner
-//! does, even by SIGKILL. It never leaves a server without a keeper: a small shell holds one end of a pipe, and the end of that pipe is
-//! the end of the server.
+//! Programs as throw-away servers. In: a command line. Out: a server with a directory of its own. Both vanish when their owner ends, even
+//! if SIGKILL ended it: a small shell, the keeper, reads from a pipe that the owner holds, and ends the server when the pipe closes.
 
 use std::ffi::OsString;
 use std::io::BufRead;
@@ -30,12 +29,12 @@ use nix::unistd::Uid;
 use nix::unistd::User;
 use tokio::sync::watch;
 
-/// How long a server may take to start or to end before that is called a failure. Generous: the machine may be busy.
+/// How long a server may take to start or to end before that counts as a failure. It is generous because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const KEEPER: &str = include_str!("keeper.sh");
 
-/// The path of a program: from `PATH`, else from the distribution's own directories. An absent one is an error that names its package.
+/// Finds a program in `PATH` or in the distribution's own directories. The error for an absent program names its package.
 pub fn program(name: &str, package: &str) -> Result<PathBuf> {
     let from_path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&from_path)
@@ -45,13 +44,13 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
         .ok_or_else(|| anyhow!("`{name}` not found: install the package {package} (apt-get install {package})"))
 }
 
-/// A port of 127.0.0.1 that nobody listens on at this moment.
+/// Returns a port of 127.0.0.1 that nobody listens on at this moment.
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
 }
 
-/// The user that servers run as, where that is not ourselves: PostgreSQL and mosquitto refuse or give up root.
+/// The user that servers run as, if it is not our own: PostgreSQL refuses to run as root, and mosquitto gives root up.
 pub fn server_user() -> Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
@@ -64,7 +63,7 @@ pub fn server_user() -> Result<Option<User>> {
     bail!("servers cannot run as root, and there is neither a user `postgres` nor `nobody`: add one")
 }
 
-/// A command that runs as `user`, without the groups of root, in a directory that this user can enter.
+/// Makes a command that runs as `user`, without the groups of root, in a directory that this user can enter.
 pub fn command_as(program: &Path, user: Option<&User>) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/").env("LC_ALL", "C.UTF-8");
@@ -76,15 +75,15 @@ pub fn command_as(program: &Path, user: Option<&User>) -> Command {
 
 /// How a server is started.
 pub struct ServerOptions {
-    /// A word for the name of the directory and for messages.
+    /// A word that appears in the name of the directory and in messages.
     pub name: &'static str,
-    /// The command that serves, in the foreground.
+    /// The command. It must serve in the foreground.
     pub command: Vec<OsString>,
     /// Variables in addition to our own environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// As whom it runs; `None` means ourselves.
+    /// The user it runs as, if not our own.
     pub user: Option<User>,
-    /// What ends it when the owner is gone.
+    /// The signal that ends it when the owner is gone.
     pub end: Signal,
 }
 
@@ -95,11 +94,11 @@ pub enum State {
     New,
     /// Running, with this process id.
     Running(i32),
-    /// Ended with this status, as a shell tells it: 128 and the signal's number when a signal ended it.
+    /// Ended with this status, in the way of a shell: 128 plus the number of the signal if a signal ended it.
     Ended(i32),
 }
 
-/// One server, one directory, one keeper.
+/// A server with its directory and its keeper.
 pub struct Server {
     name: &'static str,
     directory: PathBuf,
@@ -110,7 +109,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the directory and its keeper; starts nothing yet, so that files can be put in place. `options` gets the directory's path.
+    /// Makes the directory and starts the keeper. The server itself starts later, so that files can be put in place. `options` gets the
+    /// path of the directory.
     pub fn prepare(options: impl FnOnce(&Path) -> Result<ServerOptions>) -> Result<Server> {
         let directory = unused_directory();
         let options = options(&directory)?;
@@ -131,7 +131,7 @@ impl Server {
         let lifeline = keeper.stdin.take();
         let mut reports = BufReader::new(keeper.stdout.take().context("the keeper has no output")?);
         let mut first = String::new();
-        reports.read_line(&mut first).context("cannot hear from the keeper")?;
+        reports.read_line(&mut first).context("cannot read from the keeper")?;
         if first != "ready\n" {
             bail!(
                 "cannot make the directory {}: is it writable for {}?",
@@ -171,7 +171,7 @@ impl Server {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
-    /// Writes a file into the directory, readable for the server.
+    /// Writes a file that the server can read into the directory.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.directory.join(name);
         std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
@@ -182,13 +182,13 @@ impl Server {
         Ok(path)
     }
 
-    /// Starts the server, and returns once it has a process id. Whether it serves yet is for the caller to find out.
+    /// Starts the server and returns once it has a process id. It may not serve yet; see [`Server::wait_ready`].
     pub fn start(&mut self) -> Result<i32> {
         self.state.mark_unchanged();
         let lifeline = self.lifeline.as_mut().context("the keeper is gone")?;
         lifeline.write_all(b"start\n").with_context(|| format!("the keeper of {} is gone", self.name))?;
         let deadline = Instant::now() + PATIENCE;
-        // Not `while it is not running`: it may have ended again already.
+        // Waiting for `Running` would not do, because the server may have ended again already.
         while !self.state.has_changed().unwrap_or(true) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -212,7 +212,7 @@ impl Server {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
         match nix::sys::signal::kill(Pid::from_raw(pid), signal) {
-            // It ended in this moment, which the keeper is about to tell.
+            // It ended at this moment, which the keeper is about to report.
             Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
             Err(errno) => Err(errno).with_context(|| format!("cannot send {signal} to {} ({pid})", self.name)),
         }
@@ -234,7 +234,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits until `is_ready` says so; an error with the server's log if it ends before, or takes too long.
+    /// Waits until `is_ready` says so. If the server ends before that or takes too long, the error shows its log.
     pub fn wait_ready(&self, mut is_ready: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !is_ready() {
@@ -252,7 +252,7 @@ impl Server {
     /// Ends the server and removes the directory. Dropping does the same.
     pub fn remove(&mut self) {
         self.lifeline = None;
-        // The keeper outlives no owner for long: it kills the server if that does not end by itself.
+        // This wait is short, because the keeper kills a server that does not end when asked.
         if let Err(error) = self.keeper.wait() {
             tracing::warn!(error = %error, server = self.name, "cannot wait for the keeper");
         }

@@ -1,5 +1,5 @@
-//! A TCP proxy that breaks connections on command. In: connections to its own port. Out: the same bytes at the target's port, unless
-//! told to cut, reset, leave half open, stall, slow down or refuse. It never changes a byte.
+//! A TCP proxy that breaks connections on command. In: connections to its own port. Out: the same bytes at the target's port, unless it
+//! was told to cut, reset, half-open, stall, slow down or refuse connections. It never changes a byte.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -29,13 +29,13 @@ pub struct Proxy {
 /// One of the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Who connected to the proxy.
+    /// The end that connected to the proxy.
     Client,
-    /// Whom the proxy stands in front of.
+    /// The end that the proxy connects to.
     Target,
 }
 
-/// How all connections end.
+/// How the proxy ends all its connections.
 #[derive(Debug, Clone, Copy)]
 enum Break {
     Cut,
@@ -47,7 +47,7 @@ struct Faults {
     refuses: watch::Sender<bool>,
     stalls: watch::Sender<bool>,
     bytes_per_second: watch::Sender<Option<u64>>,
-    /// How often connections were broken, and how the last time.
+    /// How many times connections were broken, and how the last time.
     breaks: watch::Sender<(u64, Break)>,
     releases: watch::Sender<u64>,
     bytes_until_cut: Mutex<Option<u64>>,
@@ -71,12 +71,12 @@ impl Proxy {
         Ok(Proxy { port, faults, listening, task })
     }
 
-    /// Where to connect instead of the target.
+    /// The port to connect to instead of the target's.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Drops all connections now.
+    /// Closes all connections now.
     pub fn cut(&self) {
         self.faults.end(Break::Cut);
     }
@@ -86,28 +86,28 @@ impl Proxy {
         self.faults.end(Break::Reset);
     }
 
-    /// One side of all connections is gone, and the other is not told: what it sends is taken and leads nowhere, until it gives up or
-    /// `release` is called. New connections work.
+    /// Closes one side of all connections and hides that from the other side: what that side sends is read and thrown away until it gives
+    /// up or `release` is called. New connections work.
     pub fn half_open(&self, gone: Side) {
         self.faults.end(Break::HalfOpen(gone));
     }
 
-    /// Resets what `half_open` has left.
+    /// Resets the connections that `half_open` has left.
     pub fn release(&self) {
         self.faults.releases.send_modify(|releases| *releases += 1);
     }
 
-    /// Drops all connections after so many more bytes, counted over all of them in both directions; the byte after is not forwarded.
+    /// Closes all connections once this many more bytes have passed, counted over all of them in both directions.
     pub fn cut_after(&self, bytes: u64) {
         *self.faults.budget() = Some(bytes);
     }
 
-    /// How often connections were broken so far.
+    /// How many times connections were broken so far.
     pub fn cuts(&self) -> u64 {
         self.faults.breaks.borrow().0
     }
 
-    /// Stops forwarding; the sockets stay open.
+    /// Stops forwarding. The sockets stay open.
     pub fn stall(&self) {
         self.faults.stalls.send_replace(true);
     }
@@ -117,7 +117,7 @@ impl Proxy {
         self.faults.stalls.send_replace(false);
     }
 
-    /// Closes or opens the port for new connections; those that exist stay. Returns when it is so.
+    /// Closes or opens the port for new connections, and returns when that is done. Existing connections stay.
     pub async fn refuse(&self, refuses: bool) -> Result<()> {
         self.faults.refuses.send_replace(refuses);
         let mut listening = self.listening.clone();
@@ -125,7 +125,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Forwards so many bytes per second and direction; `None` is without a limit.
+    /// Limits the bytes per second in each direction; `None` removes the limit.
     pub fn slow(&self, bytes_per_second: Option<u64>) {
         self.faults.bytes_per_second.send_replace(bytes_per_second);
     }
@@ -146,7 +146,7 @@ impl Faults {
         self.bytes_until_cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many of these bytes may still pass, and whether that was the end of the budget.
+    /// Returns how many of these bytes may still pass, and whether that used up the budget.
     fn take(&self, bytes: usize) -> (usize, bool) {
         let mut budget = self.budget();
         let Some(left) = *budget else { return (bytes, false) };
@@ -158,7 +158,7 @@ impl Faults {
 }
 
 async fn serve(listener: TcpListener, port: u16, target: u16, faults: Arc<Faults>, listening: watch::Sender<bool>) {
-    // Connections live in this set, so that they end with the proxy.
+    // The connections live in this set so that they end with the proxy.
     let mut connections = JoinSet::new();
     let mut refuses = faults.refuses.subscribe();
     let mut listener = Some(listener);
@@ -177,7 +177,7 @@ async fn serve(listener: TcpListener, port: u16, target: u16, faults: Arc<Faults
                     listener = Some(bound);
                     listening.send_replace(true);
                 }
-                // Somebody uses the port for an outgoing connection; that passes.
+                // Some outgoing connection uses the port at the moment, which will not last.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
             continue;
@@ -222,7 +222,7 @@ async fn forward(mut client: TcpStream, target: u16, faults: Arc<Faults>) {
     }
 }
 
-/// Takes what comes and answers nothing, until the side that is left gives up or is released.
+/// Reads and throws away what comes, until the remaining side gives up or is released.
 async fn leave_hanging(mut left: TcpStream, faults: &Faults) {
     let mut releases = faults.releases.subscribe();
     let mut buffer = vec![0; 64 * 1024];
@@ -235,18 +235,18 @@ async fn leave_hanging(mut left: TcpStream, faults: &Faults) {
 
 fn reset_at_close(socket: &TcpStream) {
     if let Err(error) = socket.set_zero_linger() {
-        tracing::warn!(%error, "a connection is closed, and not reset");
+        tracing::warn!(%error, "a connection is closed instead of reset");
     }
 }
 
-/// Forwards one direction until its end. Errors end it as a close does: both sides see that.
+/// Forwards one direction until its end. An error ends it like a close, and both sides see that.
 async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, faults: &Faults) {
     let mut buffer = vec![0; 64 * 1024];
     let mut stalls = faults.stalls.subscribe();
-    // What to do with bytes is decided when they are there, not when the wait for them began.
+    // What to do with bytes is decided when they arrive, and not when the wait for them begins.
     while from.readable().await.is_ok() {
         let rate = *faults.bytes_per_second.borrow();
-        // Small portions, so that a slow connection trickles rather than jerks.
+        // The portions are small so that a slow connection trickles instead of jerking.
         let portion = rate.map_or(buffer.len() as u64, |rate| (rate / 20).clamp(1, buffer.len() as u64));
         let portion = usize::try_from(portion).unwrap_or(buffer.len());
         let Ok(read) = from.read(&mut buffer[..portion]).await else { break };
@@ -265,7 +265,7 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, faults: &Faults) {
             tokio::time::sleep(Duration::from_secs_f64(read as f64 / rate as f64)).await;
         }
     }
-    // The other side may be gone already, which is all the same now.
+    // The other side may be gone already, which no longer matters.
     if to.shutdown().await.is_err() {
         tracing::trace!("the other side was closed before");
     }

@@ -1,6 +1,6 @@
-//! A webhook endpoint that can misbehave. In: HTTP requests to any path. Out: the record of them, with the verdict on each signature,
-//! and the record of those that were answered with 2xx, in the order of the answers. It never shares code with the sender: what it
-//! accepts is what a stranger's receiver would.
+//! A webhook endpoint that can misbehave. In: HTTP requests to any path. Out: a record of all requests, each with the verdict on its
+//! signature, and a record of those that were answered with 2xx, in the order of the answers. It shares no code with the sender, so it
+//! accepts what a stranger's receiver would accept.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -44,9 +44,9 @@ pub struct Received {
     pub headers: HeaderMap,
     /// The body's bytes.
     pub body: Bytes,
-    /// What the signature is worth.
+    /// The verdict on the signature.
     pub signature: Signature,
-    /// When its last byte had arrived.
+    /// When its last byte arrived.
     pub at: Instant,
     /// The bodies of the other requests to this path that were open at that moment.
     pub beside: Vec<Bytes>,
@@ -75,29 +75,29 @@ impl Answer {
         Answer { status, delay: Duration::ZERO, headers: Vec::new(), manner: Manner::Plain }
     }
 
-    /// 301 to somewhere else.
+    /// A redirect (301) to this URL.
     pub fn redirect(location: &str) -> Answer {
         let mut answer = Answer::status(301);
         answer.headers.push((LOCATION, location.to_owned()));
         answer
     }
 
-    /// 200, and then a body without an end.
+    /// 200 with a body that never ends.
     pub fn endless() -> Answer {
         Answer { manner: Manner::EndlessBody, ..Answer::status(200) }
     }
 
-    /// No answer, with the connection open.
+    /// No answer, while the connection stays open.
     pub fn hang() -> Answer {
         Answer { manner: Manner::Hang, ..Answer::status(200) }
     }
 
-    /// No answer, and the connection closed.
+    /// No answer; the connection is closed.
     pub fn drop_connection() -> Answer {
         Answer { manner: Manner::Drop, ..Answer::status(200) }
     }
 
-    /// The same answer, later.
+    /// The same answer after a delay.
     pub fn after(self, delay: Duration) -> Answer {
         Answer { delay, ..self }
     }
@@ -126,7 +126,7 @@ struct Shared {
 #[derive(Default, Clone)]
 struct Path {
     secret: Option<String>,
-    /// Answers to bodies with this text in them.
+    /// Answers to requests whose body contains this text.
     poison: Vec<(String, Answer)>,
     first: VecDeque<Answer>,
     then: Option<Answer>,
@@ -134,7 +134,7 @@ struct Path {
     arrivals: u64,
 }
 
-/// A request while it is open: until it is answered, or the sender gives up.
+/// A request that is open until it is answered or the sender gives up.
 struct Open<'a> {
     shared: &'a Shared,
     path: String,
@@ -142,7 +142,7 @@ struct Open<'a> {
 }
 
 impl Receiver {
-    /// Starts it on a free port. Every path answers 200 until told otherwise.
+    /// Starts it on a free port. Every path answers 200 until it is told otherwise.
     pub async fn start() -> Result<Receiver> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for the receiver")?;
         let port = listener.local_addr()?.port();
@@ -161,22 +161,22 @@ impl Receiver {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// From now on, requests to this path must be signed with this secret; others are answered 401.
+    /// Makes this path answer 401 to requests that are not signed with this secret.
     pub fn expect_signature(&self, path: &str, secret: &str) {
         self.shared.with_path(path, |found| found.secret = Some(secret.to_owned()));
     }
 
-    /// From now on, answer requests to this path so.
+    /// Sets the answer to all further requests to this path.
     pub fn answer(&self, path: &str, answer: Answer) {
         self.shared.with_path(path, |found| found.then = Some(answer));
     }
 
-    /// Answer the next `count` requests to this path so, and then as before.
+    /// Sets the answer to the next `count` requests to this path. The ones after that are answered as before.
     pub fn answer_next(&self, path: &str, count: usize, answer: &Answer) {
         self.shared.with_path(path, |found| found.first.extend(std::iter::repeat_n(answer.clone(), count)));
     }
 
-    /// From now on, answer requests to this path so whose body holds this text, before anything else that was said.
+    /// Sets the answer to all further requests to this path whose body contains this text. It takes precedence over all other answers.
     pub fn answer_containing(&self, path: &str, text: &str, answer: Answer) {
         self.shared.with_path(path, |found| found.poison.push((text.to_owned(), answer)));
     }
@@ -191,24 +191,24 @@ impl Receiver {
         self.shared.accepted.snapshot()
     }
 
-    /// The record of all requests, to be followed.
+    /// The record of all requests.
     pub fn requests(&self) -> &Arc<Record<Received>> {
         &self.shared.received
     }
 
-    /// The record of those that were answered with 2xx, to be followed.
+    /// The record of the requests that were answered with 2xx.
     pub fn acceptances(&self) -> &Arc<Record<Received>> {
         &self.shared.accepted
     }
 
-    /// Waits until the requests that arrived fulfil the condition.
-    pub async fn wait_until(&self, within: Duration, is_enough: impl FnMut(&[Arc<Received>]) -> bool) -> Result<()> {
-        self.shared.received.wait_until(within, is_enough).await
+    /// Waits until this many requests have arrived. For the patience see [`Record::wait_for`].
+    pub async fn wait_received(&self, patience: Duration, count: usize) -> Result<()> {
+        self.shared.received.wait_for_count(patience, count).await
     }
 
-    /// Waits until the requests that were answered with 2xx fulfil the condition.
-    pub async fn wait_accepted(&self, within: Duration, is_enough: impl FnMut(&[Arc<Received>]) -> bool) -> Result<()> {
-        self.shared.accepted.wait_until(within, is_enough).await
+    /// Waits until this many requests were answered with 2xx.
+    pub async fn wait_accepted(&self, patience: Duration, count: usize) -> Result<()> {
+        self.shared.accepted.wait_for_count(patience, count).await
     }
 }
 
@@ -224,7 +224,7 @@ impl Shared {
         act(paths.entry(path.to_owned()).or_default())
     }
 
-    /// Notes a request as open, and returns what else is.
+    /// Registers an open request, and returns the bodies of the other open ones.
     fn open(&self, path: &str, body: &Bytes) -> (Open<'_>, Vec<Bytes>) {
         self.with_path(path, |found| {
             let beside = found.open.iter().map(|(_, body)| body.clone()).collect();
@@ -252,7 +252,7 @@ impl Path {
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    // Connections live in this set, so that they end with the receiver.
+    // The connections live in this set so that they end with the receiver.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -299,7 +299,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
                 .boxed()
         }
         Manner::Hang => std::future::pending().await,
-        // An error of the service closes the connection.
+        // An error of the service makes hyper close the connection.
         Manner::Drop => anyhow::bail!("told to drop the connection"),
     };
     let mut response = Response::builder().status(answer.status);

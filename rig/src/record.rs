@@ -1,5 +1,5 @@
-//! What a witness saw, in order. In: entries, as they come. Out: snapshots, a follower that misses none, and waiting for a condition
-//! with a deadline. It never forgets and never reorders.
+//! What a witness saw, in order. In: entries, as they come. Out: snapshots, a follower that misses none, and waits that are shown each
+//! entry once. It never forgets and never reorders.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,6 +10,10 @@ use std::time::Duration;
 use anyhow::Result;
 use anyhow::bail;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How many times its patience a wait may last while entries come.
+pub const LONGEST: u32 = 5;
 
 /// An append-only list that can be waited on.
 pub struct Record<T> {
@@ -45,21 +49,54 @@ impl<T> Record<T> {
         self.len() == 0
     }
 
-    /// Waits until the entries fulfil `is_enough`. It is asked after each change and must not take long.
-    pub async fn wait_until(&self, within: Duration, mut is_enough: impl FnMut(&[Arc<T>]) -> bool) -> Result<()> {
-        let mut length = self.length.subscribe();
-        let waiting = async {
-            loop {
-                length.mark_unchanged();
-                if is_enough(&self.entries()) || length.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(within, waiting).await.is_err() {
-            bail!("what was waited for did not come within {within:?}; {} entries did", self.len());
+    /// Waits until there are this many entries. For the patience see [`wait_for`](Record::wait_for).
+    pub async fn wait_for_count(&self, patience: Duration, count: usize) -> Result<()> {
+        self.wait_for_matching(patience, count, |_| true).await
+    }
+
+    /// Waits until there are this many entries that match.
+    pub async fn wait_for_matching(
+        &self,
+        patience: Duration,
+        count: usize,
+        mut matches: impl FnMut(&T) -> bool,
+    ) -> Result<()> {
+        if count == 0 {
+            return Ok(());
         }
-        Ok(())
+        let mut seen = 0;
+        let is_enough = |entry: &T| {
+            seen += usize::from(matches(entry));
+            seen == count
+        };
+        self.wait_for(patience, is_enough).await
+    }
+
+    /// Waits until `is_enough` says so of an entry. It is shown each entry once, from the first, so that it can add up what it sees: a
+    /// condition that looked at all entries again at each new one would take longer with each.
+    ///
+    /// The patience counts from the last entry that came, because a slow machine makes everything come later, and nothing stop coming.
+    /// So that a wait ends even if entries come for ever, it lasts [`LONGEST`] times the patience at most.
+    pub async fn wait_for(&self, patience: Duration, mut is_enough: impl FnMut(&T) -> bool) -> Result<()> {
+        let mut length = self.length.subscribe();
+        let mut seen = 0;
+        let end = Instant::now() + patience * LONGEST;
+        loop {
+            length.mark_unchanged();
+            let new = self.entries()[seen..].to_vec();
+            seen += new.len();
+            if new.iter().any(|entry| is_enough(entry)) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                bail!("what was waited for did not come within {:?}; {seen} entries did", patience * LONGEST);
+            }
+            if tokio::time::timeout(patience, length.changed()).await.is_err() {
+                bail!(
+                    "what was waited for did not come, and nothing else did for {patience:?}; {seen} entries did before"
+                );
+            }
+        }
     }
 
     /// Reads all entries one by one, from the first, and waits for those to come.
@@ -129,8 +166,44 @@ mod tests {
     async fn waiting_in_vain_is_an_error() {
         let record = Record::<u8>::new();
 
-        let error = record.wait_until(Duration::from_millis(5), |all| all.len() == 1).await.unwrap_err();
+        let error = record.wait_for_count(Duration::from_millis(5), 1).await.unwrap_err();
 
-        assert!(error.to_string().ends_with("0 entries did"), "{error}");
+        assert!(error.to_string().ends_with("0 entries did before"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_shown_each_entry_once() {
+        let record = Record::new();
+        (1..=3).for_each(|entry| record.append(Arc::new(entry)));
+        let mut shown = Vec::new();
+        let waiting = record.wait_for(Duration::from_secs(60), |entry| {
+            shown.push(*entry);
+            *entry == 5
+        });
+        let coming = async { (4..=6).for_each(|entry| record.append(Arc::new(entry))) };
+
+        let (waited, ()) = tokio::join!(waiting, coming);
+
+        waited.unwrap();
+        assert_eq!(shown, [1, 2, 3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn patience_counts_from_the_last_entry_and_has_an_end() {
+        let record = Record::new();
+        let patience = Duration::from_millis(20);
+        let trickle = async {
+            loop {
+                record.append(Arc::new(()));
+                tokio::task::yield_now().await;
+            }
+        };
+
+        let error = tokio::select! {
+            waited = record.wait_for_count(patience, usize::MAX) => waited.unwrap_err().to_string(),
+            () = trickle => unreachable!("it trickles for ever"),
+        };
+
+        assert!(error.starts_with("what was waited for did not come within 100ms"), "{error}");
     }
 }

@@ -14,14 +14,14 @@ use sha2::Sha256;
 
 const TOLERANCE_SECONDS: u64 = 5 * 60;
 
-/// What a request's signature is worth.
+/// The verdict on the signature of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signature {
-    /// This path expects none.
+    /// This path expects no signature.
     NotChecked,
-    /// All signatures that it carries are right.
+    /// Every scheme that the request is signed with fits.
     Valid,
-    /// One is absent, stale or wrong.
+    /// A signature is absent, stale or wrong, for this reason.
     Invalid(&'static str),
 }
 

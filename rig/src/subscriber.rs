@@ -1,6 +1,6 @@
-//! A witness at the broker. In: everything that is published, over a session that the broker keeps while we are away. Out: the record of
-//! it, in order of arrival. A message is acknowledged only after it stands in the record: the client library forgets unread messages
-//! when a connection breaks, and would have acknowledged them already.
+//! A witness at the broker. In: everything that is published, over a session that the broker keeps while we are away. Out: a record of it
+//! in the order of arrival. A message is acknowledged only once it is in the record: the client library would acknowledge messages that
+//! nobody has read yet, and forget them when the connection breaks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +39,13 @@ pub struct Message {
     pub user_properties: Vec<(String, String)>,
     /// Whether the broker sent it because it had kept it.
     pub retain: bool,
-    /// Whether the broker sent it before, and got no acknowledgement from us.
+    /// Whether the broker sent it before and got no acknowledgement from us.
     pub dup: bool,
     /// When it arrived.
     pub at: Instant,
 }
 
-/// What to subscribe to, and as whom.
+/// What to subscribe to, and as which user.
 #[derive(Debug, Clone)]
 pub struct SubscriberOptions {
     /// The broker's port on 127.0.0.1.
@@ -56,25 +56,25 @@ pub struct SubscriberOptions {
     pub credentials: Option<(String, String)>,
 }
 
-/// A subscriber with a persistent session, which reconnects by itself. Dropping it leaves the broker without a word.
+/// A subscriber with a persistent session, which reconnects on its own. Dropping it closes the connection without a DISCONNECT.
 pub struct Subscriber {
     messages: Arc<Record<Message>>,
     task: JoinHandle<()>,
 }
 
 impl Subscriber {
-    /// Subscribes to `#` at a port of 127.0.0.1; returns when the broker has confirmed it.
+    /// Subscribes to `#` at a port of 127.0.0.1 and returns when the broker has confirmed it.
     pub async fn start(port: u16) -> Result<Subscriber> {
         Subscriber::start_with(SubscriberOptions { port, filter: "#".to_owned(), credentials: None }).await
     }
 
-    /// The same, with options.
+    /// Subscribes with options, and returns when the broker has confirmed it.
     pub async fn start_with(options: SubscriberOptions) -> Result<Subscriber> {
         let id = format!("andon-rig-{:08x}", rand::random::<u32>());
         let mut mqtt = MqttOptions::new(id, ("127.0.0.1", options.port));
         mqtt.set_clean_start(false)
             .set_session_expiry_interval(Some(u32::MAX))
-            // It publishes nothing, and the library walks a table of this size at every acknowledgement.
+            // It publishes nothing, while the library walks a table of this size at every acknowledgement.
             .set_outgoing_inflight_upper_limit(1)
             .set_ack_mode(AckMode::Manual)
             .set_unlimited_incoming_packet_size()
@@ -91,8 +91,9 @@ impl Subscriber {
         let task = tokio::spawn(listen(client, events, options.filter, Arc::clone(&messages), says_state));
         let subscriber = Subscriber { messages, task };
         let confirmed = state.wait_for(|state| matches!(state, Subscription::Confirmed | Subscription::Refused(_)));
-        let state =
-            tokio::time::timeout(PATIENCE, confirmed).await.context("the broker confirms no subscription")??;
+        let state = tokio::time::timeout(PATIENCE, confirmed)
+            .await
+            .context("the broker does not confirm the subscription")??;
         if let Subscription::Refused(reason) = &*state {
             bail!("the broker refuses the subscription: {reason}");
         }
@@ -100,19 +101,19 @@ impl Subscriber {
         Ok(subscriber)
     }
 
-    /// What arrived so far.
+    /// The messages so far.
     pub fn received(&self) -> Vec<Arc<Message>> {
         self.messages.snapshot()
     }
 
-    /// The record itself, to be followed.
+    /// The record of the messages.
     pub fn messages(&self) -> &Arc<Record<Message>> {
         &self.messages
     }
 
-    /// Waits until what arrived fulfils the condition.
-    pub async fn wait_until(&self, within: Duration, is_enough: impl FnMut(&[Arc<Message>]) -> bool) -> Result<()> {
-        self.messages.wait_until(within, is_enough).await
+    /// Waits until this many messages have arrived. For the patience see [`Record::wait_for`].
+    pub async fn wait_received(&self, patience: Duration, count: usize) -> Result<()> {
+        self.messages.wait_for_count(patience, count).await
     }
 }
 
@@ -153,7 +154,7 @@ async fn listen(
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 messages.append(Arc::new(message(&publish)));
-                // Fails only when the event loop is gone, and that is ours.
+                // This fails only when the event loop is gone, and we own that.
                 if client.try_ack(&publish).is_err() {
                     return;
                 }
@@ -163,7 +164,7 @@ async fn listen(
                 state.send_replace(Subscription::Refused(format!("{reason:?}")));
                 tokio::time::sleep(RECONNECT_AFTER).await;
             }
-            // The broker is away; it keeps our session.
+            // The broker is away, but it keeps our session.
             Err(_) => tokio::time::sleep(RECONNECT_AFTER).await,
         }
     }

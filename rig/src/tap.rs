@@ -1,6 +1,6 @@
-//! A relay between MQTT clients and their broker that reads along. In: connections to its own port. Out: the same packets at the
-//! broker, the record of what was published and acknowledged, and on demand the manners of other brokers: no MQTT 5, a message that is
-//! refused for now, or one that ends the connection. It never changes a packet.
+//! A relay between MQTT clients and their broker that reads along. In: connections to its own port. Out: the same packets at the broker,
+//! and a record of what was published and acknowledged. On demand it behaves like other brokers: it knows no MQTT 5, refuses a message
+//! for now, or ends the connection at a message. It never changes a packet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,34 +27,34 @@ use crate::record::Record;
 /// How the relay behaves. The default forwards everything.
 #[derive(Debug, Clone, Default)]
 pub struct TapOptions {
-    /// What a client of MQTT 5 meets.
+    /// How it treats clients of MQTT 5.
     pub mqtt5: Mqtt5,
-    /// A PUBLISH whose payload holds this ends the connection.
+    /// A PUBLISH whose payload contains this text ends the connection.
     pub poison: Option<Vec<u8>>,
-    /// A PUBLISH (MQTT 5) whose payload holds this is refused with `Quota exceeded`, so many times, and not forwarded.
+    /// A PUBLISH of MQTT 5 whose payload contains this text is refused with `Quota exceeded` this many times, and not forwarded.
     pub quota: Option<(Vec<u8>, u32)>,
-    /// So many connections end at their first PUBLISH, whatever is in it.
+    /// This many connections end at their first PUBLISH, whatever it contains.
     pub flaps: u32,
 }
 
-/// What a client of MQTT 5 meets.
+/// How a relay treats clients of MQTT 5.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Mqtt5 {
-    /// The broker.
+    /// They are connected to the broker.
     #[default]
     Spoken,
-    /// These bytes, and the end of the connection.
+    /// They get these bytes, and the connection ends.
     Answered(Vec<u8>),
-    /// The end of the connection, so many times; the broker after that.
+    /// Their connections end this many times; after that they reach the broker.
     Closed(u32),
 }
 
-/// What passed, in order.
+/// Something that passed the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// A connection, and the protocol level it asked for: 5, or 4 for 3.1.1.
+    /// A connection with the protocol level that it asked for: 5, or 4 for MQTT 3.1.1.
     Connect(u8),
-    /// A message that the broker acknowledged. It stands here before the client gets to know.
+    /// A message that the broker acknowledged. It is recorded before the client gets the acknowledgement.
     Acknowledged {
         /// Its topic.
         topic: String,
@@ -63,7 +63,7 @@ pub enum Seen {
     },
     /// A PUBLISH that ended its connection.
     Poisoned,
-    /// A PUBLISH that was refused for now.
+    /// A PUBLISH that the relay refused for now.
     Refused,
 }
 
@@ -111,12 +111,12 @@ impl Tap {
         Ok(Tap { port, seen, task })
     }
 
-    /// Where to connect instead of the broker.
+    /// The port to connect to instead of the broker's.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What passed so far, to be read or waited on.
+    /// The record of what passed.
     pub fn seen(&self) -> &Arc<Record<Seen>> {
         &self.seen
     }
@@ -129,7 +129,7 @@ impl Drop for Tap {
 }
 
 impl Relay {
-    /// Both directions, until one of them ends; then both are closed.
+    /// Relays both directions until one of them ends, and closes both.
     async fn connection(self: Arc<Self>, client: TcpStream) {
         let Ok(server) = TcpStream::connect(("127.0.0.1", self.target)).await else { return };
         if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
@@ -158,7 +158,7 @@ impl Relay {
             let mut forward = BytesMut::new();
             while let Some((kind, body, packet)) = split(&mut buffer) {
                 if kind >> 4 == CONNECT {
-                    // Behind the length and the text `MQTT`.
+                    // It follows the length and the text `MQTT`.
                     level = body.get(6).copied().unwrap_or_default();
                     self.seen.append(Arc::new(Seen::Connect(level)));
                     match &self.options.mqtt5 {
@@ -214,12 +214,12 @@ impl Relay {
     }
 }
 
-/// Counts down; false: there is nothing left.
+/// Counts down, and returns whether there was anything left.
 fn one_less(left: &AtomicU32) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
-/// Takes one packet off the front: its first byte, what stands behind its length, and all of it. None: it is not complete.
+/// Takes one packet off the front: its first byte, what follows its length, and all of it. Returns `None` while it is not complete.
 fn split(buffer: &mut BytesMut) -> Option<(u8, Bytes, Bytes)> {
     let (length, digits) = varint(buffer.get(1..)?)?;
     let header = 1 + digits;
@@ -230,7 +230,7 @@ fn split(buffer: &mut BytesMut) -> Option<(u8, Bytes, Bytes)> {
     Some((packet[0], packet.slice(header..), packet))
 }
 
-/// A number of MQTT's variable length, and how many bytes it takes.
+/// Reads a number of variable length, and returns how many bytes it took.
 fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut number = 0;
     for (digit, byte) in bytes.iter().take(4).enumerate() {

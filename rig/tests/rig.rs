@@ -1,8 +1,9 @@
-//! The rig itself: before it judges others. In: the rig's own servers and witnesses. Out: whether they see everything, break what they
-//! are told to break, and leave nothing behind.
+//! The rig itself, before it judges others. In: the rig's own servers and witnesses. Out: whether they see everything, break what they are
+//! told to break, and clean up after themselves.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic, in its helping functions too")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use rig::mosquitto::MosquittoTls;
 use rig::proxy::Side;
 use rig::receiver::Answer;
 use rig::signature::Signature;
+use rig::subscriber::Message;
 use rig::subscriber::SubscriberOptions;
 use rumqttc_v5::AsyncClient;
 use rumqttc_v5::MqttOptions;
@@ -63,14 +65,13 @@ async fn a_subscriber_behind_a_broken_proxy_sees_everything() {
     publish(mosquitto.port(), "a/4", b"four".to_vec()).await;
     proxy.refuse(false).await.unwrap();
 
-    let topics = ["a/1", "a/2", "a/3", "a/4"];
-    let are_all_there = |seen: &[_]| topics.iter().all(|topic| topics_of(seen).contains(&(*topic).to_owned()));
-    subscriber.wait_until(SOON, are_all_there).await.unwrap();
+    let mut missing = BTreeSet::from(["a/1", "a/2", "a/3", "a/4"]);
+    let are_all_there = |message: &Message| {
+        missing.remove(message.topic.as_str());
+        missing.is_empty()
+    };
+    subscriber.messages().wait_for(SOON, are_all_there).await.unwrap();
     assert!(subscriber.received().iter().any(|message| message.payload == large));
-}
-
-fn topics_of(messages: &[std::sync::Arc<rig::subscriber::Message>]) -> Vec<String> {
-    messages.iter().map(|message| message.topic.clone()).collect()
 }
 
 #[tokio::test]
@@ -106,11 +107,11 @@ async fn a_broker_serves_tls() {
 
     let mosquitto = Mosquitto::start(&MosquittoOptions { tls: Some(tls), ..MosquittoOptions::default() }).unwrap();
 
-    // A TLS client hello would be answered; anything else is a fault on this listener.
+    // This listener would answer a TLS client hello. Anything else is a fault.
     let mut socket = TcpStream::connect(("127.0.0.1", mosquitto.port())).await.unwrap();
     socket.write_all(b"this is not tls at all\n").await.unwrap();
     let mut answer = Vec::new();
-    // Whether by an alert or a reset, it ends the connection.
+    // It ends the connection, whether by an alert or by a reset.
     drop(timeout(SOON, socket.read_to_end(&mut answer)).await.expect("the broker ends the connection"));
     assert!(mosquitto.pid().is_some());
 }
@@ -126,7 +127,7 @@ async fn a_killed_broker_comes_back_on_the_same_port() {
     mosquitto.start_again().unwrap();
 
     assert_ne!(mosquitto.pid(), first);
-    // Its session is lost with the broker; the subscriber makes a new one, from some moment on.
+    // Its session is lost with the broker, and the subscriber makes a new one at some moment.
     let mut tries = 0;
     while subscriber.received().is_empty() {
         publish(mosquitto.port(), "again", format!("{tries}").into_bytes()).await;
@@ -190,7 +191,7 @@ async fn a_receiver_can_hang_and_can_talk_without_end() {
 
     assert!(hanging.is_err());
     assert!(read.is_ok());
-    receiver.wait_until(SOON, |requests| requests.len() == 2).await.unwrap();
+    receiver.wait_received(SOON, 2).await.unwrap();
 }
 
 #[tokio::test]
@@ -215,7 +216,7 @@ async fn a_proxy_stalls_slows_and_cuts_at_a_byte() {
     proxy.cut_after(10);
     client.write_all(&[8; 50]).await.unwrap();
     let mut rest = Vec::new();
-    // A reset ends it as well as a close.
+    // A reset ends it just like a close.
     drop(timeout(SOON, server.read_to_end(&mut rest)).await.expect("the connection is cut"));
 
     assert!(stalled.is_err());
@@ -224,11 +225,11 @@ async fn a_proxy_stalls_slows_and_cuts_at_a_byte() {
     assert_eq!(rest.len(), 10);
 }
 
-/// A connection through a proxy, and what arrives at its end.
+/// Connects through a proxy, and returns both ends of the connection.
 async fn connected(proxy: &Proxy, listener: &tokio::net::TcpListener) -> (TcpStream, TcpStream) {
     let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
-    // A byte in each direction: the connection is one that the proxy forwards.
+    // A byte in each direction shows that the proxy forwards the connection.
     client.write_all(b"1").await.unwrap();
     server.read_exact(&mut [0]).await.unwrap();
     server.write_all(b"2").await.unwrap();

@@ -16,8 +16,8 @@ use crate::cli::destination;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
 use crate::destination::LaneName;
-use crate::ledger::Choice;
-use crate::ledger::Handled;
+use crate::ledger::Selection;
+use crate::ledger::StateChange;
 use crate::ledger::deliveries;
 use crate::ledger::overview;
 use crate::ledger::overview::Filter;
@@ -140,7 +140,7 @@ async fn list(client: &Client, options: &ListOptions) -> Result<(), Failure> {
 
 async fn show(client: &Client, id: i64) -> Result<(), Failure> {
     let now = overview::now(client).await.context("cannot read the ledger; has `andon migrate` been run?")?;
-    let story = overview::story(client, id).await.with_context(|| format!("cannot read delivery {id}"))?;
+    let story = overview::details(client, id).await.with_context(|| format!("cannot read delivery {id}"))?;
     let story = story
         .with_context(|| format!("delivery {id} is not parked: it was delivered or discarded, or it never existed"))?;
     print!("{}", text::story(now, &story));
@@ -157,19 +157,19 @@ enum Action {
 async fn apply(client: &mut Client, options: SelectOptions, action: Action) -> Result<ExitCode, Failure> {
     let mut absent: Vec<i64> = Vec::new();
     let choice = match &options.destination {
-        Some(name) => Choice::All(LaneName(destination::one_lane(client, name).await?), options.state.name()),
+        Some(name) => Selection::InState(LaneName(destination::one_lane(client, name).await?), options.state.name()),
         None => {
             let known: BTreeSet<i64> =
                 overview::known(client, &options.ids).await.context("cannot read the ledger")?.into_iter().collect();
             absent.extend(options.ids.iter().filter(|id| !known.contains(id)));
-            Choice::Rows(options.ids.clone())
+            Selection::Ids(options.ids.clone())
         }
     };
     let handled = change(client, &choice, action).await.context("nothing was changed")?;
     let destinations = overview::destinations(client).await.context("cannot read andon.lanes")?;
     print!("{}", text::handled(&handled, &destinations));
     let count: i64 = handled.iter().map(|handled| handled.count).sum();
-    if let Choice::All(lane, state) = &choice
+    if let Selection::InState(lane, state) = &choice
         && count == 0
     {
         println!("nothing is {state} for {lane}");
@@ -178,14 +178,18 @@ async fn apply(client: &mut Client, options: SelectOptions, action: Action) -> R
         eprintln!("andon: delivery {id} is not parked: it was delivered or discarded, or it never existed");
     }
     let left = options.ids.len() - absent.len();
-    if matches!((&choice, action), (Choice::Rows(_), Action::Retry)) && (count as usize) < left {
+    if matches!((&choice, action), (Selection::Ids(_), Action::Retry)) && (count as usize) < left {
         eprintln!("andon: {} wait behind an earlier event of the same entity; retry that one", left - count as usize);
         return Ok(ExitCode::FAILURE);
     }
     Ok(if absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn change(client: &mut Client, choice: &Choice, action: Action) -> Result<Vec<Handled>, tokio_postgres::Error> {
+async fn change(
+    client: &mut Client,
+    choice: &Selection,
+    action: Action,
+) -> Result<Vec<StateChange>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
     let handled = match action {
         Action::Retry => deliveries::retry(&transaction, choice).await?,

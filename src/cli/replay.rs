@@ -25,8 +25,8 @@ use crate::destination::LaneName;
 use crate::gateway::destinations;
 use crate::ledger::overview;
 use crate::ledger::replays;
-use crate::ledger::replays::Standing;
-use crate::ledger::replays::Wanted;
+use crate::ledger::replays::ReplayRequest;
+use crate::ledger::replays::ReplayStatus;
 use crate::log::partitions;
 use crate::log::time_range;
 use crate::ranges::Ranges;
@@ -92,13 +92,13 @@ impl Replay {
             println!("there is nothing to deliver again");
             return Ok(ExitCode::SUCCESS);
         };
-        let id = replays::ask(&client, &wanted).await.context("cannot start a replay; nothing was changed")?;
+        let id = replays::request(&client, &wanted).await.context("cannot start a replay; nothing was changed")?;
         println!("{}", text::asked(id, &wanted));
         follow(&client, id).await
     }
 
     /// Turns the arguments into a range of the log and counts its events. Returns `None` when there is nothing to deliver.
-    async fn resolve(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<Wanted>, Failure> {
+    async fn resolve(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<ReplayRequest>, Failure> {
         let usage = |message: String| Failure::Usage(anyhow!(message));
         let since = time::parse(self.since.as_deref().unwrap_or_default(), now).map_err(usage)?;
         let until = self.until.as_deref().map_or(Ok(now), |text| time::parse(text, now)).map_err(usage)?;
@@ -127,7 +127,7 @@ impl Replay {
         let counts = counts.context("cannot count the events")?;
         let total: i64 = counts.iter().filter(|(event_type, _)| takes(event_type)).map(|(_, count)| count).sum();
         let events = if self.events.is_empty() { vec!["*".to_owned()] } else { self.events.clone() };
-        Ok((total > 0).then_some(Wanted { lane, since, until, events, first, last, total }))
+        Ok((total > 0).then_some(ReplayRequest { lane, since, until, events, first, last, total }))
     }
 }
 
@@ -169,7 +169,7 @@ async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
 }
 
 /// The exit status is 0 only when everything was delivered.
-fn exit_status(standing: &Standing) -> ExitCode {
+fn exit_status(standing: &ReplayStatus) -> ExitCode {
     let is_complete = standing.state == "done" && standing.dead == 0 && standing.lost == 0;
     if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

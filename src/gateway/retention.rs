@@ -16,7 +16,6 @@ use crate::destination::LaneName;
 use crate::gateway::destinations;
 use crate::lane::store::fallen_behind;
 use crate::lane::store::fallen_behind::FallenBehind;
-use crate::lane::store::row;
 use crate::ledger::attempts;
 use crate::log::partitions;
 use crate::log::partitions::Limit;
@@ -93,7 +92,7 @@ async fn shorten(
     let mut losses = Vec::new();
     for lane in behind {
         let lost = lost(&transaction, &lane, patterns).await?;
-        row::set_forward(&transaction, &lane.lane, (partition.low, partition.past), lost).await?;
+        fallen_behind::skip(&transaction, &lane.lane, (partition.low, partition.past), lost).await?;
         losses.push((lane, lost));
     }
     if !partitions::empty(&transaction, partition).await? {

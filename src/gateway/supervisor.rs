@@ -19,13 +19,13 @@ use crate::gateway::destinations;
 use crate::gateway::lease::Lease;
 use crate::gateway::lease::LeaseKeeper;
 use crate::gateway::systemd;
-use crate::lane::Ended;
 use crate::lane::Lane;
 use crate::lane::LaneContext;
 use crate::lane::stop;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stopper;
-use crate::lane::store::row;
-use crate::lane::store::row::Lost;
+use crate::lane::store::error::Lost;
+use crate::lane::store::lanes;
 use crate::ledger::deliveries;
 use crate::ledger::replays;
 use crate::log::wakeup::listener::Signals;
@@ -176,23 +176,23 @@ impl Supervisor {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
         Lock::Destinations.acquire_in(&transaction).await?;
-        replays::end(&transaction).await?;
+        replays::mark_done(&transaction).await?;
         let listed = destinations::lanes(&*transaction, &self.defaults).await?;
         let names: Vec<&LaneName> = listed.iter().map(|listed| &listed.lane).collect();
         let kept: Vec<&LaneName> = names.iter().copied().chain(self.running.keys()).collect();
-        row::keep_only(&*transaction, &kept, self.context.daemon).await?;
-        for (lane, destination) in replays::leaving(&transaction).await? {
+        lanes::mark_removed(&*transaction, &kept, self.context.daemon_id).await?;
+        for (lane, destination) in replays::record_results(&transaction).await? {
             deliveries::hand_over(&transaction, &lane, &destination).await?;
-            row::forget(&transaction, &lane).await?;
+            lanes::forget(&transaction, &lane).await?;
         }
-        let served = row::served(&*transaction, &names).await?;
+        let served = lanes::served_by(&*transaction, &names).await?;
         let assigned = assignment::assign(&served, &lease.living);
-        let ourselves = Some(&self.context.daemon);
+        let ourselves = Some(&self.context.daemon_id);
         let leaves = |lane: &LaneName| assigned.get(lane) != ourselves && !self.running.contains_key(lane);
         let left: Vec<&LaneName> =
             served.iter().filter(|(lane, by)| by.as_ref() == ourselves && leaves(lane)).map(|(lane, _)| lane).collect();
         if !left.is_empty() {
-            row::release(&*transaction, &left, self.context.daemon).await?;
+            lanes::release(&*transaction, &left, self.context.daemon_id).await?;
         }
         transaction.commit().await?;
         Ok(listed.into_iter().filter(|listed| assigned.get(&listed.lane) == ourselves).collect())

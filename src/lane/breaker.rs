@@ -1,72 +1,76 @@
-//! The breaker of a lane. In: how attempts end. Out: whether to go on, or to probe, and when. It never looks at a clock: times are
-//! given to it.
+//! The circuit breaker of a lane. In: how attempts end. Out: whether the lane may go on or has to probe, and when. It never looks at a
+//! clock: the time is passed in.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row after which the destination, and not the event, is held to be the trouble.
+/// After this many failures in a row, the fault is taken to be the destination's and not that of the events.
 pub const OPENS_AFTER: u32 = 5;
-const FIRST_PROBE: Duration = Duration::from_secs(1);
-const LAST_PROBE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Closed: all goes on. Open: one attempt at a time, at growing intervals, until one succeeds.
+/// Lets everything through while the destination takes what it gets. After failures in a row it opens: then one attempt at a time probes
+/// the destination, after pauses that grow, until one succeeds.
 #[derive(Debug)]
 pub struct Breaker {
     opens_after: u32,
-    failures: u32,
-    open: Option<Open>,
+    state: BreakerState,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    next_probe: Instant,
-    pause: Duration,
+#[derive(Debug)]
+enum BreakerState {
+    Closed { failures_in_a_row: u32 },
+    Open { next_probe: Instant, pause: Duration },
 }
 
 impl Breaker {
-    /// A closed one, that opens after so many failures in a row.
+    /// Starts closed, and opens after this many failures in a row.
     pub fn new(opens_after: u32) -> Breaker {
-        Breaker { opens_after, failures: 0, open: None }
+        Breaker { opens_after, state: BreakerState::Closed { failures_in_a_row: 0 } }
     }
 
-    /// Whether attempts go on as usual.
+    /// Whether attempts are made as usual.
     pub fn is_closed(&self) -> bool {
-        self.open.is_none()
+        matches!(self.state, BreakerState::Closed { .. })
     }
 
-    /// When the next probe is due, while the breaker is open.
+    /// When the next probe is due, if the breaker is open.
     pub fn next_probe(&self) -> Option<Instant> {
-        self.open.map(|open| open.next_probe)
-    }
-
-    /// An attempt succeeded. True when that closed the breaker.
-    pub fn succeeded(&mut self) -> bool {
-        self.failures = 0;
-        self.open.take().is_some()
-    }
-
-    /// An attempt failed, and the destination asked for so much patience. True when that opened the breaker.
-    pub fn failed(&mut self, now: Instant, asked: Duration) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        let opens = match &mut self.open {
-            // What was under way when the breaker opened says nothing new.
-            Some(open) if now < open.next_probe => false,
-            Some(open) => {
-                open.pause = (open.pause * 2).min(LAST_PROBE);
-                open.next_probe = now + open.pause;
-                false
-            }
-            None if self.failures >= self.opens_after => {
-                self.open = Some(Open { next_probe: now + FIRST_PROBE, pause: FIRST_PROBE });
-                true
-            }
-            None => false,
-        };
-        if let Some(open) = &mut self.open {
-            open.next_probe = open.next_probe.max(now + asked);
+        match self.state {
+            BreakerState::Closed { .. } => None,
+            BreakerState::Open { next_probe, .. } => Some(next_probe),
         }
-        opens
+    }
+
+    /// Records a success. Returns whether it closed the breaker.
+    pub fn succeeded(&mut self) -> bool {
+        let closes = !self.is_closed();
+        self.state = BreakerState::Closed { failures_in_a_row: 0 };
+        closes
+    }
+
+    /// Records a failure; `retry_after` is the pause that the destination asked for. Returns whether it opened the breaker.
+    pub fn failed(&mut self, now: Instant, retry_after: Duration) -> bool {
+        let was_closed = self.is_closed();
+        match &mut self.state {
+            BreakerState::Closed { failures_in_a_row } => {
+                *failures_in_a_row += 1;
+                if *failures_in_a_row >= self.opens_after {
+                    self.state = BreakerState::Open { next_probe: now + FIRST_PAUSE, pause: FIRST_PAUSE };
+                }
+            }
+            // This attempt was already in flight when the breaker opened, so it says nothing new.
+            BreakerState::Open { next_probe, .. } if now < *next_probe => {}
+            BreakerState::Open { next_probe, pause } => {
+                *pause = (*pause * 2).min(LONGEST_PAUSE);
+                *next_probe = now + *pause;
+            }
+        }
+        if let BreakerState::Open { next_probe, .. } = &mut self.state {
+            *next_probe = (*next_probe).max(now + retry_after);
+        }
+        was_closed && !self.is_closed()
     }
 }
 
@@ -83,34 +87,34 @@ mod tests {
 
         assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now, NONE)));
         assert!(!breaker.succeeded(), "it was closed");
-        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now, NONE)), "a success starts the count anew");
+        assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now, NONE)), "a success starts the count again");
         assert!(breaker.failed(now, NONE) && !breaker.is_closed());
-        assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE));
+        assert_eq!(breaker.next_probe(), Some(now + FIRST_PAUSE));
         assert!(!breaker.failed(now, NONE));
-        assert_eq!(breaker.next_probe(), Some(now + FIRST_PROBE), "this one was under way when it opened");
-        let probed = now + FIRST_PROBE;
+        assert_eq!(breaker.next_probe(), Some(now + FIRST_PAUSE), "this one was in flight when it opened");
+        let probed = now + FIRST_PAUSE;
         assert!(!breaker.failed(probed, NONE), "a failed probe does not open it again");
-        assert_eq!(breaker.next_probe(), Some(probed + FIRST_PROBE * 2));
+        assert_eq!(breaker.next_probe(), Some(probed + FIRST_PAUSE * 2));
         let last = (0..20).fold(probed, |_, _| {
             let probed = breaker.next_probe().unwrap();
             assert!(!breaker.failed(probed, NONE));
             probed
         });
-        assert_eq!(breaker.next_probe(), Some(last + LAST_PROBE));
+        assert_eq!(breaker.next_probe(), Some(last + LONGEST_PAUSE));
         assert!(breaker.succeeded() && breaker.is_closed());
     }
 
     #[test]
     fn it_does_not_probe_before_the_time_that_the_destination_asked_for() {
-        let (now, asked) = (Instant::now(), Duration::from_secs(90));
+        let (now, retry_after) = (Instant::now(), Duration::from_secs(90));
         let mut breaker = Breaker::new(OPENS_AFTER);
 
         for _ in 0..OPENS_AFTER {
-            breaker.failed(now, asked);
+            breaker.failed(now, retry_after);
         }
 
-        assert_eq!(breaker.next_probe(), Some(now + asked));
-        breaker.failed(now + asked, NONE);
-        assert_eq!(breaker.next_probe(), Some(now + asked + FIRST_PROBE * 2), "what was asked for once holds once");
+        assert_eq!(breaker.next_probe(), Some(now + retry_after));
+        breaker.failed(now + retry_after, NONE);
+        assert_eq!(breaker.next_probe(), Some(now + retry_after + FIRST_PAUSE * 2), "a Retry-After holds once");
     }
 }

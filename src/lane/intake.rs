@@ -1,12 +1,12 @@
-//! The intake: where a lane's events come from. In: the feed while the lane keeps up, the log itself while it does not, or after a
-//! start. Out: the lane's events, each once, in an order that keeps each entity's, and the cursor to write down. It never delivers.
+//! Where a lane's events come from. In: the feed while the lane keeps up; the log itself after a start, and while the lane has fallen behind.
+//! Out: the lane's events, each of them once, in an order that keeps each entity's, and the cursor for the checkpoint. It never delivers.
+
+mod log_pages;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
@@ -16,175 +16,191 @@ use crate::feed::Feed;
 use crate::feed::Horizon;
 use crate::feed::Pulled;
 use crate::feed::Taken;
-use crate::lane::pace::Pace;
+use crate::lane::catch_up::CatchUpAllowance;
+use crate::lane::intake::log_pages::LogPages;
 use crate::lane::store::cursor::Cursor;
-use crate::log::reader::Page;
 use crate::log::reader::Reader;
 use crate::ranges::Ranges;
 use crate::router::EventPattern;
 use crate::router::Route;
 
-/// See the module's description.
+/// Where a lane's events come from.
 #[derive(Debug)]
 pub struct Intake {
     feed: Arc<Feed>,
     route: Route<LaneName>,
-    /// Away while it reads.
-    reader: Option<Reader>,
-    /// Goes on while the lane does other things, so that the next page is there when this one is sent.
-    reading: Option<JoinHandle<(Reader, Option<Page>)>>,
-    wake: Arc<Notify>,
-    cursor: Cursor,
-    place: Place,
-    /// Read from the log and not handed out yet.
+    phase: Phase,
+    log: LogPages,
+    /// Events that were read from the log and are not handed out yet.
     read: VecDeque<Taken>,
-    pace: Pace,
-    /// Done, by the stored cursor, and yet undecided for this daemon's tail: another daemon's had seen further. What of it turns up is not
-    /// taken again.
-    settled: Ranges,
-    /// In a replay, which is over when it has read what was pending: of these types only.
-    again: Option<Vec<EventPattern>>,
+    allowance: CatchUpAllowance,
+    cursor: Cursor,
+    /// Woken by the feed when there is something for the lane.
+    wake: Arc<Notify>,
+    /// Ids that are done by the stored cursor, although this daemon's tail has not decided them yet: another daemon's tail was further.
+    /// Their events are not taken again when the feed brings them.
+    already_done: Ranges,
+    /// Only in a replay: the types of the events that are delivered again.
+    replayed: Option<Vec<EventPattern>>,
 }
 
+/// What a lane goes through, from its start to the live events. A lane that falls behind goes back to `CatchingUp`; a replay never leaves
+/// it.
 #[derive(Debug)]
-enum Place {
-    /// The lane was further than the tail is after its start.
-    Ahead { position: i64, pending: Ranges },
-    /// Reading the log: these ids are left, up to this horizon.
-    Behind { horizon: Horizon, unread: Ranges },
-    /// In the stream.
+enum Phase {
+    /// The lane waits until the tail is where the stored cursor is: the tail that it was stored by may have been further.
+    AwaitingTail {
+        /// The stored cursor: all ids at or below `position` are done, except those in `pending`.
+        position: i64,
+        pending: Ranges,
+    },
+    /// The lane reads the log.
+    CatchingUp {
+        /// How far the lane reads: up to here nothing comes from the feed.
+        horizon: Horizon,
+        /// The decided ids up to there that it has not read yet.
+        unread: Ranges,
+    },
+    /// The lane gets its events from the feed.
     Live,
 }
 
-/// Between reads of the log while the database is away.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
-
 impl Intake {
-    /// Goes on from a stored cursor.
+    /// An intake that goes on from a stored cursor.
     pub fn new(feed: Arc<Feed>, route: Route<LaneName>, reader: Reader, position: i64, pending: Ranges) -> Intake {
-        let pace = Pace::new(Arc::clone(&feed));
+        let allowance = CatchUpAllowance::new(Arc::clone(&feed));
         Intake {
             feed,
             route,
-            reader: Some(reader),
-            reading: None,
-            wake: Arc::default(),
-            cursor: Cursor::default(),
-            place: Place::Ahead { position, pending },
+            phase: Phase::AwaitingTail { position, pending },
+            log: LogPages::new(reader),
             read: VecDeque::new(),
-            pace,
-            settled: Ranges::default(),
-            again: None,
+            allowance,
+            cursor: Cursor::default(),
+            wake: Arc::default(),
+            already_done: Ranges::default(),
+            replayed: None,
         }
     }
 
-    /// Reads what is pending, as far as it is of these types, and nothing else.
+    /// Makes it the intake of a replay: what is pending is read, as far as it is of these types, and nothing else.
     pub fn for_replay(mut self, events: Vec<EventPattern>) -> Intake {
-        if let Place::Ahead { position, pending } = &mut self.place {
+        if let Phase::AwaitingTail { position, pending } = &mut self.phase {
             let mut horizon = Horizon::default();
             horizon.position = *position;
-            self.place = Place::Behind { horizon, unread: std::mem::take(pending) };
+            self.phase = Phase::CatchingUp { horizon, unread: std::mem::take(pending) };
         }
-        self.again = Some(events);
+        self.replayed = Some(events);
         self
     }
 
     /// Whether this is a replay, and the lane is done with all of it.
     pub fn is_over(&self) -> bool {
-        let is_read = matches!(&self.place, Place::Behind { unread, .. } if unread.is_empty());
-        self.again.is_some() && is_read && self.cursor.is_empty()
+        let is_read = matches!(&self.phase, Phase::CatchingUp { unread, .. } if unread.is_empty());
+        self.replayed.is_some() && is_read && self.cursor.is_empty()
     }
 
-    /// The next events, `most` at most and at least one. Dropping the future loses nothing.
+    /// The next events: at least one, and `most` at most. Dropping the future loses nothing.
     pub async fn next(&mut self, most: usize) -> Vec<Arc<Event>> {
         loop {
             if !self.read.is_empty() {
-                match self.pace.room(Instant::now(), self.in_hand()) {
-                    Err(later) => sleep_until(later).await,
-                    Ok(room) => {
-                        let count = most.min(room).min(self.read.len());
-                        self.pace.took(Instant::now(), count, true);
-                        return self.read.drain(..count).map(|taken| taken.event).collect();
-                    }
-                }
-                continue;
+                return self.hand_out(most).await;
             }
-            match &mut self.place {
-                Place::Live => {
-                    let room = self.pace.room(Instant::now(), self.in_hand());
-                    let (mut events, are_late) = match self.feed.pull(&self.route.lane, most, room.unwrap_or(0)) {
-                        Pulled::Events(events) => (events, false),
-                        Pulled::Late(events) => (events, true),
-                        Pulled::Behind(horizon, unread) => {
-                            self.place = Place::Behind { horizon, unread };
-                            continue;
-                        }
-                    };
-                    self.pace.took(Instant::now(), events.len(), are_late);
-                    match room {
-                        Err(later) if are_late => sleep_until(later).await,
-                        _ if events.is_empty() => self.wake.notified().await,
-                        _ => {
-                            events.retain(|taken| !self.settled.contains(taken.event.id));
-                            events.iter().for_each(|taken| self.cursor.take(taken));
-                            if !events.is_empty() {
-                                return events.into_iter().map(|taken| taken.event).collect();
-                            }
-                        }
-                    }
-                }
-                Place::Ahead { position, pending } => {
-                    let mut tail = self.feed.horizon();
-                    let reached = tail.wait_for(|horizon| horizon.position >= *position).await;
-                    let horizon = reached.expect("the feed outlives its lanes").clone();
-                    let since = Ranges::span(*position + 1, horizon.position);
-                    let unread = since.union(pending).without(&horizon.undecided);
-                    self.settled = Ranges::clone(&horizon.undecided).without(pending);
-                    self.settled.remove(*position + 1, i64::MAX);
-                    self.place = Place::Behind { horizon, unread };
-                }
-                Place::Behind { unread, .. } if unread.is_empty() && self.again.is_some() => {
-                    std::future::pending::<()>().await;
-                }
-                Place::Behind { horizon, unread } if unread.is_empty() => {
-                    if self.feed.join(&self.route, &self.wake, horizon) {
-                        self.place = Place::Live;
-                        continue;
-                    }
-                    let newer = self.feed.horizon().borrow().clone();
-                    let since = Ranges::span(horizon.position + 1, newer.position);
-                    *unread = since.union(&horizon.undecided).without(&newer.undecided);
-                    *horizon = newer;
-                }
-                Place::Behind { unread, .. } => {
-                    let reading = self.reading.get_or_insert_with(|| {
-                        let reader = self.reader.take().expect("a reader that is not reading is here");
-                        tokio::spawn(read(reader, unread.clone()))
-                    });
-                    let (reader, page) = reading.await.expect("reading the log does not panic");
-                    self.reader = Some(reader);
-                    self.reading = None;
-                    let Some(page) = page else { continue };
-                    *unread = std::mem::take(unread).without(&page.covered);
-                    if !unread.is_empty()
-                        && let Some(reader) = self.reader.take()
-                    {
-                        self.reading = Some(tokio::spawn(read(reader, unread.clone())));
-                    }
-                    for taken in pending_with(page.events, &page.covered) {
-                        let is_asked =
-                            |events: &Vec<EventPattern>| events.iter().any(|it| it.matches(&taken.event.kind));
-                        if self.route.takes(&taken.event)
-                            && self.again.as_ref().is_none_or(is_asked)
-                            && !self.settled.contains(taken.event.id)
-                        {
-                            self.cursor.take(&taken);
-                            self.read.push_back(taken);
-                        }
+            match &self.phase {
+                Phase::AwaitingTail { .. } => self.await_tail().await,
+                Phase::CatchingUp { unread, .. } if !unread.is_empty() => self.read_page().await,
+                Phase::CatchingUp { .. } if self.replayed.is_some() => std::future::pending().await,
+                Phase::CatchingUp { .. } => self.join_feed(),
+                Phase::Live => {
+                    let events = self.pull(most).await;
+                    if !events.is_empty() {
+                        return events;
                     }
                 }
             }
         }
+    }
+
+    /// Waits for the tail, and finds out what to read from the log.
+    async fn await_tail(&mut self) {
+        let Phase::AwaitingTail { position, pending } = &self.phase else { return };
+        let mut tail = self.feed.horizon();
+        let reached = tail.wait_for(|horizon| horizon.position >= *position).await;
+        let horizon = reached.expect("the feed outlives its lanes").clone();
+        let since = Ranges::span(*position + 1, horizon.position);
+        let unread = since.union(pending).without(&horizon.undecided);
+        self.already_done = Ranges::clone(&horizon.undecided).without(pending);
+        self.already_done.remove(*position + 1, i64::MAX);
+        self.phase = Phase::CatchingUp { horizon, unread };
+    }
+
+    /// Reads a page of the log, and keeps the events that the lane wants. Does nothing if the database does not answer.
+    async fn read_page(&mut self) {
+        let Phase::CatchingUp { unread, .. } = &mut self.phase else { return };
+        let Some(page) = self.log.next(unread).await else { return };
+        for taken in page {
+            if self.wants(&taken.event) {
+                self.cursor.take(&taken);
+                self.read.push_back(taken);
+            }
+        }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let is_replayed = |events: &Vec<EventPattern>| events.iter().any(|pattern| pattern.matches(&event.kind));
+        self.route.takes(event)
+            && self.replayed.as_ref().is_none_or(is_replayed)
+            && !self.already_done.contains(event.id)
+    }
+
+    /// Goes live, now that all up to the horizon is read. If the feed does not hold all that came since, there is more to read.
+    fn join_feed(&mut self) {
+        let Phase::CatchingUp { horizon, unread } = &mut self.phase else { return };
+        if self.feed.join(&self.route, &self.wake, horizon) {
+            self.phase = Phase::Live;
+            return;
+        }
+        let newer = self.feed.horizon().borrow().clone();
+        let since = Ranges::span(horizon.position + 1, newer.position);
+        *unread = since.union(&horizon.undecided).without(&newer.undecided);
+        *horizon = newer;
+    }
+
+    /// Hands out what was read from the log, as fast as the allowance of those that catch up allows.
+    async fn hand_out(&mut self, most: usize) -> Vec<Arc<Event>> {
+        loop {
+            match self.allowance.room(Instant::now(), self.in_hand()) {
+                Err(later) => sleep_until(later).await,
+                Ok(room) => {
+                    let count = most.min(room).min(self.read.len());
+                    self.allowance.record_taken(Instant::now(), count, true);
+                    return self.read.drain(..count).map(|taken| taken.event).collect();
+                }
+            }
+        }
+    }
+
+    /// Takes events from the feed, or waits for them. There may be none: the lane has waited, or it has fallen behind.
+    async fn pull(&mut self, most: usize) -> Vec<Arc<Event>> {
+        let room = self.allowance.room(Instant::now(), self.in_hand());
+        let (mut events, are_late) = match self.feed.pull(&self.route.lane, most, room.unwrap_or(0)) {
+            Pulled::Events(events) => (events, false),
+            Pulled::Late(events) => (events, true),
+            Pulled::Behind(horizon, unread) => {
+                self.phase = Phase::CatchingUp { horizon, unread };
+                return Vec::new();
+            }
+        };
+        self.allowance.record_taken(Instant::now(), events.len(), are_late);
+        match room {
+            // The allowance allows no late event now.
+            Err(later) if are_late => sleep_until(later).await,
+            _ if events.is_empty() => self.wake.notified().await,
+            _ => {}
+        }
+        events.retain(|taken| !self.already_done.contains(taken.event.id));
+        events.iter().for_each(|taken| self.cursor.take(taken));
+        events.into_iter().map(|taken| taken.event).collect()
     }
 
     /// The lane is done with an event.
@@ -197,16 +213,25 @@ impl Intake {
         self.cursor.len() - self.read.len()
     }
 
-    /// The cursor as it stands: everything at or below the position is done, except the pending ids.
+    /// About where the lane is, without the cost of a checkpoint: a lane that has just fallen behind the feed may not be as far.
+    pub fn position(&self) -> i64 {
+        match &self.phase {
+            Phase::AwaitingTail { position, .. } => *position,
+            Phase::CatchingUp { horizon, .. } => horizon.position,
+            Phase::Live => self.feed.horizon().borrow().position,
+        }
+    }
+
+    /// The cursor as it stands: all ids at or below the position are done, except the pending ones.
     pub fn checkpoint(&self) -> (i64, Ranges) {
-        let (position, untaken) = match &self.place {
-            Place::Ahead { position, pending } => (*position, pending.clone()),
-            Place::Behind { horizon, unread } => (horizon.position, unread.clone().union(&horizon.undecided)),
-            Place::Live => {
-                self.feed.waiting(&self.route.lane).expect("a live lane is in the stream until it leaves it itself")
+        let (position, untaken) = match &self.phase {
+            Phase::AwaitingTail { position, pending } => (*position, pending.clone()),
+            Phase::CatchingUp { horizon, unread } => (horizon.position, unread.clone().union(&horizon.undecided)),
+            Phase::Live => {
+                self.feed.waiting(&self.route.lane).expect("only the lane itself takes a live lane out of the feed")
             }
         };
-        (position, self.cursor.pending(untaken.without(&self.settled)))
+        (position, self.cursor.pending(untaken.without(&self.already_done)))
     }
 }
 
@@ -214,36 +239,6 @@ impl Drop for Intake {
     fn drop(&mut self) {
         self.feed.leave(&self.route.lane);
     }
-}
-
-/// Reads a page; none when the database does not answer.
-async fn read(mut reader: Reader, unread: Ranges) -> (Reader, Option<Page>) {
-    match reader.page(&unread).await {
-        Ok(page) => (reader, Some(page)),
-        Err(error) => {
-            // The tail says that the database is away; here it is enough to try again.
-            tracing::debug!(error = format!("{error:#}"), "cannot read the log");
-            tokio::time::sleep(TRY_AGAIN).await;
-            (reader, None)
-        }
-    }
-}
-
-/// Widens what stays pending for each event of a page down to the event before it, as far as the page covered the ids between.
-fn pending_with(events: Vec<Arc<Event>>, covered: &Ranges) -> Vec<Taken> {
-    let mut ranges = covered.iter().peekable();
-    let mut last = i64::MIN;
-    let mut taken = Vec::with_capacity(events.len());
-    for event in events {
-        while ranges.peek().is_some_and(|(_, high)| *high < event.id) {
-            ranges.next();
-        }
-        let low = ranges.peek().map_or(event.id, |(low, _)| *low);
-        let from = low.max(last.saturating_add(1));
-        last = event.id;
-        taken.push(Taken { event, from });
-    }
-    taken
 }
 
 #[cfg(test)]
@@ -278,7 +273,7 @@ mod tests {
         let tenant = TenantId("acme".to_owned());
         let events = vec![EventPattern::parse("*").unwrap()];
         let route = Route { tenant: tenant.clone(), events, lane: LaneName("lane".to_owned()) };
-        // The daemon that had the lane before delivered 3 and 4; for it only 5 was open.
+        // The daemon that had the lane before delivered 3 and 4; by what it saw, only 5 was undecided.
         let pending = Ranges::parse("{[5,6)}").unwrap();
         let mut intake = Intake::new(Arc::clone(&feed), route, Reader::new(pool, tenant), 10, pending);
         let taking = tokio::spawn(async move {

@@ -1,5 +1,6 @@
-//! What waits for what. In: a lane's work as it comes. Out: what may be tried now: in order `entity` a later event of an entity waits
-//! behind an earlier one, in `strict` every event behind the one before it, in `none` nothing. It never does I/O.
+//! Keeps the work of a lane in order. In: work as it comes from the log. Out: the work that may be tried now. In order `entity`, later
+//! events of an entity wait until the earlier one is done; in `strict`, every event waits for the one before it; in `none`, nothing
+//! waits. It never does I/O.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -7,41 +8,41 @@ use std::hash::Hash;
 
 use crate::settings::Order;
 
-/// Work of a lane, by entity.
+/// The work of a lane, by the entity that it belongs to.
 #[derive(Debug)]
 pub struct LaneOrder<E, T> {
     order: Order,
     ready: VecDeque<(E, T)>,
-    entities: HashMap<E, Entity<T>>,
+    entities: HashMap<E, EntityWork<T>>,
     queued: usize,
-    /// In `strict`: one is being tried.
+    /// Some work is being tried. Only `strict` looks at this.
     is_busy: bool,
 }
 
 #[derive(Debug)]
-enum Entity<T> {
-    /// In `entity`: one is ready or being tried; these wait behind it.
+enum EntityWork<T> {
+    /// In `entity`, one piece of work is ready or being tried, and these wait until it is done.
     Busy(VecDeque<T>),
-    /// An earlier one is parked. In `entity`, what comes is to be parked behind it; in `strict`, all waits for it where it is.
+    /// An earlier piece of work is parked. In `entity`, what comes is to be parked as well; in `strict`, everything waits where it is.
     Held,
 }
 
 impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
-    /// Nothing yet.
+    /// Starts without any work.
     pub fn new(order: Order) -> LaneOrder<E, T> {
         LaneOrder { order, ready: VecDeque::new(), entities: HashMap::new(), queued: 0, is_busy: false }
     }
 
-    /// Takes new work. Gives it back when its entity is held: the caller parks it behind the others.
+    /// Takes new work. If its entity is held, the work is returned, and the caller has to park it.
     pub fn push(&mut self, entity: E, work: T) -> Option<T> {
         if self.order != Order::Entity {
             self.ready.push_back((entity, work));
         } else {
             match self.entities.get_mut(&entity) {
-                Some(Entity::Held) => return Some(work),
-                Some(Entity::Busy(waiting)) => waiting.push_back(work),
+                Some(EntityWork::Held) => return Some(work),
+                Some(EntityWork::Busy(waiting)) => waiting.push_back(work),
                 None => {
-                    self.entities.insert(entity.clone(), Entity::Busy(VecDeque::new()));
+                    self.entities.insert(entity.clone(), EntityWork::Busy(VecDeque::new()));
                     self.ready.push_back((entity, work));
                 }
             }
@@ -50,7 +51,7 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         None
     }
 
-    /// What is to be tried next.
+    /// Returns the work that is to be tried next.
     pub fn pop(&mut self) -> Option<(E, T)> {
         if !self.is_ready() {
             return None;
@@ -61,13 +62,14 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         Some(next)
     }
 
-    /// Whether there is something to try.
+    /// Whether there is work that may be tried now.
     pub fn is_ready(&self) -> bool {
         let may_go = self.order != Order::Strict || !self.is_busy && self.entities.is_empty();
         may_go && !self.ready.is_empty()
     }
 
-    /// Puts work that was not really tried back; where the order lets it, behind other work, but never behind what waits for it.
+    /// Takes back work whose attempt does not count. Unless the order is `strict`, other entities' work is tried first; the later work
+    /// of its own entity still waits for it.
     pub fn put_back(&mut self, entity: E, work: T) {
         self.queued += 1;
         self.is_busy = false;
@@ -77,22 +79,22 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         }
     }
 
-    /// The entity's work in hand is done: the next may be tried.
+    /// The entity's work that was tried is done, and the next may be tried.
     pub fn done(&mut self, entity: &E) {
         self.is_busy = false;
-        let Some(Entity::Busy(waiting)) = self.entities.get_mut(entity) else { return };
+        let Some(EntityWork::Busy(waiting)) = self.entities.get_mut(entity) else { return };
         match waiting.pop_front() {
             Some(work) => self.ready.push_back((entity.clone(), work)),
             None => drop(self.entities.remove(entity)),
         }
     }
 
-    /// The entity's work in hand gets parked. Returns what waited behind it and is to be parked as well; in `entity`, all that comes is
-    /// given back from now on.
+    /// The entity's work that was tried is going to be parked. Returns the work that waited for it, which has to be parked as well. In
+    /// `entity`, all later work is returned by [`LaneOrder::push`] from now on.
     pub fn hold(&mut self, entity: E) -> Vec<T> {
         self.is_busy = false;
-        match self.entities.insert(entity, Entity::Held) {
-            Some(Entity::Busy(waiting)) => {
+        match self.entities.insert(entity, EntityWork::Held) {
+            Some(EntityWork::Busy(waiting)) => {
                 self.queued -= waiting.len();
                 waiting.into()
             }
@@ -102,17 +104,17 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
 
     /// Nothing of the entity is parked any more.
     pub fn release(&mut self, entity: &E) {
-        if matches!(self.entities.get(entity), Some(Entity::Held)) {
+        if matches!(self.entities.get(entity), Some(EntityWork::Held)) {
             self.entities.remove(entity);
         }
     }
 
-    /// The entities of which something is parked that others wait for.
+    /// The entities that are held back because some of their work is parked.
     pub fn held(&self) -> impl Iterator<Item = &E> {
-        self.entities.iter().filter(|(_, entity)| matches!(entity, Entity::Held)).map(|(name, _)| name)
+        self.entities.iter().filter(|(_, work)| matches!(work, EntityWork::Held)).map(|(entity, _)| entity)
     }
 
-    /// How much work is ready or waits.
+    /// How many pieces of work are ready or wait.
     pub fn queued(&self) -> usize {
         self.queued
     }

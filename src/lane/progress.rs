@@ -1,5 +1,7 @@
-//! A lane's progress: what it takes, what it is done with, what it parks, and the checkpoint of all of it. In: events from the intake,
-//! and what became of them. Out: `andon.lanes` and the ledger, a few times a second. It never talks to a destination.
+//! A lane's progress: what it takes, what it is done with, what it parks, and the checkpoint of all of it. In: events from the intake, and
+//! what became of them. Out: `andon.lanes` and the ledger, a few times a second. It never talks to a destination.
+
+mod unsaved;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,96 +15,73 @@ use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::Ended;
 use crate::lane::intake::Intake;
+use crate::lane::progress::unsaved::Unsaved;
+use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
-use crate::lane::store::row::Counts;
+use crate::lane::store::error::Lost;
+use crate::lane::store::error::StoreError;
+use crate::lane::store::row::Checkpoint;
 use crate::lane::store::row::LaneRow;
-use crate::lane::store::row::Lost;
 use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::Fate;
-use crate::ledger::Parking;
+use crate::ledger::Undelivered;
 
-/// How often a busy lane writes its cursor: what was acknowledged since may come twice after a crash.
-const CHECKPOINT: Duration = Duration::from_millis(500);
-/// How often one that only watches others' events go by does, so that old partitions can be dropped.
-const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
-/// The lanes' clocks tick at so many moments of that time, whatever the number of lanes.
-const SLOTS: u8 = 8;
-/// Parked deliveries that may wait for the database. Beyond that the lane takes nothing more.
-const UNWRITTEN: usize = 1000;
-
-/// See the module's description.
+/// How far a lane is, and what it has to write about it.
 #[derive(Debug)]
 pub struct Progress {
-    /// Where events come from.
+    /// Where the lane's events come from.
     pub intake: Intake,
-    /// What the next checkpoint writes beside the cursor.
+    /// What the next checkpoint writes into the ledger.
     pub entries: Entries,
-    register: LaneRow,
-    state: State,
-    state_is_written: bool,
-    moved: bool,
-    written: (i64, Instant),
-    /// A cursor on its way into the database. The lane goes on meanwhile: the pool is shared, and whoever has much to write in it must not
-    /// hold up the others' deliveries.
-    writing: Option<Writing>,
-    database_is_away: bool,
-    /// The stored row may say that the destination fails.
-    may_fail: bool,
-    /// Something was delivered since, and that is to be written.
-    is_well: bool,
-    /// Since the last checkpoint.
-    delivered: i64,
-    /// That this replay is over stands in the database.
-    end_is_written: bool,
+    row: LaneRow,
+    unsaved: Unsaved,
+    /// A cursor that is being written. The lane goes on meanwhile: all lanes share the pool of connections, and one that has much to write
+    /// must not delay the others' deliveries.
+    writing: Option<CursorWrite>,
 }
 
-/// For how long a destination may fail before its lane is disabled; as it stands in `LaneRow::failed`.
+#[derive(Debug)]
+struct CursorWrite {
+    /// Returns what it has written.
+    task: JoinHandle<Result<Checkpoint, StoreError>>,
+    since: Instant,
+}
+
+/// How often a busy lane writes its cursor. What was acknowledged since may be delivered twice after a crash.
+const CHECKPOINT: Duration = Duration::from_millis(500);
+/// At how many different moments of that time the lanes' clocks tick, however many lanes there are.
+const SLOTS: u8 = 8;
+/// How many parked deliveries may wait for the database. A lane with more than that takes nothing new.
+const UNWRITTEN: usize = 1000;
+/// For how long a destination may fail before its lane is disabled, as PostgreSQL reads it.
 const LONGEST_FAILURE: &str = "7 days";
 
-/// Why a lane is disabled whose destination failed for too long.
+/// The reason that is given for disabling a lane whose destination failed for too long.
 pub fn too_long(reason: &str) -> String {
     format!("it took nothing for {LONGEST_FAILURE}; the last: {reason}")
 }
 
-#[derive(Debug)]
-struct Writing {
-    /// Ends with what is written.
-    task: JoinHandle<anyhow::Result<(i64, Counts)>>,
-    since: Instant,
-}
+impl CursorWrite {
+    fn is_under_way(&self) -> bool {
+        !self.task.is_finished()
+    }
 
-impl Writing {
     fn is_slow(&self) -> bool {
-        self.since.elapsed() > CHECKPOINT && !self.task.is_finished()
+        self.since.elapsed() > CHECKPOINT && self.is_under_way()
     }
 }
 
 impl Progress {
     /// The progress of a lane that goes on from its stored cursor.
-    pub fn new(register: LaneRow, intake: Intake) -> Progress {
-        let written = (intake.checkpoint().0, Instant::now());
-        Progress {
-            intake,
-            entries: Entries::default(),
-            register,
-            state: State::Running,
-            state_is_written: true,
-            moved: false,
-            written,
-            writing: None,
-            database_is_away: false,
-            may_fail: true,
-            is_well: false,
-            delivered: 0,
-            end_is_written: false,
-        }
+    pub fn new(row: LaneRow, intake: Intake) -> Progress {
+        let unsaved = Unsaved::new(intake.position(), Instant::now());
+        Progress { intake, entries: Entries::default(), row, unsaved, writing: None }
     }
 
-    /// Ticks when a checkpoint may be due: for many lanes at once, so that they do not keep an idle machine awake, and not for all of them,
-    /// so that live events need not wait behind all their writes.
+    /// Ticks when a checkpoint may be due. Many lanes share a moment, so that they do not keep an idle machine awake; not all lanes do, so
+    /// that live events need not wait until all of them have written.
     pub fn clock() -> Interval {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let (period, slot) = (CHECKPOINT.as_micros(), u128::from(rand::random::<u8>() % SLOTS));
@@ -113,47 +92,42 @@ impl Progress {
         clock
     }
 
-    /// Where the lane's rows are.
-    pub fn register(&self) -> &LaneRow {
-        &self.register
+    /// The lane's row in the database.
+    pub fn row(&self) -> &LaneRow {
+        &self.row
     }
 
-    /// Whether the lane may take more events. Not while the database is away or slow: whatever is delivered then and cannot be written
-    /// down would come again.
+    /// Whether the lane may take more events. It may not while the database is away or slow, because what it delivers and cannot write down
+    /// would be delivered again.
     pub fn has_room(&self) -> bool {
-        let is_slow = self.writing.as_ref().is_some_and(Writing::is_slow);
-        !self.database_is_away && !is_slow && self.entries.parked.len() < UNWRITTEN
+        let is_slow = self.writing.as_ref().is_some_and(CursorWrite::is_slow);
+        !self.unsaved.database_is_away() && !is_slow && self.entries.parked.len() < UNWRITTEN
     }
 
     /// The event is delivered.
     pub fn done(&mut self, event: &Event) {
         self.intake.done(event.id);
-        self.delivered += 1;
-        self.moved = true;
+        self.unsaved.delivered();
     }
 
     /// The lane passes the event undelivered.
     pub fn park(&mut self, event: Arc<Event>, fate: Fate, attempts: i32, reason: &str) {
         self.intake.done(event.id);
-        self.entries.parked.push(Parking { event, fate, attempts, reason: reason.to_owned() });
+        self.entries.parked.push(Undelivered { event, fate, attempts, reason: reason.to_owned() });
     }
 
-    /// Changes the lane's state; it is written at once, or as soon as the database is back. One that is disabled stays so.
+    /// Changes the lane's state, and writes it now or as soon as the database is back. A lane that is disabled stays so.
     pub async fn report(&mut self, state: State) -> Result<(), Lost> {
-        if state != self.state && !matches!(self.state, State::Disabled { .. }) {
-            self.state = state;
-            self.state_is_written = false;
-            self.write_state().await?;
-        }
-        Ok(())
+        if self.unsaved.set_state(state) { self.write_state().await } else { Ok(()) }
     }
 
-    /// The destination fails, and nothing was delivered since it began to. True: for so long that its lane is to be disabled.
+    /// The destination fails, and has taken nothing since it began to. Returns whether it has failed for so long that the lane is to be
+    /// disabled.
     pub async fn failed(&mut self) -> Result<bool, Lost> {
-        match self.register.failed(self.is_well, LONGEST_FAILURE).await {
-            Ok(too_long) => {
-                (self.may_fail, self.is_well) = (true, false);
-                Ok(too_long)
+        match self.row.failed(self.unsaved.has_recovered(), LONGEST_FAILURE).await {
+            Ok(is_too_long) => {
+                self.unsaved.failure_saved();
+                Ok(is_too_long)
             }
             Err(error) => self.database_failed(error).map(|()| false),
         }
@@ -161,15 +135,20 @@ impl Progress {
 
     /// The destination takes what it gets.
     pub fn succeeded(&mut self) {
-        self.is_well = self.may_fail;
+        self.unsaved.destination_works();
     }
 
-    /// The destination gets nothing more: the lane stands still, with its cursor where it is, until its row is changed. Returns when all
-    /// of that is written, or when it is asked to stop.
-    pub async fn disable(&mut self, kind: &'static str, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
-        let lane = self.register.lane();
+    /// Disables the lane: the destination gets nothing more, and the cursor stays where it is, until the destination's row is changed.
+    /// Returns when all of that is written, or when the lane is asked to stop.
+    pub async fn disable(
+        &mut self,
+        destination_kind: &'static str,
+        reason: &str,
+        stop: &mut Stop,
+    ) -> Result<Ended, Lost> {
+        let lane = self.row.lane();
         tracing::warn!(%lane, reason, "disabled until its row is changed");
-        self.report(State::Disabled { kind, reason: reason.to_owned() }).await?;
+        self.report(State::Disabled { destination_kind, reason: reason.to_owned() }).await?;
         self.finish().await?;
         let mut clock = Progress::clock();
         while !self.is_written() {
@@ -182,102 +161,95 @@ impl Progress {
         Ok(Ended::Disabled)
     }
 
-    /// Writes down how far the lane is, if there is anything new. Returns the entities that are free again. A cursor that comes alone is
-    /// written beside the lane's work; with anything else, the lane waits for it. While the database is away nothing is lost: all of it
-    /// is written later.
+    /// Writes how far the lane is, if there is anything new. Returns the entities of which nothing is parked any more. A cursor alone is
+    /// written while the lane goes on; if there is anything else, the lane waits until it is written. While the database is away nothing is
+    /// lost: all of it is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
         self.write_state().await?;
-        self.write_success().await?;
-        if self.entries.is_empty() && self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) {
+        self.write_recovery().await?;
+        if self.entries.is_empty() && self.writing.as_ref().is_some_and(CursorWrite::is_under_way) {
             return Ok(Vec::new());
         }
         self.end_writing().await?;
-        let (position, pending) = self.intake.checkpoint();
-        let is_due = self.moved
-            || self.database_is_away
-            || !self.entries.is_empty()
-            || (self.intake.is_over() && !self.end_is_written)
-            || (position != self.written.0 && self.written.1.elapsed() > IDLE_CHECKPOINT);
-        if !is_due {
-            return Ok(Vec::new());
-        }
-        let is_over = self.intake.is_over();
-        let counts = Counts { delivered: self.delivered, is_over };
-        if self.entries.is_empty() && !is_over && !self.database_is_away {
-            let register = self.register.clone();
-            self.moved = false;
-            let task = tokio::spawn(async move {
-                register.write_cursor(position, &pending, counts.delivered).await?;
-                Ok((position, counts))
-            });
-            self.writing = Some(Writing { task, since: Instant::now() });
-            return Ok(Vec::new());
-        }
-        match self.register.write(position, &pending, &mut self.entries, counts).await {
-            Ok(free) => {
-                self.is_down(position, counts);
-                self.moved = false;
-                Ok(free)
-            }
-            Err(error) => {
-                self.database_failed(error)?;
-                Ok(Vec::new())
-            }
-        }
+        if self.is_due() { self.write().await } else { Ok(Vec::new()) }
     }
 
-    /// The last checkpoint of a lane that stops: to the event, though nothing of its own came by lately. Its row may have been changed
-    /// to want what has gone by, and that is not to come now.
+    /// Writes the last checkpoint of a lane that stops, to the event, even if it has delivered nothing lately: its destination may have been
+    /// changed to want event types that have gone by, and those are not to be delivered now.
     pub async fn finish(&mut self) -> Result<(), Lost> {
         self.end_writing().await?;
-        self.moved |= self.intake.checkpoint().0 != self.written.0;
+        let (position, _) = self.intake.checkpoint();
+        self.unsaved.stops_at(position);
         self.checkpoint().await?;
         self.end_writing().await
     }
 
-    /// Whether the database knows all that is to be known of the lane.
+    /// Whether the database knows all that there is to know of the lane.
     pub fn is_written(&self) -> bool {
-        self.state_is_written && self.entries.is_empty() && !self.moved && self.writing.is_none()
+        self.unsaved.is_nothing() && self.entries.is_empty() && self.writing.is_none()
     }
 
-    /// Tells a lost lane from a lost database, and says the latter once.
-    pub fn database_failed(&mut self, error: anyhow::Error) -> Result<(), Lost> {
-        let error = error.downcast::<Lost>().map_or_else(Ok, Err)?;
-        if !self.database_is_away {
-            tracing::warn!(lane = %self.register.lane(), error = format!("{error:#}"), "cannot write the lane's progress; trying again");
+    /// The lane ends if it is lost. If the database failed, it goes on, and says so once.
+    pub fn database_failed(&mut self, error: StoreError) -> Result<(), Lost> {
+        match error {
+            StoreError::Lost(lost) => Err(lost),
+            StoreError::Database(error) => {
+                if self.unsaved.failed() {
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    tracing::warn!(lane = %self.row.lane(), error, "cannot write the lane's progress; trying again");
+                }
+                Ok(())
+            }
         }
-        self.database_is_away = true;
-        Ok(())
     }
 
-    /// Waits for the cursor that is on its way: a later one must not be overtaken by it.
+    /// Whether there is anything to write. It is asked before the checkpoint is put together, because that is the slower the more holes the
+    /// log has.
+    fn is_due(&self) -> bool {
+        let (position, is_over) = (self.intake.position(), self.intake.is_over());
+        !self.entries.is_empty() || self.unsaved.is_due(Instant::now(), position, is_over)
+    }
+
+    async fn write(&mut self) -> Result<Vec<Entity>, Lost> {
+        let (position, pending) = self.intake.checkpoint();
+        let checkpoint = self.unsaved.begin(position, pending, self.intake.is_over());
+        if self.entries.is_empty() && !checkpoint.is_over && !self.unsaved.database_is_away() {
+            self.start_writing(checkpoint);
+            return Ok(Vec::new());
+        }
+        match self.row.write_checkpoint(&checkpoint, &mut self.entries).await {
+            Ok(free) => {
+                self.unsaved.saved(&checkpoint, Instant::now());
+                Ok(free)
+            }
+            Err(error) => self.database_failed(error).map(|()| Vec::new()),
+        }
+    }
+
+    fn start_writing(&mut self, checkpoint: Checkpoint) {
+        let row = self.row.clone();
+        let task = tokio::spawn(async move { row.write_cursor(&checkpoint).await.map(|()| checkpoint) });
+        self.writing = Some(CursorWrite { task, since: Instant::now() });
+    }
+
+    /// Waits for the cursor that is being written, because a later one must not be overtaken by it.
     async fn end_writing(&mut self) -> Result<(), Lost> {
         let Some(writing) = &mut self.writing else { return Ok(()) };
         let written = (&mut writing.task).await.expect("writing a cursor neither panics nor is aborted");
         self.writing = None;
         match written {
-            Ok((position, counts)) => {
-                self.is_down(position, counts);
+            Ok(checkpoint) => {
+                self.unsaved.saved(&checkpoint, Instant::now());
                 Ok(())
             }
-            Err(error) => {
-                self.moved = true;
-                self.database_failed(error)
-            }
+            Err(error) => self.database_failed(error),
         }
     }
 
-    fn is_down(&mut self, position: i64, counts: Counts) {
-        self.database_is_away = false;
-        self.delivered -= counts.delivered;
-        self.end_is_written = counts.is_over;
-        self.written = (position, Instant::now());
-    }
-
-    async fn write_success(&mut self) -> Result<(), Lost> {
-        if self.is_well {
-            match self.register.succeeded().await {
-                Ok(()) => (self.may_fail, self.is_well) = (false, false),
+    async fn write_recovery(&mut self) -> Result<(), Lost> {
+        if self.unsaved.has_recovered() {
+            match self.row.succeeded().await {
+                Ok(()) => self.unsaved.recovery_saved(),
                 Err(error) => self.database_failed(error)?,
             }
         }
@@ -285,9 +257,9 @@ impl Progress {
     }
 
     async fn write_state(&mut self) -> Result<(), Lost> {
-        if !self.state_is_written {
-            match self.register.report(&self.state).await {
-                Ok(()) => self.state_is_written = true,
+        if let Some(state) = self.unsaved.unsaved_state() {
+            match self.row.report(state).await {
+                Ok(()) => self.unsaved.state_saved(),
                 Err(error) => self.database_failed(error)?,
             }
         }

@@ -1,18 +1,27 @@
-//! How a lane is asked to stop: with a time in which it may finish what it has in hand.
+//! How a lane is asked to stop, with a time in which it may finish what it has in hand, and how it has ended.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Held by who stops a lane.
+/// The supervisor's end: it asks the lane to stop.
 #[derive(Debug)]
 pub struct Stopper(watch::Sender<Option<Duration>>);
 
-/// Held by the lane.
+/// The lane's end.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<Option<Duration>>);
 
-/// A stopper and what it stops.
+/// Why a lane has ended without an error.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// Its destination is disabled.
+    Disabled,
+}
+
+/// Makes both ends.
 pub fn channel() -> (Stopper, Stop) {
     let (sender, receiver) = watch::channel(None);
     (Stopper(sender), Stop(receiver))
@@ -26,7 +35,7 @@ impl Stopper {
 }
 
 impl Stop {
-    /// Waits to be asked; a stopper that is gone asks for a stop at once.
+    /// Waits to be asked. A stopper that is gone asks for a stop at once.
     pub async fn asked(&mut self) -> Duration {
         match self.0.wait_for(Option::is_some).await {
             Ok(grace) => grace.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Writes `andon.attempts`, a batch at a time, and sees to it that each day has a partition and none is kept for too long.
+//! Writes `andon.attempts`, a batch at a time, and makes and drops its partitions, one for each day.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub async fn record(
     Ok(())
 }
 
-/// Makes the partitions of the next days, and drops those whose attempts are older than that.
+/// Makes the partitions of the next days, and drops those whose attempts are older than `age`.
 pub async fn keep(client: &Client, age: Duration) -> Result<(), tokio_postgres::Error> {
     client.execute("select andon.keep_attempts($1::float8 * interval '1 second')", &[&age.as_secs_f64()]).await?;
     Ok(())

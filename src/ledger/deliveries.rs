@@ -1,6 +1,6 @@
 //! Writes and reads `andon.deliveries`. In: deliveries to park and to settle, and those that an operator retries or discards. Out: which
-//! are due, and which entities are held back by an earlier event of theirs. Times are the database's, so that a clock that is off here
-//! hurts nothing.
+//! deliveries are due, and which entities are held back by an earlier event of theirs. All times are the database's, so that a wrong clock
+//! on this machine does no harm.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::event::Entity;
 use crate::event::Event;
 use crate::event::Json;
 use crate::event::TenantId;
-use crate::ledger::Choice;
 use crate::ledger::Fate;
-use crate::ledger::Handled;
 use crate::ledger::Parked;
-use crate::ledger::Parking;
+use crate::ledger::Selection;
 use crate::ledger::Settlement;
+use crate::ledger::StateChange;
+use crate::ledger::Undelivered;
 
-/// Parks deliveries that the lane's cursor passes in this transaction.
+/// Parks the deliveries of events that the lane's cursor passes in this transaction.
 pub async fn park(
     transaction: &Transaction<'_>,
     lane: &LaneName,
-    parkings: &[Parking],
+    undelivered: &[Undelivered],
 ) -> Result<(), tokio_postgres::Error> {
-    if parkings.is_empty() {
+    if undelivered.is_empty() {
         return Ok(());
     }
     let statement = transaction
@@ -39,8 +39,8 @@ pub async fn park(
             on conflict (lane, event_id) do nothing",
         )
         .await?;
-    for Parking { event, fate, attempts, reason } in parkings {
-        let (state, after) = columns(*fate);
+    for Undelivered { event, fate, attempts, reason } in undelivered {
+        let (state, delay) = state_and_delay(*fate);
         transaction
             .execute(
                 &statement,
@@ -57,7 +57,7 @@ pub async fn park(
                     &event.data,
                     &state,
                     attempts,
-                    &after,
+                    &delay,
                     reason,
                 ],
             )
@@ -66,14 +66,14 @@ pub async fn park(
     Ok(())
 }
 
-/// Writes down how attempts at parked deliveries ended, and makes the next of each entity due. Returns the entities of which nothing
-/// is parked any more.
+/// Writes how attempts at parked deliveries ended, and makes the next delivery of each entity due. Returns the entities of which nothing
+/// is parked any more, except dead deliveries.
 pub async fn settle(
     transaction: &Transaction<'_>,
     lane: &LaneName,
     settlements: &[Settlement],
 ) -> Result<Vec<Entity>, tokio_postgres::Error> {
-    let mut moved_on = HashSet::new();
+    let mut advanced = HashSet::new();
     for Settlement { id, entity, fate, attempts, reason } in settlements {
         let stays = match fate {
             None => {
@@ -81,24 +81,24 @@ pub async fn settle(
                 false
             }
             Some(fate) => {
-                let (state, after) = columns(*fate);
+                let (state, delay) = state_and_delay(*fate);
                 let sql = "update andon.deliveries set state = $2, attempts = $3, reason = $4,
                         next_attempt_at = now() + $5::float8 * interval '1 second'
                     where id = $1";
-                // One that was discarded while it was tried is gone.
-                let is_there = transaction.execute(sql, &[id, &state, attempts, reason, &after]).await? > 0;
+                // A delivery that was discarded while it was tried is gone.
+                let is_there = transaction.execute(sql, &[id, &state, attempts, reason, &delay]).await? > 0;
                 is_there && *fate != Fate::Dead
             }
         };
         if !stays {
-            moved_on.insert(entity.clone());
+            advanced.insert(entity.clone());
         }
     }
-    advance(transaction, lane, moved_on).await
+    make_next_due(transaction, lane, advanced).await
 }
 
-/// Takes up what an earlier run left: makes the first of each entity due, and returns the entities that are held.
-pub async fn held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<Entity>, tokio_postgres::Error> {
+/// Takes up what an earlier run left: makes the first delivery of each entity due, and returns the entities that are held back.
+pub async fn resume_held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<Entity>, tokio_postgres::Error> {
     let rows = transaction
         .query(
             "select distinct entity_type, entity_id from andon.deliveries where lane = $1 and state <> 'dead'",
@@ -106,11 +106,11 @@ pub async fn held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<
         )
         .await?;
     let held: HashSet<Entity> = rows.iter().map(|row| Entity { kind: row.get(0), id: row.get(1) }).collect();
-    advance(transaction, lane, held.clone()).await?;
+    make_next_due(transaction, lane, held.clone()).await?;
     Ok(held.into_iter().collect())
 }
 
-/// A replay is over: what is dead of it is its destination's, and what it would have tried again is not wanted any more.
+/// Gives the dead deliveries of a replay that is over to the lane of its destination, and deletes those that it would have tried again.
 pub async fn hand_over(
     transaction: &Transaction<'_>,
     replay: &LaneName,
@@ -129,7 +129,8 @@ pub async fn hand_over(
     Ok(())
 }
 
-/// Deliveries that are due, oldest first, without those already in hand; and how long until the next after them is.
+/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and how long it takes until the next one
+/// after them is due.
 pub async fn due(
     client: &impl GenericClient,
     lane: &LaneName,
@@ -159,23 +160,23 @@ pub async fn due(
     Ok((parked, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
 }
 
-/// Makes chosen deliveries due now, marked as replayed, and wakes their lanes. The order of each entity stays: one that has an earlier
-/// one in front of it waits for that, and those behind it wait for it. Those that wait already are left as they are.
-pub async fn retry(transaction: &Transaction<'_>, choice: &Choice) -> Result<Vec<Handled>, tokio_postgres::Error> {
-    let lanes = take(transaction, choice).await?;
-    let (rows, lane, state) = parameters(choice);
+/// Makes the selected deliveries due now, marks them as replayed, and wakes their lanes. Each entity keeps its order: a selected delivery
+/// waits for earlier ones of its entity, and later ones wait for it. Those that wait already are left as they are.
+pub async fn retry(
+    transaction: &Transaction<'_>,
+    selection: &Selection,
+) -> Result<Vec<StateChange>, tokio_postgres::Error> {
+    let lanes = lock_lanes(transaction, selection).await?;
+    let (ids, lane, state) = parameters(selection);
     let moved = transaction
         .query(
-            "with chosen as (
+            "with selected as (
                 select id, lane, entity_type, entity_id, event, state from andon.deliveries
                 where (id = any ($1) or (lane = $2 and state = $3)) and state <> 'waiting'
             ), placed as (
-                select id, state, row_number() over (partition by lane, entity_type, entity_id order by event) = 1 and not exists (
-                    select from andon.deliveries earlier
-                    where (earlier.lane, earlier.entity_type, earlier.entity_id) = (chosen.lane, chosen.entity_type, chosen.entity_id)
-                        and earlier.event < chosen.event and earlier.state <> 'dead'
-                ) as is_first
-                from chosen
+                select id, state, row_number() over (partition by lane, entity_type, entity_id order by event) = 1
+                    and not exists (select from andon.parked_before(lane, entity_type, entity_id, event)) as is_first
+                from selected
             ), moved as (
                 update andon.deliveries delivery
                 set replayed = true, state = case when is_first then 'retry' else 'waiting' end,
@@ -185,28 +186,28 @@ pub async fn retry(transaction: &Transaction<'_>, choice: &Choice) -> Result<Vec
             )
             select lane, type, was, now, count(*), min(occurred_at), max(occurred_at) from moved
             group by lane, type, was, now order by lane, was, now, type",
-            &[&rows, &lane, &state],
+            &[&ids, &lane, &state],
         )
         .await?;
     transaction
         .execute(
-            "update andon.deliveries later set state = 'waiting', next_attempt_at = null
-            where lane = any ($1) and state = 'retry' and exists (
-                select from andon.deliveries earlier
-                where (earlier.lane, earlier.entity_type, earlier.entity_id) = (later.lane, later.entity_type, later.entity_id)
-                    and earlier.event < later.event and earlier.state <> 'dead'
-            )",
+            "update andon.deliveries set state = 'waiting', next_attempt_at = null
+            where lane = any ($1) and state = 'retry'
+                and exists (select from andon.parked_before(lane, entity_type, entity_id, event))",
             &[&lanes],
         )
         .await?;
     wake_lanes(transaction).await?;
-    Ok(moved.iter().map(handled).collect())
+    Ok(moved.iter().map(state_change).collect())
 }
 
-/// Deletes chosen deliveries for good, and wakes their lanes: what waited behind them is due now.
-pub async fn discard(transaction: &Transaction<'_>, choice: &Choice) -> Result<Vec<Handled>, tokio_postgres::Error> {
-    let lanes = take(transaction, choice).await?;
-    let (rows, lane, state) = parameters(choice);
+/// Deletes the selected deliveries for good, makes those due that waited for them, and wakes the lanes.
+pub async fn discard(
+    transaction: &Transaction<'_>,
+    selection: &Selection,
+) -> Result<Vec<StateChange>, tokio_postgres::Error> {
+    let lanes = lock_lanes(transaction, selection).await?;
+    let (ids, lane, state) = parameters(selection);
     let gone = transaction
         .query(
             "with gone as (
@@ -215,67 +216,68 @@ pub async fn discard(transaction: &Transaction<'_>, choice: &Choice) -> Result<V
             )
             select lane, type, state, null, count(*), min(occurred_at), max(occurred_at) from gone
             group by lane, type, state order by lane, state, type",
-            &[&rows, &lane, &state],
+            &[&ids, &lane, &state],
         )
         .await?;
     transaction
         .execute(
-            "update andon.deliveries first set state = 'retry', next_attempt_at = now()
-            where lane = any ($1) and state = 'waiting' and not exists (
-                select from andon.deliveries earlier
-                where (earlier.lane, earlier.entity_type, earlier.entity_id) = (first.lane, first.entity_type, first.entity_id)
-                    and earlier.event < first.event and earlier.state <> 'dead'
-            )",
+            "update andon.deliveries set state = 'retry', next_attempt_at = now()
+            where lane = any ($1) and state = 'waiting'
+                and not exists (select from andon.parked_before(lane, entity_type, entity_id, event))",
             &[&lanes],
         )
         .await?;
     wake_lanes(transaction).await?;
-    Ok(gone.iter().map(handled).collect())
+    Ok(gone.iter().map(state_change).collect())
 }
 
-/// The lanes of the chosen deliveries, which write nothing until the transaction ends: they lock their own row first as well.
-async fn take(transaction: &Transaction<'_>, choice: &Choice) -> Result<Vec<String>, tokio_postgres::Error> {
-    let (rows, lane, state) = parameters(choice);
+/// Locks the lanes of the selected deliveries. They write nothing until the transaction ends, because they too lock their own row first.
+async fn lock_lanes(
+    transaction: &Transaction<'_>,
+    selection: &Selection,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let (ids, lane, state) = parameters(selection);
     let lanes = transaction
         .query(
             "select lane from andon.lanes
             where lane in (select lane from andon.deliveries where id = any ($1) or (lane = $2 and state = $3))
             order by lane for update",
-            &[&rows, &lane, &state],
+            &[&ids, &lane, &state],
         )
         .await?;
     Ok(lanes.iter().map(|row| row.get(0)).collect())
 }
 
+/// The ids, or the lane and the state: either the first or the other two are given.
 type Parameters<'a> = (Option<&'a [i64]>, Option<&'a str>, Option<&'static str>);
 
-fn parameters(choice: &Choice) -> Parameters<'_> {
-    match choice {
-        Choice::Rows(rows) => (Some(rows), None, None),
-        Choice::All(lane, state) => (None, Some(&lane.0), Some(state)),
+fn parameters(selection: &Selection) -> Parameters<'_> {
+    match selection {
+        Selection::Ids(ids) => (Some(ids), None, None),
+        Selection::InState(lane, state) => (None, Some(&lane.0), Some(state)),
     }
 }
 
-/// Lanes look at their parked deliveries when they hear this.
+/// Makes all lanes look at their parked deliveries.
 async fn wake_lanes(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-    transaction.execute("select pg_notify('andon', 'deliveries')", &[]).await?;
+    transaction.execute("select andon.notify_deliveries()", &[]).await?;
     Ok(())
 }
 
-fn handled(row: &Row) -> Handled {
-    Handled {
+fn state_change(row: &Row) -> StateChange {
+    StateChange {
         lane: LaneName(row.get(0)),
-        kind: row.get(1),
-        was: row.get(2),
-        now: row.get(3),
+        event_type: row.get(1),
+        from: row.get(2),
+        to: row.get(3),
         count: row.get(4),
         oldest: row.get(5),
         newest: row.get(6),
     }
 }
 
-/// For entities whose first parked delivery is gone: the next one is due now. Returns those that have none left.
-async fn advance(
+/// Makes the first delivery that is left of each entity due, if it is waiting. Returns the entities that have none left, except dead ones.
+async fn make_next_due(
     transaction: &Transaction<'_>,
     lane: &LaneName,
     entities: HashSet<Entity>,
@@ -305,9 +307,9 @@ async fn advance(
     Ok(free)
 }
 
-fn columns(fate: Fate) -> (&'static str, Option<f64>) {
+fn state_and_delay(fate: Fate) -> (&'static str, Option<f64>) {
     match fate {
-        Fate::Retry(after) => ("retry", Some(after.as_secs_f64())),
+        Fate::Retry(delay) => ("retry", Some(delay.as_secs_f64())),
         Fate::Waiting => ("waiting", None),
         Fate::Dead => ("dead", None),
     }

@@ -1,4 +1,4 @@
-//! What people see of the ledger. In: a connection, and what they ask for. Out: counts, rows and the story of one delivery, as values. It
+//! What people see of the ledger. In: a connection, and what they ask for. Out: counts, rows, and the details of one delivery, as values. It
 //! only reads.
 
 use jiff::Timestamp;
@@ -8,12 +8,12 @@ use tokio_postgres::Error;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-/// Which parked deliveries are asked for.
+/// Which parked deliveries somebody asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Those of these lanes; where there is nothing, of all.
+    /// Only those of these lanes; none for all lanes.
     pub lanes: Option<Vec<String>>,
-    /// Those in this state; where there is nothing, in any.
+    /// Only those in this state; none for any state.
     pub state: Option<&'static str>,
 }
 
@@ -22,82 +22,82 @@ pub struct Filter {
 pub struct Count {
     /// What people call the destination.
     pub destination: String,
-    /// Its lane.
+    /// The destination's lane.
     pub lane: String,
     /// `retry`, `waiting` or `dead`.
     pub state: String,
-    /// How many.
+    /// How many deliveries these are.
     pub count: i64,
     /// When the first of them was parked.
     pub oldest: Timestamp,
-    /// The reason that most of them have.
+    /// The most frequent reason.
     pub reason: String,
 }
 
 /// A parked delivery.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Its row.
+    /// The delivery's row.
     pub id: i64,
-    /// What people call its destination.
+    /// What people call the destination.
     pub destination: String,
-    /// Its lane.
+    /// The destination's lane.
     pub lane: String,
     /// `retry`, `waiting` or `dead`.
     pub state: String,
     /// The event's identity.
     pub event_id: Uuid,
-    /// Its type.
+    /// The event's type.
     pub r#type: String,
-    /// The type of its entity.
+    /// The type of the event's entity.
     pub entity_type: String,
-    /// The key of its entity.
+    /// The key of the event's entity.
     pub entity_id: String,
-    /// Whose it is.
+    /// The tenant whose event it is.
     pub tenant: String,
-    /// When it happened.
+    /// When the event happened.
     pub occurred_at: Timestamp,
     /// How often it was tried.
     pub attempts: i32,
-    /// When it is tried next.
+    /// When it is tried next; none if it waits or is dead.
     pub next_attempt_at: Option<Timestamp>,
     /// When it was parked.
     pub parked_at: Timestamp,
     /// Whether somebody asked for it again.
     pub replayed: bool,
-    /// Why it is here.
+    /// Why it is parked.
     pub reason: String,
 }
 
-/// All about one parked delivery.
+/// All that is known of one parked delivery.
 #[derive(Debug)]
-pub struct Story {
+pub struct Details {
     /// The delivery.
     pub delivery: Delivery,
-    /// The event's place in the log.
+    /// The event's id in the log.
     pub event: i64,
-    /// What topics need, as the text that PostgreSQL wrote.
+    /// The context of the event, from which topics are made, as the text that PostgreSQL wrote.
     pub context: String,
     /// The payload, as the text that PostgreSQL wrote.
     pub data: String,
     /// How many later deliveries of the same entity are parked.
-    pub behind: i64,
-    /// What was tried, in its order.
-    pub attempts: Vec<Tried>,
+    pub later_parked: i64,
+    /// The attempts, oldest first.
+    pub attempts: Vec<PastAttempt>,
 }
 
-/// One attempt.
+/// An attempt, as it was recorded.
 #[derive(Debug)]
-pub struct Tried {
-    /// When it was written down.
+pub struct PastAttempt {
+    /// When it was recorded.
     pub at: Timestamp,
-    /// Which try it was, from 1.
+    /// Which attempt it was, from 1.
     pub number: i32,
     /// `delivered`, `retry` or `dead`.
     pub outcome: String,
-    /// HTTP status or MQTT reason code, where there was an answer.
+    /// HTTP status or MQTT reason code, if there was an answer.
     pub code: Option<i32>,
-    /// From its start to its end.
+    /// From the start of the attempt to its end, in milliseconds.
     pub latency_ms: Option<f64>,
     /// The beginning of the answer, or what went wrong.
     pub excerpt: Option<String>,
@@ -107,18 +107,18 @@ const COLUMNS: &str =
     "id, name, lane, delivery.state, event_id, type, entity_type, entity_id, delivery.tenant, occurred_at, attempts,
     next_attempt_at, parked_at, replayed, delivery.reason";
 
-/// The clock that all times of the ledger are by.
+/// The time of the database, by which all times of the ledger are.
 pub async fn now(client: &Client) -> Result<Timestamp, Error> {
     Ok(client.query_one("select now()", &[]).await?.get(0))
 }
 
-/// The name and the lane of every destination that ever had one.
+/// The name and the lane of every destination that ever had a lane.
 pub async fn destinations(client: &Client) -> Result<Vec<(String, String)>, Error> {
     let rows = client.query("select name, lane from andon.lanes where replay is null order by name, lane", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// What is parked, by destination and state.
+/// Counts what is parked, by destination and state.
 pub async fn counts(client: &Client, filter: &Filter) -> Result<Vec<Count>, Error> {
     let rows = client
         .query(
@@ -140,7 +140,7 @@ pub async fn counts(client: &Client, filter: &Filter) -> Result<Vec<Count>, Erro
     Ok(rows.iter().map(count).collect())
 }
 
-/// The first `limit` parked deliveries: by destination, and in the order in which they happened.
+/// The first `limit` parked deliveries, by destination, and in the order in which their events happened.
 pub async fn list(client: &Client, filter: &Filter, limit: i64) -> Result<Vec<Delivery>, Error> {
     let rows = client
         .query(
@@ -155,8 +155,8 @@ pub async fn list(client: &Client, filter: &Filter, limit: i64) -> Result<Vec<De
     Ok(rows.iter().map(delivery).collect())
 }
 
-/// All about one delivery; none when it is not parked any more.
-pub async fn story(client: &Client, id: i64) -> Result<Option<Story>, Error> {
+/// All that is known of one delivery. None if it is not parked any more.
+pub async fn details(client: &Client, id: i64) -> Result<Option<Details>, Error> {
     let found = client
         .query_opt(
             &format!(
@@ -176,13 +176,13 @@ pub async fn story(client: &Client, id: i64) -> Result<Option<Story>, Error> {
     let Json(data): Json<Box<RawValue>> = row.get(17);
     let attempts = client
         .query(
-            // The first of them is written in the transaction that parks the event; what is older is not looked at.
+            // The first attempt is recorded in the transaction that parks the event, so that older partitions need not be read.
             "select at, attempt, outcome, code, latency_ms, excerpt from andon.attempts
             where lane = $1 and event_id = $2 and at >= $3 order by at, attempt",
             &[&delivery.lane, &delivery.event_id, &delivery.parked_at],
         )
         .await?;
-    let tried = |row: &tokio_postgres::Row| Tried {
+    let attempt = |row: &tokio_postgres::Row| PastAttempt {
         at: row.get(0),
         number: row.get(1),
         outcome: row.get(2),
@@ -190,19 +190,19 @@ pub async fn story(client: &Client, id: i64) -> Result<Option<Story>, Error> {
         latency_ms: row.get(4),
         excerpt: row.get(5),
     };
-    Ok(Some(Story {
+    Ok(Some(Details {
         delivery,
         event: row.get(15),
         context: context.get().to_owned(),
         data: data.get().to_owned(),
-        behind: row.get(18),
-        attempts: attempts.iter().map(tried).collect(),
+        later_parked: row.get(18),
+        attempts: attempts.iter().map(attempt).collect(),
     }))
 }
 
-/// Those of the rows that are parked.
-pub async fn known(client: &Client, rows: &[i64]) -> Result<Vec<i64>, Error> {
-    let found = client.query("select id from andon.deliveries where id = any ($1)", &[&rows]).await?;
+/// Those of these deliveries that are parked.
+pub async fn known(client: &Client, ids: &[i64]) -> Result<Vec<i64>, Error> {
+    let found = client.query("select id from andon.deliveries where id = any ($1)", &[&ids]).await?;
     Ok(found.iter().map(|row| row.get(0)).collect())
 }
 

@@ -1,5 +1,5 @@
-//! Writes and reads `andon.replays`. In: what somebody wants to be delivered again. Out: the replays that run, and how far each is. Their
-//! deliveries are those of a lane like any other; this only knows that they were asked for, and when they are over.
+//! Writes and reads `andon.replays`. In: requests to deliver a part of the log again. Out: the replays that run, and how far each is. A lane
+//! of its own delivers a replay as any lane delivers; this file only knows that the replay was asked for, and when it is over.
 
 use jiff::Timestamp;
 use tokio_postgres::Error;
@@ -11,79 +11,87 @@ use crate::destination::LaneName;
 use crate::destination::Replay;
 use crate::router::EventPattern;
 
-/// What somebody wants.
+/// A request to deliver a part of the log again.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct ReplayRequest {
     /// The lane of the destination.
     pub lane: LaneName,
-    /// Events captured at this time or later,
+    /// The events were captured at this time or later,
     pub since: Timestamp,
     /// and before this one.
     pub until: Timestamp,
-    /// Of what the destination takes, only these.
+    /// Patterns of event types: of what the destination takes, only these are delivered.
     pub events: Vec<String>,
-    /// The ids that this comes to.
+    /// The lowest id in the log that the times come to.
     pub first: i64,
-    /// See `first`.
+    /// The highest one.
     pub last: i64,
-    /// How many events they are, for this destination.
+    /// How many events the destination is to get.
     pub total: i64,
 }
 
-/// How a replay stands.
+/// How far a replay is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Its row.
+pub struct ReplayStatus {
+    /// The replay's row.
     pub id: i64,
     /// What people call the destination.
     pub destination: String,
-    /// See [`Wanted`].
+    /// The events were captured at this time or later,
     pub since: Timestamp,
-    /// See [`Wanted`].
+    /// and before this one.
     pub until: Timestamp,
-    /// See [`Wanted`].
+    /// Patterns of the event types that are delivered.
     pub events: Vec<String>,
-    /// See [`Wanted`].
+    /// How many events the destination is to get.
     pub total: i64,
     /// `running`, `done` or `cancelled`.
     pub state: String,
-    /// Delivered so far.
+    /// How many events are delivered.
     pub delivered: i64,
-    /// Given up: they are parked dead.
+    /// How many deliveries are parked dead.
     pub dead: i64,
-    /// Not in the log any more when it was their turn.
+    /// How many events had left the log before their turn came.
     pub lost: i64,
-    /// When it was asked for.
+    /// When somebody asked for the replay.
     pub asked_at: Timestamp,
-    /// When it was over.
+    /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// What keeps it from getting on.
+    /// What keeps it from making progress.
     pub trouble: Option<String>,
 }
 
 /// Asks for a replay. Returns its id.
-pub async fn ask(client: &impl GenericClient, wanted: &Wanted) -> Result<i64, Error> {
+pub async fn request(client: &impl GenericClient, request: &ReplayRequest) -> Result<i64, Error> {
     let row = client
         .query_one(
             "with asked as (
                 insert into andon.replays (lane, since, until, events, first_id, last_id, total)
                 values ($1, $2, $3, $4, $5, $6, $7) returning id
             )
-            select id, pg_notify('andon', 'destinations') from asked",
-            &[&wanted.lane.0, &wanted.since, &wanted.until, &wanted.events, &wanted.first, &wanted.last, &wanted.total],
+            select id, andon.notify_destinations() from asked",
+            &[
+                &request.lane.0,
+                &request.since,
+                &request.until,
+                &request.events,
+                &request.first,
+                &request.last,
+                &request.total,
+            ],
         )
         .await?;
     Ok(row.get(0))
 }
 
-/// Ends a replay before its time. False: it does not run.
+/// Ends a replay before all of it is delivered. Returns whether it was running.
 pub async fn cancel(client: &impl GenericClient, id: i64) -> Result<bool, Error> {
     let cancelled = client
         .query_opt(
             "with cancelled as (
                 update andon.replays set state = 'cancelled', ended_at = now() where id = $1 and state = 'running' returning id
             )
-            select pg_notify('andon', 'destinations') from cancelled",
+            select andon.notify_destinations() from cancelled",
             &[&id],
         )
         .await?;
@@ -95,7 +103,7 @@ pub async fn running(client: &impl GenericClient) -> Result<Vec<(LaneName, Repla
     let sql = "select lane, id, first_id, last_id, events from andon.replays where state = 'running' order by id";
     let rows = client.query(sql, &[]).await?;
     let replay = |row: &Row| {
-        // They were read before they were written; one that cannot be read any more matches nothing.
+        // `andon replay` parsed the patterns before it wrote them. One that this version cannot parse any more matches nothing.
         let events = row.get::<_, Vec<&str>>(4).into_iter().filter_map(|text| EventPattern::parse(text).ok()).collect();
         (LaneName(row.get(0)), Replay { id: row.get(1), first: row.get(2), last: row.get(3), events })
     };
@@ -103,7 +111,7 @@ pub async fn running(client: &impl GenericClient) -> Result<Vec<(LaneName, Repla
 }
 
 /// Ends the replays of which nothing is left to deliver.
-pub async fn end(transaction: &Transaction<'_>) -> Result<(), Error> {
+pub async fn mark_done(transaction: &Transaction<'_>) -> Result<(), Error> {
     transaction
         .execute(
             "update andon.replays replay set state = 'done', ended_at = now()
@@ -117,9 +125,9 @@ pub async fn end(transaction: &Transaction<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The lanes of replays that are over, which nobody serves any more, each with the lane of its destination. What they came to is written
-/// down: the lanes may be forgotten.
-pub async fn leaving(transaction: &Transaction<'_>) -> Result<Vec<(LaneName, LaneName)>, Error> {
+/// Records what the replays came to that are over and whose lanes nobody serves any more. Returns each such lane with the lane of its
+/// destination: from now on it may be forgotten.
+pub async fn record_results(transaction: &Transaction<'_>) -> Result<Vec<(LaneName, LaneName)>, Error> {
     let rows = transaction
         .query(
             "update andon.replays replay set delivered = lane.delivered, lost = lane.lost,
@@ -133,8 +141,8 @@ pub async fn leaving(transaction: &Transaction<'_>) -> Result<Vec<(LaneName, Lan
     Ok(rows.iter().map(|row| (LaneName(row.get(0)), LaneName(row.get(1)))).collect())
 }
 
-/// How the replays stand, the last ones first; of one only, where its id is given.
-pub async fn list(client: &impl GenericClient, id: Option<i64>) -> Result<Vec<Standing>, Error> {
+/// How far the replays are, the last one first; or only one of them, if its id is given.
+pub async fn list(client: &impl GenericClient, id: Option<i64>) -> Result<Vec<ReplayStatus>, Error> {
     let rows = client
         .query(
             "select replay.id, coalesce(own.name, replay.lane), since, until, events, total, replay.state,
@@ -157,11 +165,11 @@ pub async fn list(client: &impl GenericClient, id: Option<i64>) -> Result<Vec<St
             &[&id],
         )
         .await?;
-    Ok(rows.iter().map(standing).collect())
+    Ok(rows.iter().map(status).collect())
 }
 
-fn standing(row: &Row) -> Standing {
-    Standing {
+fn status(row: &Row) -> ReplayStatus {
+    ReplayStatus {
         id: row.get(0),
         destination: row.get(1),
         since: row.get(2),

@@ -157,7 +157,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["lab/src/bench/bare.rs"]),
     ("rumqttc_v4", &["src/lane/mqtt/v4.rs"]),
     ("rumqttc_v5", &["lab/src/bench", "rig/src/subscriber.rs", "src/lane/mqtt/v5.rs"]),
-    ("rustls", &["src/database.rs", "src/lane/mqtt/link.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
+    ("rustls", &["src/database.rs", "src/lane/mqtt/protocol.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
     ("sd_notify", &["src/gateway"]),
     ("tokio_postgres_rustls", &["src/database.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
@@ -213,13 +213,17 @@ fn the_source_keeps_its_shape() {
 
 #[test]
 fn each_table_has_one_file_that_writes_it() {
+    // A folder that stands for one writer: what is written of a lane's row is more than fits into a file.
+    const WRITERS: &[&str] = &["lane/store"];
     let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (_, name, text) in sources("src") {
         let code = text.split("#[cfg(test)]").next().unwrap();
         for verb in ["insert into andon.", "update andon.", "delete from andon.", "truncate andon."] {
             for rest in code.split(verb).skip(1) {
                 let table = rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
-                writers.entry(table.to_owned()).or_default().insert(name.clone());
+                let folder = WRITERS.iter().find(|folder| Path::new(&name).starts_with(folder));
+                let writer = folder.map_or(name.as_str(), |folder| folder);
+                writers.entry(table.to_owned()).or_default().insert(writer.to_owned());
             }
         }
     }

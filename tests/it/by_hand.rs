@@ -33,11 +33,11 @@ async fn a_dead_delivery_that_is_retried_is_delivered_at_once() {
     line.emit("acme", "e", 1).await;
     line.until("select count(*) = 1 from andon.deliveries where state = 'dead'").await;
     line.emit("acme", "e", 2).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
 
     line.by_hand(RETRY).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.stop().await.unwrap();
     let accepted: Vec<_> = receiver.accepted().iter().map(|request| marker(&request.body).1).collect();
@@ -60,12 +60,12 @@ async fn a_discarded_delivery_lets_those_behind_it_go_in_their_order() {
     line.until("select count(*) filter (where state = 'retry') = 2 and count(*) = 4 from andon.deliveries").await;
 
     line.by_hand("delete from andon.deliveries where state = 'retry'").await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.emit("acme", "first", 4).await;
     line.emit("acme", "alone", 2).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 4).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 4).await.unwrap();
     line.stop().await.unwrap();
     let accepted: Vec<_> = receiver.accepted().iter().map(|request| marker(&request.body)).collect();
     let wanted = [("first", 2), ("first", 3), ("first", 4), ("alone", 2)];
@@ -89,12 +89,12 @@ async fn discarded(status: u16, parked: u64) {
         line.emit("acme", "e", counter).await;
         line.until(&format!("select count(*) = {counter} from andon.deliveries")).await;
     }
-    receiver.wait_until(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_received(PATIENCE, 2).await.unwrap();
 
     line.by_hand("delete from andon.deliveries where state = 'retry'").await;
     line.emit("acme", "e", parked + 1).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.iter().any(|it| marker(&it.body).1 == parked + 1)).await.unwrap();
+    receiver.acceptances().wait_for(PATIENCE, |it| marker(&it.body).1 == parked + 1).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.stop().await.unwrap();
     let accepted: Vec<_> = receiver.accepted().iter().map(|request| marker(&request.body).1).collect();
@@ -122,10 +122,10 @@ async fn a_dead_event_of_a_publisher_that_is_retried_is_published_or_dead_again(
 
     line.by_hand(&format!("update andon.deliveries set data = data - 'text' where entity_id = 'long'; {RETRY}")).await;
 
-    subscriber.wait_until(PATIENCE, |got| got.iter().any(|it| it.topic.starts_with("acme/"))).await.unwrap();
+    subscriber.messages().wait_for(PATIENCE, |it| it.topic.starts_with("acme/")).await.unwrap();
     line.until("select count(*) = 1 from andon.deliveries where state = 'dead' and attempts = 2").await;
     line.emit("acme", "e", 1).await;
-    subscriber.wait_until(PATIENCE, |got| got.iter().any(|it| it.topic.starts_with("acme/e/"))).await.unwrap();
+    subscriber.messages().wait_for(PATIENCE, |it| it.topic.starts_with("acme/e/")).await.unwrap();
     line.stop().await.unwrap();
     let received = subscriber.received();
     let topics: Vec<_> = received.iter().map(|it| it.topic.as_str()).filter(|it| it.starts_with("acme/")).collect();

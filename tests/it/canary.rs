@@ -71,7 +71,7 @@ async fn nothing_is_published_without_being_asked_for_and_a_canary_holds_nothing
     let with = andon(&line.url, &["check", "--canary"]);
     let help = andon(&line.url, &["check", "--help"]);
 
-    subscriber.wait_until(crate::line::PATIENCE, |got| !got.is_empty()).await.unwrap();
+    subscriber.wait_received(crate::line::PATIENCE, 1).await.unwrap();
     let received = subscriber.received();
     assert_eq!((without.status, with.status), (0, 0), "{without:?} {with:?}");
     assert!(!without.out.contains("canary") && with.out.contains("arrives on good/_/andon/canary"), "{with:?}");

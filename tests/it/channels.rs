@@ -54,10 +54,7 @@ async fn a_notification_becomes_an_event_and_a_bad_one_is_recorded() {
     ))
     .await;
 
-    subscriber
-        .wait_until(PATIENCE, |all| all.iter().any(|message| message.topic == "main/laser_1/machine/down"))
-        .await
-        .unwrap();
+    subscriber.messages().wait_for(PATIENCE, |message| message.topic == "main/laser_1/machine/down").await.unwrap();
     let event = line.client.query_one("select to_jsonb(e) from andon.events e", &[]).await.unwrap();
     let event: Value = event.get(0);
     assert_eq!(

@@ -56,7 +56,7 @@ async fn a_dead_delivery_that_is_retried_goes_before_those_behind_it_and_says_th
     assert_eq!(said.status, 0, "{said:?}");
     assert_eq!(states, ["retry", "waiting", "waiting"]);
     assert!(again.status == 0 && again.out.starts_with("nothing is dead for andon.webhooks/"), "{again:?}");
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.stop().await.unwrap();
     let accepted = receiver.accepted();
@@ -83,7 +83,7 @@ async fn a_dead_delivery_behind_one_that_is_tried_waits_its_turn() {
     receiver.answer("/hook", Answer::status(200));
     line.run("update andon.deliveries set next_attempt_at = now() where state = 'retry'").await;
     line.start();
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
     line.stop().await.unwrap();
     let counters: Vec<_> = receiver.accepted().iter().map(|it| marker(&it.body).1).collect();
     assert_eq!(counters, [1, 2, 3]);
@@ -104,7 +104,7 @@ async fn a_discarded_delivery_is_gone_and_what_waited_behind_it_goes() {
     assert!(said.status == 0 && said.out.contains("retry  discarded"), "{said:?}");
     assert!(again.status == 1 && again.err.contains(&format!("delivery {first} is not parked")), "{again:?}");
     assert_eq!(states, ["retry", "waiting"]);
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.stop().await.unwrap();
     let counters: Vec<_> = receiver.accepted().iter().map(|it| marker(&it.body).1).collect();
@@ -121,12 +121,12 @@ async fn a_gateway_that_runs_notices_at_once_what_is_retried_and_what_is_discard
     line.start();
     line.until("select exists (select from andon.lanes where state = 'running' and daemon is not null)").await;
     line.emit("acme", "other", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
 
     let discarded = andon(&line.url, &["deliveries", "discard", &ids[0].0.to_string()]);
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     let retried = andon(&line.url, &["deliveries", "retry", &ids[2].0.to_string()]);
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
 
     line.stop().await.unwrap();
     assert_eq!((discarded.status, retried.status), (0, 0), "{discarded:?} {retried:?}");

@@ -60,7 +60,7 @@ async fn a_webhook_that_failed_for_a_week_is_disabled_until_its_row_changes_and_
     line.start();
 
     let reason = line.state(&lane, "disabled").await;
-    receiver.wait_accepted(PATIENCE, |got| got.iter().any(|it| is_news(it))).await.unwrap();
+    receiver.acceptances().wait_for(PATIENCE, is_news).await.unwrap();
     let tried = receiver.received().len();
     line.stop().await.unwrap();
     line.start();
@@ -70,11 +70,11 @@ async fn a_webhook_that_failed_for_a_week_is_disabled_until_its_row_changes_and_
     line.run("update andon.deliveries set next_attempt_at = now() where state = 'retry'; select pg_notify('andon', 'deliveries')")
         .await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.iter().filter(|it| it.path == "/hook").count() == 10).await.unwrap();
+    receiver.acceptances().wait_for_matching(PATIENCE, 10, |it| it.path == "/hook").await.unwrap();
     line.until(&format!("select failing_since is null and state = 'running' from andon.lanes where lane = '{lane}'"))
         .await;
     line.emit("acme", "last", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.iter().filter(|it| it.path == "/hook").count() == 11).await.unwrap();
+    receiver.acceptances().wait_for_matching(PATIENCE, 11, |it| it.path == "/hook").await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(reason, "it took nothing for 7 days; the last: answered 503: 503");
     assert!(receiver.received().len() > tried);
@@ -105,9 +105,9 @@ async fn a_publisher_that_failed_for_a_week_is_disabled_until_its_row_changes_an
     line.failing_for(&lane, "8 days").await;
 
     let reason = line.state(&lane, "disabled").await;
-    receiver.wait_accepted(PATIENCE, |got| got.iter().any(|it| is_news(it))).await.unwrap();
+    receiver.acceptances().wait_for(PATIENCE, is_news).await.unwrap();
     line.run(&format!("update andon.mqtt_publishers set port = {}", broker.port())).await;
-    subscriber.wait_until(PATIENCE, |got| got.iter().any(|it| it.topic.starts_with("acme/e/"))).await.unwrap();
+    subscriber.messages().wait_for(PATIENCE, |it| it.topic.starts_with("acme/e/")).await.unwrap();
 
     line.until(&format!("select failing_since is null and state = 'running' from andon.lanes where lane = '{lane}'"))
         .await;
@@ -132,14 +132,14 @@ async fn a_410_tells_the_tenants_other_destinations_once() {
     let slow: String =
         (0..8).map(|entity| format!("{};", crate::line::emit_sql("acme", &format!("slow{entity}"), 1))).collect();
     line.run(&slow).await;
-    receiver.wait_until(PATIENCE, |got| got.iter().filter(|it| it.path == "/gone").count() == 8).await.unwrap();
+    receiver.requests().wait_for_matching(PATIENCE, 8, |it| it.path == "/gone").await.unwrap();
     line.emit("acme", "e", 1).await;
 
     line.state(&gone, "disabled").await;
     line.until(&format!("select count(*) = 5 from andon.deliveries where lane = '{gone}'")).await;
     line.emit("acme", "e", 2).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 11).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 11).await.unwrap();
     assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
     line.stop().await.unwrap();
     let told = news(&receiver.received(), "/other");

@@ -2,7 +2,6 @@
 //! from their cursors and deliver everything in order while the live lanes continue. `make bench-isolation` measures the speed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rig::Mosquitto;
 use rig::MosquittoOptions;
@@ -10,13 +9,13 @@ use rig::Proxy;
 use rig::Receiver;
 use rig::Subscriber;
 use rig::receiver::Answer;
-use rig::receiver::Received;
 use serde_json::json;
 
 use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::judge_messages;
 use crate::line::judge_requests;
+use crate::line::wait_for_messages;
 use crate::plant::connect;
 
 /// More events than an inbox of the feed holds, so that lanes have to read the rest from the log.
@@ -36,7 +35,7 @@ async fn lanes_that_return_go_on_from_their_cursors_while_the_live_ones_go_on() 
     line.webhook(&receiver.url("/live"), json!({})).await;
     line.start();
     let first = line.emit_all(10, 1).await;
-    subscriber.wait_until(PATIENCE, |got| judge_messages(&first, got).missing == 0).await.unwrap();
+    wait_for_messages(&subscriber, &first).await;
     for path in ["/refused", "/silent", "/live"] {
         arrived(&receiver, path, 10).await;
     }
@@ -64,8 +63,7 @@ async fn lanes_that_return_go_on_from_their_cursors_while_the_live_ones_go_on() 
     expected.insert("live".to_owned(), 50);
 
     let all = 10 + BACKLOG + 50;
-    subscriber.wait_until(PATIENCE * 3, |got| got.len() as u64 >= all).await.unwrap();
-    subscriber.wait_until(PATIENCE, |got| judge_messages(&expected, got).missing == 0).await.unwrap();
+    wait_for_messages(&subscriber, &expected).await;
     for path in ["/refused", "/silent", "/live"] {
         arrived(&receiver, path, all).await;
     }
@@ -110,6 +108,5 @@ async fn a_lane_whose_row_somebody_holds_does_not_hold_up_the_cursors_of_the_oth
 
 /// Waits until a path has answered this number of requests with 200.
 async fn arrived(receiver: &Receiver, path: &str, count: u64) {
-    let of_path = |got: &[Arc<Received>]| got.iter().filter(|it| it.path == path).count() as u64;
-    receiver.wait_accepted(PATIENCE * 3, |got| of_path(got) >= count).await.unwrap();
+    receiver.acceptances().wait_for_matching(PATIENCE, count as usize, |it| it.path == path).await.unwrap();
 }

@@ -13,14 +13,18 @@ use andon::secret::Secret;
 use andon::settings::Retention;
 use andon::topic::Equipment;
 use rig::Postgres;
-use rig::oracle;
+use rig::Receiver;
+use rig::Subscriber;
+use rig::oracle::Oracle;
 use rig::oracle::Verdict;
 use rig::receiver::Received;
+use rig::record::LONGEST;
 use rig::record::Record;
 use rig::subscriber::Message;
 use serde_json::Value;
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
@@ -31,12 +35,19 @@ use crate::plant::Plant;
 use crate::plant::connect;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// Long enough for a machine under load; a test that passes never waits it out.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// For how long nothing at all may happen. It is longer than the longest pause of the gateway, the minute between two looks at a webhook
+/// that fails. A test that passes never waits it out.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Every lane has passed every event.
 pub(crate) const ALL_DONE: &str =
     "select bool_and(position >= (select max(id) from andon.events) and pending = '{}') from andon.lanes";
+
+/// What changes while a gateway works, and stays the same while it hangs.
+const PROGRESS: &str = "select md5(concat(
+    (select string_agg(lanes::text, ' ' order by lane) from andon.lanes),
+    (select (count(*), sum(attempts), max(id))::text from andon.deliveries),
+    (select string_agg(tail::text, ' ') from andon.tail)))";
 
 pub(crate) struct Line {
     pub(crate) client: Client,
@@ -47,7 +58,7 @@ pub(crate) struct Line {
 impl Line {
     /// A database with Andon's schema, and no gateway yet.
     pub(crate) async fn new() -> Line {
-        Line::on(Postgres::shared()).await
+        Line::of(Plant::empty().await)
     }
 
     /// The same, on a server of the test's own.
@@ -159,12 +170,17 @@ impl Line {
         (1..=entities).map(|entity| (format!("e{entity}"), last)).collect()
     }
 
-    /// Waits until a query that gives one boolean says true. It asks again whenever the lane may have moved.
+    /// Waits until a query that gives one boolean says true. The patience counts from the last time that the lanes were seen to move.
     pub(crate) async fn until(&self, sql: &str) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let end = Instant::now() + PATIENCE * LONGEST;
         let mut clock = tokio::time::interval(Duration::from_millis(20));
+        let (mut seen, mut deadline) = (None, Instant::now());
         while !self.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-            assert!(tokio::time::Instant::now() < deadline, "never became true: {sql}");
+            if Instant::now() >= deadline {
+                let progress: Option<String> = self.client.query_one(PROGRESS, &[]).await.unwrap().get(0);
+                assert!(progress != seen && Instant::now() < end, "never became true: {sql}");
+                (seen, deadline) = (progress, Instant::now() + PATIENCE);
+            }
             clock.tick().await;
         }
     }
@@ -219,6 +235,30 @@ pub(crate) fn marker(payload: &[u8]) -> (String, u64) {
     (entity, payload["data"]["counter"].as_u64().unwrap())
 }
 
+/// Waits until every expected event has arrived at a subscriber.
+pub(crate) async fn wait_for_messages(subscriber: &Subscriber, expected: &BTreeMap<String, u64>) {
+    let mut oracle = Oracle::new(expected);
+    let has_all = |message: &Message| {
+        if !message.topic.starts_with("andon/") {
+            let (entity, counter) = marker(&message.payload);
+            oracle.push(&entity, counter);
+        }
+        oracle.verdict().missing == 0
+    };
+    subscriber.messages().wait_for(PATIENCE, has_all).await.unwrap();
+}
+
+/// Waits until every expected event was accepted by a receiver.
+pub(crate) async fn wait_for_requests(receiver: &Receiver, expected: &BTreeMap<String, u64>) {
+    let mut oracle = Oracle::new(expected);
+    let has_all = |request: &Received| {
+        let (entity, counter) = marker(&request.body);
+        oracle.push(&entity, counter);
+        oracle.verdict().missing == 0
+    };
+    receiver.acceptances().wait_for(PATIENCE, has_all).await.unwrap();
+}
+
 pub(crate) fn judge_messages(expected: &BTreeMap<String, u64>, messages: &[Arc<Message>]) -> Verdict {
     let events = messages.iter().filter(|message| !message.topic.starts_with("andon/"));
     judge(expected, events.map(|message| marker(&message.payload)))
@@ -229,8 +269,9 @@ pub(crate) fn judge_requests(expected: &BTreeMap<String, u64>, requests: &[Arc<R
 }
 
 fn judge(expected: &BTreeMap<String, u64>, markers: impl Iterator<Item = (String, u64)>) -> Verdict {
-    let markers: Vec<_> = markers.collect();
-    oracle::judge(expected, markers.iter().map(|(entity, counter)| (entity.as_str(), *counter)))
+    let mut oracle = Oracle::new(expected);
+    markers.for_each(|(entity, counter)| oracle.push(&entity, counter));
+    oracle.verdict().clone()
 }
 
 fn from_the_start(mut settings: Value) -> Value {

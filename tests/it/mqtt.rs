@@ -14,7 +14,6 @@ mod version;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rig::subscriber::Message;
 use rig::subscriber::Subscriber;
@@ -23,20 +22,21 @@ use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::marker;
 
-/// The events among what arrived: the lanes' status messages are none.
-fn events(got: &[Arc<Message>]) -> impl Iterator<Item = &Arc<Message>> {
-    got.iter().filter(|message| !message.topic.starts_with("andon/"))
+/// Whether a message is an event: the lanes' status messages are none.
+fn is_event(message: &Message) -> bool {
+    !message.topic.starts_with("andon/")
 }
 
-/// Waits until so many different events arrived.
-async fn wait_for_all(subscriber: &Subscriber, within: Duration, count: usize) {
-    let (mut seen, mut read) = (HashSet::new(), 0);
-    let is_enough = |got: &[Arc<Message>]| {
-        seen.extend(events(&got[read..]).map(|message| marker(&message.payload)));
-        read = got.len();
-        seen.len() >= count
-    };
-    subscriber.wait_until(within, is_enough).await.unwrap();
+/// The events among what arrived.
+fn events(got: &[Arc<Message>]) -> impl Iterator<Item = &Arc<Message>> {
+    got.iter().filter(|message| is_event(message))
+}
+
+/// Waits until this many different events have arrived.
+async fn wait_for_all(subscriber: &Subscriber, count: usize) {
+    let mut seen = HashSet::new();
+    let is_first = |message: &Message| is_event(message) && seen.insert(marker(&message.payload));
+    subscriber.messages().wait_for_matching(PATIENCE, count, is_first).await.unwrap();
 }
 
 /// Inserts the counters `from` to `to` of so many entities, in one transaction.
@@ -75,14 +75,4 @@ async fn wait_for_done(line: &Line, lane: &str) {
         and position >= (select max(id) from andon.events))"
     ))
     .await;
-}
-
-/// Waits until a query says true, for longer than [`PATIENCE`]: the pauses between connections grow.
-async fn wait_long(line: &Line, sql: &str) {
-    let both = async {
-        while !line.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(2 * PATIENCE, both).await.unwrap_or_else(|_| panic!("never became true: {sql}"));
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use andon::capture::Mapping;
 use rig::Postgres;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
@@ -35,26 +36,42 @@ pub(crate) struct Plant {
 impl Plant {
     /// An empty database with Andon's schema.
     pub(crate) async fn empty() -> Plant {
-        let url = Postgres::shared().create_database().await.unwrap();
-        let mut client = connect(&url).await;
-        andon::migrate::migrate(&mut client).await.unwrap();
-        Plant { client, url }
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Plant::copy_of(&TEMPLATE, async |client| drop(andon::migrate::migrate(client).await.unwrap())).await
+    }
+
+    /// A copy of a database that is made once for all tests, because making it takes longer than to copy it.
+    async fn copy_of(template: &OnceCell<String>, make: impl AsyncFnOnce(&mut Client)) -> Plant {
+        let template = template
+            .get_or_init(async || {
+                let url = Postgres::shared().create_database().await.unwrap();
+                let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+                let connection = tokio::spawn(connection);
+                make(&mut client).await;
+                // A database to which somebody is connected cannot be copied.
+                drop(client);
+                connection.await.unwrap().unwrap();
+                url
+            })
+            .await;
+        let url = Postgres::shared().copy_database(template).await.unwrap();
+        Plant { client: connect(&url).await, url }
     }
 
     /// The eryxon schema and its little plant, not attached yet.
     pub(crate) async fn built() -> Plant {
-        let plant = Plant::empty().await;
-        plant.run(SCHEMA).await;
-        plant.run(PLANT).await;
-        plant
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Plant::copy_of(&TEMPLATE, build).await
     }
 
     /// The same, attached.
     pub(crate) async fn attached() -> Plant {
-        let mut plant = Plant::built().await;
-        let mapping = eryxon();
-        andon::capture::attach(&mut plant.client, &mapping).await.unwrap();
-        plant
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Plant::copy_of(&TEMPLATE, async |client| {
+            build(client).await;
+            andon::capture::attach(client, &eryxon()).await.unwrap();
+        })
+        .await
     }
 
     /// A database with these tables, attached by this mapping.
@@ -107,6 +124,12 @@ impl Plant {
     pub(crate) async fn count(&self, query: &str) -> i64 {
         self.client.query_one(query, &[]).await.unwrap().get(0)
     }
+}
+
+async fn build(client: &mut Client) {
+    andon::migrate::migrate(client).await.unwrap();
+    client.batch_execute(SCHEMA).await.unwrap();
+    client.batch_execute(PLANT).await.unwrap();
 }
 
 pub(crate) fn eryxon() -> Mapping {

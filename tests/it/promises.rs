@@ -15,6 +15,8 @@ use crate::line::PATIENCE;
 use crate::line::emit_sql;
 use crate::line::judge_messages;
 use crate::line::judge_requests;
+use crate::line::wait_for_messages;
+use crate::line::wait_for_requests;
 use crate::plant::connect;
 
 fn one(entity: &str, counter: u64) -> BTreeMap<String, u64> {
@@ -33,9 +35,8 @@ async fn nothing_committed_is_lost() {
     let expected = line.emit_all(40, 50).await;
     line.start();
 
-    let (wanted, requests) = (expected.clone(), expected.clone());
-    subscriber.wait_until(PATIENCE, |got| judge_messages(&wanted, got).missing == 0).await.unwrap();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&requests, got).missing == 0).await.unwrap();
+    wait_for_messages(&subscriber, &expected).await;
+    wait_for_requests(&receiver, &expected).await;
     line.stop().await.unwrap();
     for verdict in [judge_messages(&expected, &subscriber.received()), judge_requests(&expected, &receiver.accepted())]
     {
@@ -59,7 +60,7 @@ async fn nothing_rolled_back_is_sent() {
     ))
     .await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&one("real", 2), &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -79,8 +80,7 @@ async fn events_of_an_entity_arrive_in_order_retries_included() {
     let expected = line.emit_all(10, 30).await;
     line.start();
 
-    let wanted = expected.clone();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    wait_for_requests(&receiver, &expected).await;
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -100,8 +100,7 @@ async fn a_destination_that_is_down_hurts_no_other() {
     let expected = line.emit_all(50, 40).await;
     line.start();
 
-    let wanted = expected.clone();
-    alive.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    wait_for_requests(&alive, &expected).await;
     assert_eq!(line.state(&hanging, "open").await, "no answer within 200ms");
     assert!(line.state(&refused, "open").await.starts_with("cannot connect"));
     assert!(line.state(&unreachable, "retrying").await.contains("refused"));
@@ -109,8 +108,7 @@ async fn a_destination_that_is_down_hurts_no_other() {
     assert!(tried < 100, "{tried} attempts were wasted on a dead endpoint with 2,000 events waiting");
 
     dead.answer("/hook", Answer::status(200));
-    let wanted = expected.clone();
-    dead.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    wait_for_requests(&dead, &expected).await;
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &dead.accepted());
     assert!(verdict.is_clean(), "{verdict:?}");
@@ -137,10 +135,10 @@ async fn a_long_transaction_delays_nobody() {
         line.emit("acme", "other", counter).await;
     }
 
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&one("other", 20), got).missing == 0).await.unwrap();
+    wait_for_requests(&receiver, &one("other", 20)).await;
     import.batch_execute("commit").await.unwrap();
     let all = BTreeMap::from([("other".to_owned(), 20), ("import".to_owned(), 5000)]);
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 5020).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 5020).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&all, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -165,11 +163,8 @@ async fn tenants_never_mix() {
     line.start();
 
     let is_event = |topic: &str| topic.starts_with("to-");
-    subscriber
-        .wait_until(PATIENCE, |got| got.iter().filter(|message| is_event(&message.topic)).count() >= 100)
-        .await
-        .unwrap();
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 100).await.unwrap();
+    subscriber.messages().wait_for_matching(PATIENCE, 100, |message| is_event(&message.topic)).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 100).await.unwrap();
     line.stop().await.unwrap();
     for message in subscriber.received().iter().filter(|message| is_event(&message.topic)) {
         assert!(

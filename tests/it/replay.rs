@@ -13,6 +13,7 @@ use rig::Subscriber;
 use rig::receiver::Answer;
 use rig::receiver::Received;
 use rig::receiver::Receiver;
+use rig::record::LONGEST;
 use serde_json::json;
 
 use crate::command::Said;
@@ -32,7 +33,7 @@ impl Line {
             std::iter::once("replay").chain(arguments.iter().copied()).map(str::to_owned).collect();
         let said =
             tokio::task::spawn_blocking(move || andon(&url, &arguments.iter().map(String::as_str).collect::<Vec<_>>()));
-        tokio::time::timeout(PATIENCE * 2, said).await.expect("the command ends").unwrap()
+        tokio::time::timeout(PATIENCE * LONGEST, said).await.expect("the command ends").unwrap()
     }
 
     /// Starts a replay of everything without waiting for its end. Returns as soon as its lane exists.
@@ -80,7 +81,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     line.run("select andon.emit('part.made', '{\"entity\": \"p\", \"counter\": 1}', 'acme', 'part', 'p') from generate_series(1, 2)").await;
     line.emit("rival", "x", 1).await;
     line.emit_more(10, 3, 4).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 84).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 84).await.unwrap();
     // The ids 1 to 10 are two days old, 11 to 33 one day, and the rest are from now.
     line.delivered(34, "1 day").await;
     line.delivered(11, "1 day").await;
@@ -116,7 +117,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let lane = line.publisher(broker.port(), json!({"client_id": "plant"})).await;
     line.start();
     let expected = line.emit_all(5, 4).await;
-    subscriber.wait_until(PATIENCE, |got| crate::line::judge_messages(&expected, got).missing == 0).await.unwrap();
+    crate::line::wait_for_messages(&subscriber, &expected).await;
     line.until(ALL_DONE).await;
 
     let said = line.replay(&["--destination", "plant", "--since", "1h"]).await;
@@ -125,7 +126,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let events = |got: &[Arc<rig::subscriber::Message>]| {
         got.iter().filter(|it| it.topic.starts_with("acme/")).cloned().collect::<Vec<_>>()
     };
-    subscriber.wait_until(PATIENCE, |got| events(got).len() == 40).await.unwrap();
+    subscriber.messages().wait_for_matching(PATIENCE, 40, |it| it.topic.starts_with("acme/")).await.unwrap();
     line.no_replay_runs().await;
     line.stop().await.unwrap();
     let property = ("replayed".to_owned(), "true".to_owned());
@@ -137,7 +138,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     }
     // The broker still retains the status of the lane itself, while that of the replay was removed.
     let later = Subscriber::start(broker.port()).await.unwrap();
-    later.wait_until(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    later.wait_received(PATIENCE, 1).await.unwrap();
     let kept: Vec<String> = later.received().iter().filter(|it| it.retain).map(|it| it.topic.clone()).collect();
     assert_eq!(kept, [format!("andon/test/{}/status", lane.replace('/', "_"))]);
 }
@@ -149,7 +150,7 @@ async fn a_replay_goes_on_at_its_own_cursor_after_the_daemon_was_killed() {
     let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
     let daemon = daemon::start(&line.url).await;
     line.emit_all(20, 20).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 400).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 400).await.unwrap();
     line.until(ALL_DONE).await;
     receiver.answer("/hook", Answer::status(200).after(Duration::from_millis(10)));
 
@@ -177,17 +178,14 @@ async fn the_live_flow_does_not_wait_for_a_replay() {
     let lane = line.webhook(&receiver.url("/hook"), json!({"concurrency": 4})).await;
     line.start();
     line.emit_all(20, 20).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 400).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 400).await.unwrap();
     line.until(ALL_DONE).await;
     receiver.answer("/hook", Answer::status(200).after(Duration::from_millis(50)));
 
     line.replay_behind(&lane).await;
     for counter in 21..=25 {
         line.emit("acme", "e1", counter).await;
-        receiver
-            .wait_accepted(PATIENCE, |got| got.iter().any(|it| marker(&it.body) == ("e1".to_owned(), counter)))
-            .await
-            .unwrap();
+        receiver.acceptances().wait_for(PATIENCE, |it| marker(&it.body) == ("e1".to_owned(), counter)).await.unwrap();
     }
 
     let accepted = receiver.accepted();
@@ -206,7 +204,7 @@ async fn what_cannot_be_delivered_again_is_dead_at_its_destination_and_the_repla
     let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1ms"]})).await;
     line.start();
     line.emit_all(5, 2).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 10).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 10).await.unwrap();
     line.until(ALL_DONE).await;
     receiver.answer_containing("/hook", r#""e3""#, Answer::status(422));
 
@@ -228,19 +226,16 @@ async fn what_happens_while_a_replay_is_not_over_is_no_part_of_it() {
     let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"]})).await;
     line.start();
     line.emit_all(5, 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 5).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 5).await.unwrap();
     line.until(ALL_DONE).await;
     receiver.answer_containing("/hook", r#""e3""#, Answer::status(422));
     line.replay_behind(&lane).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 9).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 9).await.unwrap();
     line.until("select pending = '{}' from andon.lanes where replay = 1").await;
 
     for counter in 1..=30 {
         line.emit("acme", "live", counter).await;
-        receiver
-            .wait_accepted(PATIENCE, |got| got.iter().any(|it| marker(&it.body) == ("live".to_owned(), counter)))
-            .await
-            .unwrap();
+        receiver.acceptances().wait_for(PATIENCE, |it| marker(&it.body) == ("live".to_owned(), counter)).await.unwrap();
     }
     let cancelled = line.replay(&["--cancel", "1"]).await;
     line.no_replay_runs().await;
@@ -257,7 +252,7 @@ async fn a_replay_is_listed_and_can_be_cancelled() {
     let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"]})).await;
     line.start();
     line.emit_all(10, 20).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 200).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 200).await.unwrap();
     line.until(ALL_DONE).await;
     receiver.answer("/hook", Answer::status(503));
 
@@ -292,7 +287,7 @@ async fn a_log_that_does_not_reach_back_that_far_is_replayed_only_if_that_is_sai
     let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 25).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 250).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 250).await.unwrap();
     line.delivered(100, "20 days").await;
     line.until("select position >= 250 and holes = '{}' from andon.tail").await;
     let mut client = connect(&line.url).await;
@@ -318,12 +313,12 @@ async fn what_retention_takes_from_a_replay_is_told() {
     let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 25).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 250).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 250).await.unwrap();
     line.until(ALL_DONE).await;
     line.until("select position >= 250 and holes = '{}' from andon.tail").await;
     receiver.answer("/hook", Answer::hang());
     line.replay_up_to(&lane, "150").await;
-    receiver.wait_until(PATIENCE, |got| got.iter().any(|it| is_marked(it))).await.unwrap();
+    receiver.requests().wait_for(PATIENCE, is_marked).await.unwrap();
 
     let mut client = connect(&line.url).await;
     retention::apply(&mut client, &Retention { log_size: 1, ..Retention::default() }, &Defaults::default())

@@ -1,9 +1,9 @@
 //! Several daemons on one database share the lanes by leases, and each of them may be killed, paused or restarted at any time.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
@@ -46,14 +46,10 @@ async fn shares(line: &Line, shares: &[i64]) {
 }
 
 async fn all_arrive(line: &Line, receiver: &Receiver, expected: &BTreeMap<String, u64>) {
-    let every = expected.values().sum::<u64>() * HOOKS;
-    let distinct = |got: &[Arc<Received>]| {
-        let mut seen: Vec<_> = got.iter().map(|it| (&it.path, &it.body)).collect();
-        seen.sort();
-        seen.dedup();
-        seen.len() as u64
-    };
-    receiver.wait_accepted(PATIENCE, |got| got.len() as u64 >= every && distinct(got) >= every).await.unwrap();
+    let every = (expected.values().sum::<u64>() * HOOKS) as usize;
+    let mut seen = HashSet::new();
+    let is_first = |it: &Received| seen.insert((it.path.clone(), it.body.clone()));
+    receiver.acceptances().wait_for_matching(PATIENCE, every, is_first).await.unwrap();
     line.until(ALL_DONE).await;
 }
 
@@ -145,7 +141,7 @@ async fn a_daemon_that_slept_beyond_its_lease_writes_nothing_of_what_it_lost() {
         receiver.answer_next(&format!("/{hook}"), 2, &Answer::status(500).after(Duration::from_secs(1)));
     }
     line.emit_all(10, 10).await;
-    receiver.wait_until(PATIENCE, |got| got.len() >= 4).await.unwrap();
+    receiver.wait_received(PATIENCE, 4).await.unwrap();
 
     sleeper.pause().unwrap();
     let _other = daemon::start(&line.url).await;
@@ -219,8 +215,7 @@ async fn what_one_daemon_finds_it_rings_for() {
 
     // The daemon rings as soon as it knows of the other one, which it learns when it renews its lease; until then the other polls.
     let mut counter = 0;
-    let is_rung = |heard: &[Arc<String>]| heard.iter().any(|payload| payload.is_empty());
-    while counter == 0 || heard.wait_until(Duration::from_secs(1), is_rung).await.is_err() {
+    while counter == 0 || heard.wait_for(Duration::from_secs(1), String::is_empty).await.is_err() {
         counter += 1;
         assert!(counter < 30, "nobody rings for what the other daemon does not know");
         line.emit("acme", "e1", counter).await;

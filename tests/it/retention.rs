@@ -2,6 +2,7 @@
 //! is removed, whether no writer waits for it, and whether a lane that lost events is told how many.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use andon::destination::Defaults;
 use andon::gateway::retention;
@@ -49,6 +50,16 @@ impl Line {
             .await;
     }
 
+    /// Tidies until no partition is left below this id: one that somebody has open, such as autovacuum, stays until the next time.
+    async fn tidy_away(&self, past: i64, retention: &Retention) {
+        let deadline = Instant::now() + PATIENCE;
+        self.tidy(retention).await;
+        while self.number(&format!("{PARTITIONS_BELOW} {past}")).await > 0 {
+            assert!(Instant::now() < deadline, "partitions below {past} stay");
+            self.tidy(retention).await;
+        }
+    }
+
     async fn tidy(&self, retention: &Retention) {
         let mut client = connect(&self.url).await;
         retention::apply(&mut client, retention, &Defaults::default()).await.unwrap();
@@ -82,22 +93,21 @@ async fn what_is_old_and_passed_goes_with_its_partition_and_nothing_else_does() 
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until(ALL_DONE).await;
     line.all_is_read().await;
     line.age(250, "8 days").await;
 
-    line.tidy(&a_week()).await;
+    line.tidy_away(200, &a_week()).await;
 
     assert_eq!(
         line.number("select min(id) from andon.events").await,
         200,
         "the one that holds 200 to 299 is not all old"
     );
-    assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 200")).await, 0);
     assert_eq!(line.number("select sum(lost)::int8 from andon.lanes").await, 0);
     let expected = line.emit_more(10, 35, 36).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 360).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 360).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -142,7 +152,7 @@ async fn a_lane_that_gets_on_is_waited_for_as_long_as_there_is_room() {
     let lane = line.webhook(&receiver.url("/hook"), json!({"concurrency": 1})).await;
     line.start();
     line.emit_all(1, 350).await;
-    receiver.wait_until(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    receiver.wait_received(PATIENCE, 1).await.unwrap();
     line.all_is_read().await;
     line.age(300, "8 days").await;
 
@@ -164,7 +174,7 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until(ALL_DONE).await;
     line.all_is_read().await;
     line.age(300, "8 days").await;
@@ -179,22 +189,17 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
             retention::apply(&mut client, &a_week(), &Defaults::default()).await.unwrap();
         }
     });
-    let mut slowest = Duration::ZERO;
+    // This counts the time in which a writer waits for a lock, and not that in which it waits for a busy machine.
+    plant.batch_execute("set lock_timeout = '1s'").await.unwrap();
     while !tidying.is_finished() {
-        let started = std::time::Instant::now();
-        let emit = emit_sql("acme", "e1", 36);
-        let emitted = tokio::time::timeout(PATIENCE, plant.batch_execute(&emit));
-        emitted.await.expect("a writer goes on").unwrap();
-        slowest = slowest.max(started.elapsed());
+        plant.batch_execute(&emit_sql("acme", "e1", 36)).await.expect("a writer goes on");
     }
     tidying.await.unwrap();
 
     assert_eq!(line.number("select count(*) from andon.events where id < 300").await, 0, "the room is free at once");
     assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 300")).await, partitions, "dropping them has to wait");
-    assert!(slowest < Duration::from_secs(1), "a writer waited {slowest:?}");
     import.batch_execute("commit").await.unwrap();
-    line.tidy(&a_week()).await;
-    assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 300")).await, 0);
+    line.tidy_away(300, &a_week()).await;
     line.stop().await.unwrap();
 }
 
@@ -208,13 +213,13 @@ async fn an_event_that_is_not_committed_yet_keeps_its_partition() {
     let import = connect(&line.url).await;
     import.batch_execute(&format!("begin; {}", emit_sql("acme", "import", 1))).await.unwrap();
     line.emit_more(10, 15, 35).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 350).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 350).await.unwrap();
     line.until("select position > 350 and holes <> '{}' from andon.tail").await;
 
     line.tidy(&no_room()).await;
     import.batch_execute("commit").await.unwrap();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 351).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 351).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(line.number("select min(id) from andon.events").await, 100);
     assert_eq!(line.number("select sum(lost)::int8 from andon.lanes").await, 0);

@@ -2,7 +2,6 @@
 //! destinations.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rig::Mosquitto;
@@ -11,7 +10,6 @@ use rig::Postgres;
 use rig::Receiver;
 use rig::Subscriber;
 use rig::receiver::Answer;
-use rig::receiver::Received;
 use serde_json::json;
 
 use crate::daemon;
@@ -22,6 +20,8 @@ use crate::line::emit_sql;
 use crate::line::judge_messages;
 use crate::line::judge_requests;
 use crate::line::marker;
+use crate::line::wait_for_messages;
+use crate::line::wait_for_requests;
 use crate::plant::connect;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,17 +34,16 @@ async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.emit_all(20, 20).await;
     let daemon = daemon::start(&line.url).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 400).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 400).await.unwrap();
     line.until(ALL_DONE).await;
 
     let second = line.emit_more(20, 20, 70).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 500).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 500).await.unwrap();
     daemon.kill().await.unwrap();
     let _again = daemon::start(&line.url).await;
 
-    let (wanted, requests) = (second.clone(), second.clone());
-    subscriber.wait_until(PATIENCE, |got| judge_messages(&wanted, got).missing == 0).await.unwrap();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&requests, got).missing == 0).await.unwrap();
+    wait_for_messages(&subscriber, &second).await;
+    wait_for_requests(&receiver, &second).await;
     line.until(ALL_DONE).await;
     for verdict in [judge_messages(&second, &subscriber.received()), judge_requests(&second, &receiver.accepted())] {
         assert!(verdict.is_clean(), "{verdict:?}");
@@ -66,15 +65,14 @@ async fn lost_connections_lose_nothing_and_repeat_nothing() {
 
     for round in 1..=5 {
         let so_far = round * 200;
-        receiver.wait_accepted(PATIENCE, |got| got.len() as u64 >= so_far).await.unwrap();
+        receiver.wait_accepted(PATIENCE, so_far as usize).await.unwrap();
         line.run("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'andon%' and datname = current_database()")
             .await;
         expected = line.emit_more(10, round * 20, (round + 1) * 20).await;
     }
 
-    let (wanted, requests) = (expected.clone(), expected.clone());
-    subscriber.wait_until(PATIENCE, |got| judge_messages(&wanted, got).missing == 0).await.unwrap();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&requests, got).missing == 0).await.unwrap();
+    wait_for_messages(&subscriber, &expected).await;
+    wait_for_requests(&receiver, &expected).await;
     line.stop().await.unwrap();
     for verdict in [judge_messages(&expected, &subscriber.received()), judge_requests(&expected, &receiver.accepted())]
     {
@@ -90,13 +88,13 @@ async fn a_database_that_crashes_loses_nothing() {
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(10, 20).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 200).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 200).await.unwrap();
 
     server.restart_immediate().unwrap();
     line.client = connect(&line.url).await;
     let expected = line.emit_more(10, 20, 40).await;
 
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&expected, got).missing == 0).await.unwrap();
+    wait_for_requests(&receiver, &expected).await;
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean(), "{verdict:?}");
@@ -109,7 +107,7 @@ async fn a_log_that_went_back_in_time_is_read_again_from_what_exists() {
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(5, 10).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 50).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 50).await.unwrap();
     line.stop().await.unwrap();
 
     // This looks like a restore from before the last 20 events: the sequence is below what was read, and hands out its ids again.
@@ -119,7 +117,7 @@ async fn a_log_that_went_back_in_time_is_read_again_from_what_exists() {
     line.until("select position = 30 from andon.lanes").await;
     line.emit_all(5, 4).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 70).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 70).await.unwrap();
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
     assert_eq!(receiver.accepted().len(), 70, "nothing of what is still there came again");
@@ -132,7 +130,7 @@ async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_d
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
     line.emit_all(5, 10).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 50).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 50).await.unwrap();
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
 
@@ -141,7 +139,7 @@ async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_d
         .await;
     line.start();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 80).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 80).await.unwrap();
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
     assert_eq!(receiver.accepted().len(), 80, "those that are surely the same came again");
@@ -157,10 +155,10 @@ async fn a_lane_that_starts_beside_an_open_transaction_gets_what_that_commits() 
 
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.start();
-    receiver.wait_accepted(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
     open.batch_execute("commit").await.unwrap();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.stop().await.unwrap();
 }
 
@@ -179,8 +177,7 @@ async fn a_lane_that_falls_behind_reads_the_log_and_comes_back() {
     }
 
     for path in ["/slow", "/fast"] {
-        let count = |got: &[Arc<Received>]| got.iter().filter(|it| it.path == path).count();
-        receiver.wait_accepted(PATIENCE, |got| count(got) >= 3600).await.unwrap();
+        receiver.acceptances().wait_for_matching(PATIENCE, 3600, |it| it.path == path).await.unwrap();
         let own: Vec<_> = receiver.accepted().into_iter().filter(|it| it.path == path).collect();
         let verdict = judge_requests(&expected, &own);
         assert!(verdict.is_clean() && verdict.duplicates == 0, "{path}: {verdict:?}");
@@ -219,14 +216,14 @@ async fn the_grants_of_the_readme_are_enough_to_run() {
     line.start_at(&url);
     line.emit("acme", "e", 1).await;
     line.emit("acme", "e", 2).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.stop().await.unwrap();
     // This looks as if the DBA had left out the last grant.
     line.run(&format!("do $$ begin execute format('revoke select on %s from andon_run', {its}); end $$")).await;
     line.start_at(&url);
     line.emit("acme", "e", 3).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
 }

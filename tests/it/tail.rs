@@ -109,12 +109,12 @@ async fn each_committed_event_is_seen_once_beside_32_writers_and_one_that_stays_
     writers.join_all().await;
 
     let of_the_others = committed(&line).await;
-    let flowing = tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= of_the_others.len()).await;
+    let flowing = tailing.seen.wait_for_count(PATIENCE, of_the_others.len()).await;
     flowing.expect("the open transaction holds up nobody");
     import.batch_execute("commit").await.unwrap();
     let all = committed(&line).await;
     assert_eq!(all.len(), of_the_others.len() + 10_000);
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= all.len()).await.unwrap();
+    tailing.seen.wait_for_count(PATIENCE, all.len()).await.unwrap();
     let seen = tailing.ids();
     assert_eq!(seen.len(), all.len(), "some were seen twice");
     assert_eq!(BTreeSet::from_iter(seen), all);
@@ -143,12 +143,12 @@ async fn an_import_of_subtransactions_that_is_committed_in_two_phases_is_seen_be
     for counter in 7..=12 {
         line.emit("acme", "other", counter).await;
     }
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 12).await.expect("what is prepared holds up nobody");
+    tailing.seen.wait_for_count(PATIENCE, 12).await.expect("what is prepared holds up nobody");
 
     line.run("commit prepared 'import'").await;
     line.emit("acme", "import", 1).await;
 
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 4013).await.unwrap();
+    tailing.seen.wait_for_count(PATIENCE, 4013).await.unwrap();
     let seen = tailing.ids();
     assert_eq!(seen.last(), committed(&line).await.last(), "what follows the import overtook it");
     assert_eq!(BTreeSet::from_iter(seen), committed(&line).await);
@@ -162,7 +162,7 @@ async fn the_bell_wakes_a_sleeping_tail() {
     // Each waits for the one before, so that the tail is asleep or falling asleep: by its fallback alone this would take minutes.
     for counter in 1..=60 {
         line.emit("acme", "e", counter).await;
-        tailing.seen.wait_until(PATIENCE, |seen| seen.len() as u64 >= counter).await.unwrap();
+        tailing.seen.wait_for_count(PATIENCE, counter as usize).await.unwrap();
     }
 
     assert_eq!(tailing.ids().len(), 60);
@@ -207,7 +207,7 @@ async fn nobody_rings_while_the_tail_is_awake_for_a_crowd() {
     listener.batch_execute("select 1").await.unwrap();
     assert!(heard.is_empty(), "a NOTIFY was sent although the tail was awake");
     let all = committed(&line).await;
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= all.len()).await.unwrap();
+    tailing.seen.wait_for_count(PATIENCE, all.len()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +220,7 @@ async fn a_tail_that_sleeps_is_woken_by_each_commit_and_keeps_the_lock() {
 
     for counter in 1..=20 {
         line.emit("acme", "e", counter).await;
-        tailing.seen.wait_until(PATIENCE, |seen| seen.len() as u64 >= counter).await.unwrap();
+        tailing.seen.wait_for_count(PATIENCE, counter as usize).await.unwrap();
     }
 
     listener.batch_execute("select 1").await.unwrap();
@@ -235,7 +235,7 @@ async fn holes_of_rolled_back_transactions_are_closed() {
         line.run(&format!("begin; {}; rollback", emit_sql("acme", "ghost", counter))).await;
         line.emit("acme", "e", counter).await;
     }
-    tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= 20).await.unwrap();
+    tailing.seen.wait_for_count(PATIENCE, 20).await.unwrap();
 
     line.until("select position = 40 and holes = '{}' from andon.tail").await;
 
@@ -257,7 +257,7 @@ async fn an_event_in_a_later_partition_is_seen_beside_one_that_stays_open_in_an_
     };
     let emit = async |counter: u64, expected: usize| {
         line.emit("acme", "other", counter).await;
-        let seen = tailing.seen.wait_until(PATIENCE, |seen| seen.len() >= expected).await;
+        let seen = tailing.seen.wait_for_count(PATIENCE, expected).await;
         seen.unwrap_or_else(|_| panic!("event {counter} was not seen; seen: {:?}", tailing.ids()));
     };
 

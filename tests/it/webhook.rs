@@ -37,7 +37,7 @@ async fn a_delivery_keeps_its_id_and_each_attempt_is_signed_at_its_own_time() {
 
     line.emit("acme", "e", 1).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.stop().await.unwrap();
     let received = receiver.received();
     let to = |path: &str| received.iter().filter(|request| request.path == path).collect::<Vec<_>>();
@@ -71,7 +71,7 @@ async fn plain_text_secrets_sign_and_during_a_rotation_the_old_and_the_new_one_d
 
     line.emit("acme", "e", 1).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
     line.stop().await.unwrap();
     for request in receiver.received() {
         assert_eq!(request.signature, Signature::Valid, "{}", request.path);
@@ -102,7 +102,7 @@ async fn a_webhook_in_eryxons_own_table_gets_eryxons_body_and_headers() {
     )
     .await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
     line.stop().await.unwrap();
     let request = &receiver.received()[0];
     assert_eq!(request.signature, Signature::Valid);
@@ -133,7 +133,7 @@ async fn as_many_requests_as_allowed_are_open_at_a_time_and_never_two_of_one_ent
     line.emit_all(20, 4).await;
     line.start();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 80).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 80).await.unwrap();
     line.stop().await.unwrap();
     let received = receiver.received();
     assert_eq!(received.iter().map(|request| request.beside.len() + 1).max(), Some(4));

@@ -1,6 +1,6 @@
-//! `andon-lab bench backlog`: a day's absence. In: how many events wait. Out: the gateway's memory at its peak, and how fast it drains the last
-//! million deliveries beside the first. Twenty publishers are far behind each other: the first lacks all events, each next one half of
-//! what the one before it lacks.
+//! `andon-lab bench backlog`: a day's absence. In: how many events wait. Out: the gateway's peak memory, and how fast it drains the last
+//! million deliveries compared with the first. Twenty publishers are at very different places: the first lacks all events, and each next
+//! one lacks half of what the one before it lacks.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::bench::servers::PATIENCE;
 use crate::bench::servers::Servers;
 use crate::bench::usage;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct BacklogBench {
     /// Events that wait
@@ -26,12 +26,12 @@ pub(super) struct BacklogBench {
 }
 
 const LANES: u32 = 20;
-/// Deliveries at the beginning and at the end that are compared, as a share of all: a million of ten.
+/// One part in this many of all deliveries is compared, at the beginning and at the end: a million of ten.
 const SHARE: i64 = 10;
 const PEAK: &str = "peak memory of the gateway, MiB";
 const RATE: &str = "deliveries/s";
 
-/// Measures.
+/// Runs the bench.
 pub(super) async fn backlog(options: BacklogBench, andon: &Andon) -> Result<Report> {
     let servers = Servers::start(andon).await?;
     let mut wanted = 0;

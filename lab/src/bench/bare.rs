@@ -1,5 +1,6 @@
-//! The bare loops: what the client libraries give when nothing else is to be done. In: bytes in memory. Out: how long until the last PUBACK
-//! or 2xx. They keep the same windows, connections and signatures as the gateway, and read no log, keep no order and write no cursor.
+//! The bare loops, which show what the client libraries can do when there is nothing else to do. In: bytes in memory. Out: the time until
+//! the last PUBACK or 2xx. They use the same windows, connections and signatures as the gateway, but read no log, keep no order and write
+//! no cursor.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -43,11 +44,11 @@ pub(super) enum Http {
     Hyper,
 }
 
-/// As in `lane/mqtt/v5.rs`.
+/// The batch of the gateway's own lanes, so that both do the same.
 const BATCH: usize = 64;
 
-/// Publishes `count` messages at QoS 1 over one connection, in turns, with up to `window` unacknowledged, or what
-/// the broker grants. How long it took.
+/// Publishes `count` messages at QoS 1 over one connection, in turns, with up to `window` of them unacknowledged, or as many as the broker
+/// grants. Returns how long it took.
 pub(super) async fn publish(port: u16, messages: Arc<[Message]>, count: usize, window: u16) -> Result<Duration> {
     let mut options = MqttOptions::new(format!("bare-{:08x}", rand::random::<u32>()), Broker::tcp("127.0.0.1", port));
     let mut network = NetworkOptions::new();
@@ -84,7 +85,7 @@ pub(super) async fn publish(port: u16, messages: Arc<[Message]>, count: usize, w
     Ok(begun.elapsed())
 }
 
-/// Makes `count` signed POSTs of these messages, in turns, `concurrency` of them at a time.
+/// Makes `count` signed POSTs of these messages, in turns, `concurrency` of them at a time. Returns how long it took.
 pub(super) async fn post(
     client: Http,
     url: &str,
@@ -139,7 +140,7 @@ async fn by_reqwest(client: &reqwest::Client, url: &str, take: impl Fn() -> Opti
     Ok(())
 }
 
-/// One connection, kept.
+/// Posts over one connection, which is kept.
 async fn by_hyper(url: &str, take: impl Fn() -> Option<Signed>) -> Result<()> {
     let url: hyper::Uri = url.parse()?;
     let authority = url.authority().context("a URL without a host")?.as_str();

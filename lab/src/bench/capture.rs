@@ -1,8 +1,8 @@
 //! `andon-lab bench capture`: what capture costs the plant. In: how many rounds, how long. Out: commits per second of small transactions and
-//! rows per second of large statements on tables that differ only in their triggers: none, one that a careful hand wrote to fill a log of
-//! the same shape and to tell nobody, those of a mapping without their bell, the same as they are, and one that sends a NOTIFY for each row.
-//! A large statement is also compared with the same followed by an `insert … select` of the same events. It measures triggers, and starts no
-//! gateway.
+//! rows per second of large statements, on tables that differ only in their triggers. One table has none, one a careful hand-written
+//! trigger that fills a log of the same shape and notifies nobody, one the triggers of a mapping without their bell, one the same as they
+//! are, and one a trigger that sends a NOTIFY for each row. A large statement is also compared with the same statement followed by an
+//! `insert … select` of the same events. It measures triggers, and starts no gateway.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -25,14 +25,14 @@ use crate::stage::Stage;
 use crate::stage::connect;
 use rig::Postgres;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct CaptureBench {
     /// Rounds; the median of each figure counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
-    /// How long each crowd of writers works in each round, in milliseconds
+    /// How long each group of writers works in each round, in milliseconds
     #[arg(long, default_value_t = 1000)]
     spell: u64,
 
@@ -42,7 +42,7 @@ pub(super) struct CaptureBench {
 }
 
 const VARIANTS: [&str; 6] = ["plain", "outbox", "silent", "captured", "insert", "naive"];
-/// Those with a table of their own.
+/// The variants that have a table of their own.
 const TABLES: [&str; 5] = ["plain", "outbox", "silent", "captured", "naive"];
 const CROWDED: &str = "commits/s, writers: 32";
 const INSERT_ALONE: &str = "rows/s, the insert alone";
@@ -52,7 +52,7 @@ const SOURCE: &str = "
 [source]
 name = 'bench'
 tenant = 'this.tenant'";
-/// Behind the name of its table.
+/// The rest of an entry, which follows the name of its table.
 const CAPTURE: &str = "
 on = 'update'
 of = ['status']
@@ -67,9 +67,9 @@ pub(super) async fn capture(options: CaptureBench, andon: &Andon) -> Result<Repo
     let url = stage.database().await?;
     let owner = prepare(andon, &url, options.rows).await?;
     let _listening = listener(&url).await?;
-    let mut crowds: Vec<Vec<Client>> = Vec::new();
+    let mut groups: Vec<Vec<Client>> = Vec::new();
     for writers in WRITERS {
-        crowds.push(try_join_all((0..writers).map(|_| connect(&url))).await?);
+        groups.push(try_join_all((0..writers).map(|_| connect(&url))).await?);
     }
     let bulk_rows = format!("rows/s, {} rows in a statement", options.rows);
     let mut figures = Comparison::new(&VARIANTS);
@@ -78,10 +78,10 @@ pub(super) async fn capture(options: CaptureBench, andon: &Andon) -> Result<Repo
     figures.goal(CROWDED, "captured", Goal::AtLeast(0.75));
     figures.goal_against(&bulk_rows, "captured", "insert", Goal::AtLeast(0.8));
     for round in 0..=options.rounds {
-        for crowd in &crowds {
-            let what = format!("commits/s, writers: {}", crowd.len());
+        for writers in &groups {
+            let what = format!("commits/s, writers: {}", writers.len());
             for table in TABLES {
-                figures.note(&what, table, commits(crowd, table, Duration::from_millis(options.spell)).await?);
+                figures.note(&what, table, commits(writers, table, Duration::from_millis(options.spell)).await?);
             }
         }
         for table in TABLES {
@@ -94,24 +94,25 @@ pub(super) async fn capture(options: CaptureBench, andon: &Andon) -> Result<Repo
             // Caches and plans are cold in the first round.
             figures.forget();
         }
-        // What the round left behind shall not slow the next one down.
+        // The rows and events of this round must not slow the next one down.
         owner.batch_execute("truncate andon.events, by_hand").await?;
         owner.batch_execute(&format!("vacuum {}", TABLES.join(", "))).await?;
         owner.batch_execute("checkpoint").await?;
     }
-    drop(crowds);
+    drop(groups);
     stage.stop()?;
     Ok(Report { bench: "capture", comparison: figures, facts: json!({"rounds": options.rounds, "server": "durable"}) })
 }
 
-/// The events of a large statement, put into the log by the application itself.
+/// Puts the events of a large statement into the log, as an application would do it itself.
 const INSERT: &str = "
 insert into by_hand (tenant, type, entity_type, entity_id, context, data)
 select this.tenant::text, 'job.changed', 'job', this.id::text, jsonb_build_object('cell', cell.name),
     jsonb_build_object('id', this.id, 'number', this.number, 'status', this.status, 'quantity', this.quantity, 'old_status', left(this.status, -1))
 from plain as this left join cells as cell on cell.id = this.cell";
 
-/// What a careful hand writes. The plant's sessions have no rights on its log, so it needs the owner's, and then a search path of its own.
+/// A careful hand-written trigger. The plant's sessions have no rights on its log, so it runs with the owner's rights, and therefore needs
+/// a search path of its own.
 const BY_HAND: &str = "
 create table by_hand (like andon.events including all) partition by range (id);
 create table by_hand_first partition of by_hand for values from (0) to (1000000000);
@@ -129,13 +130,13 @@ end $$;
 create trigger write_by_hand after update on outbox referencing old table as old_rows new table as new_rows
     for each statement execute function write_by_hand();";
 
-/// The gateway keeps partitions ready. Without them all events would go to the default one, where each statement has to check that none
-/// of the others wants them.
+/// Makes partitions, which the gateway would keep ready. Without them all events would go to the default partition, where each statement
+/// has to check that no other partition should hold them.
 const AHEAD: &str = "
 select setval(pg_get_serial_sequence('andon.events', 'id'), (select max(past) - 1 from andon.log_partitions()));
 select andon.extend_log(smallest => 1000000);";
 
-/// Takes the bell out of a function that `andon attach` has made.
+/// Removes the bell from a function that `andon attach` has made.
 const SILENCE: &str = "
 do $$
 declare
@@ -181,7 +182,7 @@ async fn prepare(andon: &Andon, url: &str, rows: i64) -> Result<Client> {
     Ok(owner)
 }
 
-/// Somebody listens, or NOTIFY would cost less than it does.
+/// Makes a session that listens, because NOTIFY costs less when nobody does.
 async fn listener(url: &str) -> Result<Client> {
     let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {} });
@@ -189,14 +190,14 @@ async fn listener(url: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// Commits per second: each writer changes rows of its own, one in a transaction.
-async fn commits(crowd: &[Client], variant: &str, spell: Duration) -> Result<f64> {
+/// Returns the commits per second when each writer changes rows of its own, one in a transaction.
+async fn commits(writers: &[Client], variant: &str, spell: Duration) -> Result<f64> {
     let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let change = format!(
         "update {variant} set status = case status when 'waiting' then 'running' else 'waiting' end, quantity = quantity + 1 where id = $1"
     );
     let begun = Instant::now();
-    let working = try_join_all((0..).zip(crowd).map(async |(writer, client): (i32, &Client)| {
+    let working = try_join_all((0..).zip(writers).map(async |(writer, client): (i32, &Client)| {
         let change = client.prepare(&change).await?;
         let mut turn = 0;
         while !is_over.load(Ordering::Relaxed) {
@@ -215,7 +216,8 @@ async fn commits(crowd: &[Client], variant: &str, spell: Duration) -> Result<f64
     Ok(count.into_inner() as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Rows per second of one statement that changes them all, with what follows it in the same transaction, and of that alone.
+/// Returns the rows per second of one statement that changes all rows together with what follows it in the same transaction, and of the
+/// part that follows alone.
 async fn bulk(owner: &Client, variant: &str, rows: i64, then: &str) -> Result<(f64, f64)> {
     let begun = Instant::now();
     owner.batch_execute(&format!("begin; update {variant} set status = status || 'x' where id < {rows}")).await?;

@@ -1,33 +1,33 @@
-//! Figures beside their baseline. In: what was measured of each variant, round after round, and what is aimed at. Out: medians, ratios and
+//! Figures next to their baseline. In: what was measured for each variant, round after round, and the goals. Out: medians, ratios and
 //! whether the goals are met, as a table or as JSON. Variants take turns within a round and are read as ratios, because absolute figures
-//! say more of the machine than of Andon. It never fails because something was slow.
+//! say more about the machine than about Andon. It never fails because something was slow.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
 
-/// What was measured of variants that take turns; the first of them is the baseline.
+/// The figures of variants that take turns. The first variant is the baseline.
 pub(super) struct Comparison {
     variants: &'static [&'static str],
     rows: Vec<Row>,
     aims: Vec<Aim>,
 }
 
-/// One figure, of each variant, of each round.
+/// One figure for each variant and each round.
 struct Row {
     what: String,
     figures: Vec<Vec<f64>>,
 }
 
-/// What a figure is to be.
+/// The goal for a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Goal {
-    /// Its ratio to the baseline, or more.
+    /// The ratio to the baseline is at least this.
     AtLeast(f64),
-    /// Its ratio to the baseline, or less.
+    /// The ratio to the baseline is at most this.
     AtMost(f64),
-    /// The figure itself, or less.
+    /// The figure itself is at most this.
     Within(f64),
 }
 
@@ -43,7 +43,7 @@ impl Comparison {
         Comparison { variants, rows: Vec::new(), aims: Vec::new() }
     }
 
-    /// Takes the figure of a variant in one round.
+    /// Adds the figure of a variant in one round.
     pub(super) fn note(&mut self, what: &str, variant: &str, figure: f64) {
         let column = self.variants.iter().position(|it| *it == variant).expect("a bench names its own variants");
         let row = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
@@ -53,22 +53,22 @@ impl Comparison {
         self.rows[row].figures[column].push(figure);
     }
 
-    /// Drops all figures: those of a first round, which is cold.
+    /// Drops all figures, which is for a first round, because it is cold.
     pub(super) fn forget(&mut self) {
         self.rows.clear();
     }
 
-    /// What a variant's figure is to be, beside the baseline's.
+    /// Sets a goal for a variant's figure in relation to the baseline's.
     pub(super) fn goal(&mut self, what: &str, variant: &'static str, goal: Goal) {
         self.goal_against(what, variant, self.variants[0], goal);
     }
 
-    /// The same, beside another variant's.
+    /// Sets a goal for a variant's figure in relation to another variant's.
     pub(super) fn goal_against(&mut self, what: &str, variant: &'static str, against: &'static str, goal: Goal) {
         self.aims.push(Aim { what: what.to_owned(), variant, against, goal });
     }
 
-    /// One line for each figure, and one for each goal.
+    /// Makes a table for people, with a line for each figure and each goal.
     pub(super) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.what.len()).max().unwrap_or_default().max(36) + 2;
         let mut lines = vec![format!("{:<width$}", "median of the rounds")];
@@ -100,7 +100,7 @@ impl Comparison {
         lines.join("\n")
     }
 
-    /// The same for programs; `facts` is what else is to be known of the run.
+    /// Makes JSON for programs. `facts` are other facts about the run.
     pub(super) fn json(&self, bench: &str, facts: &Value) -> Value {
         let rows = self.rows.iter().map(|row| {
             let baseline = median(&row.figures[0]);
@@ -141,7 +141,7 @@ impl Comparison {
     }
 }
 
-/// Percentiles of latencies, in milliseconds.
+/// Returns percentiles of latencies, in milliseconds.
 pub(super) fn percentiles<const N: usize>(mut latencies: Vec<Duration>, shares: [f64; N]) -> [f64; N] {
     latencies.sort();
     shares.map(|share| {
@@ -157,7 +157,7 @@ fn median(figures: &[f64]) -> Option<f64> {
 }
 
 fn ratio(figure: Option<f64>, baseline: Option<f64>) -> Option<f64> {
-    // What is below the resolution of the clock is no baseline.
+    // A figure below the resolution of the clock is no baseline.
     Some(figure? / baseline.filter(|baseline| *baseline != 0.0)?)
 }
 

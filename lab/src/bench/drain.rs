@@ -1,6 +1,6 @@
-//! `andon-lab bench drain-mqtt` and `drain-webhook`: how fast what waits in the log is delivered. In: how many events. Out: events per second
-//! from the first receipt to the last, of a lane that begins at the log's beginning, beside bare loops of the client libraries that send
-//! the same bytes out of memory with the same window or connections to the same server.
+//! `andon-lab bench drain-mqtt` and `drain-webhook`: how fast waiting events are delivered. In: how many events. Out: events per second from
+//! the first receipt to the last, of a lane that starts at the beginning of the log. The baselines are bare loops of the client libraries,
+//! which send the same bytes out of memory, with the same window or connections, to the same server.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::bench::servers::PATIENCE;
 use crate::bench::servers::Servers;
 use rig::MosquittoOptions;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct DrainBench {
     /// Rounds; the median of each figure counts
@@ -42,7 +42,7 @@ const ENTITIES: i64 = 1000;
 const RATE: &str = "events/s";
 const WORK: &str = "microseconds of the gateway's processor time per event";
 
-/// To PUBACKs.
+/// Measures publishes up to their PUBACKs.
 pub(super) async fn mqtt(options: DrainBench, andon: &Andon) -> Result<Report> {
     let mut comparison = Comparison::new(&["client", "andon"]);
     let mut payload_bytes = 0;
@@ -63,7 +63,7 @@ pub(super) async fn mqtt(options: DrainBench, andon: &Andon) -> Result<Report> {
     Ok(Report { bench: "drain-mqtt", comparison, facts })
 }
 
-/// Returns the size of a payload.
+/// Measures on a broker of these options, and returns the size of a payload.
 async fn to_broker(
     andon: &Andon,
     options: DrainBench,
@@ -83,7 +83,7 @@ async fn to_broker(
         let worked = servers.gateway_worked()? - worked;
         servers.retire(&[publisher], options.events).await?;
         if round == 0 {
-            // The bare loop sends what the gateway sends. The first round is cold.
+            // The bare loop sends what the gateway sends. The first round does not count because it is cold.
             messages = templates(&last.payload);
             continue;
         }
@@ -96,7 +96,7 @@ async fn to_broker(
     Ok(messages[0].payload.len())
 }
 
-/// To 2xx.
+/// Measures requests up to their 2xx.
 pub(super) async fn webhook(options: DrainBench, andon: &Andon) -> Result<Report> {
     let servers = Servers::start(andon).await?;
     servers.fill(TENANT, LABEL, options.events, ENTITIES).await?;
@@ -130,7 +130,7 @@ pub(super) async fn webhook(options: DrainBench, andon: &Andon) -> Result<Report
     Ok(Report { bench: "drain-webhook", comparison, facts })
 }
 
-/// Messages as the gateway's: the same payload, on a topic of the same length.
+/// Makes messages like the gateway's, with this payload and a topic of the same length.
 pub(super) fn templates(payload: &bytes::Bytes) -> Arc<[Message]> {
     let topic = "round_0/chicago/fabrication/laser_1/operation/completed".to_owned();
     Arc::new([Message { topic, payload: payload.clone() }])

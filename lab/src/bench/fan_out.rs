@@ -1,6 +1,6 @@
-//! `andon-lab bench fan-out`: one event to many. In: how many events. Out: deliveries per second, to publishers and webhooks at once, beside as
-//! many bare loops of the client libraries that run at once as well: all of them share the machine, as the lanes do. Once for events
-//! that wait in the log, and once for a burst that is committed while the lanes stand ready.
+//! `andon-lab bench fan-out`: one event to many. In: how many events. Out: deliveries per second to publishers and webhooks at once, for
+//! events that wait in the log, and for a burst that is committed while the lanes are ready. The baseline is the same number of bare loops
+//! of the client libraries, which run at the same time and share the machine like the lanes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use crate::bench::drain::WINDOW;
 use crate::bench::servers::PATIENCE;
 use crate::bench::servers::Servers;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct FanOutBench {
     /// Rounds; the median of each figure counts
@@ -42,7 +42,7 @@ const CONCURRENCY: usize = 8;
 const BACKLOG: &str = "deliveries/s, of what waits in the log";
 const BURST: &str = "deliveries/s, of a burst";
 
-/// Measures.
+/// Runs the bench.
 pub(super) async fn fan_out(options: FanOutBench, andon: &Andon) -> Result<Report> {
     let servers = Servers::start(andon).await?;
     let mut comparison = Comparison::new(&["bare", "andon"]);
@@ -54,7 +54,7 @@ pub(super) async fn fan_out(options: FanOutBench, andon: &Andon) -> Result<Repor
         comparison.note(BACKLOG, "bare", bare);
         comparison.note(BURST, "bare", bare);
         servers.sink.forget();
-        // A tenant of its own, so that nothing of an earlier round waits for these lanes.
+        // Each round has a tenant of its own, so that no event of an earlier round waits for these lanes.
         let tenant = format!("tenant-{round}");
         servers.fill(&tenant, "backlog", options.events, 1000).await?;
         let names: Vec<String> = (0..options.each).map(|number| format!("round_{round}_{number}")).collect();
@@ -82,7 +82,7 @@ pub(super) async fn fan_out(options: FanOutBench, andon: &Andon) -> Result<Repor
     Ok(Report { bench: "fan-out", comparison, facts })
 }
 
-/// Of what arrives everywhere: from the first receipt to the last.
+/// Waits until everything has arrived everywhere, and returns the deliveries per second from the first receipt to the last.
 async fn rate(servers: &Servers, names: &[String], label: &str, events: i64, options: FanOutBench) -> Result<f64> {
     let tally = servers.sink.reached(events.unsigned_abs() * options.each as u64, PATIENCE).await?;
     let (mut first, mut last) = tally.span.expect("something was received");

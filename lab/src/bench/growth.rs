@@ -1,6 +1,6 @@
-//! `andon-lab bench growth`: whether an event costs the same, however much there is beside it. In: how many events. Out: the processor time that
-//! the gateway and PostgreSQL spend on an event, with 1 to 1,000 publishers in as many tenants, and with 1 to 1,000,000 entities. The
-//! smallest is the baseline.
+//! `andon-lab bench growth`: whether the cost of an event depends on how much else there is. In: how many events. Out: the processor time
+//! that the gateway and PostgreSQL spend on an event, with 1 to 1,000 publishers in as many tenants, and with 1 to 1,000,000 entities. The
+//! smallest number is the baseline.
 
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ use crate::bench::servers::PATIENCE;
 use crate::bench::servers::Servers;
 use crate::stage::connect;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct GrowthBench {
     /// Rounds; the median of each figure counts
@@ -34,12 +34,12 @@ pub(super) struct GrowthBench {
 }
 
 const VARIANTS: [&str; 7] = ["1", "10", "100", "1000", "1 entity", "1000 e.", "1000000 e."];
-const DESTINATIONS: [(&str, Crowd); 4] =
+const DESTINATIONS: [(&str, Population); 4] =
     [("1", of(1, 1000)), ("10", of(10, 1000)), ("100", of(100, 1000)), ("1000", of(1000, 1000))];
-const ENTITIES: [(&str, Crowd); 3] =
+const ENTITIES: [(&str, Population); 3] =
     [("1 entity", of(1, 1)), ("1000 e.", of(1, 1000)), ("1000000 e.", of(1, 1_000_000))];
-/// How events come: each in a transaction of its own, as a plant makes them, and in large ones, where a lane that gets many of them
-/// publishes them together.
+/// How events are committed: each in a transaction of its own, as a plant does it, or in large transactions, whose events a lane publishes
+/// together.
 const SHAPES: [Shape; 2] = [
     Shape { portion: 1, part: 4, gateway: "gateway, us per event", database: "PostgreSQL, us per event" },
     Shape {
@@ -53,13 +53,13 @@ const WRITERS: i64 = 4;
 
 struct Shape {
     portion: i64,
-    /// It takes one in so many of the events, for it takes longer.
+    /// Only one in this many of the events is used, for shapes that take longer.
     part: i64,
     gateway: &'static str,
     database: &'static str,
 }
 
-/// Measures.
+/// Runs the bench.
 pub(super) async fn growth(options: GrowthBench, andon: &Andon) -> Result<Report> {
     let mut comparison = Comparison::new(&VARIANTS);
     measure(andon, &mut comparison, &DESTINATIONS, options).await?;
@@ -74,38 +74,38 @@ pub(super) async fn growth(options: GrowthBench, andon: &Andon) -> Result<Report
     Ok(Report { bench: "growth", comparison, facts })
 }
 
-/// Each tenant has a destination.
+/// How many tenants and entities there are. Each tenant has one destination.
 #[derive(Clone, Copy)]
-struct Crowd {
+struct Population {
     tenants: i64,
     entities: i64,
 }
 
-const fn of(tenants: i64, entities: i64) -> Crowd {
-    Crowd { tenants, entities }
+const fn of(tenants: i64, entities: i64) -> Population {
+    Population { tenants, entities }
 }
 
-/// The variants take turns, each on servers of its own.
+/// Lets the variants take turns, each on servers of its own.
 async fn measure(
     andon: &Andon,
     comparison: &mut Comparison,
-    variants: &[(&str, Crowd)],
+    variants: &[(&str, Population)],
     options: GrowthBench,
 ) -> Result<()> {
     let mut all = Vec::new();
-    for (_, crowd) in variants {
+    for (_, population) in variants {
         let servers = Servers::start(andon).await?;
-        for number in 0..crowd.tenants {
+        for number in 0..population.tenants {
             servers.publisher(&format!("tenant-{number}"), &format!("p_{number}")).await?;
         }
         let writers = try_join_all((0..WRITERS).map(|_| connect(&servers.url))).await?;
         all.push((servers, writers));
     }
     for round in 0..=options.rounds {
-        for ((variant, crowd), (servers, writers)) in variants.iter().zip(&all) {
+        for ((variant, population), (servers, writers)) in variants.iter().zip(&all) {
             for shape in &SHAPES {
                 let (gateway, database) =
-                    cost(servers, writers, options.events / shape.part, shape.portion, *crowd).await?;
+                    cost(servers, writers, options.events / shape.part, shape.portion, *population).await?;
                 // Caches and plans are cold in the first round.
                 if round > 0 {
                     comparison.note(shape.gateway, variant, gateway);
@@ -120,13 +120,20 @@ async fn measure(
     Ok(())
 }
 
-/// Commits events, in turns for each tenant, and waits until all are delivered. Microseconds per event.
-async fn cost(servers: &Servers, writers: &[Client], events: i64, portion: i64, crowd: Crowd) -> Result<(f64, f64)> {
+/// Commits events for the tenants in turns, and waits until all are delivered. Returns the microseconds of the gateway and of PostgreSQL
+/// per event.
+async fn cost(
+    servers: &Servers,
+    writers: &[Client],
+    events: i64,
+    portion: i64,
+    population: Population,
+) -> Result<(f64, f64)> {
     let delivered = "select coalesce(sum(delivered), 0)::bigint, count(*) from andon.lanes where state = 'running'";
     let deadline = Instant::now() + PATIENCE;
     let before: i64 = loop {
         let row = servers.client.query_one(delivered, &[]).await?;
-        if row.get::<_, i64>(1) >= crowd.tenants {
+        if row.get::<_, i64>(1) >= population.tenants {
             break row.get(0);
         }
         ensure!(Instant::now() < deadline, "the gateway does not take up its lanes:\n{}", servers.daemon.log_tail());
@@ -141,7 +148,7 @@ async fn cost(servers: &Servers, writers: &[Client], events: i64, portion: i64, 
             if first >= events {
                 return anyhow::Ok(());
             }
-            client.execute(&emit, &[&first, &(first + portion - 1), &crowd.tenants, &crowd.entities]).await?;
+            client.execute(&emit, &[&first, &(first + portion - 1), &population.tenants, &population.entities]).await?;
         }
     }))
     .await?;

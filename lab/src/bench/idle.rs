@@ -1,5 +1,5 @@
-//! `andon-lab bench idle`: what the gateway costs while nothing happens. In: for how long to look. Out: its processor time, that of PostgreSQL
-//! beside it, and how many queries it sends, with no lane and with 50. It fails when a lane does not run.
+//! `andon-lab bench idle`: what the gateway costs while nothing happens. In: how long to look. Out: the processor time of the gateway and of
+//! PostgreSQL, and how many queries the gateway sends, with no lane and with 50. It fails when a lane does not run.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use rig::Daemon;
 use rig::MosquittoOptions;
 use rig::Postgres;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct IdleBench {
     /// Rounds; the median of each figure counts
@@ -37,11 +37,11 @@ pub(super) struct IdleBench {
 }
 
 const VARIANTS: [&str; 2] = ["0 lanes", "50 lanes"];
-/// Of each kind, over so many tenants.
+/// Lanes of each kind, spread over this many tenants.
 const LANES: i32 = 25;
 const TENANTS: i32 = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
-/// For what starting and stopping leaves to be done.
+/// How long to wait before looking, because starting and stopping lanes leaves work to be done.
 const SETTLING: Duration = Duration::from_secs(3);
 
 const SHARE: &str = "gateway, % of a core";
@@ -56,7 +56,7 @@ pub(super) async fn idle(options: IdleBench, andon: &Andon) -> Result<Report> {
     let (daemon, sink) = (andon.start(&url).await?, Sink::start()?);
     let mut figures = Comparison::new(&VARIANTS);
     figures.goal(SHARE, VARIANTS[1], Goal::Within(0.5));
-    // One each second is one more than there are seconds, at the ends.
+    // At one call a second, the ends of the time can count one call more than there are seconds.
     figures.goal(BUSIEST, VARIANTS[1], Goal::Within(1.0 + 1.0 / options.seconds as f64));
     let mut busiest = String::new();
     for _ in 0..options.rounds {
@@ -88,7 +88,7 @@ pub(super) async fn idle(options: IdleBench, andon: &Andon) -> Result<Report> {
     Ok(Report { bench: "idle", comparison: figures, facts })
 }
 
-/// Leaves so many publishers and webhooks.
+/// Replaces all publishers and webhooks by `count` of each.
 async fn set_lanes(client: &Client, count: i32, broker: u16, sink: &Sink) -> Result<()> {
     client.batch_execute("delete from andon.mqtt_publishers; delete from andon.webhooks").await?;
     client
@@ -118,7 +118,7 @@ async fn lanes_run(client: &Client, count: i32, daemon: &Daemon) -> Result<()> {
     Ok(())
 }
 
-/// Calls of all queries but our own, of the one that was called most, and which that is.
+/// Returns the calls of all queries but our own, the calls of the one that was called most, and its text.
 async fn queries(client: &Client) -> Result<(f64, f64, String)> {
     let row = client
         .query_one(

@@ -1,7 +1,7 @@
-//! `andon-lab bench isolation`: what bad destinations cost the good ones. In: a rate of events, to 100 webhooks and 20 publishers of one
-//! tenant. Out: commit-to-receipt latency at those destinations that are never touched, and the gateway's memory, in four spells that take
-//! turns: events that concern the good ones only (a run without the bad ones), all healthy, three in ten bad, and those coming back. It
-//! fails when anything is missing or out of order anywhere, or when the gateway's memory grows beyond its bound; never for slowness.
+//! `andon-lab bench isolation`: what bad destinations cost the good ones. In: a rate of events to 100 webhooks and 20 publishers of one
+//! tenant. Out: the latency from commit to receipt at the destinations that are never touched, and the gateway's memory, in four spells
+//! that take turns: with events for the good ones only, with all healthy, with three in ten bad, and while those come back. It fails when
+//! anything is missing or out of order anywhere, or when the gateway's memory grows beyond its bound, and never because it was slow.
 
 mod destinations;
 mod received;
@@ -31,7 +31,7 @@ use crate::stage::connect;
 use rig::Daemon;
 use rig::Postgres;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct IsolationBench {
     /// Rounds; the median of each figure counts
@@ -51,7 +51,7 @@ pub(super) struct IsolationBench {
     backlog: i64,
 }
 
-/// For whom an event is; see [`Destinations::insert`].
+/// The destinations that an event is for; see [`Destinations::insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Audience {
     All,
@@ -63,11 +63,11 @@ const SPELLS: [&str; 4] = ["without", "healthy", "bad", "return"];
 const P99: &str = "latency of the others, p99, ms";
 const PEAK: &str = "peak memory of the gateway, MiB";
 const ENTITIES: u32 = 40;
-/// What the gateway may take at most: the ring's 32 MiB, and 120 lanes.
+/// The most memory that the gateway may take, in MiB: 32 for the recent events, and the rest for 120 lanes.
 const MEMORY: f64 = 128.0;
-/// For what is on its way: a lane may pause for a minute before it looks whether its destination is back.
+/// How long to wait for events that are on their way. A lane may pause for a minute before it tries whether its destination is back.
 const ARRIVAL: Duration = Duration::from_secs(180);
-/// How often the witness looks, while something else is measured.
+/// The time between two looks at what has arrived, since each look takes time from what is measured.
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn isolation(options: IsolationBench, andon: &Andon) -> Result<Report> {
@@ -182,7 +182,7 @@ impl Bench {
         }
     }
 
-    /// Commits the backlog of the bad ones, in one statement.
+    /// Commits the backlog of the bad destinations in one statement.
     async fn pile_up(&mut self) -> Result<()> {
         let after = self.received.next_counter(Audience::Bad, "bad-0") as i64 - 1;
         let rows = self
@@ -224,7 +224,7 @@ impl Bench {
     }
 }
 
-/// Waits until the gateway has taken up all lanes, so that none misses an event by starting behind it.
+/// Waits until the gateway has taken up all lanes, so that none misses an event by starting after it.
 async fn lanes_are_there(client: &Client, daemon: &Daemon) -> Result<()> {
     let deadline = Instant::now() + ARRIVAL;
     let mut clock = tokio::time::interval(LOOK);
@@ -235,7 +235,7 @@ async fn lanes_are_there(client: &Client, daemon: &Daemon) -> Result<()> {
     Ok(())
 }
 
-/// What is over in a moment does not show in the percentiles of a whole spell.
+/// Returns the highest p99 of all seconds, because a short disturbance does not show in the percentiles of a whole spell.
 fn worst_second(latencies: &[(std::time::Instant, Duration)]) -> f64 {
     let Some(first) = latencies.iter().map(|(at, _)| *at).min() else { return f64::NAN };
     let mut seconds: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();

@@ -1,6 +1,6 @@
-//! `andon-lab bench live`: how long a committed event takes to a subscriber. In: rates of events, for a while each. Out: latency from the
-//! trigger, so with the commit in it, to receipt on the same machine's clock: of the gateway, and of the baseline, which carries the
-//! payload inside NOTIFY and publishes it. It fails when anything is missing, never for slowness.
+//! `andon-lab bench live`: how long a committed event takes to reach a subscriber. In: rates of events. Out: the latency from the trigger,
+//! which includes the commit, to the receipt, on the clock of one machine. The baseline carries the payload inside NOTIFY and publishes
+//! it. It fails when anything is missing, and never because it was slow.
 
 mod latency_probe;
 mod relay;
@@ -33,7 +33,7 @@ use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Postgres;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct LiveBench {
     /// Rounds; the median of each figure counts
@@ -50,7 +50,7 @@ pub(super) struct LiveBench {
 }
 
 const VARIANTS: [&str; 2] = ["notify", "andon"];
-/// The topics that both publish on begin with it.
+/// A filter for the topics of both variants.
 const TOPICS: &str = "live/#";
 
 const TABLE: &str = "create table jobs (id bigint primary key generated always as identity, note text not null)";
@@ -73,9 +73,9 @@ type = "job.created"
 columns = ["id", "note"]
 data = { stamp = "(extract(epoch from clock_timestamp()) * 1000000)::bigint" }"#;
 
-/// For what is on its way at the end of a spell.
+/// How long to wait for events that are on their way at the end of a spell.
 const ARRIVAL: Duration = Duration::from_secs(20);
-/// A spell's first moments are left out: processors and plans are cold after the other variant's turn.
+/// The first moments of a spell, which do not count because processors and plans are cold after the other variant's turn.
 const WARMING: Duration = Duration::from_millis(300);
 
 pub(super) async fn live(options: LiveBench, andon: &Andon) -> Result<Report> {
@@ -111,7 +111,7 @@ struct Bench {
 
 impl Bench {
     async fn prepare(options: &LiveBench, stage: &Stage, broker: &Mosquitto) -> Result<Bench> {
-        // Each variant has a database of its own: NOTIFY wakes every listener of a database, whatever it listens to.
+        // Each variant has a database of its own, because NOTIFY wakes every listener of a database, whatever it listens to.
         let plain = stage.postgres.create_database().await?;
         connect(&plain).await?.batch_execute(&format!("{TABLE}; {TELL}")).await?;
         let attached = stage.database().await?;
@@ -148,7 +148,7 @@ impl Bench {
             ensure!(Instant::now() < deadline, "the gateway does not take up its lane:\n{}", self.daemon.log_tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // The connection to the broker comes behind it.
+        // The lane connects to its broker after that.
         tokio::time::sleep(Duration::from_millis(500)).await;
         Ok(())
     }
@@ -157,7 +157,7 @@ impl Bench {
         let is_ours = variant == VARIANTS[1];
         let mut writers = self.writers[usize::from(is_ours)].take().context("a spell before failed")?;
         let sessions = sessions(rate);
-        // Ten a second say little within a moment.
+        // At ten a second, a short spell says little.
         let spell = if rate < 100 { self.spell * 2 } else { self.spell };
         self.probe.forget();
         let worked = usage::processor(self.daemon.running()?)?;
@@ -203,7 +203,7 @@ fn goals(rates: &[u32]) -> Comparison {
     figures
 }
 
-/// How many sessions write: few where few can do it, while a plant with 5,000 events in a second has many.
+/// Returns how many sessions write. Few are enough at low rates, while a plant with 5,000 events a second has many.
 fn sessions(rate: u32) -> usize {
     match rate {
         0..100 => 1,

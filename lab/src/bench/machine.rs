@@ -1,5 +1,5 @@
-//! The machine that figures were taken on. In: what the kernel and the servers' programs say. Out: a few facts that stand beside the
-//! figures. It never guesses: what cannot be read is not there.
+//! The machine that figures were taken on. In: what the kernel and the programs of the servers say. Out: a few facts to go with the
+//! figures. It never guesses: a fact that cannot be read is left out.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use rig::process;
 
-/// Processor, cores, memory, kernel, and the versions of the servers.
+/// Describes processor, cores, memory, kernel, and the versions of the servers.
 pub(super) fn description() -> Value {
     json!({
         "processor": field("/proc/cpuinfo", "model name"),

@@ -1,6 +1,6 @@
-//! `andon-lab bench peers`: Andon beside programs that people use for the same. In: how many events. Out: events per second and processor time
-//! per event of Node-RED and of Andon from a table to MQTT, and of graphile-worker and of Andon to signed webhooks, on the same servers.
-//! The peers keep no order, and Node-RED keeps nothing for whom it does not hear, so that they do less.
+//! `andon-lab bench peers`: Andon next to programs that people use for the same purpose. In: how many events. Out: events per second and
+//! processor time per event, of Node-RED and Andon from a table to MQTT, and of graphile-worker and Andon to signed webhooks, on the same
+//! servers. The peers do less: they keep no order, and Node-RED loses what is committed while it does not listen.
 
 mod consumer;
 mod contest;
@@ -28,7 +28,7 @@ use crate::stage::blocking;
 use crate::stage::connect;
 use rig::Postgres;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct PeersBench {
     /// Rounds; the median of each figure counts
@@ -54,7 +54,7 @@ pub(super) struct PeersBench {
 
 const VARIANTS: [&str; 2] = ["peer", "andon"];
 
-/// Measures both.
+/// Measures both pairs.
 pub(super) async fn peers(options: PeersBench, andon: &Andon) -> Result<Report> {
     ensure!(options.events > 0 && options.writers > 0, "--events and --writers must be above 0");
     let directory = options.packages.clone();
@@ -83,7 +83,7 @@ fn work(peer: &str) -> String {
     format!("{peer}: its processor time, us/event")
 }
 
-/// Lets both work by turns, and notes what it came to.
+/// Lets both sides work in turns, and adds their figures.
 async fn bursts(
     peer: &str,
     sides: [&Side; 2],
@@ -94,7 +94,7 @@ async fn bursts(
 ) -> Result<()> {
     for side in sides {
         side.takes_up(counter).await?;
-        // The first burst is cold.
+        // The first burst does not count because it is cold.
         side.burst(counter, postgres, options.events, plant::PORTION).await?;
     }
     for _ in 0..options.rounds {
@@ -104,7 +104,7 @@ async fn bursts(
             comparison.note(&work(peer), variant, burst.work);
             comparison.note(&format!("{peer}: PostgreSQL's processor time, us/event"), variant, burst.database_work);
             comparison.note(&format!("{peer}: processor time of all processes, us/event"), variant, burst.all_work);
-            // As fast as the consumer can: all is there at once.
+            // All events of an import are there at once, so this shows how fast the consumer can be.
             let import = side.burst(counter, postgres, options.events, options.events).await?;
             comparison.note(&rate(peer), variant, import.rate);
             comparison.note(&format!("{peer}: its processor time in an import, us/event"), variant, import.work);
@@ -113,7 +113,7 @@ async fn bursts(
     Ok(())
 }
 
-/// A database with schema `andon`, the plant's table and its triggers.
+/// Makes a database with schema `andon`, the plant's table and its triggers.
 async fn attached(stage: &Stage) -> Result<String> {
     let database = stage.database().await?;
     let owner = connect(&database).await?;

@@ -38,15 +38,15 @@ pub(super) struct Servers {
     stage: Stage,
 }
 
-/// How long anything may take before it is called lost.
+/// How long anything may take before it counts as lost.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
-/// The destinations start at the log's beginning, as after a day away.
+/// The destinations start at the beginning of the log, as after a day away.
 const BEGINNING: &str = "2000-01-01T00:00:00Z";
 /// Fills `data` so that the payload of an event has 500 bytes.
 const FILLING: i32 = 178;
 
 impl Servers {
-    /// Starts everything; the gateway has no lanes yet.
+    /// Starts everything. The gateway has no lanes yet.
     pub(super) async fn start(andon: &Andon) -> Result<Servers> {
         Servers::start_with(andon, MosquittoOptions::default()).await
     }
@@ -68,7 +68,7 @@ impl Servers {
         self.stage.stop()
     }
 
-    /// Puts events into the log: `count` of a tenant, in one transaction, the first and the last of them of types that are subscribed to:
+    /// Puts `count` events of a tenant into the log in one transaction. The first and the last have types that `marks` waits for:
     /// `mark.<label>_first` and `mark.<label>_last`.
     pub(super) async fn fill(&self, tenant: &str, label: &str, count: i64, entities: i64) -> Result<()> {
         self.client
@@ -95,12 +95,12 @@ impl Servers {
         usage::processor(self.stage.postgres.pid().context("PostgreSQL ended")?)
     }
 
-    /// Adds a publisher that starts at the log's beginning; its events are on topics below `name`.
+    /// Adds a publisher that starts at the beginning of the log. The topics of its events begin with `name`.
     pub(super) async fn publisher(&self, tenant: &str, name: &str) -> Result<Uuid> {
         self.publisher_from(tenant, name, BEGINNING).await
     }
 
-    /// The same, from some other time.
+    /// Adds a publisher that starts at another time.
     pub(super) async fn publisher_from(&self, tenant: &str, name: &str, start: &str) -> Result<Uuid> {
         let row = self
             .client
@@ -113,7 +113,7 @@ impl Servers {
         Ok(row.get(0))
     }
 
-    /// Adds a webhook that starts at the log's beginning.
+    /// Adds a webhook that starts at the beginning of the log.
     pub(super) async fn webhook(&self, tenant: &str, path: &str, concurrency: usize) -> Result<Uuid> {
         let settings = json!({"start_at": BEGINNING, "concurrency": concurrency});
         let row = self
@@ -126,7 +126,7 @@ impl Servers {
         Ok(row.get(0))
     }
 
-    /// Waits until these lanes have written down that they delivered `count` events each, and takes their destinations away.
+    /// Waits until the lanes of these destinations have recorded `count` deliveries each, and deletes the destinations.
     pub(super) async fn retire(&self, destinations: &[Uuid], count: i64) -> Result<()> {
         let ids: Vec<String> = destinations.iter().map(Uuid::to_string).collect();
         let sql = "select count(*) from andon.lanes where delivered = $1 and exists (select from unnest($2::text[]) id where lane like '%' || id)";
@@ -145,7 +145,7 @@ impl Servers {
         Ok(())
     }
 
-    /// Waits for the marked events of a publisher: the first and the last of what was filled in under this label.
+    /// Waits for the marked events of a publisher: the first and the last that `fill` put into the log under this label.
     pub(super) async fn marks(&self, publisher: &str, label: &str) -> Result<(Message, Message)> {
         let of = |end: &str| {
             let topic = format!("{publisher}/chicago/fabrication/laser_1/mark/{label}_{end}");

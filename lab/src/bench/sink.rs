@@ -1,6 +1,6 @@
-//! A receiver that costs little: it counts. In: POSTs, to any path. Out: how many distinct deliveries arrived, and when the first and
-//! the last of them did. Every thousandth signature is checked; a wrong one, or a delivery without an id, is answered 400, so that the
-//! bench lacks it. It lives on a thread of its own, so that what is measured shares nothing with it but the machine.
+//! A receiver that costs little because it only counts. In: POSTs to any path. Out: how many distinct deliveries arrived, and when the first
+//! and the last of them did. It checks every thousandth signature, and answers 400 to a wrong one and to a delivery without an id, so that
+//! the bench misses it. It runs on a thread of its own, so that it shares only the machine with what is measured.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -29,7 +29,7 @@ use rig::signature::Signature;
 
 /// The secret of every webhook of a bench.
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// One in so many signatures is checked.
+/// One in this many signatures is checked.
 const SAMPLE: u64 = 1000;
 
 /// What arrived.
@@ -37,9 +37,9 @@ const SAMPLE: u64 = 1000;
 pub(super) struct Tally {
     /// Deliveries with different ids.
     pub(super) distinct: u64,
-    /// All of them.
+    /// All deliveries.
     pub(super) all: u64,
-    /// When the first came, and the last that was new.
+    /// When the first delivery came, and when the last new one did.
     pub(super) span: Option<(Instant, Instant)>,
 }
 
@@ -90,7 +90,7 @@ impl Sink {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// What arrived since it was forgotten.
+    /// What arrived since `forget`.
     pub(super) fn tally(&self) -> Tally {
         lock(&self.counted).tally
     }
@@ -100,7 +100,7 @@ impl Sink {
         *lock(&self.counted) = Counted::default();
     }
 
-    /// Waits for so many distinct deliveries.
+    /// Waits for this many distinct deliveries.
     pub(super) async fn reached(&self, distinct: u64, within: Duration) -> Result<Tally> {
         super::arrival(within, || {
             let tally = self.tally();
@@ -139,7 +139,7 @@ async fn serve(listener: TcpListener, counted: Arc<Mutex<Counted>>) {
         let counted = Arc::clone(&counted);
         tokio::spawn(async move {
             let service = hyper::service::service_fn(|request| answer(request, &counted));
-            // A sender that hangs up is its own affair; what it did not deliver is missing in the count.
+            // A sender that hangs up is no error here; a delivery that it did not make is missing in the count.
             drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await);
         });
     }

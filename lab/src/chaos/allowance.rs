@@ -1,15 +1,15 @@
-//! How much may come twice. In: the faults that happened, and when each destination received what. Out: for each fault and destination, how
-//! many duplicates it accounts for. The rule, in two parts:
+//! How much may come twice. In: the faults that happened, and when each destination received something. Out: for each fault and each
+//! destination, how many duplicates the fault accounts for. The rule has two parts:
 //!
 //! - *In flight*: a fault that breaks a destination's connections, moves its lane or loses its answers repeats what was under way without
-//!   an answer: the window of a publisher, the concurrency of a webhook; once for each time that connections can break meanwhile.
-//! - *Forgotten*: a fault that makes a daemon forget (a kill; a pause or an absent database beyond the lease) repeats beside that what those
-//!   destinations received, whose lanes it served, since the last checkpoint, until it lost them: from one second before the fault, which is
-//!   twice the interval of checkpoints, to the end of the lease. While the database was away or its disk full there were no checkpoints:
-//!   then from one second before that.
+//!   an answer. That is the window of a publisher or the concurrency of a webhook, once for each time that connections can break meanwhile.
+//! - *Forgotten*: a fault that makes a daemon forget (a kill, or a pause or an absent database beyond the lease) also repeats what the
+//!   destinations of its lanes received between the last checkpoint and the moment it lost the lanes. The last checkpoint may be one second
+//!   old, which is twice the interval of checkpoints; the lanes are lost at the end of the lease. No checkpoint is written while the
+//!   database is away or its disk full, so the second counts from the start of that.
 //!
-//! A machine too busy to answer within a second is like a database that is away. An orderly stop repeats nothing, unless the database is away; among several daemons it moves lanes, as a start does. A refused request
-//! repeats nothing.
+//! A machine that is too busy to answer within a second is like a database that is away. An orderly stop repeats nothing, unless the
+//! database is away; among several daemons it moves lanes, as a start does. A refused request repeats nothing.
 
 use crate::chaos::destinations::DESTINATIONS;
 use crate::chaos::destinations::Destination;
@@ -26,27 +26,27 @@ pub(super) struct Happened {
     pub(super) fault: Fault,
     pub(super) from: f64,
     pub(super) until: f64,
-    /// The destinations whose lanes the daemon served that it befell; all of them where that is not known.
+    /// The destinations whose lanes were served by the daemon that it befell, or `None` if that is not known.
     pub(super) served: Option<Vec<usize>>,
 }
 
-/// Seconds of deliveries that may be lost with a daemon.
+/// Seconds of deliveries whose record may be lost with a daemon.
 const UNWRITTEN: f64 = 1.0;
-/// Seconds after its last renewal at which a daemon has lost its lanes, and between renewals.
+/// Seconds after which a daemon that has not renewed its lease has lost its lanes, and seconds between renewals.
 const LEASE: f64 = 3.0;
 const RENEWAL: f64 = 1.0;
-/// Seconds without a renewal after which the lease may end: a connection is tried again after ever longer pauses, so that the database may
-/// be back for a daemon as late as twice the time.
+/// Seconds without a renewal after which the lease may end. A daemon tries to connect after longer and longer pauses, so a database may
+/// have been away for it up to twice as long as it really was.
 const RISK: f64 = LEASE / 2.0;
-/// Seconds until the last words of a daemon that has ended have arrived.
+/// Seconds until everything has arrived that a daemon sent before it ended.
 const LAST_WORDS: f64 = 0.2;
 
-/// What a fault costs one destination.
+/// What one fault costs one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Cost {
-    /// How often what is in flight may repeat.
+    /// How many times the deliveries in flight may repeat.
     flights: u64,
-    /// Whether a daemon forgets: always, or if the database is away meanwhile.
+    /// Whether a daemon forgets what it has delivered.
     forgets: Forgets,
 }
 
@@ -58,7 +58,8 @@ enum Forgets {
     Yes,
 }
 
-/// For each fault, what it allows each destination; `arrivals` are the seconds at which each destination received something, ascending.
+/// Returns for each fault how many duplicates it allows at each destination. `arrivals` holds, for each destination, the seconds at which
+/// something arrived, in ascending order.
 pub(super) fn allowances(happened: &[Happened], daemons: usize, arrivals: &[Vec<f64>]) -> Vec<Vec<u64>> {
     let absences: Vec<Absence> = happened.iter().filter_map(absence).collect();
     let parkings: Vec<Absence> = happened.iter().filter_map(absence_of_parking).chain(absences.clone()).collect();
@@ -71,12 +72,12 @@ pub(super) fn allowances(happened: &[Happened], daemons: usize, arrivals: &[Vec<
                 .map(|(number, destination)| {
                     let cost = cost(it, daemons, number);
                     let in_flight = cost.flights * destination.in_flight();
-                    // Only webhooks park what fails.
+                    // Only webhooks park what fails, so only they depend on writing that down.
                     let absences = if destination.way == Way::Webhook { &parkings } else { &absences };
                     let since = last_checkpoint(it, absences);
                     let is_forgotten = match cost.forgets {
                         Forgets::No => false,
-                        // It tried, and could not write down how far it was.
+                        // The daemon tried to write its cursor, and could not.
                         Forgets::IfDatabaseIsAway => since < it.from - UNWRITTEN,
                         Forgets::Yes => true,
                     };
@@ -93,14 +94,14 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
     let lasted = it.until - it.from;
     let nothing = Cost::default();
     let in_flight = Cost { flights: 1, ..nothing };
-    // One gateway among several that comes or goes makes lanes move.
+    // When one of several daemons comes or goes, lanes move.
     let moved = if daemons > 1 { in_flight } else { nothing };
     let is_served = it.served.as_ref().is_none_or(|served| served.contains(&number));
     let forgotten = if is_served { Cost { flights: 1, forgets: Forgets::Yes } } else { moved };
     match it.fault {
         Fault::KillDaemon { .. } => forgotten,
         Fault::StopDaemon { .. } => Cost { forgets: Forgets::IfDatabaseIsAway, ..moved },
-        // Once by who takes over, and once by the sleeper, before it knows.
+        // The daemon that takes over repeats them once, and the paused one once more before it knows of its loss.
         Fault::PauseDaemon { .. } if lasted >= RISK => Cost { flights: 2, ..forgotten },
         Fault::PauseDaemon { .. } => in_flight,
         Fault::SlowMachine => forgotten,
@@ -135,14 +136,14 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
     }
 }
 
-/// How often what is under way can be sent without its answer being heard.
+/// How many times the deliveries in flight can be sent while their answers get lost.
 fn flights(how: Breakage, lasted: f64, destination: &Destination) -> u64 {
     let rounds = |seconds: u64| (lasted / seconds as f64).ceil() as u64;
     match (how, destination.way) {
-        // A broker that says nothing gets nothing more on a new connection.
+        // A new connection to a broker that does not answer carries no deliveries.
         (Breakage::Stall(_), Way::Mqtt(_)) => 1,
         (Breakage::Slow(..), Way::Mqtt(_)) => 1 + rounds(2 * KEEP_ALIVE),
-        // Requests run out of time, and what is sent again meanwhile arrives as well.
+        // Requests time out, and the repeated ones arrive as well.
         (Breakage::Stall(_) | Breakage::Slow(..), Way::Webhook) => 2 + rounds(TIMEOUT),
         _ => 1,
     }
@@ -153,7 +154,7 @@ fn flights(how: Breakage, lasted: f64, destination: &Destination) -> u64 {
 struct Absence {
     from: f64,
     until: f64,
-    /// Of whom; all where there is none.
+    /// The daemon that wrote none; `None` means all daemons.
     daemon: Option<usize>,
 }
 
@@ -166,7 +167,8 @@ fn absence(it: &Happened) -> Option<Absence> {
     Some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon })
 }
 
-/// A checkpoint that parks something is written with it or not at all.
+/// A full disk for parked deliveries is such a time for webhooks, because a checkpoint that parks something is written with it or not at
+/// all.
 fn absence_of_parking(it: &Happened) -> Option<Absence> {
     matches!(it.fault, Fault::DiskFull { table: "deliveries", .. }).then(|| Absence {
         from: it.from,
@@ -175,7 +177,7 @@ fn absence_of_parking(it: &Happened) -> Option<Absence> {
     })
 }
 
-/// The second since which nothing may have been written down when the fault began.
+/// Returns the second of the last checkpoint that was surely written before the fault.
 fn last_checkpoint(it: &Happened, absences: &[Absence]) -> f64 {
     let own = match it.fault {
         Fault::KillDaemon { daemon, .. } | Fault::StopDaemon { daemon, .. } | Fault::PauseDaemon { daemon, .. } => {
@@ -183,11 +185,11 @@ fn last_checkpoint(it: &Happened, absences: &[Absence]) -> f64 {
         }
         _ => None,
     };
-    // Who cannot renew its lease can write its progress, until the lease is over.
+    // A daemon that cannot renew its lease still writes its progress until the lease ends.
     let lost = if matches!(it.fault, Fault::DiskFull { .. }) { it.from + LEASE - RENEWAL } else { it.from };
     let mut since = lost - UNWRITTEN;
     let concerns = |absence: &Absence| absence.daemon.is_none() || own.is_none() || absence.daemon == own;
-    // An absence may have begun while another was not over.
+    // An absence may begin before another one ends.
     while let Some(absence) = absences.iter().find(|absence| {
         concerns(absence) && absence.from <= it.until && absence.from - UNWRITTEN < since && since <= absence.until
     }) {
@@ -196,7 +198,7 @@ fn last_checkpoint(it: &Happened, absences: &[Absence]) -> f64 {
     since
 }
 
-/// The second at which whoever forgets does so.
+/// Returns the second at which the daemon forgets.
 fn noticed(it: &Happened) -> f64 {
     match it.fault {
         Fault::KillDaemon { .. } | Fault::PauseDaemon { .. } => it.from + LAST_WORDS,
@@ -246,7 +248,7 @@ mod tests {
             Happened { served: Some(vec![0, 2]), ..happened(Fault::KillDaemon { daemon: 0, away: LASTS }, 10.0, 15.0) };
 
         assert_eq!(allowed(std::slice::from_ref(&kill), 1), [32 + 12, 0, 4 + 12, 0, 0, 0, 0, 0]);
-        // Among several, the lanes of the others may move when it comes back.
+        // Among several daemons, the lanes of the others may move when it comes back.
         assert_eq!(allowed(&[kill], 3), [32 + 12, 32, 4 + 12, 4, 32, 4, 32, 4]);
     }
 
@@ -258,7 +260,7 @@ mod tests {
 
         assert_eq!(allowed(std::slice::from_ref(&stop), 1), publishers_and_webhooks(0, 0));
         assert_eq!(allowed(&[stop.clone(), of_another], 1), publishers_and_webhooks(0, 0));
-        // From a second before the database went away until the daemon had ended.
+        // They repeat what arrived from a second before the database went away until the daemon had ended.
         assert_eq!(allowed(&[away, stop], 1), publishers_and_webhooks(27, 27));
     }
 
@@ -268,7 +270,7 @@ mod tests {
         let full = happened(Fault::DiskFull { table: "lanes", lasts: LASTS }, 15.0, 18.5);
         let before = happened(Fault::DiskFull { table: "deliveries", lasts: LASTS }, 11.0, 14.5);
 
-        // From 10 to 20.2, where deliveries are parked, and else from 14.
+        // They repeat what arrived from 10 to 20.2 where deliveries are parked, and from 14 elsewhere.
         assert_eq!(allowed(&[before, full, kill], 1), publishers_and_webhooks(32 + 62, 4 + 102));
     }
 
@@ -294,7 +296,7 @@ mod tests {
 
         assert_eq!(allowed(&[link(0, Breakage::HalfOpen(Side::Target, LASTS))], 3), only(0, 32));
         assert_eq!(allowed(&[link(0, Breakage::Slow(1000, LASTS))], 3), only(0, 3 * 32));
-        // Two rounds before the breaker opens, and the probes.
+        // There are two rounds before the breaker opens, and then the probes.
         assert_eq!(allowed(&[link(2, Breakage::Stall(LASTS))], 3), only(2, 4 * 4));
         let restart = happened(Fault::RestartBroker { broker: 1, away: LASTS }, 10.0, 15.0);
         assert_eq!(allowed(&[restart], 3), [0, 32, 0, 0, 0, 0, 32, 0]);

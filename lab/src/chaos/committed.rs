@@ -1,5 +1,5 @@
-//! What was committed. In: a database. Out: the tables in which each event of the run is written beside the log, and at the end what
-//! they hold. It is asked of the database alone: whatever became of the connection that committed.
+//! What was committed. In: a database. Out: tables in which each event of the run is written next to the log, and at the end their
+//! content. Only the database is asked, because a writer that lost its connection does not know whether its commit succeeded.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -24,14 +24,14 @@ pub(super) struct Fact {
     pub(super) at: f64,
 }
 
-/// All that was committed, by entity and counter.
+/// Everything that was committed, by entity and counter.
 #[derive(Debug)]
 pub(super) struct Committed {
     facts: HashMap<String, BTreeMap<u64, Fact>>,
     entities: Vec<Entity>,
 }
 
-/// Makes the tables, and everyone who takes part.
+/// Makes the tables and fills in the entities.
 pub(super) async fn prepare(client: &Client) -> Result<()> {
     client.batch_execute(TABLES).await.context("cannot make the run's own tables")?;
     for Entity { name, tenant, kind } in destinations::entities().into_iter().chain(destinations::bulk_entities()) {

@@ -1,5 +1,5 @@
 -- What was committed, in tables of the chaos run itself. Each event of the run is written here in the transaction that emits it, under the
--- lock of its entity's row: so the order of an entity is defined, and a commit of which nobody heard is settled by looking here.
+-- lock of its entity's row. So the order of an entity is defined, and these tables tell whether an unconfirmed commit succeeded.
 create schema chaos;
 
 create table chaos.entities (
@@ -9,7 +9,7 @@ create table chaos.entities (
     counter bigint not null default 0
 ) with (fillfactor = 50);
 
--- A rolled-back transaction used other nonces: who receives one that is not here has received what never happened.
+-- A rolled-back transaction used other nonces: a receiver of a nonce that is not here has received what never happened.
 create table chaos.committed (
     entity   text        not null,
     counter  bigint      not null,
@@ -30,11 +30,11 @@ begin
                        it.tenant, it.kind, who));
 end $$;
 
--- What is written to see whether the machine keeps up.
+-- The load probe writes here to see whether the machine keeps up.
 create table chaos.probe (count bigint not null) with (fillfactor = 10);
 insert into chaos.probe values (0);
 
--- A disk that is full, for one table at a time.
+-- The tables whose disk is full.
 create table chaos.full_disks (table_name text primary key);
 
 create function chaos.check_disk() returns trigger language plpgsql security definer as $$

@@ -1,16 +1,16 @@
-//! Who takes part: destinations, entities and tenants. Values. In: nothing. Out: which destination wants which entities, and how it is
-//! judged. It never talks to a server.
+//! The destinations of a chaos run, and the entities that its events are about. They are values: which destination wants which entities,
+//! and how it is judged.
 
 use crate::witness::Way;
 
 /// One destination. Its number is its place in [`DESTINATIONS`].
 #[derive(Debug)]
 pub(super) struct Destination {
-    /// The first level of its topics, or of its path. One that is deleted and made anew gets a number behind it.
+    /// The first level of its topics or of its path. When it is deleted and added again, a number is appended.
     pub(super) label: &'static str,
     pub(super) way: Way,
     pub(super) tenant: &'static str,
-    /// The entities' kind that it wants; all where there is none.
+    /// The kind of entities that it wants; `None` means all.
     pub(super) kind: Option<&'static str>,
     /// Its `settings.order`.
     pub(super) order: &'static str,
@@ -20,21 +20,22 @@ pub(super) struct Destination {
 /// What is done to a destination's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Nothing.
+    /// Nothing is done to it.
     Steady,
-    /// It is edited, and has to miss nothing.
+    /// It is edited, and must miss nothing.
     Edited,
-    /// It is edited, deactivated and deleted: what happens while it is off is not for it.
+    /// It is edited, deactivated and deleted, and events that happen while it is off are not for it.
     Volatile,
 }
 
 pub(super) const BROKERS: usize = 2;
-/// Unacknowledged publishes of a publisher, and open requests of a webhook. Small, so that the allowance for duplicates says something.
+/// Unacknowledged publishes of a publisher, and open requests of a webhook. They are small so that the allowance for duplicates means
+/// something.
 pub(super) const WINDOW: u64 = 32;
 pub(super) const CONCURRENCY: u64 = 4;
-/// In seconds. A publisher whose broker is silent for twice its keep-alive connects again.
+/// Keep-alive in seconds. A publisher whose broker is silent for twice as long connects again.
 pub(super) const KEEP_ALIVE: u64 = 2;
-/// In seconds: how long a request may take.
+/// How long a request may take, in seconds.
 pub(super) const TIMEOUT: u64 = 3;
 
 const fn destination(
@@ -67,7 +68,7 @@ impl Destination {
         self.tenant == tenant && self.kind.is_none_or(|wanted| wanted == kind)
     }
 
-    /// What may be under way to it without an answer.
+    /// How many deliveries may be under way to it without an answer.
     pub(super) fn in_flight(&self) -> u64 {
         match self.way {
             Way::Mqtt(_) => WINDOW,
@@ -76,13 +77,13 @@ impl Destination {
     }
 }
 
-/// The destination of a label, whatever number is behind it.
+/// Finds the destination of a label, whatever number is appended to it.
 pub(super) fn destination_of(label: &str) -> Option<usize> {
     let base = label.split('.').next().unwrap_or_default();
     DESTINATIONS.iter().position(|destination| destination.label == base)
 }
 
-/// Something that events are about.
+/// A thing in the plant that events are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entity {
     pub(super) name: String,
@@ -90,12 +91,12 @@ pub(super) struct Entity {
     pub(super) kind: &'static str,
 }
 
-/// Those of the writers.
+/// The entities of the writers.
 pub(super) fn entities() -> Vec<Entity> {
     (0..200).map(|number| entity(format!("e{number}"), number)).collect()
 }
 
-/// Those of the transaction that stays open: nobody else waits for their rows.
+/// The entities of the transaction that stays open. They are its own, so that no writer waits for their rows.
 pub(super) fn bulk_entities() -> Vec<Entity> {
     (0..40).map(|number| entity(format!("bulk{number}"), number)).collect()
 }

@@ -1,5 +1,5 @@
-//! The faults. Values: what is done to whom, and for how long. In: nothing. Out: their names for the report, their words for people. It
-//! never does any of it.
+//! The faults as values: what is done to which part of the line, and for how long. They have names for the report and words for people.
+//! `inject` carries them out.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,37 +9,37 @@ use rig::proxy::Side;
 /// One fault.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fault {
-    /// SIGKILL, and a start after a while.
+    /// SIGKILL, and a start later.
     KillDaemon { daemon: usize, away: Duration },
-    /// SIGTERM, and a start after a while.
+    /// SIGTERM, and a start later.
     StopDaemon { daemon: usize, away: Duration },
     /// SIGSTOP and SIGCONT.
     PauseDaemon { daemon: usize, pause: Duration },
     /// `pg_terminate_backend` on all connections of a daemon.
     TerminateBackends { daemon: usize },
-    /// A stop of PostgreSQL without a checkpoint, and a start.
+    /// An immediate stop of PostgreSQL, without a checkpoint, and a start.
     RestartPostgres,
-    /// SIGTERM to a broker that keeps sessions and messages, and a start after a while.
+    /// SIGTERM to a broker, which keeps sessions and messages, and a start later.
     RestartBroker { broker: usize, away: Duration },
-    /// SIGSTOP and SIGCONT, with the sockets open.
+    /// SIGSTOP and SIGCONT, while the sockets stay open.
     PauseBroker { broker: usize, pause: Duration },
-    /// SIGKILL to a broker, and a start after a while.
+    /// SIGKILL to a broker, and a start later.
     KillBroker { broker: usize, away: Duration },
     /// Something happens to the connections of one link.
     Link { link: Link, how: Breakage },
-    /// An endpoint misbehaves for a while. The number is the destination's.
+    /// An endpoint misbehaves for a while. `webhook` is the number of the destination.
     Endpoint { webhook: usize, manner: Manner, lasts: Duration },
-    /// A transaction with many events stays open, then commits or rolls back.
+    /// A transaction with many events stays open, and then commits or rolls back.
     OpenTransaction { events: u32, lasts: Duration, commits: bool },
     /// A destination's row is changed.
     Change { destination: usize, change: Change },
-    /// Statements that write this table fail for a while as on a full disk.
+    /// Statements that write this table fail for a while, as on a full disk.
     DiskFull { table: &'static str, lasts: Duration },
-    /// Nobody's doing: everything took too long for a while.
+    /// Everything took too long for a while. Nobody ordered this one.
     SlowMachine,
 }
 
-/// A way with a proxy in it.
+/// A connection that leads through a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
     /// From a daemon to PostgreSQL.
@@ -75,14 +75,14 @@ pub(super) enum Manner {
 pub(super) enum Change {
     /// Its settings, its pattern or its URL.
     Edit,
-    /// Not active, and active again after a while.
+    /// It is deactivated, and activated again later.
     Deactivate(Duration),
-    /// Deleted, and a new one in its place after a while.
+    /// It is deleted, and a new one takes its place later.
     Delete(Duration),
 }
 
 impl Fault {
-    /// What it counts as in the report.
+    /// Its name in the report.
     pub(super) fn name(&self) -> String {
         match self {
             Fault::KillDaemon { .. } => "kill daemon".to_owned(),
@@ -107,7 +107,7 @@ impl Fault {
         }
     }
 
-    /// How long it takes by itself; what it works on may need longer to come back.
+    /// How long the fault lasts. What it breaks may need longer to come back.
     pub(super) fn lasts(&self) -> Duration {
         match *self {
             Fault::KillDaemon { away, .. }
@@ -127,7 +127,7 @@ impl Fault {
         }
     }
 
-    /// The one daemon that it befalls, if it is one.
+    /// The daemon that it befalls, if it befalls a single one.
     pub(super) fn daemon(&self) -> Option<usize> {
         match *self {
             Fault::KillDaemon { daemon, .. }
@@ -139,7 +139,7 @@ impl Fault {
         }
     }
 
-    /// Two faults on the same subject do not overlap.
+    /// What it works on. Two faults on the same subject do not overlap.
     pub(super) fn subject(&self) -> Subject {
         match *self {
             Fault::KillDaemon { daemon, .. } | Fault::StopDaemon { daemon, .. } | Fault::PauseDaemon { daemon, .. } => {
@@ -191,7 +191,7 @@ impl Breakage {
     pub(super) fn lasts(&self) -> Duration {
         match *self {
             Breakage::Cut | Breakage::Reset => Duration::ZERO,
-            // Until so many bytes have passed.
+            // It lasts until the bytes have passed, which takes about a second.
             Breakage::CutAfter(_) => Duration::from_secs(1),
             Breakage::HalfOpen(_, lasts)
             | Breakage::Stall(lasts)

@@ -1,4 +1,4 @@
-//! Does the faults. In: one of them, and the line. Out: the line broken, and mended when the fault is over. It never judges.
+//! Carries out faults. In: a fault and the line. Out: the line is broken, and mended when the fault is over. It judges nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +137,7 @@ fn answer(manner: Manner) -> Answer {
     }
 }
 
-/// It may fail at any moment, as others do: what became of it is in the database.
+/// Keeps a transaction with many events open. It may fail at any moment, like that of any writer; the database knows how it ended.
 async fn open_transaction(line: &Line, events: u32, lasts: Duration, commits: bool) {
     let worked = async {
         let client = connect(&line.database).await?;

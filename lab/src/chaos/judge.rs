@@ -1,5 +1,5 @@
-//! The judgement. In: what was committed, what arrived, which faults there were. Out: figures summed over the destinations, and for each
-//! destination what is wrong: which entities and counters, and when. It never looks at a clock or a server.
+//! The judgement. In: what was committed, what arrived, and which faults there were. Out: figures summed over the destinations, and for
+//! each destination what is wrong with which entities and counters, and when. It looks at no clock and no server.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -27,14 +27,14 @@ pub(super) struct Judgement {
     pub(super) phantom: u64,
     pub(super) duplicates: u64,
     pub(super) duplicates_allowed: u64,
-    /// Those that no fault allows which came before them.
+    /// Duplicates that no earlier fault allows.
     pub(super) duplicates_unexplained: u64,
     pub(super) faults: BTreeMap<String, u64>,
     pub(super) seed: u64,
     pub(super) replicas: usize,
     #[serde(skip)]
     pub(super) destinations: Vec<Figures>,
-    /// The faults that brought duplicates or allow some, largest first.
+    /// The faults that caused duplicates or allow some, with the largest first.
     #[serde(skip)]
     pub(super) sources: Vec<Source>,
     /// What is wrong, in words.
@@ -70,9 +70,9 @@ pub(super) struct Evidence<'a> {
     pub(super) started: f64,
 }
 
-/// Seconds after its end in which what a fault caused has come: a lane that was away makes longer and longer pauses before it connects again.
+/// Seconds after the end of a fault in which its duplicates may come. A lane that was away connects again after longer and longer pauses.
 const EXPLAINS: f64 = 60.0;
-/// How many cases of a kind are told.
+/// How many cases of a kind are reported.
 const TOLD: usize = 12;
 
 impl Judgement {
@@ -142,7 +142,7 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
     }
 }
 
-/// What the oracle says of a destination; what is wrong is added to the complaints.
+/// Lets the oracle judge a destination, and adds what is wrong to the complaints.
 fn verdict(
     evidence: &Evidence,
     label: &str,
@@ -156,7 +156,7 @@ fn verdict(
         expected.contains_key(&it.entity)
             && evidence.committed.fact(&it.entity, it.counter).is_some_and(|fact| fact.nonce == it.nonce)
     };
-    // What is no fact is a phantom, whatever it says it is.
+    // A receipt that matches no committed event is a phantom, whatever it claims to be.
     let places = receipts.iter().map(|it| if is_known(it) { (it.entity.as_str(), it.counter) } else { ("", 0) });
     let mut verdict = oracle::judge(&expected, places);
     if destination.role == Role::Volatile {
@@ -199,14 +199,14 @@ fn verdict(
     verdict
 }
 
-/// The seconds at which something came again.
+/// Returns the seconds at which something came again.
 fn repeated(receipts: &[&Receipt]) -> Vec<f64> {
     let mut seen = HashSet::new();
     receipts.iter().filter(|it| !seen.insert((&it.entity, it.counter))).map(|it| it.at).collect()
 }
 
-/// Each duplicate is laid at the door of the last fault before it that still allows one: lanes of a killed daemon move some seconds later,
-/// and something else may have happened meanwhile. Returns the faults, and at which destination and second there were others.
+/// Attributes each duplicate to the last fault before it that still allows one, because the lanes of a killed daemon move some seconds
+/// later, and something else may have happened meanwhile. Returns the faults, and destination and second of duplicates that none allows.
 fn sources(happened: &[Happened], allowances: &[Vec<u64>], repeats: &[Vec<f64>]) -> (Vec<Source>, Vec<(usize, f64)>) {
     let mut sources: Vec<Source> = happened
         .iter()

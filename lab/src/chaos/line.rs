@@ -1,5 +1,5 @@
 //! The line that chaos breaks: real servers, daemons, a proxy on each way between them. In: how many daemons. Out: everything prepared, and
-//! healed on demand. It breaks nothing by itself.
+//! healed on demand. It breaks nothing itself.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -92,12 +92,12 @@ impl Line {
         Ok(Line { daemons, rows, subscribers, receiver, taps, database_links, links, brokers, postgres, database })
     }
 
-    /// What sees all that arrives.
+    /// Makes a witness of everything that arrives.
     pub(super) fn witness(&self) -> Witness {
         Witness::new(&self.subscribers, &self.receiver).with_taps(&self.taps)
     }
 
-    /// Starts a daemon again whenever it ends by itself, for as long as it is polled.
+    /// Starts a daemon again whenever it ends although no fault has ended it, for as long as it is polled.
     pub(super) async fn supervise(&self, daemon: usize, start: Instant, narrator: Narrator) -> Result<()> {
         let note = |state| {
             if let State::Ended(status) = state {
@@ -109,7 +109,7 @@ impl Line {
         self.daemons[daemon].supervise(SUPERVISOR_PAUSE, note).await
     }
 
-    /// Ends what faults may have left: everything runs, and every way is open.
+    /// Repairs what faults may have left, so that everything runs and every link is open.
     pub(super) async fn heal(&self) -> Result<()> {
         for proxy in self.database_links.iter().chain(&self.links) {
             heal(proxy).await?;
@@ -128,13 +128,13 @@ pub(super) fn name(daemon: usize) -> String {
 }
 
 fn daemon(andon: &Andon, number: usize, url: &str) -> Result<Daemon> {
-    // A small memory, so that lanes that are behind read the log.
+    // The memory is small so that lanes that are behind read the log.
     let configuration = format!("[gateway]\nname = \"{}\"\ngrace = \"3s\"\n[log]\nmemory = \"1MiB\"\n", name(number));
     let url = format!("{url}?application_name=andon-{}&sslmode=disable", number + 1);
     andon.daemon(&url, DaemonOptions { configuration, environment: vec![("ANDON_LOG".into(), LOG.into())] })
 }
 
-/// Lets everything pass again. What hangs half open is reset.
+/// Lets everything pass again, and resets half-open connections.
 pub(super) async fn heal(proxy: &Proxy) -> Result<()> {
     proxy.resume();
     proxy.slow(None);

@@ -1,5 +1,6 @@
-//! Whether the machine keeps up. In: a small write to PostgreSQL, four times a second. Out: a fault that nobody ordered, for each time it took
-//! so long that a daemon in the same place may have lost its lease or given up a connection. It is measured here, and not asked of the daemons.
+//! Probes whether the machine keeps up. In: a small write to PostgreSQL, four times a second. Out: a fault that nobody ordered, for each
+//! write that took so long that a daemon may have lost its lease or given up a connection. It is measured here because the daemons must
+//! not be asked.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -14,13 +15,13 @@ use crate::chaos::fault::Fault;
 use crate::stage::connect;
 
 const PAUSE: Duration = Duration::from_millis(250);
-/// Longer than that is too long: half of what is left of a lease when it is renewed.
+/// How long a write may take: half of what is left of a lease when it is renewed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Watches for as long as it is polled.
+/// Probes for as long as it is polled.
 pub(super) async fn watch(database: &str, start: Instant, happened: &Mutex<Vec<Happened>>) {
     loop {
-        // A server that is being restarted is a fault of its own.
+        // An error means that PostgreSQL restarts, which is a fault of its own.
         if let Err(error) = probe(database, start, happened).await {
             tracing::debug!(error = format!("{error:#}"), "the probe starts again");
         }

@@ -22,7 +22,7 @@ pub(super) struct Receipt {
     pub(super) nonce: String,
     /// The second of the run.
     pub(super) at: f64,
-    /// The broker repeated it, and not the gateway.
+    /// Whether the broker repeated it, and not the gateway.
     pub(super) is_redelivered: bool,
 }
 
@@ -44,7 +44,7 @@ impl Received {
         Received { start, destinations: Mutex::default() }
     }
 
-    /// Takes down what the witness sees, for as long as it is polled.
+    /// Records what the witness sees, for as long as it is polled.
     pub(super) async fn watch(&self, witness: Witness) {
         witness.watch(|arrival| self.saw(&arrival)).await;
     }

@@ -1,5 +1,5 @@
-//! What people and scripts read of a chaos run. In: what is said while it runs, and the judgement. Out: lines, or one line of JSON; and for
-//! a run that is not clean what is wrong and where the daemons' logs are. It judges nothing itself.
+//! What people and scripts read about a chaos run. In: what happens while it runs, and the judgement. Out: lines, or one line of JSON; for
+//! a run that is not clean also what is wrong, and where the daemons' logs are. It judges nothing itself.
 
 use std::io::Write;
 use std::time::Instant;
@@ -14,10 +14,10 @@ use crate::chaos::line::Line;
 use crate::chaos::schedule::Scenario;
 use crate::stage::connect;
 
-/// How many sources of duplicates are told.
+/// How many sources of duplicates are reported.
 const TOLD: usize = 5;
 
-/// Says what happens, to whom it may concern.
+/// Prints what happens, as far as the options ask for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Narrator {
     json: bool,
@@ -28,7 +28,7 @@ impl Narrator {
         Narrator { json }
     }
 
-    /// The first thing to be known of a run.
+    /// Prints the seed, from which the same run can be made again.
     pub(super) fn seed(self, seed: u64) {
         if self.json {
             eprintln!("chaos: seed {seed}");
@@ -37,14 +37,14 @@ impl Narrator {
         }
     }
 
-    /// What happens, with the second of the run.
+    /// Prints what happens, with the second of the run.
     pub(super) fn say(self, start: Instant, what: &str) {
         if !self.json {
             line(&told(start, what));
         }
     }
 
-    /// What nobody asked for: it is told in any case.
+    /// Prints what nobody ordered, whatever the options say.
     pub(super) fn note(self, start: Instant, what: &str) {
         eprintln!("chaos: {}", told(start, what).trim_start());
     }
@@ -54,7 +54,7 @@ fn told(start: Instant, what: &str) -> String {
     format!("{:7.1} s  {what}", start.elapsed().as_secs_f64())
 }
 
-/// Prints the judgement; whether all was well.
+/// Prints the judgement and returns whether all was well.
 pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
     if !json {
         for destination in &judgement.destinations {
@@ -78,7 +78,7 @@ pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
     Ok(judgement.is_clean())
 }
 
-/// Says what is wrong, to standard error, and keeps the daemons' logs.
+/// Prints what is wrong on standard error, and keeps the daemons' logs.
 pub(super) async fn explain(judgement: &Judgement, scenario: Scenario, happened: &[Happened], line: &Line) {
     let Scenario { seed, duration, daemons, kills_brokers } = scenario;
     let variant = if kills_brokers { " --kill-brokers" } else { "" };
@@ -111,7 +111,7 @@ pub(super) async fn explain(judgement: &Judgement, scenario: Scenario, happened:
     eprintln!("chaos: the whole logs are in {}", directory.display());
 }
 
-/// The lanes and what is parked, as they are at the end.
+/// Describes the lanes and the parked deliveries at the end.
 async fn rows(line: &Line) -> Result<Vec<String>> {
     let client = connect(&line.database).await?;
     let statement = "select format('lane %s (%s) is %s since %s%s; position %s, pending %s, written %s', lane, name, state, state_since::time(1),

@@ -1,5 +1,5 @@
-//! The destinations' rows. In: what is to be changed. Out: `andon.mqtt_publishers` and `andon.webhooks`, as an administrator would change
-//! them, with as many tries as it takes. It never looks at what the gateway makes of it.
+//! The rows of the destinations. In: what is to be changed. Out: changes to `andon.mqtt_publishers` and `andon.webhooks`, as an
+//! administrator would make them, with as many tries as it takes. What the gateway makes of them is not its concern.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::chaos::destinations::WINDOW;
 use crate::stage::connect;
 use crate::witness::Way;
 
-/// How long a statement is tried while the database is away.
+/// How long a statement is repeated while the database is away.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Rows(Vec<Mutex<Row>>);
@@ -28,14 +28,14 @@ pub(super) struct Rows(Vec<Mutex<Row>>);
 struct Row {
     destination: &'static Destination,
     port: u16,
-    /// How often it was deleted and made anew.
+    /// Counts how many times it was added: 1, and one more each time that it was deleted and added again.
     generation: u32,
-    /// How often it was edited.
+    /// Counts its versions: 1, and one more for each edit.
     version: u32,
 }
 
 impl Rows {
-    /// One row for each destination, whose broker or endpoint is at this port. They start at the beginning of the log.
+    /// Adds a row for each destination, with the port of its broker or endpoint. All start at the beginning of the log.
     pub(super) async fn insert(client: &Client, ports: &[u16]) -> Result<Rows> {
         let mut rows = Vec::new();
         for (destination, port) in DESTINATIONS.iter().zip(ports) {
@@ -69,7 +69,7 @@ impl Rows {
         execute(database, &format!("delete from andon.{} where {}", row.table(), row.is_it())).await
     }
 
-    /// Makes a deleted one anew, under another label: what was under way to the old one is nothing to the new one.
+    /// Adds a deleted destination again, under another label, because what was under way to the old one is not for the new one.
     pub(super) async fn replace(&self, destination: usize, database: &str) -> Result<()> {
         let mut row = self.0[destination].lock().await;
         row.generation += 1;
@@ -102,7 +102,8 @@ impl Row {
         }
     }
 
-    /// Never more in flight than the allowance says; so many tries that no delivery is dead when the fault is over.
+    /// Returns settings that keep no more in flight than the allowance assumes, and that retry so many times that no delivery is dead when
+    /// a fault is over.
     fn settings(&self, from_the_start: bool) -> Value {
         let less = u64::from(self.version.is_multiple_of(2));
         let mut settings = match self.destination.way {
@@ -137,7 +138,7 @@ impl Row {
     }
 }
 
-/// Runs statements that can be repeated, until the database takes them.
+/// Repeats statements until the database takes them. They must bear repetition.
 pub(super) async fn execute(database: &str, sql: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,5 +1,5 @@
-//! Which faults happen when. In: a seed, the length of the run, the number of daemons. Out: the faults with the moment of each: the same
-//! for the same. It never looks at a clock. Two faults on the same subject never overlap; others may.
+//! Which faults happen when. In: a scenario with its seed. Out: the faults, each with its moment; the same scenario gives the same faults.
+//! Two faults on the same subject never overlap, while others may.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::chaos::fault::Subject;
 use crate::witness::Way;
 use rig::proxy::Side;
 
-/// What the choice depends on.
+/// Everything that the choice of faults depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
@@ -31,8 +31,8 @@ pub(super) struct Scenario {
     pub(super) kills_brokers: bool,
 }
 
-/// The kinds, as often as they are in a deck. A deck is drawn empty before the next one is shuffled, so that a run of some minutes has
-/// met them all.
+/// The kinds of faults, and how many of each are in a deck. A deck is drawn to its end before the next one is shuffled, so a run of some
+/// minutes meets all kinds.
 const DECK: [(Kind, usize); 16] = [
     (Kind::KillDaemon, 3),
     (Kind::StopDaemon, 2),
@@ -72,9 +72,9 @@ enum Kind {
     DiskFull,
 }
 
-/// Events of the transaction that stays open.
+/// How many events the open transaction has.
 const BULK: u32 = 3000;
-/// What a server may need to come back, beyond the length of the fault itself.
+/// How long a server may need to come back after a fault.
 const RECOVERY: Duration = Duration::from_secs(2);
 
 /// The faults of a run, in the order of their moments.
@@ -84,7 +84,7 @@ pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
     let mut deck: Vec<Kind> = Vec::new();
     let mut busy: HashMap<Subject, Duration> = HashMap::new();
     let mut now = Duration::from_secs(3);
-    // How subtle the faults of links are goes round as well.
+    // The variants of link faults, endpoint faults and full disks take turns.
     let mut round = random.random_range(0..100);
     while now < scenario.duration {
         if deck.is_empty() {
@@ -97,11 +97,11 @@ pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
         let fault = fault(kind, scenario, round, &mut random);
         let ends = now + fault.lasts();
         let is_free = busy.get(&fault.subject()).is_none_or(|until| *until <= now);
-        // What does not fit any more is left out, so that everything is over at the end.
+        // A fault that does not fit any more is left out, so that all faults are over at the end.
         if is_free && ends <= scenario.duration {
             busy.insert(fault.subject(), ends + RECOVERY);
             chosen.push((now, fault));
-            // One in five comes upon the one before it.
+            // One fault in five comes right after the one before it.
             let pause = if random.random_ratio(1, 5) { 50..400 } else { 1000..5000 };
             now += Duration::from_millis(random.random_range(pause));
         } else {
@@ -118,7 +118,8 @@ fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> F
     let lasts = milliseconds(random, 1000, 8000);
     let commits = random.random_bool(0.5);
     let [publisher, webhook] = [true, false].map(|is_mqtt| {
-        // What is late on a link could overtake what a volatile destination gets when it is switched on again: that is no fault of order.
+        // Volatile destinations are left out, because a late message on their link could arrive after newer ones once they are switched on
+        // again, and that would look like a fault of order.
         pick(random, |it| matches!(it.way, Way::Mqtt(_)) == is_mqtt && it.role != Role::Volatile)
     });
     let edited = pick(random, |it| it.role != Role::Steady);

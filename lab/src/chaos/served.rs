@@ -1,5 +1,5 @@
-//! Which destinations' lanes a daemon serves. In: the daemon, and the database. Out: their numbers, if the database says so. It is asked
-//! for the allowance of duplicates only: what is missing or out of order is judged without a word of the gateway's.
+//! Which destinations a daemon serves. In: the daemon and the database. Out: the numbers of the destinations, if the database can say. Only
+//! the allowance for duplicates uses it: what is missing or out of order is judged without asking the gateway.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::chaos::destinations;
 use crate::chaos::line;
 use crate::stage::connect;
 
-/// A fault does not wait for longer.
+/// How long a fault waits for the answer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// None: nobody knows.
+/// Returns `None` if the fault befalls no single daemon, or if the database does not answer in time.
 pub(super) async fn by(daemon: Option<usize>, database: &str) -> Option<Vec<usize>> {
     let name = line::name(daemon?);
     let asked = async {
@@ -21,7 +21,7 @@ pub(super) async fn by(daemon: Option<usize>, database: &str) -> Option<Vec<usiz
         anyhow::Ok(client.query(statement, &[&name]).await?)
     };
     let rows = timeout(PATIENCE, asked).await.ok()?.ok()?;
-    // A publisher's lane is called as the publisher, and a webhook's after its URL.
+    // A publisher's lane has the name of the publisher, and a webhook's lane has its URL.
     let label =
         |name: &str| name.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default().to_owned();
     Some(rows.iter().filter_map(|row| destinations::destination_of(&label(row.get(0)))).collect())

@@ -1,5 +1,5 @@
-//! The writers: people and machines of the plant, each on a connection of its own, straight to the database. In: a seed. Out: transactions
-//! of some events each, committed, rolled back, or rolled back to a savepoint. Whether a commit was heard of is nothing to them.
+//! The people and machines of the plant, each on a connection of its own straight to the database. In: a seed. Out: transactions of some
+//! events each, which are committed, rolled back, or rolled back to a savepoint. A writer does not care whether its commit was confirmed.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::chaos::destinations;
 use crate::stage::connect;
 
 const WRITERS: u64 = 8;
-/// Events per second of all of them together. Modest, so that a machine with two cores keeps up in a build for development.
+/// Events per second of all writers together. The rate is low so that two cores keep up with a debug build.
 const RATE: f64 = 150.0;
-/// How soon a writer that has lost its connection tries again.
+/// How long a writer waits before it connects again.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Lets them write until `over`.
+/// Lets all writers write until `over`.
 pub(super) async fn write(database: &str, seed: u64, over: &CancellationToken) {
     join_all((0..WRITERS).map(|number| async move {
         let mut random = StdRng::seed_from_u64(seed.wrapping_mul(WRITERS).wrapping_add(number));
         while !over.is_cancelled() {
-            // The database may be away, or its disk full: whatever it is, the plant tries again.
+            // Whether the database is away or its disk is full, the plant tries again.
             if let Err(error) = work(database, &mut random, over).await {
                 tracing::debug!(error = format!("{error:#}"), "a writer starts again");
                 tokio::time::sleep(AGAIN).await;
@@ -43,7 +43,7 @@ async fn work(database: &str, random: &mut StdRng, over: &CancellationToken) -> 
     while !over.is_cancelled() {
         let events = transaction(&client, &names, random).await?;
         next += Duration::from_secs_f64(f64::from(events) * WRITERS as f64 / RATE);
-        // Who was held up does not make up for it.
+        // A writer that was held up does not catch up.
         next = next.max(Instant::now());
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
@@ -53,9 +53,9 @@ async fn work(database: &str, random: &mut StdRng, over: &CancellationToken) -> 
     Ok(())
 }
 
-/// One transaction. Returns how many events it made, committed or not.
+/// Runs one transaction and returns how many events it made, committed or not.
 async fn transaction(client: &Client, names: &[String], random: &mut StdRng) -> Result<u32> {
-    // In the order of their numbers, so that two writers cannot block each other for good.
+    // The rows are locked in the order of their numbers, so that two writers cannot deadlock.
     let mut chosen: Vec<usize> = (0..random.random_range(1..=3)).map(|_| random.random_range(0..names.len())).collect();
     chosen.sort_unstable();
     client.batch_execute("begin").await?;

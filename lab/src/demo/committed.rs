@@ -1,5 +1,5 @@
-//! What really happened. In: which events each transaction of the shift is about to commit, and that it has; at the end, the log. Out:
-//! when each commit was asked for, how much was committed, and the judgement of what arrived. It takes nothing from the gateway.
+//! What was committed. In: the events of each transaction of the shift, before and after its commit, and the log at the end. Out: when
+//! each commit was asked for, how many events were committed, and the judgement of what arrived. It takes nothing from the gateway.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use rig::oracle;
 use rig::oracle::Verdict;
 use rig::reference::plant;
 
-/// The shift's own account.
+/// The shift's own account of its commits.
 pub(super) struct Committed {
     account: Mutex<Account>,
     narrator: Narrator,
@@ -36,25 +36,25 @@ impl Committed {
         Committed { account: Mutex::default(), narrator }
     }
 
-    /// A commit is about to be asked for; its events may arrive before the answer does.
+    /// Registers events before their commit is asked for, since they may arrive before the database answers.
     pub(super) fn announce(&self, events: &[Uuid]) {
         let mut account = self.account();
         let now = Instant::now();
         account.asked_at.extend(events.iter().map(|event| (*event, now)));
     }
 
-    /// The database has confirmed the commit.
+    /// Counts events whose commit the database has confirmed.
     pub(super) fn confirm(&self, events: u64, what: &str) {
         self.account().committed += events;
         self.narrator.event("committed", what);
     }
 
-    /// The transaction was rolled back.
+    /// Says that a transaction was rolled back.
     pub(super) fn given_up(&self, what: &str) {
         self.narrator.event("given up", what);
     }
 
-    /// When the commit of an event was asked for; nothing if there was none.
+    /// When the commit of an event was asked for, if it ever was.
     pub(super) fn asked_at(&self, event: Uuid) -> Option<Instant> {
         self.account().asked_at.get(&event).copied()
     }
@@ -73,7 +73,7 @@ impl Committed {
 pub(super) struct Log {
     events: HashMap<Uuid, Place>,
     expected: BTreeMap<String, u64>,
-    /// Why something was not captured, if so.
+    /// Why a change was not captured, if there is such a change.
     pub(super) capture_error: Option<String>,
 }
 
@@ -86,14 +86,14 @@ struct Place {
 }
 
 impl Place {
-    /// Two transactions that wrote of one entity at the same time have no order, unless one waited for the other: then the ids and the
-    /// commits have the same one.
+    /// Two transactions that wrote about one entity at the same time have no order, unless one waited for the other. In that case their
+    /// ids and their commits have the same order.
     fn comes_before(&self, other: &Place) -> bool {
         self.counter < other.counter && self.committed_at <= other.committed_at
     }
 }
 
-/// An event that arrived, if it is one, at a destination of this tenant.
+/// The tenant of a destination, and the event that arrived there, if it is one.
 pub(super) type Receipt = (String, Option<Uuid>);
 
 impl Log {
@@ -120,7 +120,7 @@ impl Log {
         self.events.len() as u64
     }
 
-    /// What the oracle says of what arrived. What arrived at another tenant, or is in no log, is a phantom.
+    /// Lets the oracle judge what arrived. An event that arrived at another tenant or is not in the log is a phantom.
     pub(super) fn judge(&self, receipts: &[Receipt]) -> Verdict {
         let places: Vec<Option<&Place>> = receipts
             .iter()
@@ -133,7 +133,7 @@ impl Log {
     }
 }
 
-/// First receipts that came after one of a later event of the same entity.
+/// Counts the first receipts that came after a later event of the same entity.
 fn disorders<'l>(received: impl Iterator<Item = &'l Place>) -> u64 {
     let mut seen: HashMap<&str, BTreeMap<u64, &Place>> = HashMap::new();
     let mut disorders = 0;

@@ -13,6 +13,7 @@ use rig::reference::plant::Outlet;
 use rig::signature::Signature;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::demo::committed::Committed;
@@ -22,7 +23,7 @@ use crate::witness::Arrival;
 use crate::witness::Way;
 use crate::witness::Witness;
 
-/// Both ways.
+/// The receipts of both ways.
 pub(super) struct Received {
     committed: Arc<Committed>,
     narrator: Narrator,
@@ -43,7 +44,7 @@ impl Received {
         Received { committed, narrator, mqtt: Mutex::default(), webhook: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Takes down what the witness sees, for as long as it is polled. Broker number `n` is that of `outlets[n]`.
+    /// Records what the witness sees, for as long as it is polled. Broker number `n` belongs to `outlets[n]`.
     pub(super) async fn watch(&self, outlets: &[Outlet], witness: Witness, receiver: &Receiver) {
         let refusals = async {
             let mut requests = receiver.requests().follow();
@@ -65,15 +66,24 @@ impl Received {
         let _: ((), ()) = tokio::join!(arrivals, refusals);
     }
 
-    /// Returns when everything that was committed has arrived on both ways.
-    pub(super) async fn all_arrived(&self) {
+    /// Returns when everything that was committed has arrived on both ways, or when nothing new has for as long as the patience lasts.
+    pub(super) async fn all_arrived(&self, patience: Duration) {
+        let count = || [&self.mqtt, &self.webhook].map(|way| lock(way).distinct.len() as u64);
+        let has_news = async |before| {
+            loop {
+                let changed = self.changed.notified();
+                if count() != before {
+                    return;
+                }
+                changed.await;
+            }
+        };
         loop {
-            let changed = self.changed.notified();
-            let expected = self.committed.count();
-            if [&self.mqtt, &self.webhook].iter().all(|way| lock(way).distinct.len() as u64 >= expected) {
+            let so_far = count();
+            let is_over = so_far.iter().all(|arrived| *arrived >= self.committed.count());
+            if is_over || timeout(patience, has_news(so_far)).await.is_err() {
                 return;
             }
-            changed.await;
         }
     }
 

@@ -1,5 +1,5 @@
-//! What people and scripts read of the demo. In: what is said while it runs, and the witnesses' verdicts. Out: lines on standard output,
-//! or one line of JSON at the end. It judges nothing itself.
+//! What people and scripts read about the demo. In: what happens while it runs, and the verdicts at the end. Out: lines on standard
+//! output, or one line of JSON at the end. It judges nothing itself.
 
 use std::io::Write;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::demo::committed::Log;
 use crate::demo::received::Received;
 use rig::oracle::Verdict;
 
-/// Beyond so many events per second nobody can read along.
+/// The rate, in events per second, above which nobody can read along.
 const READABLE_RATE: f64 = 50.0;
 
-/// Says what happens, to whom it may concern.
+/// Prints what happens, as far as the options ask for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Narrator {
     says_steps: bool,
@@ -30,14 +30,14 @@ impl Narrator {
         Narrator { says_steps: !options.json, says_events: !options.json && options.rate <= READABLE_RATE }
     }
 
-    /// A step of the demo.
+    /// Prints a step of the demo.
     pub(super) fn say(self, step: &str) {
         if self.says_steps {
             line(&format!("{}  {step}", now()));
         }
     }
 
-    /// One event, at one of its stations.
+    /// Prints one event at one of its stations.
     pub(super) fn event(self, station: &str, what: &str) {
         if self.says_events {
             line(&format!("{}  {station:<9}  {what}", now()));
@@ -103,7 +103,7 @@ impl Report {
         }
     }
 
-    /// Prints it; whether all was well.
+    /// Prints the report and returns whether all was well.
     pub(super) fn print(&self, json: bool) -> Result<bool> {
         if json {
             line(&serde_json::to_string(self).context("cannot write the report")?);
@@ -134,7 +134,7 @@ fn figures(verdict: &Verdict) -> Figures {
     }
 }
 
-/// In milliseconds, to a hundredth; 0 where nothing was measured.
+/// Returns a percentile in milliseconds, to a hundredth, and 0 if nothing was measured.
 fn percentile(sorted: &[Duration], share: f64) -> f64 {
     let place = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
     sorted.get(place).map_or(0.0, |value| (value.as_secs_f64() * 100_000.0).round() / 100.0)
@@ -144,7 +144,7 @@ fn now() -> String {
     Zoned::now().strftime("%H:%M:%S%.3f").to_string()
 }
 
-/// A line on standard output. Whoever closed it does not want to read on, which is no fault.
+/// Prints a line on standard output. A reader that has closed it wants no more, which is no fault.
 fn line(text: &str) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }

@@ -1,5 +1,5 @@
-//! The people of the shift: each on a connection of its own, one cycle after the other. In: the steps and a rate. Out: transactions,
-//! committed or rolled back, and which events each of them left in the log. It knows nothing of what becomes of them.
+//! The people of the shift, each on a connection of their own, who do one cycle after the other. In: the steps and a rate. Out:
+//! transactions, committed or rolled back, and the events that each of them left in the log. What becomes of the events is not its concern.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -20,12 +20,12 @@ use crate::stage::connect;
 use rig::reference::shift::Shift;
 use rig::reference::shift::Step;
 
-/// At a rate that a person can follow, few work at the same time, so that their stories can be told apart.
+/// How many work at the same time: few at a rate that a person can follow, so that their stories can be told apart.
 fn workers(rate: f64) -> u32 {
     (rate / 10.0).clamp(2.0, 6.0) as u32
 }
 
-/// Lets people work, at so many events per second together, until `over`. Each transaction is finished: its fate is known.
+/// Lets people work until `over`, at `rate` events per second together. Each transaction is brought to its end, so its fate is known.
 pub(super) async fn work(
     shift: &Shift,
     database: &str,
@@ -37,7 +37,7 @@ pub(super) async fn work(
     let all = (0..workers(rate)).map(async |number| {
         let mut worker = Worker::hire(database).await?;
         let pause = f64::from(workers(rate)) / rate;
-        // Spread over the first pause, so that they do not work in step.
+        // They start spread over the first pause, so that they do not work in step.
         let mut next = Instant::now() + Duration::from_secs_f64(f64::from(number) / rate);
         loop {
             let cycle = cycles.fetch_add(1, Ordering::Relaxed) + 1;
@@ -57,7 +57,7 @@ pub(super) async fn work(
 
 struct Worker {
     client: Client,
-    /// The events of the open transaction, which are behind the last that this worker saw.
+    /// Selects the events of the open transaction, which have higher ids than the last one that this worker saw.
     made: Statement,
     last: i64,
 }
@@ -70,7 +70,7 @@ impl Worker {
         Ok(Worker { client, made, last: 0 })
     }
 
-    /// Does a step, and returns how many events it caused. Whoever is the victim of a deadlock tries again, as people's programs do.
+    /// Does a step and returns how many events it caused. The victim of a deadlock tries again, as people's programs do.
     async fn do_step(&mut self, step: &Step, cycle: u64, committed: &Committed) -> Result<usize> {
         loop {
             match self.try_step(step, cycle, committed).await {

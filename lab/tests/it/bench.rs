@@ -1,17 +1,17 @@
-//! The measurements, made small: that they run to their end, lose nothing and tell their figures. How fast anything is, is for `make bench`.
+//! The measurements, made small. In: the program with small numbers. Out: whether they run to their end, lose nothing and report figures.
 
 use serde_json::Value;
 
 use crate::lab;
 
-/// Runs a bench and reads what it prints.
+/// Runs a bench and reads its report.
 fn figures(arguments: &[&str]) -> Value {
     let ran = lab().arg("bench").args(arguments).arg("--json").output().unwrap();
     assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
     serde_json::from_slice(&ran.stdout).unwrap()
 }
 
-/// Each variant that is named has a figure, of every round.
+/// Asserts that each of these variants has a figure for every round.
 fn has_figures(report: &Value, what: &str, variants: &[&str]) {
     let rows = report["rows"].as_array().unwrap();
     let row = rows.iter().find(|row| row["what"] == what).unwrap_or_else(|| panic!("no `{what}` in {report}"));

@@ -1,5 +1,5 @@
-//! The line under faults, as its user sees it. In: the program itself, with a random seed. Out: whether its last line says that nothing was
-//! lost, out of order or made up. A seed that fails is in the message, together with what the run says of the cause.
+//! The line under faults, as a user sees it. In: the program with a random seed. Out: whether its last line says that nothing was lost, out
+//! of order or made up. If not, the message shows the seed and what the run says about the cause.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use crate::lab;
 
-/// The run itself, what it waits for at its end, and a machine that is busy with other tests.
-const LONG: Duration = Duration::from_secs(300);
+/// Only a run that hangs meets this.
+const LONG: Duration = Duration::from_secs(600);
 
 async fn chaos(options: &[&str]) -> (Option<i32>, Value, String) {
     let run = Command::from(lab()).args(["chaos", "--json"]).args(options).kill_on_drop(true).output();
@@ -21,14 +21,14 @@ async fn chaos(options: &[&str]) -> (Option<i32>, Value, String) {
 }
 
 #[tokio::test]
-async fn a_minute_of_faults_loses_nothing_and_keeps_the_order() {
-    let (code, report, noted) = chaos(&["--for", "60s"]).await;
+async fn half_a_minute_of_faults_loses_nothing_and_keeps_the_order() {
+    let (code, report, noted) = chaos(&["--for", "30s"]).await;
 
     for figure in ["missing", "out_of_order", "phantom", "duplicates_unexplained"] {
         assert_eq!(report[figure], 0, "{report}\n{noted}");
     }
     assert!(report["duplicates"].as_u64() <= report["duplicates_allowed"].as_u64(), "{report}\n{noted}");
-    assert!(report["committed"].as_u64().unwrap() > 200, "{report}\n{noted}");
-    assert!(report["faults"].as_object().unwrap().len() > 5, "{report}\n{noted}");
+    assert!(report["committed"].as_u64().unwrap() > 50, "{report}\n{noted}");
+    assert!(report["faults"].as_object().unwrap().len() > 2, "{report}\n{noted}");
     assert_eq!(code, Some(0), "{report}\n{noted}");
 }

@@ -1,7 +1,7 @@
-//! The lab as its user runs it. In: the program itself, and the `andon` beside it. Out: whether the demonstration, the faults and the
-//! measurements run to their end and say what they should. How fast anything is, is for `make bench`.
+//! The lab as its user runs it. In: the program itself, and the `andon` next to it. Out: whether the demonstration, the faults and the
+//! measurements run to their end and report what they should. Speed is the business of `make bench`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic, in its helping functions too")]
 
 mod bench;
 mod chaos;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
 
-/// The program, once it is known that there is something for it to start.
+/// Returns the lab as a command, after a check that there is an `andon` for it to start.
 fn lab() -> Command {
     let lab = Path::new(env!("CARGO_BIN_EXE_andon-lab"));
     let andon = lab.with_file_name("andon");

@@ -1,6 +1,5 @@
-//! The demo's plant: a system's database, and where its events are to go. In: an empty database, a system, a broker's port and a
-//! receiver. Out: the schema with its rows, the tenants that its events will belong to, one publisher and one webhook for each. It knows
-//! nothing of the gateway.
+//! The plant of a reference system: its database, and the destinations of its events. In: a database, a system, the ports of brokers, a
+//! receiver. Out: the schema with its rows, the tenants that the events of the shift belong to, a publisher and a webhook for each tenant.
 
 use anyhow::Context;
 use anyhow::Result;
@@ -17,7 +16,7 @@ use crate::receiver::Receiver;
 use crate::reference::shift::Shift;
 use crate::reference::system::System;
 
-/// What a publisher puts where an event names no enterprise: one for each tenant.
+/// The `default_enterprise` of the publishers, one for each tenant in turn.
 const ENTERPRISES: [&str; 4] = ["acme", "globex", "initech", "umbrella"];
 
 /// Loads the schema and the rows that are there before the shift begins.
@@ -30,7 +29,7 @@ pub async fn build(database: &str, system: &System) -> Result<()> {
     run("plant", &system.shift.plant).await
 }
 
-/// Whose events the shift makes: one cycle of it is run in a copy of the database, which has the source attached.
+/// Finds the tenants of the shift's events by running one cycle in a copy of the database, which must have the source attached.
 pub async fn tenants(postgres: &Postgres, database: &str, shift: &Shift) -> Result<Vec<String>> {
     let copy = postgres.copy_database(database).await?;
     let client = connect(&copy).await?;
@@ -49,10 +48,10 @@ pub async fn tenants(postgres: &Postgres, database: &str, shift: &Shift) -> Resu
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What a tenant's destinations are.
+/// The destinations of one tenant.
 #[derive(Debug)]
 pub struct Outlet {
-    /// Whose.
+    /// The tenant.
     pub tenant: String,
     /// The broker's port on 127.0.0.1.
     pub broker: u16,
@@ -60,7 +59,7 @@ pub struct Outlet {
     pub path: String,
 }
 
-/// Adds a publisher and a webhook for each tenant: to the source's own tables if it has them, else to those of Andon.
+/// Adds a publisher and a webhook for each tenant, to the source's own tables if it has them and to those of Andon otherwise.
 pub async fn direct(database: &str, system: &System, outlets: &[Outlet], receiver: &Receiver) -> Result<()> {
     let client = connect(database).await?;
     let publishers = system.mqtt_publishers.as_deref().unwrap_or("andon.mqtt_publishers");
@@ -82,7 +81,7 @@ pub async fn direct(database: &str, system: &System, outlets: &[Outlet], receive
     Ok(())
 }
 
-/// The columns take the types that the table gives them, which differ from one system to the next.
+/// Inserts a row. Each column takes the type that the table has for it, because the types differ from one system to the next.
 async fn insert(client: &Client, table: &str, row: &Value) -> Result<()> {
     let columns = row.as_object().context("a row is an object")?.keys().cloned().collect::<Vec<_>>().join(", ");
     client
@@ -94,7 +93,7 @@ async fn insert(client: &Client, table: &str, row: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Why something could not be captured, if so.
+/// Returns why a change could not be captured, if there is such a change.
 pub async fn capture_error(client: &Client) -> Result<Option<String>> {
     let first =
         "select format('%s of %s: %s', operation, table_name, message) from andon.capture_errors order by id limit 1";

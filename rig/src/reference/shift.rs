@@ -1,5 +1,5 @@
-//! A shift: what people do in a plant, as SQL that stands beside its mapping. In: the text of a `*.shift.sql` file. Out: what is there
-//! before the shift begins, and its steps, for any number of the cycle. It runs nothing.
+//! A shift: what people do in a plant, as SQL. In: the text of a `*.shift.sql` file. Out: the rows that exist before the shift begins, and
+//! the steps of any cycle. It runs nothing.
 //!
 //! ```sql
 //! -- plant
@@ -25,7 +25,7 @@ pub struct Shift {
 /// One transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// To be rolled back: nobody may ever hear of it.
+    /// Whether it is rolled back, so that nobody may ever hear of it.
     pub is_given_up: bool,
     what: String,
     sql: String,
@@ -66,7 +66,7 @@ impl Shift {
 }
 
 impl Step {
-    /// What a person sees.
+    /// A description for people.
     pub fn what(&self, cycle: u64) -> String {
         numbered(&self.what, cycle)
     }
@@ -77,7 +77,7 @@ impl Step {
     }
 }
 
-/// Puts the number of the cycle in the place of `:n`, but not in `::numeric` or `:name`.
+/// Replaces `:n` by the number of the cycle, but leaves `::numeric` and `:name` alone.
 fn numbered(text: &str, cycle: u64) -> String {
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let mut made = String::with_capacity(text.len());

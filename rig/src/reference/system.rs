@@ -1,5 +1,5 @@
-//! The systems that can be shown. In: a name, or the path of a mapping with its schema and shift beside it. Out: the three of them, read
-//! and checked as far as that goes without a database. A further system needs files, and a line here only to be known by its name.
+//! The reference systems. In: a name, or the path of a mapping next to its schema and shift. Out: the text of all three, with the shift
+//! read. A further system needs only its three files; a line here makes it known by its name.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use serde::Deserialize;
 
 use crate::reference::shift::Shift;
 
-/// A system, with all that it takes to show it at work.
+/// A system with everything that it takes to show it at work.
 #[derive(Debug, Clone)]
 pub struct System {
-    /// Its name, as its mapping has it.
+    /// Its name, from the mapping.
     pub name: String,
-    /// The text of its mapping: which changes become events.
+    /// The text of its mapping, which says which changes become events.
     pub mapping: String,
     /// Its own table of MQTT publishers, if it has one.
     pub mqtt_publishers: Option<String>,
@@ -57,16 +57,16 @@ macro_rules! known {
 
 known!["eryxon", "plant-mes", "leanops", "productions", "cnc-platform"];
 
-/// The names of those that come with the program.
+/// The names of the known systems.
 pub fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|(name, _)| *name)
 }
 
 impl System {
-    /// Finds one by its name, or by the path of its mapping.
+    /// Finds a system by its name or by the path of its mapping.
     pub fn find(name: &str) -> Result<System> {
         if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
-            return System::beside(Path::new(name));
+            return System::read(Path::new(name));
         }
         match KNOWN.iter().find(|(known, _)| *known == name) {
             Some((_, [mapping, schema, shift])) => System::new(&format!("{name}.toml"), mapping, schema, shift),
@@ -78,7 +78,7 @@ impl System {
         }
     }
 
-    fn beside(path: &Path) -> Result<System> {
+    fn read(path: &Path) -> Result<System> {
         let read = |extension: &str| {
             let path = path.with_extension(extension);
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -87,7 +87,7 @@ impl System {
     }
 
     fn new(file: &str, mapping: &str, schema: &str, shift: &str) -> Result<System> {
-        // What else stands there is for the program that is tried: it says better what is wrong with it.
+        // The rest of the mapping is for Andon to read, which explains better what is wrong with it.
         let Head { source } = toml::from_str(mapping).with_context(|| format!("cannot read the mapping {file}"))?;
         Ok(System {
             name: source.name,
@@ -95,12 +95,12 @@ impl System {
             mqtt_publishers: source.mqtt_publishers,
             webhooks: source.webhooks,
             schema: schema.to_owned(),
-            shift: Shift::parse(shift).with_context(|| format!("the shift beside {file}"))?,
+            shift: Shift::parse(shift).with_context(|| format!("the shift of {file}"))?,
         })
     }
 }
 
-/// The known name that a mistyped one most likely meant: a third of its letters may be wrong.
+/// The known name that a mistyped one most likely meant. Up to a third of its letters may be wrong.
 fn nearest(name: &str) -> Option<&'static str> {
     let (distance, known) = names().map(|known| (strsim::osa_distance(name, known), known)).min()?;
     (distance <= (name.chars().count() / 3).max(1)).then_some(known)

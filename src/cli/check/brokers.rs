@@ -13,8 +13,8 @@ use crate::cli::check::report::CheckReport;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::destination::Target;
-use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::message::MessageBuilder;
+use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::tls;
 
 /// Checks all brokers at the same time, so that one that does not answer does not hold up the others.
@@ -36,9 +36,9 @@ pub(super) async fn check(
             },
             Target::Mqtt(publisher) => {
                 let route = &destination.route;
-                match Publishing::new(*publisher, &route.lane, &config.name, Arc::clone(&equipment)) {
+                match MessageBuilder::new(*publisher, &route.lane, &config.name, Arc::clone(&equipment)) {
                     Ok(publishing) => {
-                        let plan = connection::check_plan(publishing.plan());
+                        let plan = connection::check_plan(publishing.connect_options());
                         let broker = format!("{name} at {}:{}", plan.host, plan.port);
                         let topics = match canary {
                             true => canary::topics(client, route, &publishing).await,
@@ -78,7 +78,7 @@ pub(super) async fn check(
 }
 
 /// Connects and disconnects, and returns the MQTT version that the broker speaks.
-async fn greet(plan: &Plan) -> Result<&'static str, String> {
+async fn greet(plan: &ConnectOptions) -> Result<&'static str, String> {
     let (link, version) = connection::connect(plan).await?;
     link.close().await;
     Ok(version)

@@ -19,11 +19,11 @@ use crate::cli::check::report::CheckReport;
 use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::mqtt::link::Ack;
-use crate::lane::mqtt::link::Heard;
 use crate::lane::mqtt::link::Link;
-use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::message::Publishing;
+use crate::lane::mqtt::message::MessageBuilder;
+use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Incoming;
 use crate::router::Route;
 use crate::topic::Topic;
 
@@ -54,7 +54,7 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn topics(
     client: &Client,
     route: &Route<LaneName>,
-    publishing: &Publishing,
+    publishing: &MessageBuilder,
 ) -> anyhow::Result<Vec<Topic>> {
     let rows = client
         .query(
@@ -75,7 +75,7 @@ pub(super) async fn topics(
         let Json(data): Json<Box<RawValue>> = row.get(4);
         let entity = Entity { kind: row.get(1), id: row.get(2) };
         if topics.len() < MAX_TOPICS && route.takes(&event(row.get(0), entity.clone(), &context, &data)) {
-            match publishing.prepare(&event(EVENT_TYPE, entity, &context, &data), usize::MAX) {
+            match publishing.build(&event(EVENT_TYPE, entity, &context, &data), usize::MAX) {
                 Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
                 Err(reason) => problem = Some(reason),
             }
@@ -84,7 +84,7 @@ pub(super) async fn topics(
     if topics.is_empty() && problem.is_none() {
         let nothing = RawValue::from_string("{}".to_owned())?;
         let entity = Entity { kind: "canary".to_owned(), id: "canary".to_owned() };
-        match publishing.prepare(&event(EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
+        match publishing.build(&event(EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
             Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
             Err(reason) => problem = Some(reason),
         }
@@ -97,7 +97,7 @@ pub(super) async fn topics(
 
 /// Publishes a canary on each topic and waits for it. Each topic has a connection of its own, since some brokers close the connection
 /// when they refuse a message.
-pub(super) async fn send(plan: &Plan, topics: Vec<Topic>) -> Result<Vec<(Topic, Outcome)>, String> {
+pub(super) async fn send(plan: &ConnectOptions, topics: Vec<Topic>) -> Result<Vec<(Topic, Outcome)>, String> {
     let mut outcomes = Vec::new();
     for topic in topics {
         let (mut link, _) = connection::connect(plan).await?;
@@ -117,9 +117,9 @@ async fn send_one(link: &mut Link, topic: &Topic) -> Result<Outcome, String> {
         return Err(closed);
     }
     let may_subscribe = loop {
-        match timeout(ANSWER_TIMEOUT, link.heard()).await {
-            Ok(Some(Heard::Subscribed(granted))) => break granted,
-            Ok(Some(Heard::Message(_))) => {}
+        match timeout(ANSWER_TIMEOUT, link.incoming()).await {
+            Ok(Some(Incoming::Subscribed(granted))) => break granted,
+            Ok(Some(Incoming::Message(_))) => {}
             Ok(None) => return Err(closed),
             Err(_) => return Err(timed_out),
         }
@@ -128,7 +128,7 @@ async fn send_one(link: &mut Link, topic: &Topic) -> Result<Outcome, String> {
     let payload = json!({"id": id, "type": EVENT_TYPE, "timestamp": Timestamp::now().to_string()});
     let payload = Bytes::from(payload.to_string());
     let Some(notice) = link.publish(topic, payload.clone(), id, false) else { return Err(closed) };
-    match timeout(ANSWER_TIMEOUT, notice.ack()).await {
+    match timeout(ANSWER_TIMEOUT, notice).await {
         Ok(Ack::Accepted) if !may_subscribe => return Ok(Outcome::Unverifiable),
         Ok(Ack::Accepted) => {}
         Ok(Ack::NotNow(reason) | Ack::Failed(reason) | Ack::Refused(reason)) => return Err(reason),
@@ -136,8 +136,8 @@ async fn send_one(link: &mut Link, topic: &Topic) -> Result<Outcome, String> {
         Err(_) => return Err(timed_out),
     }
     let arriving = async {
-        while let Some(heard) = link.heard().await {
-            if heard == Heard::Message(payload.clone()) {
+        while let Some(heard) = link.incoming().await {
+            if heard == Incoming::Message(payload.clone()) {
                 return true;
             }
         }

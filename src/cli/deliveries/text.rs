@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::cli::text_table;
 use crate::cli::time;
-use crate::ledger::Handled;
+use crate::ledger::StateChange;
 use crate::ledger::overview::Count;
 use crate::ledger::overview::Delivery;
-use crate::ledger::overview::Story;
+use crate::ledger::overview::Details;
 
 /// How many letters of a reason a list shows. `andon deliveries show` prints all of it.
 const REASON_LETTERS: usize = 80;
@@ -75,7 +75,7 @@ pub(super) fn json(counts: &[Count], rows: &[Delivery]) -> Value {
 }
 
 /// One delivery, from its event to its last attempt.
-pub(super) fn story(now: Timestamp, story: &Story) -> String {
+pub(super) fn story(now: Timestamp, story: &Details) -> String {
     let delivery = &story.delivery;
     let ago = |at| format!("{} ({} ago)", time::utc(at), time::age(now, at));
     let state = match (delivery.state.as_str(), delivery.next_attempt_at) {
@@ -101,8 +101,8 @@ pub(super) fn story(now: Timestamp, story: &Story) -> String {
     if delivery.replayed {
         facts.push(("replayed", "by hand; its receiver is told so".to_owned()));
     }
-    if story.behind > 0 {
-        facts.push(("behind it", format!("{} later ones of the same entity", story.behind)));
+    if story.later_parked > 0 {
+        facts.push(("behind it", format!("{} later ones of the same entity", story.later_parked)));
     }
     facts.extend([("context", story.context.clone()), ("data", story.data.clone())]);
     let lines: Vec<Vec<String>> = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
@@ -125,11 +125,11 @@ pub(super) fn story(now: Timestamp, story: &Story) -> String {
 }
 
 /// What became of the deliveries that were retried or discarded.
-pub(super) fn handled(handled: &[Handled], destinations: &[(String, String)]) -> String {
+pub(super) fn handled(handled: &[StateChange], destinations: &[(String, String)]) -> String {
     let mut lines = vec![["COUNT", "EVENT", "DESTINATION", "WAS", "NOW", "HAPPENED"].map(str::to_owned).to_vec()];
     for group in handled {
         let name = destinations.iter().find(|(_, lane)| *lane == group.lane.0).map_or(&group.lane.0, |(name, _)| name);
-        let now = match group.now.as_deref() {
+        let now = match group.to.as_deref() {
             Some("retry") => "due",
             Some(_) => "waits its turn",
             None => "discarded",
@@ -140,9 +140,9 @@ pub(super) fn handled(handled: &[Handled], destinations: &[(String, String)]) ->
         };
         lines.push(vec![
             group.count.to_string(),
-            group.kind.clone(),
+            group.event_type.clone(),
             name.clone(),
-            group.was.clone(),
+            group.from.clone(),
             now.to_owned(),
             happened,
         ]);
@@ -163,7 +163,7 @@ fn short(reason: &str) -> String {
 mod tests {
     use super::*;
     use crate::destination::LaneName;
-    use crate::ledger::overview::Tried;
+    use crate::ledger::overview::PastAttempt;
 
     const LANE: &str = "andon.webhooks/7";
 
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_story_of_a_delivery_ends_with_what_was_tried() {
-        let tried = |number, outcome: &str, code: Option<i32>, excerpt: &str| Tried {
+        let tried = |number, outcome: &str, code: Option<i32>, excerpt: &str| PastAttempt {
             at: at("01:00:05"),
             number,
             outcome: outcome.to_owned(),
@@ -232,12 +232,12 @@ mod tests {
             latency_ms: code.map(|_| 12.4),
             excerpt: Some(excerpt.to_owned()),
         };
-        let parked = Story {
+        let parked = Details {
             delivery: delivery(12, "retry", 2, "no answer within 15s"),
             event: 4711,
             context: r#"{"cell": "Laser 1"}"#.to_owned(),
             data: r#"{"quantity": 1.10}"#.to_owned(),
-            behind: 3,
+            later_parked: 3,
             attempts: vec![tried(1, "retry", Some(500), "try\nlater"), tried(2, "retry", None, "no answer within 15s")],
         };
 
@@ -265,11 +265,11 @@ mod tests {
 
     #[test]
     fn what_was_done_is_told_by_destination_event_and_state() {
-        let done = |kind: &str, now: Option<&str>, count: i64| Handled {
+        let done = |kind: &str, now: Option<&str>, count: i64| StateChange {
             lane: LaneName(LANE.to_owned()),
-            kind: kind.to_owned(),
-            was: "dead".to_owned(),
-            now: now.map(str::to_owned),
+            event_type: kind.to_owned(),
+            from: "dead".to_owned(),
+            to: now.map(str::to_owned),
             count,
             oldest: at("01:00:00"),
             newest: if count > 1 { at("02:00:00") } else { at("01:00:00") },

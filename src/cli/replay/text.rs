@@ -4,18 +4,18 @@ use jiff::Timestamp;
 
 use crate::cli::text_table;
 use crate::cli::time;
-use crate::ledger::replays::Standing;
-use crate::ledger::replays::Wanted;
+use crate::ledger::replays::ReplayRequest;
+use crate::ledger::replays::ReplayStatus;
 
 /// The line for a replay that was just started.
-pub(super) fn asked(id: i64, wanted: &Wanted) -> String {
+pub(super) fn asked(id: i64, wanted: &ReplayRequest) -> String {
     let (count, since, until) = (wanted.total, time::utc(wanted.since), time::utc(wanted.until));
     format!("replay {id}: {count} events from {since} to {until}; Ctrl-C leaves it running")
 }
 
 /// The line that shows the progress of one replay.
-pub(super) fn progress(standing: &Standing) -> String {
-    let Standing { id, destination, delivered, total, .. } = standing;
+pub(super) fn progress(standing: &ReplayStatus) -> String {
+    let ReplayStatus { id, destination, delivered, total, .. } = standing;
     let mut text = match standing.state.as_str() {
         "running" => format!("replay {id}: {delivered} of {total} delivered"),
         state => format!("replay {id} is {state}: {delivered} of {total} delivered"),
@@ -34,7 +34,7 @@ pub(super) fn progress(standing: &Standing) -> String {
 }
 
 /// The table of all replays.
-pub(super) fn list(now: Timestamp, standings: &[Standing]) -> String {
+pub(super) fn list(now: Timestamp, standings: &[ReplayStatus]) -> String {
     if standings.is_empty() {
         return "there was no replay yet\n".to_owned();
     }
@@ -66,8 +66,8 @@ mod tests {
         format!("2026-11-20T{text}Z").parse().unwrap()
     }
 
-    fn standing(id: i64, state: &str, delivered: i64) -> Standing {
-        Standing {
+    fn standing(id: i64, state: &str, delivered: i64) -> ReplayStatus {
+        ReplayStatus {
             id,
             destination: "erp".to_owned(),
             since: at("01:00:00"),
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn progress_says_what_is_missing_and_why() {
-        let stuck = Standing { trouble: Some("open: answered 503: busy".to_owned()), ..standing(7, "running", 20) };
-        let over = Standing { dead: 3, lost: 2, ..standing(7, "done", 115) };
+        let stuck = ReplayStatus { trouble: Some("open: answered 503: busy".to_owned()), ..standing(7, "running", 20) };
+        let over = ReplayStatus { dead: 3, lost: 2, ..standing(7, "done", 115) };
 
         insta::assert_snapshot!([stuck, over].map(|it| progress(&it)).join("\n"), @"
         replay 7: 20 of 120 delivered (open: answered 503: busy)

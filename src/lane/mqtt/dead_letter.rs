@@ -1,105 +1,66 @@
-//! What becomes of an event once its broker has spoken, or cannot be asked. In: events, and the broker's word. Out: events that are done,
-//! and events that it will never take, parked dead. It never parks one after the other at a broker that takes none: then the broker is
-//! the trouble, and not the events.
+//! Decides which events are dead letters: events that their broker will never take. In: what the broker took and refused. Out: dead
+//! letters, to be parked dead so that the other events go on. It never makes one dead letter after the other of the events for a broker
+//! that takes none: then the broker is the trouble, and not the events.
 
 use std::mem;
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::event::Event;
-use crate::lane::progress::Progress;
-use crate::lane::retries;
-use crate::lane::retries::Job;
-use crate::ledger::Attempt;
-use crate::ledger::Fate;
+use crate::lane::delivery::Delivery;
 
-/// See the module's description.
-#[derive(Debug)]
-pub(super) struct Verdicts {
-    publisher: String,
-    /// Events that were parked since the broker took one.
+/// Counts dead letters in a row, and withholds those that are too many.
+#[derive(Debug, Default)]
+pub(super) struct DeadLetters {
+    /// How many events became dead letters since the broker took one.
     in_a_row: u32,
-    /// Refused beyond that, oldest first: they are parked when the broker takes another one, and sent again if it does not.
-    doubted: Vec<(Job, String)>,
+    /// The events that were refused after those, oldest first. They become dead letters when the broker takes another event, and are sent
+    /// again if it takes none.
+    withheld: Vec<DeadLetter>,
 }
 
-/// Events that may be parked in a row without the broker taking one.
+/// An event that its broker does not take.
+#[derive(Debug)]
+pub(super) struct DeadLetter {
+    pub(super) delivery: Delivery,
+    pub(super) reason: String,
+}
+
+/// How many events may become dead letters in a row while the broker takes none.
 const IN_A_ROW: u32 = 3;
 
-impl Verdicts {
-    pub(super) fn new(publisher: String) -> Verdicts {
-        Verdicts { publisher, in_a_row: 0, doubted: Vec::new() }
-    }
-
-    /// The broker has the event.
-    pub(super) fn accepted(&mut self, progress: &mut Progress, job: Job) {
+impl DeadLetters {
+    /// Notes that the broker took an event. Returns those that were withheld: they, and not the broker, were the trouble.
+    pub(super) fn accepted(&mut self) -> Vec<DeadLetter> {
         self.in_a_row = 0;
-        for (job, reason) in mem::take(&mut self.doubted) {
-            self.bury(progress, job, &reason);
-        }
-        progress.succeeded();
-        match job {
-            Job::Fresh(event) => progress.done(&event),
-            Job::Parked(parked) => {
-                let (number, reason) = (parked.attempts + 1, String::new());
-                record(progress, &parked.event, number, "delivered", &reason);
-                progress.entries.settled.push(retries::settlement(&parked, None, number, reason));
-            }
-        }
+        mem::take(&mut self.withheld)
     }
 
-    /// The broker will never take the event.
-    pub(super) fn refused(&mut self, progress: &mut Progress, job: Job, reason: String) {
-        match self.may_condemn() {
-            true => self.bury(progress, job, &reason),
-            false => self.doubted.push((job, reason)),
+    /// Notes that the broker will never take an event. Returns it if it is a dead letter, and withholds it otherwise.
+    pub(super) fn refused(&mut self, letter: DeadLetter) -> Option<DeadLetter> {
+        if self.allow_one() {
+            return Some(letter);
         }
+        self.withheld.push(letter);
+        None
     }
 
-    /// Whether one more may be parked. It counts as parked then.
-    pub(super) fn may_condemn(&mut self) -> bool {
+    /// Whether one more event may become a dead letter. It counts as one then.
+    pub(super) fn allow_one(&mut self) -> bool {
         self.in_a_row = (self.in_a_row + 1).min(IN_A_ROW + 1);
         self.in_a_row <= IN_A_ROW
     }
 
-    /// How many events the broker refused, and took none.
-    pub(super) fn doubted(&self) -> usize {
-        self.doubted.len()
+    /// How many events are withheld.
+    pub(super) fn withheld(&self) -> usize {
+        self.withheld.len()
     }
 
-    /// Gives those back, to be sent again, with the reason of the last.
-    pub(super) fn give_back(&mut self) -> (Vec<Job>, Option<String>) {
-        let reason = self.doubted.last().map(|(_, reason)| of_all(reason));
-        (mem::take(&mut self.doubted).into_iter().map(|(job, _)| job).collect(), reason)
-    }
-
-    /// Parks an event that this broker cannot take, so that the others go on.
-    pub(super) fn bury(&self, progress: &mut Progress, job: Job, reason: &str) {
-        let (number, event) = (job.number(), job.event().event_id);
-        tracing::warn!(publisher = self.publisher, %event, reason, "cannot be published; parked dead");
-        record(progress, job.event(), number, "dead", reason);
-        match job {
-            Job::Fresh(event) => progress.park(event, Fate::Dead, number, reason),
-            Job::Parked(parked) => {
-                let settlement = retries::settlement(&parked, Some(Fate::Dead), number, reason.to_owned());
-                progress.entries.settled.push(settlement);
-            }
-        }
+    /// Takes the withheld events out, to be sent again, and says why the broker is held to be the trouble if there are any.
+    pub(super) fn take_withheld(&mut self) -> (Vec<Delivery>, Option<String>) {
+        let reason = self.withheld.last().map(|letter| no_event_taken(&letter.reason));
+        (mem::take(&mut self.withheld).into_iter().map(|letter| letter.delivery).collect(), reason)
     }
 }
 
-/// What is said when the broker is held to be the trouble.
-pub(super) fn of_all(reason: &str) -> String {
+/// The reason to report when the broker and not an event is the trouble.
+pub(super) fn no_event_taken(reason: &str) -> String {
     format!("it takes no event: {reason}; after {IN_A_ROW} that are parked dead, the others wait until it takes one")
-}
-
-fn record(progress: &mut Progress, event: &Arc<Event>, number: i32, outcome: &'static str, excerpt: &str) {
-    progress.entries.attempts.push(Attempt {
-        event: Arc::clone(event),
-        number,
-        outcome,
-        code: None,
-        latency: Duration::ZERO,
-        excerpt: excerpt.to_owned(),
-    });
 }

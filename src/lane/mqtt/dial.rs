@@ -1,24 +1,33 @@
-//! Which version of MQTT a broker speaks. In: a plan. Out: a connection, MQTT 5 where the broker has it, 3.1.1 otherwise, or the reason
-//! why there is none. It never takes a broker that went down while it was asked for one that has no MQTT 5: an old version cannot say
-//! that it refuses a message.
+//! Connects by the version of MQTT that the broker speaks. In: options. Out: a connection, in MQTT 5 if the broker has it and in 3.1.1
+//! otherwise, or the reason why there is none. It never mistakes a broker that went down while it was asked for a broker without MQTT 5:
+//! in 3.1.1 a broker cannot say that it refuses a message.
 
-use crate::lane::mqtt::link::Cause;
+use std::time::Duration;
+
+use backon::BackoffBuilder as _;
+use backon::ExponentialBackoff;
+use backon::ExponentialBuilder;
+
 use crate::lane::mqtt::link::Link;
-use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::link::Version;
+use crate::lane::mqtt::protocol::Cause;
+use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Version;
 
-/// See the module's description.
+/// Connects to one broker, and remembers how the last attempt went.
 #[derive(Debug, Default)]
-pub(super) struct Dial {
-    /// MQTT 5 met silence, then 3.1.1 was welcome: once may be a restart in between, and twice is the broker's habit.
+pub(super) struct Dialer {
+    /// The broker met MQTT 5 with silence and then accepted 3.1.1. Once, this may be a restart in between; twice, it is the broker's way.
     met_silence: bool,
 }
 
-impl Dial {
-    /// Connects.
-    pub(super) async fn connect(&mut self, plan: &Plan) -> Result<Link, String> {
+/// The longest pause between two connections.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Dialer {
+    /// Connects, or returns the reason why that failed.
+    pub(super) async fn connect(&mut self, options: &ConnectOptions) -> Result<Link, String> {
         loop {
-            let refusal = match Link::connect(plan, Version::V5).await {
+            let refusal = match Link::connect(options, Version::V5).await {
                 Ok(link) => {
                     self.met_silence = false;
                     return Ok(link);
@@ -29,7 +38,7 @@ impl Dial {
                 self.met_silence = false;
                 return Err(refusal.reason);
             }
-            let link = match Link::connect(plan, Version::V4).await {
+            let link = match Link::connect(options, Version::V4).await {
                 Ok(link) => link,
                 Err(refusal) => {
                     self.met_silence = false;
@@ -37,11 +46,21 @@ impl Dial {
                 }
             };
             if refusal.cause == Cause::Version || self.met_silence {
-                tracing::info!(host = plan.host, reason = refusal.reason, "no MQTT 5 here; speaking 3.1.1");
+                tracing::info!(host = options.host, reason = refusal.reason, "no MQTT 5 here; speaking 3.1.1");
                 return Ok(link);
             }
             self.met_silence = true;
             link.close().await;
         }
     }
+}
+
+/// The pauses between connections. They are random to a degree, so that not all lanes connect at once to a broker that is back.
+pub(super) fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .build()
 }

@@ -1,5 +1,5 @@
-//! From an event to what is published. In: an event and how its publisher is set up. Out: topic and payload, checked before the broker
-//! sees them, or why there are none. It never connects.
+//! Builds the message that is published for an event. In: an event, and how its publisher is set up. Out: topic and payload, checked
+//! before the broker sees them, or the reason why there is no message. It never connects.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hash as _;
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::destination::LaneName;
 use crate::destination::publisher::Publisher;
 use crate::event::Event;
-use crate::lane::mqtt::link::Plan;
+use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::payload;
 use crate::secret::Secret;
 use crate::settings::Order;
@@ -22,37 +22,37 @@ use crate::tls;
 use crate::topic::Equipment;
 use crate::topic::Topic;
 
-/// How a publisher publishes, ready to be used.
+/// Builds all that a publisher sends: the messages for its events, its status, and the options of its connection.
 #[derive(Debug)]
-pub struct Publishing {
+pub struct MessageBuilder {
     publisher: Publisher,
     equipment: Arc<Equipment>,
-    plan: Plan,
+    connect_options: ConnectOptions,
     gateway: String,
 }
 
-/// What is published.
+/// A message for an event.
 #[derive(Debug)]
-pub struct Prepared {
-    /// Where.
+pub struct Message {
+    /// The topic to publish on.
     pub topic: Topic,
-    /// What.
+    /// The payload to publish.
     pub payload: Bytes,
 }
 
-/// What a PUBLISH needs beside topic and payload: headers, packet id, the event's id as a user property, the content type.
+/// What a PUBLISH needs besides topic and payload: headers, packet id, the event's id as a user property, the content type.
 const OVERHEAD: usize = 128;
-/// See [`Publishing::stall`].
+/// The upper limit of [`MessageBuilder::stall`].
 const LONGEST_STALL: Duration = Duration::from_secs(30);
 
-impl Publishing {
-    /// Prepares connection and topics. The error says what is wrong with the certificates.
+impl MessageBuilder {
+    /// Prepares the options of the connection. An error says what is wrong with the certificates.
     pub fn new(
         publisher: Publisher,
         lane: &LaneName,
         gateway: &str,
         equipment: Arc<Equipment>,
-    ) -> anyhow::Result<Publishing> {
+    ) -> anyhow::Result<MessageBuilder> {
         let identity = publisher.client_cert.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
         let tls = match publisher.tls {
             true => Some(Arc::new(tls::client(publisher.ca_file.as_deref(), identity)?)),
@@ -61,7 +61,7 @@ impl Publishing {
         let mut hash = DefaultHasher::new();
         (gateway, lane, std::process::id()).hash(&mut hash);
         let made_up = format!("andon{:016x}", hash.finish());
-        let plan = Plan {
+        let connect_options = ConnectOptions {
             host: publisher.host.clone(),
             port: publisher.port,
             tls,
@@ -72,7 +72,7 @@ impl Publishing {
                 .map(|username| (username, publisher.password.clone().unwrap_or(Secret::new(String::new())))),
             keep_alive: publisher.keep_alive,
             window: match publisher.order {
-                // What follows is not offered before this one is taken.
+                // The next event is not sent before the broker has taken this one.
                 Order::Strict => 1,
                 Order::Entity | Order::None => publisher.window,
             },
@@ -81,41 +81,42 @@ impl Publishing {
             last_will: status(gateway, false),
             is_replay: false,
         };
-        Ok(Publishing { publisher, equipment, plan, gateway: gateway.to_owned() })
+        Ok(MessageBuilder { publisher, equipment, connect_options, gateway: gateway.to_owned() })
     }
 
-    /// For a replay: its subscribers are told so, and no status of it is left behind. An empty retained message takes the last one away.
-    pub fn for_replay(mut self) -> Publishing {
-        self.plan.is_replay = true;
-        self.plan.last_will = Bytes::new();
+    /// Builds messages for a replay instead: they tell subscribers so, and a replay leaves no status at the broker. An empty retained
+    /// message removes the one before it.
+    pub fn for_replay(mut self) -> MessageBuilder {
+        self.connect_options.is_replay = true;
+        self.connect_options.last_will = Bytes::new();
         self
     }
 
-    /// How to reach the broker.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// The options of the connection.
+    pub fn connect_options(&self) -> &ConnectOptions {
+        &self.connect_options
     }
 
-    /// How long an acknowledgement may take before the connection is dead, whatever TCP thinks: as long as a ping may take.
+    /// How long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
     pub fn stall(&self) -> Duration {
-        match self.plan.keep_alive {
+        match self.connect_options.keep_alive {
             Duration::ZERO => LONGEST_STALL,
             keep_alive => (keep_alive * 2).min(LONGEST_STALL),
         }
     }
 
-    /// What the status topic says while the lane is connected.
+    /// The status that the broker keeps while the lane is connected.
     pub fn online(&self) -> Bytes {
         status(&self.gateway, true)
     }
 
-    /// What it says when the lane has left of its own accord.
+    /// The status that the broker keeps when the lane has disconnected on purpose.
     pub fn offline(&self) -> Bytes {
-        if self.plan.is_replay { Bytes::new() } else { status(&self.gateway, false) }
+        if self.connect_options.is_replay { Bytes::new() } else { status(&self.gateway, false) }
     }
 
-    /// Topic and payload of an event, for a broker that takes packets of this size. The error is for people.
-    pub fn prepare(&self, event: &Event, max_packet: usize) -> Result<Prepared, String> {
+    /// Builds the message for an event, for a broker that takes packets up to `max_packet` bytes. An error is a text for people.
+    pub fn build(&self, event: &Event, max_packet: usize) -> Result<Message, String> {
         let publisher = &self.publisher;
         let topic = publisher
             .topic
@@ -133,7 +134,7 @@ impl Publishing {
         if packet > max_packet {
             return Err(format!("the packet would have {packet} bytes, and the broker takes {max_packet}; send less"));
         }
-        Ok(Prepared { topic, payload })
+        Ok(Message { topic, payload })
     }
 }
 
@@ -147,7 +148,7 @@ fn status(gateway: &str, online: bool) -> Bytes {
     Bytes::from(status.to_string())
 }
 
-/// One topic level: the names in the status topic are our own, but a host name or a table may hold anything.
+/// Makes one topic level of a name: the status topic consists of our own names, but the host name or the table in it may hold anything.
 fn level(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).collect()
 }

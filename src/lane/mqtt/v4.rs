@@ -1,5 +1,5 @@
-//! MQTT 3.1.1, and the one place that knows the client library's version of it. In: a plan and publishes. Out: acknowledgements. A
-//! broker of this version has no way to say no: it may acknowledge what it drops.
+//! MQTT 3.1.1; no other file knows the client library for this version. In: options and publishes. Out: acknowledgements. A broker of
+//! this version has no way to refuse a message: it may acknowledge one and drop it.
 
 use std::sync::Arc;
 
@@ -22,126 +22,95 @@ use rumqttc_v4::TlsConfiguration;
 use rumqttc_v4::Transport;
 use rumqttc_v4::mqttbytes;
 use rumqttc_v4::mqttbytes::v4::SubscribeReasonCode;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use crate::lane::mqtt::link::Ack;
-use crate::lane::mqtt::link::CONNECT_TIME;
-use crate::lane::mqtt::link::Cause;
-use crate::lane::mqtt::link::Heard;
-use crate::lane::mqtt::link::Limits;
-use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::link::Refusal;
+use crate::lane::mqtt::driver::Driver;
+use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::protocol::BATCH;
+use crate::lane::mqtt::protocol::CONNECT_TIME;
+use crate::lane::mqtt::protocol::Cause;
+use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Incoming;
+use crate::lane::mqtt::protocol::Limits;
+use crate::lane::mqtt::protocol::Refusal;
 use crate::tls;
 
-/// One connection.
+/// Sends to a broker that speaks MQTT 3.1.1.
 #[derive(Debug)]
-pub struct Link {
-    client: AsyncClient,
-    polling: JoinHandle<ConnectionError>,
-    heard: mpsc::UnboundedReceiver<Heard>,
-    limits: Limits,
+pub(super) struct Client(AsyncClient);
+
+/// Connects, and returns when the broker has answered.
+pub(super) async fn connect(to: &ConnectOptions) -> Result<(Client, Limits, Driver), Refusal> {
+    let mut options = MqttOptions::new(&to.client_id, Broker::tcp(&to.host, to.port));
+    if let Some(tls) = &to.tls {
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(tls))));
+    }
+    if let Some((username, password)) = &to.credentials {
+        options.set_credentials(username, password.expose().to_owned());
+    }
+    let seconds = u16::try_from(to.keep_alive.as_secs()).unwrap_or(u16::MAX);
+    options.set_keep_alive(seconds).set_clean_session(true);
+    options.set_max_packet_size(to.max_packet, to.max_packet);
+    options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
+    options.set_inflight(to.window);
+    options.set_last_will(LastWill::new(&to.status_topic, to.last_will.to_vec(), QoS::AtLeastOnce, true));
+    let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(to.window) + 8).build();
+    // Each flush writes a whole batch, so the kernel must not wait for more.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(CONNECT_TIME.as_secs());
+    events.set_network_options(network);
+    let limits = connack(&mut events, to).await?;
+    let driver = Driver::spawn(|inbox| async move {
+        loop {
+            match events.poll().await {
+                Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                    let is_good = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
+                    inbox.put(Incoming::Subscribed(answer.return_codes.iter().all(is_good)));
+                }
+                Ok(Event::Incoming(Packet::Publish(publish))) => inbox.put(Incoming::Message(publish.payload)),
+                Ok(_) => {}
+                Err(error) => return reason(&error),
+            }
+        }
+    });
+    Ok((Client(client), limits, driver))
 }
 
-/// A promise of a PUBACK.
-#[derive(Debug)]
-pub struct Notice(PublishNotice);
-
-/// Requests and packets that the library handles per turn of its loop.
-const BATCH: usize = 64;
-
-impl Link {
-    pub(super) async fn connect(plan: &Plan) -> Result<Link, Refusal> {
-        let mut options = MqttOptions::new(&plan.client_id, Broker::tcp(&plan.host, plan.port));
-        if let Some(tls) = &plan.tls {
-            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(tls))));
-        }
-        if let Some((username, password)) = &plan.credentials {
-            options.set_credentials(username, password.expose().to_owned());
-        }
-        let seconds = u16::try_from(plan.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        options.set_keep_alive(seconds).set_clean_session(true);
-        options.set_max_packet_size(plan.max_packet, plan.max_packet);
-        options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
-        options.set_inflight(plan.window);
-        options.set_last_will(LastWill::new(&plan.status_topic, plan.last_will.to_vec(), QoS::AtLeastOnce, true));
-        let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(plan.window) + 8).build();
-        // What is flushed is a whole batch; the kernel must not wait for more.
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(CONNECT_TIME.as_secs());
-        events.set_network_options(network);
-        let limits = connack(&mut events, plan).await?;
-        let (hears, heard) = mpsc::unbounded_channel();
-        let polling = tokio::spawn(async move {
-            loop {
-                let told = match events.poll().await {
-                    Ok(Event::Incoming(Packet::SubAck(answer))) => {
-                        let is_good = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
-                        Heard::Subscribed(answer.return_codes.iter().all(is_good))
-                    }
-                    Ok(Event::Incoming(Packet::Publish(publish))) => Heard::Message(publish.payload),
-                    Ok(_) => continue,
-                    Err(error) => return error,
-                };
-                // Nobody may be listening any more, while the link is being dropped.
-                drop(hears.send(told));
-            }
-        });
-        Ok(Link { client, polling, heard, limits })
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    pub(super) fn publish(&self, topic: &str, payload: Bytes, retain: bool) -> Option<Notice> {
+impl Client {
+    /// Publishes at QoS 1. There is no acknowledgement to wait for when the connection has ended; nothing was sent then.
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        payload: Bytes,
+        retain: bool,
+    ) -> Option<impl Future<Output = Ack> + use<>> {
         let options = PublishOptions::at_least_once().retain(retain);
-        self.client.try_publish_tracked(topic, payload, options).ok().map(Notice)
+        self.0.try_publish_tracked(topic, payload, options).ok().map(acknowledgement)
     }
 
     pub(super) fn subscribe(&self, topic: &str) -> bool {
-        self.client.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
-    }
-
-    pub(super) async fn heard(&mut self) -> Option<Heard> {
-        self.heard.recv().await
-    }
-
-    pub(super) async fn ended(&mut self) -> String {
-        match (&mut self.polling).await {
-            Ok(error) => reason(&error),
-            Err(error) => format!("the client failed: {error}"),
-        }
+        self.0.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
     }
 
     pub(super) fn disconnect(&self) {
         // An error here means that the connection has ended already.
-        drop(self.client.try_disconnect());
+        drop(self.0.try_disconnect());
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.polling.abort();
+async fn acknowledgement(notice: PublishNotice) -> Ack {
+    match notice.wait_async().await {
+        Ok(PublishResult::Qos1(_)) => Ack::Accepted,
+        Ok(_) | Err(_) => Ack::Lost,
     }
 }
 
-impl Notice {
-    pub(super) async fn ack(self) -> Ack {
-        match self.0.wait_async().await {
-            Ok(PublishResult::Qos1(_)) => Ack::Accepted,
-            Ok(_) | Err(_) => Ack::Lost,
-        }
-    }
-}
-
-async fn connack(events: &mut EventLoop, plan: &Plan) -> Result<Limits, Refusal> {
+async fn connack(events: &mut EventLoop, to: &ConnectOptions) -> Result<Limits, Refusal> {
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                let window = usize::from(plan.window);
-                return Ok(Limits { window, max_packet: plan.max_packet, retains: true });
+                let window = usize::from(to.window);
+                return Ok(Limits { window, max_packet: to.max_packet, retains: true });
             }
             Ok(_) => {}
             Err(error) => {

@@ -1,5 +1,5 @@
-//! MQTT 5, and the one place that knows the client library's version of it. In: a plan and publishes. Out: acknowledgements with
-//! their reason codes.
+//! MQTT 5; no other file of a lane knows the client library for this version. In: options and publishes. Out: acknowledgements, as their
+//! reason codes say.
 
 use std::sync::Arc;
 
@@ -26,89 +26,74 @@ use rumqttc_v5::TlsConfiguration;
 use rumqttc_v5::Transport;
 use rumqttc_v5::mqttbytes;
 use rumqttc_v5::mqttbytes::v5::SubscribeReasonCode;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::lane::mqtt::link::Ack;
-use crate::lane::mqtt::link::CONNECT_TIME;
-use crate::lane::mqtt::link::Cause;
-use crate::lane::mqtt::link::Heard;
-use crate::lane::mqtt::link::Limits;
-use crate::lane::mqtt::link::Plan;
-use crate::lane::mqtt::link::Refusal;
+use crate::lane::mqtt::driver::Driver;
+use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::protocol::BATCH;
+use crate::lane::mqtt::protocol::CONNECT_TIME;
+use crate::lane::mqtt::protocol::Cause;
+use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Incoming;
+use crate::lane::mqtt::protocol::Limits;
+use crate::lane::mqtt::protocol::Refusal;
 use crate::tls;
 
-/// One connection.
+/// Sends to a broker that speaks MQTT 5.
 #[derive(Debug)]
-pub struct Link {
+pub(super) struct Client {
     client: AsyncClient,
-    polling: JoinHandle<ConnectionError>,
-    heard: mpsc::UnboundedReceiver<Heard>,
-    limits: Limits,
     is_replay: bool,
 }
 
-/// A promise of a PUBACK.
-#[derive(Debug)]
-pub struct Notice(PublishNotice);
-
-/// Requests and packets that the library handles per turn of its loop.
-const BATCH: usize = 64;
-
-impl Link {
-    pub(super) async fn connect(plan: &Plan) -> Result<Link, Refusal> {
-        let mut options = MqttOptions::new(&plan.client_id, Broker::tcp(&plan.host, plan.port));
-        if let Some(tls) = &plan.tls {
-            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(tls))));
-        }
-        if let Some((username, password)) = &plan.credentials {
-            options.set_credentials(username, password.expose().to_owned());
-        }
-        let seconds = u16::try_from(plan.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        options.set_keep_alive(seconds).set_clean_start(true).set_connect_timeout(CONNECT_TIME);
-        // What is flushed is a whole batch; the kernel must not wait for more.
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        options.set_network_options(network);
-        options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
-        // A table of this size is walked at every flush: the library's default of 65,535 costs ten times the speed. The lane never has
-        // more than its window between the oldest unacknowledged publish and the newest, and the status message beside it.
-        options.set_outgoing_inflight_upper_limit(plan.window.saturating_add(8));
-        options.set_last_will(LastWill::new(&plan.status_topic, plan.last_will.to_vec(), QoS::AtLeastOnce, true, None));
-        let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(plan.window) + 8).build();
-        let limits = connack(&mut events, plan).await?;
-        let (hears, heard) = mpsc::unbounded_channel();
-        let polling = tokio::spawn(async move {
-            loop {
-                let told = match events.poll().await {
-                    Ok(Event::Incoming(Packet::SubAck(answer))) => {
-                        let is_good = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
-                        Heard::Subscribed(answer.return_codes.iter().all(is_good))
-                    }
-                    Ok(Event::Incoming(Packet::Publish(publish))) => Heard::Message(publish.payload),
-                    Ok(_) => continue,
-                    Err(error) => return error,
-                };
-                // Nobody may be listening any more, while the link is being dropped.
-                drop(hears.send(told));
+/// Connects, and returns when the broker has answered.
+pub(super) async fn connect(to: &ConnectOptions) -> Result<(Client, Limits, Driver), Refusal> {
+    let mut options = MqttOptions::new(&to.client_id, Broker::tcp(&to.host, to.port));
+    if let Some(tls) = &to.tls {
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(tls))));
+    }
+    if let Some((username, password)) = &to.credentials {
+        options.set_credentials(username, password.expose().to_owned());
+    }
+    let seconds = u16::try_from(to.keep_alive.as_secs()).unwrap_or(u16::MAX);
+    options.set_keep_alive(seconds).set_clean_start(true).set_connect_timeout(CONNECT_TIME);
+    // Each flush writes a whole batch, so the kernel must not wait for more.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
+    options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
+    // The library walks a table of this size at every flush: with its default of 65,535 publishing is ten times slower. The lane never
+    // has more than its window between the oldest unacknowledged publish and the newest, and the status message besides.
+    options.set_outgoing_inflight_upper_limit(to.window.saturating_add(8));
+    options.set_last_will(LastWill::new(&to.status_topic, to.last_will.to_vec(), QoS::AtLeastOnce, true, None));
+    let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(to.window) + 8).build();
+    let limits = connack(&mut events, to).await?;
+    let driver = Driver::spawn(|inbox| async move {
+        loop {
+            match events.poll().await {
+                Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                    let is_good = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
+                    inbox.put(Incoming::Subscribed(answer.return_codes.iter().all(is_good)));
+                }
+                Ok(Event::Incoming(Packet::Publish(publish))) => inbox.put(Incoming::Message(publish.payload)),
+                Ok(_) => {}
+                Err(error) => return reason(&error),
             }
-        });
-        Ok(Link { client, polling, heard, limits, is_replay: plan.is_replay })
-    }
+        }
+    });
+    Ok((Client { client, is_replay: to.is_replay }, limits, driver))
+}
 
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// `event`: its id, and whether somebody asked for it again.
+impl Client {
+    /// Publishes at QoS 1; `event` is the event's id and whether somebody asked for it again. There is no acknowledgement to wait for
+    /// when the connection has ended; nothing was sent then.
     pub(super) fn publish(
         &self,
         topic: &str,
         payload: Bytes,
         event: Option<(Uuid, bool)>,
         retain: bool,
-    ) -> Option<Notice> {
+    ) -> Option<impl Future<Output = Ack> + use<>> {
         let mut user_properties = Vec::new();
         if let Some((id, replayed)) = event {
             user_properties.push(("event_id".to_owned(), id.to_string()));
@@ -122,22 +107,11 @@ impl Link {
             ..PublishProperties::default()
         };
         let options = PublishOptions::at_least_once().retain(retain).properties(properties);
-        self.client.try_publish_tracked(topic, payload, options).ok().map(Notice)
+        self.client.try_publish_tracked(topic, payload, options).ok().map(acknowledgement)
     }
 
     pub(super) fn subscribe(&self, topic: &str) -> bool {
         self.client.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
-    }
-
-    pub(super) async fn heard(&mut self) -> Option<Heard> {
-        self.heard.recv().await
-    }
-
-    pub(super) async fn ended(&mut self) -> String {
-        match (&mut self.polling).await {
-            Ok(error) => reason(&error),
-            Err(error) => format!("the client failed: {error}"),
-        }
     }
 
     pub(super) fn disconnect(&self) {
@@ -146,35 +120,27 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.polling.abort();
-    }
-}
-
-impl Notice {
-    pub(super) async fn ack(self) -> Ack {
-        let reason = match self.0.wait_async().await {
-            Ok(PublishResult::Qos1(ack)) => ack.reason,
-            Err(PublishNoticeError::V5PubAck(reason)) => reason,
-            Ok(_) | Err(_) => return Ack::Lost,
-        };
-        match reason {
-            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ack::Accepted,
-            PubAckReason::QuotaExceeded | PubAckReason::PacketIdentifierInUse => {
-                Ack::NotNow(format!("the broker answered {reason:?}"))
-            }
-            PubAckReason::UnspecifiedError | PubAckReason::ImplementationSpecificError => {
-                Ack::Failed(format!("the broker answered {reason:?}"))
-            }
-            PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
-                Ack::Refused(format!("the broker answered {reason:?}"))
-            }
+async fn acknowledgement(notice: PublishNotice) -> Ack {
+    let reason = match notice.wait_async().await {
+        Ok(PublishResult::Qos1(ack)) => ack.reason,
+        Err(PublishNoticeError::V5PubAck(reason)) => reason,
+        Ok(_) | Err(_) => return Ack::Lost,
+    };
+    match reason {
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ack::Accepted,
+        PubAckReason::QuotaExceeded | PubAckReason::PacketIdentifierInUse => {
+            Ack::NotNow(format!("the broker answered {reason:?}"))
+        }
+        PubAckReason::UnspecifiedError | PubAckReason::ImplementationSpecificError => {
+            Ack::Failed(format!("the broker answered {reason:?}"))
+        }
+        PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
+            Ack::Refused(format!("the broker answered {reason:?}"))
         }
     }
 }
 
-async fn connack(events: &mut EventLoop, plan: &Plan) -> Result<Limits, Refusal> {
+async fn connack(events: &mut EventLoop, to: &ConnectOptions) -> Result<Limits, Refusal> {
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => {
@@ -183,8 +149,8 @@ async fn connack(events: &mut EventLoop, plan: &Plan) -> Result<Limits, Refusal>
                 let max_packet =
                     properties.and_then(|it| it.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize);
                 return Ok(Limits {
-                    window: usize::from(plan.window.min(window).max(1)),
-                    max_packet: max_packet.min(plan.max_packet),
+                    window: usize::from(to.window.min(window).max(1)),
+                    max_packet: max_packet.min(to.max_packet),
                     retains: properties.and_then(|it| it.retain_available) != Some(0),
                 });
             }
@@ -201,7 +167,7 @@ fn cause(error: &ConnectionError) -> Cause {
         ConnectionError::ConnectionRefused(
             ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion,
         )
-        // An answer that is none in MQTT 5, such as the CONNACK of 3.1.1.
+        // The answer is not valid in MQTT 5; the CONNACK of 3.1.1, for example, is not.
         | ConnectionError::NotConnAck(_) => Cause::Version,
         ConnectionError::MqttState(StateError::ConnectionAborted) => Cause::Silence,
         ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error))) => {

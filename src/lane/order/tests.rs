@@ -1,4 +1,4 @@
-//! The order of a lane's work, against a model of a lane and its ledger that does everything at random.
+//! Tests the order of a lane's work with a model of a lane and its ledger in which everything happens in random order.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// An entity and a counter of its own, and its place in the log.
+/// An entity, and the number of the work among that of its entity.
 type Work = (u8, u32);
 
-/// A lane without a destination: work is tried, ends well or badly, is parked, tried again from the ledger, and released.
+/// A lane without a destination. Work is tried and done, put back, parked or dead; parked work is tried again, and its entity released.
 struct Lane {
     order: Order,
     waiting: LaneOrder<u8, Work>,
     log: Vec<Work>,
     trying: Vec<Work>,
-    /// By entity, the first of each is to be tried again; the others wait. In `none` each is to be tried again by itself.
+    /// The parked work of each entity. Only the first is tried again, and the others wait; in order `none` no work waits for other work.
     parked: BTreeMap<u8, VecDeque<Work>>,
     delivered: Vec<Work>,
     dead: Vec<Work>,
@@ -50,7 +50,7 @@ impl Lane {
                         Order::Strict => self.trying.is_empty(),
                         Order::None => true,
                     };
-                    prop_assert!(is_alone, "{work:?} beside {:?}", self.trying);
+                    prop_assert!(is_alone, "{work:?} is tried together with {:?}", self.trying);
                     self.trying.push(work);
                 }
                 if self.order == Order::None {
@@ -82,7 +82,7 @@ impl Lane {
         Ok(())
     }
 
-    /// It ends well, or is dead; when the last of its entity is through, the entity is free.
+    /// Parked work is delivered or is dead. When it was the last of its entity, the entity is released.
     fn parked_is_tried_again(&mut self, which: u8) {
         let Some(mut first) = self.parked.first_entry() else { return };
         let work = first.get_mut().pop_front().expect("no queue is empty");
@@ -100,14 +100,14 @@ impl Lane {
     fn is_complete(&self) -> Result<(), TestCaseError> {
         let parked: usize = self.parked.values().map(VecDeque::len).sum();
         let all = self.waiting.queued() + self.trying.len() + parked + self.delivered.len() + self.dead.len();
-        prop_assert_eq!(all, self.log.len(), "something is lost or doubled");
+        prop_assert_eq!(all, self.log.len(), "something is lost or duplicated");
         if self.order == Order::Strict {
             prop_assert!(parked + self.trying.len() <= 1, "what follows stays where it is");
         }
         Ok(())
     }
 
-    /// Ends all that is left well.
+    /// Delivers everything that is left.
     fn finish(&mut self) -> Result<(), TestCaseError> {
         while self.delivered.len() + self.dead.len() < self.log.len() {
             let before = (self.delivered.len(), self.trying.len());

@@ -1,5 +1,5 @@
-//! A lane's cursor. In: what the lane took, and what it is done with. Out: the ids that are neither, for the checkpoint. It never
-//! writes; `checkpoint` does.
+//! A lane's cursor in memory. In: the events that the lane took, and those that it is done with. Out: the ids that are taken and not done,
+//! for the checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,33 @@ use crate::ranges::Ranges;
 /// What a lane has taken and is not done with.
 #[derive(Debug, Default)]
 pub struct Cursor {
-    /// Id, and the lowest id that stays pending with it.
+    /// The id of each event, with the lowest id that stays pending as long as the event does.
     outstanding: BTreeMap<i64, i64>,
 }
 
 impl Cursor {
-    /// The lane has this event in hand.
+    /// The lane takes an event.
     pub fn take(&mut self, taken: &Taken) {
         self.outstanding.insert(taken.event.id, taken.from);
     }
 
-    /// The event is acknowledged, or parked in the checkpoint that is being made.
+    /// The lane is done with an event: it is acknowledged, or the next checkpoint parks it.
     pub fn done(&mut self, id: i64) {
         self.outstanding.remove(&id);
     }
 
-    /// How many events the lane has in hand.
+    /// How many events are taken and not done.
     pub fn len(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// Whether the lane has nothing in hand.
+    /// Whether the lane is done with all that it took.
     pub fn is_empty(&self) -> bool {
         self.outstanding.is_empty()
     }
 
-    /// All that a crash now would have to deliver, given what the lane has not taken yet.
+    /// What would have to be delivered after a crash: the ids that the lane has not taken yet, which are given, and those that it is not
+    /// done with.
     pub fn pending(&self, untaken: Ranges) -> Ranges {
         let mut pending = untaken;
         for (&id, &from) in &self.outstanding {

@@ -1,73 +1,79 @@
-//! CursorWriter on their way into the database. In: from each lane, a few times a second, how far it is. Out: one statement for all that come
-//! at once, so that a thousand busy lanes are not two thousand commits a second for the plant's database. It never waits for a lane's row
-//! that somebody else holds: the others' cursors must not wait for it.
+//! Writes the cursors of all lanes of a daemon. In: from each lane, a few times a second, how far it is. Out: one statement for all cursors
+//! that arrive at once, so that a thousand busy lanes are not two thousand commits a second for the plant's database. It never waits for a
+//! locked row: the other lanes' cursors would wait with it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::destination::LaneName;
-use crate::lane::store::row;
+use crate::lane::store::cursor_update;
+use crate::lane::store::cursor_update::CursorUpdate;
+use crate::lane::store::cursor_update::LockedRows;
+use crate::lane::store::error::DatabaseError;
+use crate::lane::store::error::StoreError;
 
-/// How far a lane is.
-#[derive(Debug, Clone)]
-pub(super) struct CursorUpdate {
-    pub(super) lane: LaneName,
-    pub(super) epoch: i64,
-    pub(super) position: i64,
-    /// An int8multirange.
-    pub(super) pending: String,
-    /// Events delivered since the last one.
-    pub(super) delivered: i64,
-}
-
-/// The way in, for all lanes of a daemon.
+/// Where lanes hand in their cursors.
 #[derive(Debug, Clone)]
 pub struct CursorWriter(mpsc::Sender<Request>);
 
 #[derive(Debug)]
 struct Request {
     update: CursorUpdate,
-    answer: oneshot::Sender<Result<bool, String>>,
+    answer: oneshot::Sender<Result<Written, Arc<DatabaseError>>>,
 }
 
-/// In one statement: its rows stay locked until it is committed, and nothing else of these lanes can be written meanwhile.
+/// What became of a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Yes,
+    /// Either another transaction holds the row's lock, or the lane does not own the row any more.
+    No,
+}
+
+/// Cursors per statement. Their rows stay locked until it is committed, and nothing else of these lanes can be written meanwhile.
 const MOST: usize = 256;
 
 impl CursorWriter {
-    /// Writes until the last of the lanes is gone.
+    /// Starts the task that writes. It ends with the last of the lanes.
     pub fn start(pool: Pool) -> CursorWriter {
         let (sender, mut requests) = mpsc::channel(MOST);
         tokio::spawn(async move {
             let mut batch = Vec::new();
-            // What comes while one is written goes with the next: nobody waits for company.
+            // What arrives during a write goes with the next one: no cursor waits in order to be joined by others.
             while requests.recv_many(&mut batch, MOST).await > 0 {
-                write(&pool, &mut batch).await;
+                write_batch(&pool, &mut batch).await;
             }
         });
         CursorWriter(sender)
     }
 
-    /// Writes one. False: its row is held by somebody, or belongs to another daemon; nothing was written.
-    pub(super) async fn write(&self, update: CursorUpdate) -> anyhow::Result<bool> {
+    /// Writes one cursor.
+    pub(super) async fn write(&self, update: CursorUpdate) -> Result<Written, StoreError> {
         let (answer, written) = oneshot::channel();
-        self.0.send(Request { update, answer }).await?;
-        written.await?.map_err(anyhow::Error::msg)
+        self.0.send(Request { update, answer }).await.map_err(|_| DatabaseError::CursorWriter)?;
+        Ok(written.await.map_err(|_| DatabaseError::CursorWriter)??)
     }
 }
 
-async fn write(pool: &Pool, batch: &mut Vec<Request>) {
+async fn write_batch(pool: &Pool, batch: &mut Vec<Request>) {
     let updates: Vec<&CursorUpdate> = batch.iter().map(|request| &request.update).collect();
-    let written = store(pool, &updates).await.map_err(|error| format!("{error:#}"));
+    let result = write(pool, &updates).await.map_err(Arc::new);
     for Request { update, answer } in batch.drain(..) {
-        // A lane that has ended asks no more.
-        drop(answer.send(written.as_ref().map(|lanes| lanes.contains(&update.lane)).map_err(String::clone)));
+        let answered = match &result {
+            Ok(written) if written.contains(&update.lane) => answer.send(Ok(Written::Yes)),
+            Ok(_) => answer.send(Ok(Written::No)),
+            Err(error) => answer.send(Err(Arc::clone(error))),
+        };
+        // A lane that has ended does not wait for its answer.
+        drop(answered);
     }
 }
 
-async fn store(pool: &Pool, updates: &[&CursorUpdate]) -> anyhow::Result<BTreeSet<LaneName>> {
-    let client = pool.get().await?;
-    row::store(&client, updates, "skip locked").await
+async fn write(pool: &Pool, updates: &[&CursorUpdate]) -> Result<BTreeSet<LaneName>, DatabaseError> {
+    let client = pool.get().await.map_err(DatabaseError::Connection)?;
+    cursor_update::write(&client, updates, LockedRows::Skip).await.map_err(DatabaseError::Statement)
 }

@@ -1,30 +1,32 @@
-//! A lane that has not passed a part of the log. In: its row. Out: what of that part it has not taken. It locks rows and changes none.
+//! Lanes that have not read a part of the log which retention is about to drop. In: the part. Out: the lanes, with what each has not read
+//! of it; and a lane made to skip the part.
 
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::event::TenantId;
+use crate::lane::store::error::StoreError;
 use crate::ranges::Ranges;
 
-/// See the module's description.
+/// A lane that has not read all of a part of the log.
 #[derive(Debug)]
 pub struct FallenBehind {
-    /// The lane.
+    /// The lane's name.
     pub lane: LaneName,
-    /// Whose events it takes.
+    /// The tenant whose events it takes.
     pub tenant: TenantId,
     /// What people call its destination.
     pub name: String,
-    /// Whether it gets on.
+    /// Whether it is delivering.
     pub is_running: bool,
-    /// What it has not taken, of that part.
+    /// The ids of the part that it has not read.
     pub unread: Ranges,
 }
 
 impl FallenBehind {
-    /// Reads a row of lane, tenant, name, whether it runs, position and pending, for the part from `low` to `past`, which is not in it.
-    fn of(row: &Row, low: i64, past: i64) -> anyhow::Result<FallenBehind> {
+    /// Reads a row of lane, tenant, name, whether it runs, position and pending, for the part from `low` up to `past`, which is not in it.
+    fn of(row: &Row, low: i64, past: i64) -> Result<FallenBehind, StoreError> {
         let mut unread = Ranges::parse(row.get(5))?;
         unread.insert(row.get::<_, i64>(4) + 1, past - 1);
         unread.remove(i64::MIN, low - 1);
@@ -34,8 +36,9 @@ impl FallenBehind {
     }
 }
 
-/// The lanes that have not passed these ids, `past` not included. They write nothing until the transaction ends.
-pub async fn lanes(transaction: &Transaction<'_>, low: i64, past: i64) -> anyhow::Result<Vec<FallenBehind>> {
+/// Finds the lanes that have not read all ids from `low` up to `past`, which is not among them. Their rows stay locked, so that they write
+/// nothing until the transaction ends.
+pub async fn lanes(transaction: &Transaction<'_>, low: i64, past: i64) -> Result<Vec<FallenBehind>, StoreError> {
     let rows = transaction
         .query(
             "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
@@ -46,4 +49,25 @@ pub async fn lanes(transaction: &Transaction<'_>, low: i64, past: i64) -> anyhow
         )
         .await?;
     rows.iter().map(|row| FallenBehind::of(row, low, past)).collect()
+}
+
+/// Makes a lane skip the ids from `low` up to `past`, which is not among them; `lost` of the events that it had not read were for it. The
+/// new epoch makes the daemon that serves it take it up again from there.
+pub async fn skip(
+    transaction: &Transaction<'_>,
+    lane: &LaneName,
+    (low, past): (i64, i64),
+    lost: i64,
+) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "update andon.lanes set epoch = epoch + 1, position = greatest(position, $3::int8 - 1),
+                pending = case when replay is null then pending + int8multirange(int8range(least(position + 1, $2), $2)) else pending end
+                    - int8multirange(int8range($2, $3)),
+                lost = lost + $4, lost_at = case when $4 > 0 then now() else lost_at end
+            where lane = $1",
+            &[&lane.0, &low, &past, &lost],
+        )
+        .await?;
+    Ok(())
 }

@@ -1,25 +1,23 @@
-//! What a lane is doing, as people read it in `andon.lanes`. A value: it never changes by itself.
+//! What a lane is doing, as people read it in `andon.lanes`.
 
-/// What a lane is doing, for people who ask.
+/// What a lane is doing, as far as the lane itself says so. The supervisor marks lanes as removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// All is well.
+    /// It is delivering.
     Running,
-    /// Cannot reach its destination, and keeps trying.
+    /// It cannot reach its destination, and keeps trying.
     Retrying(String),
-    /// The breaker is open: only probes are made.
+    /// Its breaker is open: it only probes.
     Open(String),
-    /// Stopped, until the destination's row is changed.
+    /// It has stopped until the destination's row is changed.
     Disabled {
-        /// What the destination is: `mqtt` or `webhook`.
-        kind: &'static str,
-        /// Why.
+        /// `mqtt` or `webhook`.
+        destination_kind: &'static str,
+        /// Why it has stopped.
         reason: String,
     },
     /// The destination's row cannot be used.
     Misconfigured(String),
-    /// The destination is gone or not active.
-    Removed,
 }
 
 impl State {
@@ -30,7 +28,6 @@ impl State {
             State::Open(reason) => ("open", Some(reason)),
             State::Disabled { reason, .. } => ("disabled", Some(reason)),
             State::Misconfigured(reason) => ("misconfigured", Some(reason)),
-            State::Removed => ("removed", None),
         }
     }
 }

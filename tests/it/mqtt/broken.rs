@@ -33,7 +33,7 @@ use crate::plant::connect;
 const WINDOW: usize = 256;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_events_survive_three_restarts_and_ten_cuts() {
+async fn forty_thousand_events_survive_three_restarts_and_ten_cuts() {
     let seed = std::env::var("ANDON_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     println!("ANDON_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -49,13 +49,13 @@ async fn a_hundred_thousand_events_survive_three_restarts_and_ten_cuts() {
     let inserting = tokio::spawn(async move {
         for part in 0..20 {
             // Not far ahead, so that each fault meets a lane that is busy.
-            let arrived = (part as usize).saturating_sub(2) * 5_000;
-            arrivals.wait_until(3 * PATIENCE, |got| got.len() >= arrived).await.unwrap();
-            plant.batch_execute(&chunk(200, part * 25 + 1, part * 25 + 25)).await.unwrap();
+            let arrived = (part as usize).saturating_sub(2) * 2_000;
+            arrivals.wait_for_count(PATIENCE, arrived).await.unwrap();
+            plant.batch_execute(&chunk(200, part * 10 + 1, part * 10 + 10)).await.unwrap();
         }
     });
     for fault in 1..=13 {
-        subscriber.wait_until(3 * PATIENCE, |got| got.len() >= fault * 7_000).await.unwrap();
+        subscriber.wait_received(PATIENCE, fault * 2_800).await.unwrap();
         if fault % 4 == 0 {
             tokio::task::block_in_place(|| {
                 broker.stop_term().unwrap();
@@ -67,10 +67,10 @@ async fn a_hundred_thousand_events_survive_three_restarts_and_ten_cuts() {
     }
     inserting.await.unwrap();
 
-    wait_for_all(&subscriber, 3 * PATIENCE, 100_000).await;
+    wait_for_all(&subscriber, 40_000).await;
     line.stop().await.unwrap();
     let received = subscriber.received();
-    let verdict = judge_messages(&expected(200, 500), &received);
+    let verdict = judge_messages(&expected(200, 200), &received);
     assert!(verdict.is_clean(), "{verdict:?}");
     assert_eq!(proxy.cuts(), 10);
     // What the broker sends the subscriber again is marked; the rest of what came twice, the lane sent twice.
@@ -103,7 +103,7 @@ async fn nothing_is_done_without_a_puback_when_the_broker_is_killed() {
     line.run(&chunk(100, 1, 300)).await;
     let mut found = Vec::new();
     for kill in 1..=3 {
-        tap.seen().wait_until(PATIENCE, |seen| seen.len() >= kill * 7_000).await.unwrap();
+        tap.seen().wait_for_count(PATIENCE, kill * 7_000).await.unwrap();
         tokio::task::block_in_place(|| broker.kill().unwrap());
         let before: HashSet<_> = line
             .client
@@ -139,14 +139,14 @@ async fn a_broker_that_falls_silent_is_left_and_nothing_is_lost() {
     let lane = line.publisher(proxy.port(), json!({"keep_alive": "1s"})).await;
     line.start();
     line.run(&chunk(10, 1, 10)).await;
-    wait_for_all(&subscriber, PATIENCE, 100).await;
+    wait_for_all(&subscriber, 100).await;
 
     proxy.stall();
     line.run(&chunk(10, 11, 100)).await;
     let reason = line.state(&lane, "retrying").await;
     proxy.resume();
 
-    wait_for_all(&subscriber, PATIENCE, 1_000).await;
+    wait_for_all(&subscriber, 1_000).await;
     line.state(&lane, "running").await;
     line.stop().await.unwrap();
     let expected_reasons = ["no acknowledgement for 2s", "the broker answers no ping"];
@@ -166,12 +166,12 @@ async fn a_stop_lets_nothing_come_twice() {
     let mut stops = HashMap::new();
     for stop in 1..=3 {
         line.start();
-        subscriber.wait_until(PATIENCE, |got| got.len() >= stop * 5_000).await.unwrap();
+        subscriber.wait_received(PATIENCE, stop * 5_000).await.unwrap();
         line.stop().await.unwrap();
         stops.insert(stop, subscriber.messages().len());
     }
     line.start();
-    wait_for_all(&subscriber, PATIENCE, 20_000).await;
+    wait_for_all(&subscriber, 20_000).await;
     line.stop().await.unwrap();
 
     assert!(stops[&3] < 20_000, "the stops came while events flowed: {stops:?}");

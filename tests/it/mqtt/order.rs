@@ -14,7 +14,6 @@ use super::chunk;
 use super::events;
 use super::wait_for_all;
 use crate::line::Line;
-use crate::line::PATIENCE;
 use crate::line::marker;
 
 /// A broker that refuses the first event so many times.
@@ -41,7 +40,7 @@ async fn in_strict_order_a_broker_that_refuses_an_event_for_now_has_no_later_one
     line.run(&chunk(1, 1, 30)).await;
 
     line.start();
-    wait_for_all(&subscriber, PATIENCE, 30).await;
+    wait_for_all(&subscriber, 30).await;
 
     line.stop().await.unwrap();
     assert_eq!(tap.seen().snapshot().iter().filter(|seen| ***seen == Seen::Refused).count(), 3);
@@ -57,9 +56,9 @@ async fn after_a_refusal_for_now_no_more_events_overtake() {
 
     line.start();
     // What was in its window when it was refused for the first time is with the broker already.
-    wait_for_all(&subscriber, PATIENCE, 2).await;
+    wait_for_all(&subscriber, 2).await;
     line.run(&chunk(1, 4, 9)).await;
-    wait_for_all(&subscriber, PATIENCE, 9).await;
+    wait_for_all(&subscriber, 9).await;
 
     line.stop().await.unwrap();
     assert_eq!(tap.seen().snapshot().iter().filter(|seen| ***seen == Seen::Refused).count(), 3);

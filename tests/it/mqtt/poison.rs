@@ -15,9 +15,7 @@ use super::emit_with;
 use super::expected;
 use super::set;
 use super::wait_for_all;
-use super::wait_long;
 use crate::line::Line;
-use crate::line::PATIENCE;
 use crate::line::judge_messages;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,8 +31,8 @@ async fn an_event_that_ends_every_connection_is_parked_and_the_others_go_on_in_o
     line.run(&chunk(10, 11, 100)).await;
 
     line.start();
-    wait_for_all(&subscriber, 2 * PATIENCE, 1_000).await;
-    wait_long(&line, "select count(*) = 1 from andon.deliveries").await;
+    wait_for_all(&subscriber, 1_000).await;
+    line.until("select count(*) = 1 from andon.deliveries").await;
 
     line.stop().await.unwrap();
     let parked = line.parked(&lane).await;
@@ -56,7 +54,7 @@ async fn a_broker_that_comes_and_goes_costs_no_event() {
     line.emit("acme", "e", 1).await;
 
     line.start();
-    wait_for_all(&subscriber, 2 * PATIENCE, 1).await;
+    wait_for_all(&subscriber, 1).await;
 
     line.stop().await.unwrap();
     let poisoned = tap.seen().snapshot().iter().filter(|seen| ***seen == Seen::Poisoned).count();
@@ -77,10 +75,10 @@ async fn a_broker_that_ends_the_connection_on_every_event_costs_three_and_the_ot
     line.run(&chunk(10, 1, 3)).await;
 
     line.start();
-    wait_long(&line, "select count(*) = 3 from andon.deliveries where state = 'dead'").await;
+    line.until("select count(*) = 3 from andon.deliveries where state = 'dead'").await;
     let sql =
         format!("select exists (select from andon.lanes where lane = '{lane}' and reason like 'it takes no event: %')");
-    wait_long(&line, &sql).await;
+    line.until(&sql).await;
     assert_eq!(line.parked(&lane).await.len(), 3);
     set(&line, &format!("port = {}", broker.port())).await;
     line.run(
@@ -88,7 +86,7 @@ async fn a_broker_that_ends_the_connection_on_every_event_costs_three_and_the_ot
     )
     .await;
 
-    wait_for_all(&subscriber, PATIENCE, 30).await;
+    wait_for_all(&subscriber, 30).await;
     line.stop().await.unwrap();
     assert!(line.parked(&lane).await.is_empty());
 }

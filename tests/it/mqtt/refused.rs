@@ -2,7 +2,6 @@
 //! hammer.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rig::Mosquitto;
@@ -39,12 +38,11 @@ async fn a_wrong_password_is_said_and_tried_slowly_until_it_is_right() {
     line.emit("acme", "e", 1).await;
 
     let reason = line.state(&lane, "retrying").await;
-    let connects = |seen: &[Arc<Seen>]| seen.iter().filter(|seen| matches!(***seen, Seen::Connect(_))).count();
-    tap.seen().wait_until(PATIENCE, |seen| connects(seen) >= 5).await.unwrap();
+    tap.seen().wait_for_matching(PATIENCE, 5, |seen| matches!(seen, Seen::Connect(_))).await.unwrap();
     let pauses = started.elapsed();
     set(&line, "password = 'right'").await;
 
-    wait_for_all(&subscriber, PATIENCE, 1).await;
+    wait_for_all(&subscriber, 1).await;
     line.stop().await.unwrap();
     assert_eq!(reason, "the broker refused the connection: NotAuthorized");
     assert!(pauses > Duration::from_millis(1500), "five connections within {pauses:?}");
@@ -66,7 +64,7 @@ async fn a_topic_that_the_broker_refuses_costs_only_its_own_events() {
     }
 
     line.start();
-    wait_for_all(&subscriber, PATIENCE, 20).await;
+    wait_for_all(&subscriber, 20).await;
     wait_for_done(&line, &lane).await;
 
     line.stop().await.unwrap();
@@ -89,7 +87,7 @@ async fn a_message_that_is_too_large_for_the_broker_is_not_sent_and_costs_no_oth
     line.emit("acme", "e", 2).await;
 
     line.start();
-    wait_for_all(&subscriber, PATIENCE, 2).await;
+    wait_for_all(&subscriber, 2).await;
     wait_for_done(&line, &lane).await;
 
     line.stop().await.unwrap();
@@ -128,13 +126,13 @@ async fn a_broker_that_refuses_every_event_costs_three_and_the_others_wait_until
     }
     let parked = line.parked(&lane).await;
     set(&line, "username = 'good'").await;
-    wait_for_all(&subscriber, PATIENCE, 498).await;
+    wait_for_all(&subscriber, 498).await;
 
     line.run(
         "update andon.deliveries set state = 'retry', next_attempt_at = now(); select pg_notify('andon', 'deliveries')",
     )
     .await;
-    wait_for_all(&subscriber, PATIENCE, 501).await;
+    wait_for_all(&subscriber, 501).await;
     line.stop().await.unwrap();
     assert_eq!(parked, vec!["dead 1 the broker answered NotAuthorized"; 3]);
     assert_eq!(
@@ -159,7 +157,7 @@ async fn a_long_run_of_refused_events_is_parked_once_the_broker_takes_another() 
     line.emit("acme", "good", 1).await;
 
     line.start();
-    wait_for_all(&subscriber, PATIENCE, 1).await;
+    wait_for_all(&subscriber, 1).await;
     wait_for_done(&line, &lane).await;
 
     line.stop().await.unwrap();

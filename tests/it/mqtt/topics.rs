@@ -8,8 +8,10 @@ use rig::Subscriber;
 use serde_json::json;
 
 use super::events;
+use super::is_event;
 use super::wait_for_done;
 use crate::line::Line;
+use crate::line::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_naming_and_each_policy_has_its_own_topic() {
@@ -44,7 +46,7 @@ async fn each_naming_and_each_policy_has_its_own_topic() {
         wait_for_done(&line, lane).await;
     }
     let wanted = table.iter().filter(|(.., topic)| topic.is_some()).count();
-    subscriber.wait_until(crate::line::PATIENCE, |got| events(got).count() >= wanted).await.unwrap();
+    subscriber.messages().wait_for_matching(PATIENCE, wanted, is_event).await.unwrap();
 
     line.stop().await.unwrap();
     let received = subscriber.received();

@@ -17,7 +17,6 @@ use super::events;
 use super::expected;
 use super::wait_for_all;
 use crate::line::Line;
-use crate::line::PATIENCE;
 use crate::line::judge_messages;
 
 /// What a subscriber gets through a broker with these manners, and the versions that were asked for.
@@ -30,7 +29,7 @@ async fn through(mqtt5: Mqtt5) -> (Vec<Arc<Message>>, Vec<u8>) {
     line.run(&chunk(10, 1, 100)).await;
 
     line.start();
-    wait_for_all(&subscriber, PATIENCE, 1_000).await;
+    wait_for_all(&subscriber, 1_000).await;
     line.stop().await.unwrap();
 
     let seen = tap.seen().snapshot();

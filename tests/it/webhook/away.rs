@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::judge_requests;
+use crate::line::wait_for_requests;
 
 /// The same database by another port.
 fn through(proxy: &Proxy, url: &str) -> String {
@@ -30,18 +31,17 @@ async fn a_database_that_goes_away_between_attempts_costs_nothing_but_time() {
     let expected = line.emit_all(20, 20).await;
 
     for accepted in [50, 120, 200] {
-        receiver.wait_accepted(PATIENCE, |got| got.len() >= accepted).await.unwrap();
+        receiver.wait_accepted(PATIENCE, accepted).await.unwrap();
         // What fails while the database is away cannot be parked: it is to wait in memory, and hold its entity.
         proxy.refuse(true).await.unwrap();
         proxy.cut();
         let before = receiver.received().len();
         receiver.answer_next("/hook", 3, &Answer::status(503));
-        receiver.wait_until(PATIENCE, |got| got.len() >= before + 8).await.unwrap();
+        receiver.wait_received(PATIENCE, before + 8).await.unwrap();
         proxy.refuse(false).await.unwrap();
     }
 
-    let wanted = expected.clone();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    wait_for_requests(&receiver, &expected).await;
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
@@ -57,7 +57,7 @@ async fn connections_to_the_database_cut_at_any_byte_lose_and_disorder_nothing()
     line.start_at(&through(&proxy, &line.url));
     let mut expected = BTreeMap::from([("first".to_owned(), 1)]);
     line.emit("acme", "first", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
 
     for round in 1..=8 {
         receiver.answer_next("/hook", 2, &Answer::status(503));
@@ -68,8 +68,7 @@ async fn connections_to_the_database_cut_at_any_byte_lose_and_disorder_nothing()
             }
             expected.insert(entity.to_owned(), round * 10);
         }
-        let wanted = expected.clone();
-        receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+        wait_for_requests(&receiver, &expected).await;
     }
 
     line.until("select count(*) = 0 from andon.deliveries").await;
@@ -86,13 +85,13 @@ async fn a_stop_lets_open_requests_end_and_writes_down_that_they_did() {
     line.webhook(&receiver.url("/hook"), json!({"concurrency": 4})).await;
     let expected = line.emit_all(4, 2).await;
     line.start();
-    receiver.wait_until(PATIENCE, |got| got.len() == 4).await.unwrap();
+    receiver.wait_received(PATIENCE, 4).await.unwrap();
 
     line.stop().await.unwrap();
     assert_eq!((receiver.received().len(), receiver.accepted().len()), (4, 4), "none was begun after the stop");
     line.start();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 8).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 8).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -106,13 +105,13 @@ async fn a_request_that_outlasts_the_grace_of_a_stop_is_made_again() {
     line.webhook(&receiver.url("/hook"), json!({"timeout": "1m"})).await;
     let expected = line.emit_all(3, 2).await;
     line.start();
-    receiver.wait_until(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_received(PATIENCE, 3).await.unwrap();
 
     line.stop().await.unwrap();
     receiver.answer("/hook", Answer::status(200));
     line.start();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 6).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 6).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");

@@ -13,6 +13,7 @@ use crate::line::PATIENCE;
 use crate::line::SECRET;
 use crate::line::judge_requests;
 use crate::line::marker;
+use crate::line::wait_for_requests;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,7 +63,7 @@ async fn a_new_webhook_starts_at_now() {
     line.webhook(&receiver.url("/first"), json!({})).await;
     line.start();
     line.emit("acme", "past", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
 
     let lane = line.webhook_from_now(&receiver.url("/new"), "{}").await;
     let inserted = Instant::now();
@@ -70,7 +71,7 @@ async fn a_new_webhook_starts_at_now() {
     let took = inserted.elapsed();
     line.emit("acme", "e", 1).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
     line.stop().await.unwrap();
     assert!(took < SECOND, "{took:?}");
     assert_eq!(accepted(&receiver, "/new"), counters(1));
@@ -84,18 +85,18 @@ async fn an_edited_webhook_is_another_one_within_a_second_and_its_neighbour_is_n
     let neighbour = line.webhook(&receiver.url("/neighbour"), json!({})).await;
     line.start();
     line.emit("acme", "e", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     let epoch = line.epoch(&neighbour).await;
 
     let to = format!("update andon.webhooks set url = '{}'", receiver.url("/new"));
     let new_url = line.changed(&lane, &to).await;
     line.emit("acme", "e", 2).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 4).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 4).await.unwrap();
     let other_events = line.changed(&lane, "update andon.webhooks set events = '{part.*}'").await;
     line.emit("acme", "e", 3).await;
     line.run(r#"select andon.emit('part.created', '{"entity": "p", "counter": 1}', 'acme', 'part', 'p')"#).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 7).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 7).await.unwrap();
     line.stop().await.unwrap();
     assert!(new_url < SECOND && other_events < SECOND, "{new_url:?} {other_events:?}");
     assert_eq!(line.epoch(&neighbour).await, epoch);
@@ -117,19 +118,19 @@ async fn events_that_a_webhook_did_not_want_before_its_edit_do_not_come_after_it
     // The second of them is in the stream: the lane has caught up.
     for counter in 1..=2 {
         line.run("select andon.emit('part.created', '{\"entity\": \"p\", \"counter\": 1}', 'acme')").await;
-        receiver.wait_accepted(PATIENCE, |got| got.len() == 2 * counter).await.unwrap();
+        receiver.wait_accepted(PATIENCE, 2 * counter).await.unwrap();
     }
     line.until(&format!(
         "select position >= (select max(id) from andon.events) and isempty(pending) from andon.lanes where lane = '{lane}'"
     ))
     .await;
     line.emit("acme", "past", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 5).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 5).await.unwrap();
 
     line.changed(&lane, "update andon.webhooks set events = '{job.*}'").await;
     line.emit("acme", "e", 1).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 7).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 7).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(accepted(&receiver, "/hook")[2..], counters(1));
 }
@@ -143,7 +144,7 @@ async fn a_deactivated_or_deleted_webhook_stops_within_a_second_while_others_go_
     let other = line.webhook(&receiver.url("/other"), json!({})).await;
     line.start();
     line.emit("acme", "e", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
     let epoch = line.epoch(&other).await;
 
     let took = [
@@ -154,7 +155,7 @@ async fn a_deactivated_or_deleted_webhook_stops_within_a_second_while_others_go_
     line.state(&deleted, "removed").await;
     line.emit("acme", "e", 2).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 4).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 4).await.unwrap();
     line.stop().await.unwrap();
     assert!(took.iter().all(|took| *took < SECOND), "{took:?}");
     assert_eq!(accepted(&receiver, "/deactivated"), counters(1));
@@ -172,7 +173,7 @@ async fn a_webhook_that_is_active_again_gets_nothing_twice() {
     line.start();
     line.state(&from_now, "running").await;
     line.emit("acme", "e", 1).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
 
     for lane in [&from_a_time, &from_now] {
         line.changed(lane, "update andon.webhooks set active = false").await;
@@ -180,7 +181,7 @@ async fn a_webhook_that_is_active_again_gets_nothing_twice() {
     }
     line.emit("acme", "e", 2).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 4).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 4).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(accepted(&receiver, "/from-a-time"), counters(2));
     assert_eq!(accepted(&receiver, "/from-now"), counters(2));
@@ -195,7 +196,7 @@ async fn a_webhook_that_is_about_to_be_disabled_can_be_edited_all_the_same() {
     let lane = line.webhook(&receiver.url("/gone"), json!({"timeout": "1m"})).await;
     line.start();
     line.emit("acme", "slow", 1).await;
-    receiver.wait_until(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_received(PATIENCE, 1).await.unwrap();
     line.emit("acme", "e", 1).await;
     // It waits for the slow one to end before it stands still.
     line.state(&lane, "disabled").await;
@@ -203,7 +204,7 @@ async fn a_webhook_that_is_about_to_be_disabled_can_be_edited_all_the_same() {
     let to = format!("update andon.webhooks set url = '{}'", receiver.url("/new"));
     let took = line.changed(&lane, &to).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.stop().await.unwrap();
     assert!(took < SECOND, "{took:?}");
 }
@@ -216,13 +217,12 @@ async fn what_is_in_hand_when_a_row_changes_goes_to_the_new_place_in_order() {
     let lane = line.webhook(&receiver.url("/hangs"), json!({"timeout": "1m", "concurrency": 4})).await;
     let expected = line.emit_all(20, 20).await;
     line.start();
-    receiver.wait_until(PATIENCE, |got| got.len() == 4).await.unwrap();
+    receiver.wait_received(PATIENCE, 4).await.unwrap();
 
     let to = format!("update andon.webhooks set url = '{}'", receiver.url("/new"));
     let took = line.changed(&lane, &to).await;
 
-    let wanted = expected.clone();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    wait_for_requests(&receiver, &expected).await;
     line.stop().await.unwrap();
     assert!(took < SECOND, "{took:?}");
     let verdict = judge_requests(&expected, &receiver.accepted());

@@ -33,10 +33,10 @@ async fn in_strict_order_all_events_come_in_the_order_of_the_log_through_failure
         receiver.answer_next("/hook", if round == 0 { 2 } else { 1 }, &Answer::status(503));
         line.emit_more(7, round * 10, (round + 1) * 10).await;
         let wanted = (round as usize + 1) * 70;
-        receiver.wait_until(PATIENCE, |got| got.len() >= wanted - 50).await.unwrap();
+        receiver.wait_received(PATIENCE, wanted - 50).await.unwrap();
         line.stop().await.unwrap();
         line.start();
-        receiver.wait_accepted(PATIENCE, |got| got.len() >= wanted).await.unwrap();
+        receiver.wait_accepted(PATIENCE, wanted).await.unwrap();
     }
 
     line.until("select count(*) = 0 from andon.deliveries").await;
@@ -56,11 +56,11 @@ async fn in_strict_order_a_failing_delivery_keeps_all_others_in_the_log() {
     line.emit("acme", "stuck", 1).await;
     line.emit_all(50, 20).await;
     assert_eq!(line.state(&lane, "open").await, "answered 422: 422");
-    receiver.wait_until(PATIENCE, |got| got.len() >= 3).await.unwrap();
+    receiver.wait_received(PATIENCE, 3).await.unwrap();
     line.stop().await.unwrap();
     line.start();
 
-    receiver.wait_until(PATIENCE, |got| got.len() >= 6).await.unwrap();
+    receiver.wait_received(PATIENCE, 6).await.unwrap();
     line.until("select count(*) = 1 and bool_and(state = 'retry') from andon.deliveries").await;
     line.stop().await.unwrap();
 
@@ -79,7 +79,7 @@ async fn in_strict_order_a_delivery_is_dead_when_its_time_is_over_and_the_others
     line.emit("acme", "stuck", 1).await;
     line.emit_all(3, 2).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 6).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 6).await.unwrap();
     line.until("select count(*) = 1 and bool_and(state = 'dead') from andon.deliveries").await;
     assert_eq!(line.state(&lane, "running").await, "");
     line.stop().await.unwrap();
@@ -102,12 +102,12 @@ async fn without_order_nothing_waits_behind_a_failed_delivery() {
     }
     line.until("select count(*) = 2 and bool_and(state = 'retry') from andon.deliveries").await;
     line.emit("acme", "e", 3).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
     line.stop().await.unwrap();
     line.start();
     line.emit("acme", "e", 4).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.until("select count(*) = 2 and bool_and(attempts = 2) from andon.deliveries").await;
     line.stop().await.unwrap();
     assert_eq!(accepted(&receiver), [("e".to_owned(), 3), ("e".to_owned(), 4)]);
@@ -125,7 +125,7 @@ async fn without_order_two_of_an_entity_are_tried_at_the_same_time() {
     line.run(&format!("begin; {}; {}; commit", emit(1), emit(2))).await;
 
     // Both out of the log, and then both out of the ledger.
-    receiver.wait_until(PATIENCE, |got| got.len() == 4).await.unwrap();
+    receiver.wait_received(PATIENCE, 4).await.unwrap();
     line.stop().await.unwrap();
     let beside: Vec<_> = receiver.received().iter().map(|request| request.beside.len()).collect();
     assert_eq!(beside, [0, 1, 0, 1]);

@@ -12,6 +12,7 @@ use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::judge_requests;
 use crate::line::marker;
+use crate::line::wait_for_requests;
 
 impl Line {
     /// What was tried, as `attempt outcome code`, in its order.
@@ -40,7 +41,7 @@ async fn a_delivery_is_tried_by_its_schedule_and_dead_after_the_last_attempt() {
     line.emit("acme", "e", 1).await;
     line.emit("acme", "e", 2).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 1).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(marker(&receiver.accepted()[0].body), ("e".to_owned(), 2), "the next of the entity goes on");
     assert_eq!(line.parked(&lane).await, ["dead 3 answered 500: 500"]);
@@ -62,7 +63,7 @@ async fn a_parked_delivery_is_not_tried_before_the_time_that_its_receiver_asked_
     line.until("select count(*) = 2 from andon.deliveries").await;
     line.emit("acme", "other", 1).await;
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(line.attempts(&soon).await, ["1 retry 429", "2 delivered 200"]);
     let received = receiver.received();
@@ -90,12 +91,12 @@ async fn a_410_disables_its_lane_alone_and_an_edited_row_goes_on_from_the_cursor
     let tried = receiver.received().iter().filter(|request| request.path == "/gone").count();
 
     line.emit("acme", "e", 2).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 2).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
     line.stop().await.unwrap();
     let cursor = line.cursor(&gone).await;
     line.start();
     line.emit("acme", "e", 3).await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 3).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
 
     assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
     assert_eq!(line.cursor(&gone).await, cursor);
@@ -105,7 +106,7 @@ async fn a_410_disables_its_lane_alone_and_an_edited_row_goes_on_from_the_cursor
         receiver.url("/moved")
     ))
     .await;
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 6).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 6).await.unwrap();
     assert_eq!(line.state(&gone, "running").await, "");
     line.stop().await.unwrap();
     let expected = BTreeMap::from([("e".to_owned(), 3)]);
@@ -128,14 +129,13 @@ async fn the_breaker_opens_probes_one_at_a_time_and_closes_with_nothing_lost() {
     assert_eq!(line.state(&lane, "open").await, "answered 503: 503");
     // Five failures open it; what was open beside the fifth may end after it.
     let opened = receiver.received().len();
-    receiver.wait_until(PATIENCE, |got| got.len() >= opened + 2).await.unwrap();
+    receiver.wait_received(PATIENCE, opened + 2).await.unwrap();
     let received = receiver.received();
     assert!(received.len() < 5 + 4 + 4, "{} attempts", received.len());
     assert!(received.iter().rev().take(2).all(|probe| probe.beside.is_empty()), "probes are made one at a time");
     receiver.answer("/hook", Answer::status(200).after(Duration::from_millis(20)));
 
-    let wanted = expected.clone();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    wait_for_requests(&receiver, &expected).await;
     assert_eq!(line.state(&lane, "running").await, "");
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
@@ -155,11 +155,11 @@ async fn an_outage_costs_no_event_its_attempts() {
     line.start();
     line.state(&lane, "open").await;
 
-    receiver.wait_until(PATIENCE, |got| got.len() >= 5 + 3).await.unwrap();
+    receiver.wait_received(PATIENCE, 5 + 3).await.unwrap();
     line.until("select count(*) = 5 and bool_and(state = 'retry' and attempts = 1) from andon.deliveries").await;
     receiver.answer("/hook", Answer::status(200));
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 5).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 5).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(line.parked(&lane).await, Vec::<String>::new());
 }
@@ -177,11 +177,11 @@ async fn the_events_of_a_dead_endpoint_stay_in_the_log_even_if_their_entities_ar
 
     let expected = line.emit_more(5, 1, 60).await;
     let opened = receiver.received().len();
-    receiver.wait_until(PATIENCE, |got| got.len() >= opened + 2).await.unwrap();
+    receiver.wait_received(PATIENCE, opened + 2).await.unwrap();
     let parked = line.parked(&lane).await.len();
     receiver.answer("/hook", Answer::status(200));
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() >= 300).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 300).await.unwrap();
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -202,8 +202,7 @@ async fn one_event_that_its_endpoint_cannot_take_does_not_keep_the_breaker_open(
 
     let expected = line.emit_all(5, 3).await;
 
-    let wanted = expected.clone();
-    receiver.wait_accepted(PATIENCE, |got| judge_requests(&wanted, got).missing == 0).await.unwrap();
+    wait_for_requests(&receiver, &expected).await;
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
@@ -226,7 +225,7 @@ async fn a_new_event_that_its_endpoint_cannot_take_does_not_keep_the_breaker_ope
     line.emit("acme", "poison", 1).await;
     line.emit("acme", "healthy", 1).await;
 
-    receiver.wait_accepted(PATIENCE, |got| !got.is_empty()).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
     line.stop().await.unwrap();
     assert_eq!(marker(&receiver.accepted()[0].body), ("healthy".to_owned(), 1));
 }
@@ -255,9 +254,28 @@ async fn parked_deliveries_survive_a_restart_and_go_on_in_their_order() {
     line.run("update andon.deliveries set next_attempt_at = now() where state = 'retry'").await;
     line.start();
 
-    receiver.wait_accepted(PATIENCE, |got| got.len() == 4).await.unwrap();
+    receiver.wait_accepted(PATIENCE, 4).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.stop().await.unwrap();
     let verdict = judge_requests(&BTreeMap::from([("e".to_owned(), 4)]), &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_probes_again_after_its_parked_deliveries_were_discarded() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"], "concurrency": 1})).await;
+    line.start();
+    line.emit_all(5, 1).await;
+    assert_eq!(line.state(&lane, "open").await, "answered 503: 503");
+    line.emit_more(5, 1, 30).await;
+    line.until("select count(*) = 5 + 16 from andon.deliveries").await;
+
+    receiver.answer("/hook", Answer::status(200));
+    line.run("begin; delete from andon.deliveries; select pg_notify('andon', 'deliveries'); commit").await;
+
+    receiver.wait_accepted(PATIENCE, 100).await.unwrap();
+    line.stop().await.unwrap();
 }

@@ -1,6 +1,6 @@
-//! The destinations of the isolation bench: 100 webhooks and 20 publishers, of which three in ten can turn bad. In: when they do, and when
-//! they come back. Out: rows for the gateway, and what arrives. Each tenth is black-holed (it takes and never answers), the next refuses
-//! connections, the next is slow; the others are never touched.
+//! The destinations of the isolation bench: 100 webhooks and 20 publishers, of which three in ten can turn bad. In: when they turn bad, and
+//! when they come back. Out: rows for the gateway, and servers for them. Of each ten, one becomes a black hole, which takes everything and
+//! never answers, one refuses connections, and one is slow. The others are never touched.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) const PUBLISHERS: usize = 20;
 pub(super) const ALL: usize = WEBHOOKS + PUBLISHERS;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// What a slow endpoint takes for an answer, and what a slow link carries: a fifth of a message in a second of the default rate.
+/// How long a slow endpoint takes to answer, and how many bytes a second a slow link carries, which is less than the default rate needs.
 const SLOW_ANSWER: Duration = Duration::from_secs(1);
 const SLOW_LINK: u64 = 2_000;
 
@@ -34,7 +34,7 @@ enum Manner {
     Slow,
 }
 
-/// See the module's description.
+/// The servers behind the destinations.
 pub(super) struct Destinations {
     pub(super) receiver: Receiver,
     pub(super) subscriber: Subscriber,
@@ -60,7 +60,7 @@ impl Destinations {
         })
     }
 
-    /// Adds their rows. Who may turn bad gets events that the others do not get, and the other way round; see `isolation`.
+    /// Adds the rows. Destinations that may turn bad get events that the others do not get, and the other way round.
     pub(super) async fn insert(&self, client: &Client) -> Result<()> {
         for number in 0..WEBHOOKS {
             let port = match manner(number) {
@@ -93,7 +93,7 @@ impl Destinations {
         Ok(())
     }
 
-    /// From now on the bad ones are bad.
+    /// Turns the bad ones bad.
     pub(super) async fn fail(&self) -> Result<()> {
         for number in 0..WEBHOOKS {
             match manner(number) {
@@ -111,7 +111,7 @@ impl Destinations {
         Ok(())
     }
 
-    /// From now on nobody is.
+    /// Heals all.
     pub(super) async fn heal(&self) -> Result<()> {
         for number in (0..WEBHOOKS).filter(|number| manner(*number) != Manner::Live) {
             self.receiver.answer(&path(number), Answer::status(200));
@@ -130,12 +130,12 @@ pub(super) fn is_live(number: usize) -> bool {
     manner(number) == Manner::Live
 }
 
-/// Which destination a request was for.
+/// Returns the destination of a request.
 pub(super) fn of_path(path: &str) -> Option<usize> {
     path.strip_prefix('/')?.parse().ok()
 }
 
-/// Which destination a message was for. None for what is no event.
+/// Returns the destination of a message.
 pub(super) fn of_topic(topic: &str) -> Option<usize> {
     topic.split('/').next()?.parse().ok()
 }
@@ -157,7 +157,7 @@ fn events(number: usize) -> Vec<&'static str> {
     if is_live(number) { vec!["to_all.*", "to_live.*"] } else { vec!["to_all.*", "to_bad.*"] }
 }
 
-/// Short times, so that a lane has seen through its destination within a spell.
+/// Returns settings with short times, so that a lane notices within a spell that its destination is bad.
 fn settings(number: usize) -> Value {
     match manner(number) {
         Manner::BlackHoled if number < WEBHOOKS => json!({"timeout": "2s"}),

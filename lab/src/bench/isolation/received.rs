@@ -21,21 +21,21 @@ use crate::witness::Witness;
 use rig::oracle;
 use rig::oracle::Verdict;
 
-/// The account of both sides.
+/// What was committed, and what arrived of it.
 pub(super) struct Received {
     witness: Witness,
     made: HashMap<Uuid, Made>,
     /// The last counter of each entity.
     committed: BTreeMap<Audience, BTreeMap<String, u64>>,
     receipts: Vec<Receipts>,
-    /// Of the destinations that are never touched: when it was committed, and how long it took from there.
+    /// For first receipts at destinations that are never touched: when the event was committed, and its latency.
     latencies: Vec<(Instant, Duration)>,
 }
 
 struct Made {
     entity: String,
     counter: u64,
-    /// When the server had committed it, by its word; None when its latency is of no interest.
+    /// When the server confirmed the commit, or `None` if the latency does not matter.
     at: Option<Instant>,
 }
 
@@ -61,13 +61,13 @@ impl Received {
         self.committed.get(&audience).and_then(|entities| entities.get(entity)).copied().unwrap_or(0) + 1
     }
 
-    /// An event was committed.
+    /// Registers a committed event.
     pub(super) fn commits(&mut self, audience: Audience, entity: &str, counter: u64, event: Uuid, at: Option<Instant>) {
         self.committed.entry(audience).or_default().insert(entity.to_owned(), counter);
         self.made.insert(event, Made { entity: entity.to_owned(), counter, at });
     }
 
-    /// Takes down what arrived since the last call.
+    /// Records what arrived since the last call.
     pub(super) fn read(&mut self) -> Result<()> {
         for arrival in self.witness.take() {
             let destination = match arrival.way {
@@ -79,28 +79,28 @@ impl Received {
         Ok(())
     }
 
-    /// Whether every destination has got all that was committed for it.
+    /// Whether every destination has received everything that was committed for it.
     pub(super) fn all_arrived(&self) -> bool {
         (0..ALL).all(|number| self.has_arrived(number))
     }
 
-    /// Whether those that are never touched have.
+    /// Whether those that are never touched have received everything.
     pub(super) fn live_arrived(&self) -> bool {
         (0..ALL).filter(|number| destinations::is_live(*number)).all(|number| self.has_arrived(number))
     }
 
-    /// Those that still lack something, for messages.
+    /// The destinations that still lack something, for messages.
     pub(super) fn lacking(&self) -> Vec<usize> {
         (0..ALL).filter(|number| !self.has_arrived(*number)).collect()
     }
 
-    /// First receipts at the destinations that are never touched, since the last call: when it was
-    /// committed, and the latency.
+    /// Returns the latencies since the last call: for first receipts at destinations that are never touched, when the event was committed,
+    /// and how long it took.
     pub(super) fn take_latencies(&mut self) -> Vec<(Instant, Duration)> {
         std::mem::take(&mut self.latencies)
     }
 
-    /// The sum of the verdicts on all destinations.
+    /// Returns the sum of the verdicts on all destinations.
     pub(super) fn judge(&self) -> Verdict {
         let mut sum = Verdict::default();
         for (number, receipts) in self.receipts.iter().enumerate() {

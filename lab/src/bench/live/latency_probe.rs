@@ -1,6 +1,6 @@
-//! The subscriber of the live bench. In: what is published. Out: each payload with the wall clock's time of its receipt, read when the
-//! spell is over. It costs as little as it can, since it shares the machine with what is measured: a thread of its own, QoS 0, and no
-//! payload is looked into while they come.
+//! The subscriber of the live bench. In: what is published. Out: each payload with the wall-clock time of its receipt. It shares the machine
+//! with what is measured, so it costs as little as possible: it has a thread of its own, uses QoS 0, and reads the payloads only when the
+//! spell is over.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -27,9 +27,9 @@ pub(super) struct LatencyProbe {
     _lifeline: oneshot::Sender<()>,
 }
 
-/// One event, received.
+/// An event that was received.
 pub(super) struct Receipt {
-    /// The row's.
+    /// The id of the row.
     pub(super) id: i64,
     /// When the trigger ran.
     pub(super) stamp: Duration,
@@ -40,7 +40,7 @@ pub(super) struct Receipt {
 #[derive(Deserialize)]
 struct Job {
     id: i64,
-    /// In microseconds.
+    /// Microseconds since 1970.
     stamp: u64,
 }
 
@@ -52,13 +52,13 @@ struct Envelope {
 const BATCH: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Since 1970, as PostgreSQL's `clock_timestamp()` has it.
+/// The time since 1970, like PostgreSQL's `clock_timestamp()`.
 pub(super) fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl LatencyProbe {
-    /// Returns when the broker has confirmed the subscription.
+    /// Subscribes, and returns when the broker has confirmed it.
     pub(super) fn start(broker: u16, filter: &'static str) -> Result<LatencyProbe> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (lifeline, over) = oneshot::channel();
@@ -73,11 +73,11 @@ impl LatencyProbe {
                 }
             });
         })?;
-        ready.recv_timeout(PATIENCE).context("the broker confirms no subscription")?;
+        ready.recv_timeout(PATIENCE).context("the broker does not confirm the subscription")?;
         Ok(LatencyProbe { arrived, _lifeline: lifeline })
     }
 
-    /// How many arrived since it was last asked to forget.
+    /// How many events arrived since `forget`.
     pub(super) fn count(&self) -> usize {
         lock(&self.arrived).len()
     }
@@ -86,7 +86,7 @@ impl LatencyProbe {
         lock(&self.arrived).clear();
     }
 
-    /// What arrived; `in_envelope`: as the gateway sends it.
+    /// Takes what arrived. `in_envelope` says that the payloads are in the format of the gateway.
     pub(super) fn take(&self, in_envelope: bool) -> Result<Vec<Receipt>> {
         let arrived = std::mem::take(&mut *lock(&self.arrived));
         let receipts = arrived.into_iter().map(|(at, payload)| {
@@ -116,7 +116,7 @@ async fn see(
     if client.try_subscribe(filter, QoS::AtMostOnce).is_err() {
         return;
     }
-    // Ends with the connection; what comes after that is missing in the count.
+    // The loop ends with the connection. What comes after that is missing in the count.
     while let Ok(event) = events.poll().await {
         match event {
             Event::Incoming(Packet::Publish(publish)) => lock(arrived).push((wall_clock(), publish.payload)),

@@ -1,6 +1,6 @@
-//! The baseline: the payload inside NOTIFY, and a bare publish. In: notifications of a database. Out: QoS 1 publishes, driven as the
-//! gateway's own are, with the same client library. It has a thread of its own and nothing else to do; it keeps nothing, and loses
-//! whatever is notified while it is away.
+//! The baseline of the live bench: the payload inside NOTIFY, and a bare publish. In: notifications of a database. Out: publishes at QoS 1
+//! with the client library of the gateway, driven in the same way. It has a thread of its own and nothing else to do. It keeps nothing,
+//! and loses what is notified while it is away.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use tokio_postgres::NoTls;
 /// A running relay. Dropping it ends it.
 pub(super) struct Relay(#[expect(dead_code, reason = "its end is the relay's")] oneshot::Sender<()>);
 
-/// As in the gateway's lane.
+/// The batch and the window of the gateway's own lanes, so that both do the same.
 const BATCH: usize = 64;
 const WINDOW: u16 = 256;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Relay {
-    /// Returns when it listens.
+    /// Starts it, and returns when it listens.
     pub(super) fn start(database: String, broker: u16) -> Result<Relay> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (lifeline, over) = oneshot::channel();
@@ -32,7 +32,7 @@ impl Relay {
             runtime.block_on(async {
                 tokio::select! {
                     _ = over => {}
-                    // Whatever it failed to carry is missing in the count.
+                    // What it failed to carry is missing in the count.
                     ended = carry(&database, broker, says_ready) => drop(ended),
                 }
             });

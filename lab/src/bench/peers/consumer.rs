@@ -1,5 +1,5 @@
-//! Whoever carries the events: Andon, or a program of node. In: what it is started with. Out: a running process, and the time that
-//! processors worked for it. Dropping it ends it in order.
+//! The programs that carry the events: Andon, or a program for node. In: which program, and its settings. Out: a running process, and its
+//! processor time. Dropping it ends it in order.
 
 use std::ffi::OsString;
 
@@ -20,7 +20,7 @@ const SETTINGS: &str = include_str!("../../../peers/node_red_settings.js");
 const LISTEN: &str = include_str!("../../../peers/node_red_listen.js");
 const WORKER: &str = include_str!("../../../peers/graphile_worker.js");
 
-/// What is to be started.
+/// A program to start.
 #[derive(Debug, Clone)]
 pub(super) enum Program {
     /// `andon run`, with its defaults.
@@ -32,7 +32,7 @@ pub(super) enum Program {
     },
     /// A worker with one task, which posts.
     GraphileWorker {
-        /// Where to.
+        /// Where the task posts.
         url: String,
         /// Jobs at a time.
         concurrency: usize,
@@ -46,7 +46,7 @@ pub(super) enum Consumer {
 }
 
 impl Program {
-    /// Starts it; whether it takes events yet is for the caller to find out.
+    /// Starts it. It may not take events yet.
     pub(super) async fn start(&self, packages: &Packages, database: &str) -> Result<Consumer> {
         let mut server = match self {
             Program::Andon(andon) => return Ok(Consumer::Andon(andon.start(database).await?)),
@@ -59,7 +59,7 @@ impl Program {
 }
 
 impl Consumer {
-    /// The time that processors worked for it so far, in seconds.
+    /// Its processor time so far, in seconds.
     pub(super) fn worked(&self) -> Result<f64> {
         match self {
             Consumer::Andon(daemon) => usage::processor(daemon.running()?),
@@ -104,7 +104,7 @@ fn graphile_worker(packages: &Packages, database: &str, url: &str, concurrency: 
         ("TARGET", url),
         ("SECRET", SECRET),
         ("CONCURRENCY", concurrency.as_str()),
-        // Or it writes a line for each job.
+        // Without this it writes a line for each job.
         ("NO_LOG_SUCCESS", "1"),
     ];
     let server = Server::prepare(|directory| {
@@ -124,7 +124,7 @@ fn plan<const N: usize>(
     command.extend(arguments);
     let mut variables: Vec<(OsString, OsString)> =
         environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
-    // The script stands in a directory of its own, away from the packages.
+    // The script is in a directory of its own, away from the packages.
     variables.push(("NODE_PATH".into(), packages.modules.clone().into()));
     variables.push(("NODE_ENV".into(), "production".into()));
     ServerOptions { name, command, environment: variables, user: None, end: Signal::SIGTERM }

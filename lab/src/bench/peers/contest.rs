@@ -1,6 +1,5 @@
-//! A contest of two consumers with the same work. In: their databases, their intakes, and the counter at the end of the way. Out: for each
-//! what a burst came to: events per second from the first commit to the last receipt, and the time that processors worked. It fails
-//! when an event is missing.
+//! A contest of two consumers that do the same work. In: their databases, their intakes, and a counter of what arrives. Out: the figures of
+//! bursts and backlogs: events per second from the first commit to the last receipt, and processor time. It fails when an event is missing.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -22,56 +21,56 @@ use crate::bench::usage;
 use crate::stage::connect;
 use rig::Postgres;
 
-/// How long anything may take before it is called lost.
+/// How long anything may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long nothing must come before a consumer is called at rest.
+/// How long nothing must arrive before a consumer counts as at rest.
 const REST: Duration = Duration::from_millis(400);
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Who sees what arrives.
+/// Counts what arrives, at the broker or at the endpoint.
 pub(super) enum ArrivalCounter {
     Broker(CountingSubscriber),
     Endpoint(Sink),
 }
 
-/// One of the two.
+/// One side of the contest: a consumer, its database, and the writers who give it work.
 pub(super) struct Side {
     program: Program,
     database: String,
     consumer: Option<Consumer>,
     writers: Vec<Client>,
-    /// Puts events number `$1` to `$2` into its intake.
+    /// The statement that puts events number `$1` to `$2` into its intake.
     intake: String,
-    /// Run after each burst, so that none slows the next one down.
+    /// The statement that runs after each burst, so that no burst slows the next one down.
     tidy: &'static str,
 }
 
-/// What a burst came to.
+/// The figures of a burst.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Burst {
     /// Events per second.
     pub(super) rate: f64,
-    /// Of the consumer, in microseconds per event.
+    /// Processor time of the consumer, in microseconds per event.
     pub(super) work: f64,
-    /// Of PostgreSQL.
+    /// Processor time of PostgreSQL.
     pub(super) database_work: f64,
-    /// Of all processes together: these, the broker, and the bench itself, which commits and receives.
+    /// Processor time of all processes together: these, the broker, and the bench itself, which commits and receives.
     pub(super) all_work: f64,
 }
 
-/// What emptying a backlog came to.
+/// The figures of emptying a backlog.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drain {
     /// From the consumer's start to the first receipt, in seconds.
     pub(super) start: f64,
-    /// Events per second, once the first fifth had arrived.
+    /// Events per second after the first fifth.
     pub(super) rate: f64,
-    /// Of the consumer, over the same events, in microseconds per event.
+    /// Processor time of the consumer for the same events, in microseconds per event.
     pub(super) work: f64,
 }
 
 impl ArrivalCounter {
-    /// The first event that it saw since the last burst began, where it looks at them.
+    /// Describes the first event since the last burst began, if the counter looks at events.
     pub(super) fn sample(&self) -> Option<String> {
         match self {
             ArrivalCounter::Broker(subscriber) => subscriber.sample(),
@@ -106,7 +105,7 @@ impl ArrivalCounter {
         }
     }
 
-    /// Waits until nothing comes any more, and returns how many events came since it was forgotten.
+    /// Waits until nothing arrives any more, and returns how many events arrived since `forget`.
     async fn rested(&self) -> u64 {
         loop {
             let before = self.tally().all;
@@ -119,7 +118,7 @@ impl ArrivalCounter {
 }
 
 impl Side {
-    /// Its intake must be there already.
+    /// Connects the writers. The intake must exist already.
     pub(super) async fn new(
         program: Program,
         database: String,
@@ -144,7 +143,7 @@ impl Side {
         counter.forget();
         while counter.tally().all == 0 {
             ensure!(Instant::now() < deadline, "nothing comes through:\n{}", consumer.log_tail());
-            // Whoever does not listen yet has lost it, so that the next look comes with another one.
+            // A consumer that does not listen yet has lost this event, so the next look comes with another one.
             plant::work(&self.writers[..1], &self.intake, 1, 1).await?;
             tokio::time::sleep(REST).await;
             consumer.worked().context("while it started")?;
@@ -169,7 +168,7 @@ impl Side {
         let begun = plant::work(&self.writers, &self.intake, events, portion).await?;
         let tally = counter.reached(events.unsigned_abs(), consumer).await?;
         let (_, last) = tally.span.context("nothing arrived")?;
-        // What is written down behind the last event belongs to it.
+        // The records that the consumer writes after the last event belong to the burst.
         counter.rested().await;
         let after = [consumer.worked()?, usage::processor(database)?, usage::processor(everything)?];
         let per_event = |which: usize| (after[which] - before[which]) * 1e6 / events as f64;
@@ -193,7 +192,7 @@ impl Side {
         Ok(started)
     }
 
-    /// How many of the events arrive that were committed while there was no consumer.
+    /// Returns how many of the events arrive that were committed while there was no consumer.
     pub(super) async fn remembers(
         &mut self,
         counter: &ArrivalCounter,
@@ -204,7 +203,7 @@ impl Side {
         let consumer = self.consumer()?;
         let deadline = Instant::now() + PATIENCE;
         let mut probes = 0;
-        // Whoever remembers nothing is heard of by a new event.
+        // A consumer that remembers nothing shows that it runs by a new event.
         while counter.tally().all == 0 {
             ensure!(Instant::now() < deadline, "nothing comes through:\n{}", consumer.log_tail());
             plant::work(&self.writers[..1], &self.intake, 1, 1).await?;
@@ -217,7 +216,8 @@ impl Side {
         Ok((arrived - probes).max(0))
     }
 
-    /// Commits events while there is no consumer, and lets it take what waits. A process is slow at first, so the first fifth is not counted.
+    /// Commits events while there is no consumer, and starts one that takes them. A process is slow at first, so the first fifth does not
+    /// count.
     pub(super) async fn drain(&mut self, counter: &ArrivalCounter, packages: &Packages, events: i64) -> Result<Drain> {
         let started = self.pile_up(counter, packages, events).await?;
         let consumer = self.consumer()?;

@@ -1,6 +1,6 @@
-//! A subscriber that costs little: it counts. In: what a broker publishes below a topic. Out: how many distinct events arrived, when the
-//! first and the last did, and one of them to look at. It speaks just enough MQTT 3.1.1 for that, on a thread of its own, and asks for
-//! QoS 0: what is measured is on the other side of the broker, and an event that got lost here would be missing in the count.
+//! A subscriber that costs little because it only counts. In: what a broker publishes below a topic. Out: how many distinct events arrived,
+//! when the first and the last did, and one of them to look at. It speaks just enough MQTT 3.1.1 for that, on a thread of its own. It asks
+//! for QoS 0, because what is measured is on the other side of the broker, and an event that got lost here would be missing in the count.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher as _;
@@ -26,7 +26,7 @@ use crate::bench::sink::Tally;
 
 /// A payload begins with `{"id":"` and the event's id.
 const HEAD: usize = 43;
-/// So much later may an event be seen than it arrived.
+/// How much later than its arrival an event may be seen.
 const GATHER: Duration = Duration::from_millis(2);
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
@@ -38,8 +38,8 @@ pub(super) struct CountingSubscriber {
     counted: Arc<Mutex<Counted>>,
 }
 
-/// Lets messages gather before it reads: the broker sends each by itself, and a reader that woke up for each would take a share of the
-/// machine that those need who are measured.
+/// Lets messages gather before it reads. The broker sends each on its own, and a reader that woke up for each would take processor time
+/// from what is measured.
 struct Unhurried(TcpStream);
 
 impl Read for Unhurried {
@@ -52,7 +52,7 @@ impl Read for Unhurried {
 #[derive(Default)]
 struct Counted {
     tally: Tally,
-    /// Hashes of what payloads begin with.
+    /// Hashes of the beginnings of payloads.
     heads: HashSet<u64>,
     hashing: RandomState,
     /// The first event.
@@ -60,7 +60,7 @@ struct Counted {
 }
 
 impl CountingSubscriber {
-    /// Returns when the broker has confirmed the subscription; blocks.
+    /// Subscribes, and blocks until the broker has confirmed it.
     pub(super) fn start(port: u16, filter: &str) -> Result<CountingSubscriber> {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).context("cannot reach the broker")?;
         let mut stream = BufReader::with_capacity(1 << 20, Unhurried(socket.try_clone()?));
@@ -79,7 +79,7 @@ impl CountingSubscriber {
         let counted = Arc::new(Mutex::new(Counted::default()));
         let counting = Arc::clone(&counted);
         std::thread::Builder::new().name("subscriber".to_owned()).spawn(move || {
-            // It ends when the socket does, and what has not arrived by then is missing in the count.
+            // The loop ends with the socket, and what has not arrived by then is missing in the count.
             while let Ok(kind) = packet(&mut stream, &mut body) {
                 if kind == PUBLISH {
                     lock(&counting).count(&body);
@@ -89,12 +89,12 @@ impl CountingSubscriber {
         Ok(CountingSubscriber { socket, counted })
     }
 
-    /// What arrived since it was forgotten.
+    /// What arrived since `forget`.
     pub(super) fn tally(&self) -> Tally {
         lock(&self.counted).tally
     }
 
-    /// The first event since it was forgotten.
+    /// The first event since `forget`.
     pub(super) fn sample(&self) -> Option<String> {
         lock(&self.counted).sample.clone()
     }
@@ -134,7 +134,7 @@ fn lock(counted: &Mutex<Counted>) -> MutexGuard<'_, Counted> {
     counted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads one packet; returns its type, and leaves what is in it in `body`.
+/// Reads one packet, returns its type, and leaves its content in `body`.
 fn packet(stream: &mut impl Read, body: &mut Vec<u8>) -> Result<u8> {
     let mut byte = [0];
     stream.read_exact(&mut byte)?;

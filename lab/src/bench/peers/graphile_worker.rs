@@ -1,5 +1,5 @@
-//! graphile-worker beside Andon: to signed webhooks. In: servers and options. Out: what bursts and backlogs came to. graphile-worker gets
-//! its jobs by its own function, a hundred at once in the transaction; with Andon, the plant's table is written as well.
+//! graphile-worker next to Andon, to signed webhooks. In: servers and options. Out: the figures of bursts and backlogs. graphile-worker gets
+//! its jobs through its own function, a hundred at a time in a transaction; with Andon, the plant's table is written as well.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -24,12 +24,12 @@ use crate::stage::Stage;
 use crate::stage::connect;
 
 const PATH: &str = "/reports";
-/// Its jobs are rows that are updated and deleted, of which nothing shall be left for the next burst.
+/// The jobs of graphile-worker are rows that it updates and deletes. Dead rows must not be left for the next burst.
 const TIDY_JOBS: &str = "vacuum graphile_worker._private_jobs";
 const TIDY_TABLE: &str = "truncate reports";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// See the module's description.
+/// Lets both take turns, and adds their figures.
 pub(super) async fn compare(
     options: &PeersBench,
     packages: &Packages,
@@ -58,7 +58,7 @@ pub(super) async fn compare(
     for round in 0..=options.rounds {
         for (side, variant) in [(&mut peer, VARIANTS[0]), (&mut andon, VARIANTS[1])] {
             let drain = side.drain(&counter, packages, options.events).await?;
-            // The first round is cold.
+            // The first round does not count because it is cold.
             if round > 0 {
                 comparison.note("graphile-worker, a backlog: events/s", variant, drain.rate);
                 comparison.note("graphile-worker, a backlog: its processor time, us/event", variant, drain.work);
@@ -69,7 +69,7 @@ pub(super) async fn compare(
     Ok(())
 }
 
-/// It makes its schema itself when it starts, and listens after that.
+/// Waits until graphile-worker listens, which it does after it has made its schema.
 async fn is_listening(database: &str) -> Result<()> {
     let client = connect(database).await?;
     let deadline = Instant::now() + PATIENCE;
@@ -81,7 +81,7 @@ async fn is_listening(database: &str) -> Result<()> {
     Ok(())
 }
 
-/// A database that Andon is attached to, with one webhook.
+/// Makes a database that Andon is attached to, with one webhook.
 async fn posting(stage: &Stage, url: &str, concurrency: usize) -> Result<String> {
     let database = attached(stage).await?;
     connect(&database)

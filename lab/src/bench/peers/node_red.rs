@@ -1,5 +1,5 @@
-//! Node-RED beside Andon: from a table to MQTT at QoS 1. In: servers and options. Out: what bursts came to, and how many of the events
-//! arrived that were committed while nobody listened. Node-RED hears notifications that carry the whole event, as is usual with it.
+//! Node-RED next to Andon, from a table to MQTT at QoS 1. In: servers and options. Out: the figures of bursts, and how many of the events
+//! arrived that were committed while the consumer was down. Node-RED listens to notifications that carry the whole event, as is usual.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -23,7 +23,7 @@ use rig::MosquittoOptions;
 
 const TIDY: &str = "truncate reports";
 
-/// Returns facts.
+/// Lets both take turns, adds their figures, and returns facts about the run.
 pub(super) async fn compare(
     options: &PeersBench,
     packages: &Packages,
@@ -48,7 +48,7 @@ pub(super) async fn compare(
     Ok(facts)
 }
 
-/// A database whose trigger tells each row in a notification.
+/// Makes a database whose trigger sends each row in a notification.
 async fn notifying(stage: &Stage) -> Result<String> {
     let database = stage.postgres.create_database().await?;
     let statements = format!(
@@ -66,7 +66,7 @@ async fn notifying(stage: &Stage) -> Result<String> {
     Ok(database)
 }
 
-/// A database that Andon is attached to, with one publisher.
+/// Makes a database that Andon is attached to, with one publisher.
 async fn publishing(stage: &Stage, broker: u16) -> Result<String> {
     let database = attached(stage).await?;
     connect(&database)

@@ -17,7 +17,7 @@ use rig::process;
 const PROGRAMS: &str = "nodejs npm";
 const WANTED: &str = include_str!("../../../peers/package.json");
 
-/// Where they are.
+/// Where node and the packages are.
 pub(super) struct Packages {
     pub(super) node: PathBuf,
     pub(super) modules: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Packages {
 }
 
 impl Packages {
-    /// Installs what is not there yet; blocks.
+    /// Installs the packages that are not there yet, and blocks meanwhile.
     pub(super) fn install(directory: &Path) -> Result<Packages> {
         let node = process::program("node", PROGRAMS)?;
         let npm = process::program("npm", PROGRAMS)?;
@@ -48,7 +48,7 @@ impl Packages {
         Ok(packages)
     }
 
-    /// Names and versions.
+    /// The names and versions of the packages.
     pub(super) fn names(&self) -> String {
         self.versions.iter().map(|(name, version)| format!("{name}@{version}")).collect::<Vec<_>>().join(" ")
     }

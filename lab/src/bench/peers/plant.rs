@@ -1,5 +1,5 @@
-//! The plant of the peers bench: machines that report, a hundred rows in a transaction. In: how many reports, and which side's intake. Out:
-//! SQL that makes the same event for each side, and the moment of the first commit. The bodies of the peers are written to be those of
+//! The plant of the peers bench: machines that report, with a hundred rows in a transaction. In: how many reports, and which side's intake.
+//! Out: SQL that makes the same event for each side, and the moment of the first commit. The bodies of the peers are made like those of
 //! Andon, so that all carry the same bytes on the same topics.
 
 use std::time::Instant;
@@ -9,16 +9,16 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
-/// Rows of a transaction, but for an import's.
+/// Rows in a transaction, except for an import.
 pub(super) const PORTION: i64 = 100;
 
-/// The plant's own table, of both Andon and Node-RED.
+/// The plant's own table, which Andon and Node-RED both use.
 pub(super) const TABLE: &str = "create table reports (
     id bigint primary key generated always as identity,
     machine int not null, cell text not null, job_number text not null, operator text not null,
     quantity int not null, scrap int not null, note text not null)";
 
-/// What Andon makes of a report.
+/// The mapping, which says what Andon makes of a report.
 pub(super) const MAPPING: &str = "
 [source]
 name = 'bench'
@@ -31,7 +31,7 @@ entity_id = 'new.machine'
 context = { cell = 'new.cell' }
 columns = ['job_number', 'operator', 'quantity', 'scrap', 'note']";
 
-/// What a peer makes of a report: its JSON, as SQL over the row `report`.
+/// What a peer makes of a report: SQL for the JSON of the row `report`.
 pub(super) fn body(report: &str) -> String {
     format!(
         r#"format('{{"id":"%s","type":"machine.reported","timestamp":"%s","tenant":"acme","entity":{{"type":"machine","id":"%s"}},"context":%s,"data":%s}}',
@@ -42,25 +42,25 @@ pub(super) fn body(report: &str) -> String {
     )
 }
 
-/// Reports number `$1` to `$2`, as SQL. Their bodies have 500 bytes, or a few more.
+/// SQL for reports number `$1` to `$2`. Their bodies have 500 bytes or a few more.
 pub(super) fn reports() -> &'static str {
     "select (n % 1000)::int as machine, 'cell_' || n % 40 as cell, 'J-' || 100000 + n % 900000 as job_number,
         'operator ' || n % 90 as operator, (n % 500)::int as quantity, (n % 7)::int as scrap, repeat('x', 209) as note
     from generate_series($1::bigint, $2::bigint) n"
 }
 
-/// Puts reports into the plant's table; whatever listens there hears of them.
+/// SQL that puts reports into the plant's table.
 pub(super) fn insert() -> String {
     format!("insert into reports (machine, cell, job_number, operator, quantity, scrap, note) {}", reports())
 }
 
-/// Commits so many reports, `portion` of them in a transaction, and returns when the first of these had been committed.
+/// Commits `events` reports, `portion` of them in a transaction, and returns when the first transaction was committed.
 pub(super) async fn work(writers: &[Client], statement: &str, events: i64, portion: i64) -> Result<Instant> {
-    let crowd = writers.len() as i64;
+    let count = writers.len() as i64;
     let firsts = try_join_all((0..).zip(writers).map(async |(writer, client): (i64, &Client)| {
         let statement = client.prepare(statement).await?;
         let mut first = None;
-        for start in (0..events).step_by(portion as usize).filter(|start| start / portion % crowd == writer) {
+        for start in (0..events).step_by(portion as usize).filter(|start| start / portion % count == writer) {
             let end = (start + portion).min(events);
             client.execute(&statement, &[&(start + 1), &end]).await?;
             first.get_or_insert_with(Instant::now);

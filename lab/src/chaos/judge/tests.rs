@@ -1,4 +1,4 @@
-//! The judge is judged: each thing that can be wrong is put into receipts that are right, and has to be seen and told.
+//! The judge is judged. Each thing that can be wrong is put into receipts that are right, and the judge has to see and report it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::chaos::fault::Fault;
 
 use super::*;
 
-/// Three events each of an entity of either tenant.
+/// Three events of one entity in each tenant.
 fn committed() -> Committed {
     let facts = |entity: &str| {
         let fact = |counter| Fact { nonce: format!("{entity}-{counter}"), event_id: Uuid::nil(), at: 1000.5 };
@@ -23,7 +23,7 @@ fn receipt(entity: &str, counter: u64, at: f64) -> Receipt {
     Receipt { entity: entity.to_owned(), counter, nonce, at, is_redelivered: false }
 }
 
-/// What everyone receives when all is well: e0 is a job of acme's, e8 one of globex's.
+/// What all destinations receive when all is well. Entity e0 is a job of acme, and e8 a job of globex.
 fn all_well() -> HashMap<String, Receipts> {
     DESTINATIONS
         .iter()

@@ -1,9 +1,9 @@
-//! The pace of a lane that catches up. In: what the lane has in hand. Out: how many more it may take now. It never slows anybody down
-//! while no live event is about, nor a lane that keeps up, and never looks at a clock: times are given to it.
+//! The allowance of lanes that catch up. In: how many events the lane has taken and not delivered yet. Out: how many more it may take now.
+//! It slows nobody down while there are no live events, and never a lane that keeps up. It never looks at a clock: the time is passed in.
 //!
-//! Lanes that return after an outage would each fill their window or their connections at once: a live event of another lane then queues
-//! behind all of that, in this process and wherever the destinations are. So all who catch up share one allowance. A delivery counts
-//! against it until it is done, or for a moment: who waits long for an answer keeps nobody busy.
+//! Lanes that return after an outage would each fill their window or their connections at once. A live event of another lane would then
+//! queue behind all of that, in this process and wherever the destinations are. So all lanes that catch up share one allowance. A delivery
+//! counts against it until it is done, but only for a moment: a lane that waits long for an answer keeps nobody busy.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,42 +13,43 @@ use tokio::time::Instant;
 
 use crate::feed::Feed;
 
-/// See the module's description.
+/// One lane's share of what all lanes that catch up may have under way.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct CatchUpAllowance {
     feed: Arc<Feed>,
-    /// When the latest events were taken.
+    /// When each of the latest events was taken.
     taken: VecDeque<Instant>,
     is_late: bool,
 }
 
-/// Deliveries of all lanes that catch up which may be under way beside live ones.
+/// All lanes that catch up may together have this many deliveries under way while there are live ones.
 const ALLOWANCE: usize = 32;
-/// How long a delivery counts at most.
-const MOMENT: Duration = Duration::from_millis(10);
+/// The longest time for which a delivery counts.
+const COUNTED_FOR: Duration = Duration::from_millis(10);
 
-impl Pace {
-    pub(super) fn new(feed: Arc<Feed>) -> Pace {
-        Pace { feed, taken: VecDeque::new(), is_late: false }
+impl CatchUpAllowance {
+    pub(super) fn new(feed: Arc<Feed>) -> CatchUpAllowance {
+        CatchUpAllowance { feed, taken: VecDeque::new(), is_late: false }
     }
 
-    /// How many late events the lane may take now; none before the time returned. `in_hand` are those it has taken and not done.
+    /// Returns how many late events the lane may take now, or the time before which it may take none. `in_hand` is the number of events
+    /// that it has taken and not delivered yet.
     pub(super) fn room(&mut self, now: Instant, in_hand: usize) -> Result<usize, Instant> {
         if !self.feed.has_live_events(now) {
             return Ok(usize::MAX);
         }
-        while self.taken.front().is_some_and(|taken| *taken + MOMENT <= now) {
+        while self.taken.front().is_some_and(|taken| *taken + COUNTED_FOR <= now) {
             self.taken.pop_front();
         }
         let share = (ALLOWANCE / self.feed.catching_up().max(1)).max(1);
         match share.saturating_sub(self.taken.len().min(in_hand)) {
-            0 => Err(self.taken.front().map_or(now, |first| *first) + MOMENT),
+            0 => Err(self.taken.front().map_or(now, |first| *first) + COUNTED_FOR),
             room => Ok(room),
         }
     }
 
-    /// The lane took events, late ones or live ones.
-    pub(super) fn took(&mut self, now: Instant, count: usize, are_late: bool) {
+    /// Records that the lane took events, either all late or all live.
+    pub(super) fn record_taken(&mut self, now: Instant, count: usize, are_late: bool) {
         if are_late != self.is_late {
             self.is_late = are_late;
             if are_late { self.feed.begin_catching_up() } else { self.feed.end_catching_up() }
@@ -59,7 +60,7 @@ impl Pace {
     }
 }
 
-impl Drop for Pace {
+impl Drop for CatchUpAllowance {
     fn drop(&mut self) {
         if self.is_late {
             self.feed.end_catching_up();
@@ -103,22 +104,22 @@ mod tests {
             lane: LaneName("live".to_owned()),
         };
         assert!(feed.join(&route, &Arc::default(), &feed.horizon().borrow().clone()));
-        let (mut one, mut other) = (Pace::new(Arc::clone(&feed)), Pace::new(Arc::clone(&feed)));
-        one.took(Instant::now(), 1000, true);
-        assert_eq!(one.room(Instant::now(), 1000), Ok(usize::MAX), "nobody is held up by it");
+        let (mut one, mut other) = (CatchUpAllowance::new(Arc::clone(&feed)), CatchUpAllowance::new(Arc::clone(&feed)));
+        one.record_taken(Instant::now(), 1000, true);
+        assert_eq!(one.room(Instant::now(), 1000), Ok(usize::MAX), "it holds nobody up");
 
         feed.accept(batch(1));
 
         let now = Instant::now();
         assert_eq!(one.room(now, 1000), Ok(ALLOWANCE));
-        one.took(now, ALLOWANCE, true);
-        assert_eq!(one.room(now, ALLOWANCE), Err(now + MOMENT));
+        one.record_taken(now, ALLOWANCE, true);
+        assert_eq!(one.room(now, ALLOWANCE), Err(now + COUNTED_FOR));
         assert_eq!(one.room(now, ALLOWANCE - 3), Ok(3), "three are done");
-        other.took(now, 1, true);
-        assert_eq!(one.room(now, ALLOWANCE / 2), Err(now + MOMENT), "it has the half now");
-        assert_eq!(one.room(now + MOMENT, ALLOWANCE), Ok(ALLOWANCE / 2), "they took long, and count no more");
+        other.record_taken(now, 1, true);
+        assert_eq!(one.room(now, ALLOWANCE / 2), Err(now + COUNTED_FOR), "its share is a half now");
+        assert_eq!(one.room(now + COUNTED_FOR, ALLOWANCE), Ok(ALLOWANCE / 2), "they take long, and no longer count");
         drop(other);
-        assert_eq!(one.room(now + MOMENT, ALLOWANCE), Ok(ALLOWANCE));
+        assert_eq!(one.room(now + COUNTED_FOR, ALLOWANCE), Ok(ALLOWANCE));
         assert_eq!(one.room(now + Duration::from_secs(11), 1000), Ok(usize::MAX), "no live event for a while");
     }
 }

@@ -1,0 +1,133 @@
+//! The deliveries of an MQTT lane. In: events from the log, due retries from the ledger, and what became of each. Out: the next event to
+//! publish, and what the lane's next checkpoint writes. It never talks to a broker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::lane::delivery;
+use crate::lane::delivery::Delivery;
+use crate::lane::mqtt::dead_letter::DeadLetter;
+use crate::lane::mqtt::session::Action;
+use crate::lane::progress::Progress;
+use crate::lane::retries::Retries;
+use crate::lane::store::error::Lost;
+use crate::ledger::Attempt;
+use crate::ledger::Fate;
+use crate::ledger::Parked;
+
+/// The deliveries that wait, and the lane's progress with the others.
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    publisher: String,
+    pub(super) progress: Progress,
+    pub(super) retries: Retries,
+    /// Parked deliveries that are due.
+    pub(super) due: VecDeque<Parked>,
+    /// Events that the lane has taken from the log and not published on this connection, oldest first.
+    fresh: VecDeque<Arc<Event>>,
+}
+
+impl Deliveries {
+    pub(super) fn new(publisher: String, progress: Progress, retries: Retries) -> Deliveries {
+        Deliveries { publisher, progress, retries, due: VecDeque::new(), fresh: VecDeque::new() }
+    }
+
+    /// Takes the next one to publish.
+    pub(super) fn next(&mut self) -> Option<Delivery> {
+        self.due.pop_front().map(Delivery::Parked).or_else(|| self.fresh.pop_front().map(Delivery::FromLog))
+    }
+
+    /// Whether one waits to be published.
+    pub(super) fn has_next(&self) -> bool {
+        !self.due.is_empty() || !self.fresh.is_empty()
+    }
+
+    /// Puts one back that is to be published before all others.
+    pub(super) fn put_back(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::FromLog(event) => self.fresh.push_front(event),
+            Delivery::Parked(parked) => self.due.push_front(parked),
+        }
+    }
+
+    /// How many events the lane may take from the log while the window has room for `free` more.
+    pub(super) fn room(&self, free: usize) -> usize {
+        if self.progress.has_room() { free.saturating_sub(self.fresh.len()) } else { 0 }
+    }
+
+    /// Does what a session asks for.
+    pub(super) async fn carry_out(&mut self, action: Action) -> Result<(), Lost> {
+        match action {
+            Action::Nothing => {}
+            Action::Queue(events) => self.fresh.extend(events),
+            Action::Delivered { delivery, dead_letters } => {
+                dead_letters.into_iter().for_each(|letter| self.dead_letter(letter));
+                self.delivered(delivery);
+            }
+            Action::DeadLetter(letter) => self.dead_letter(letter),
+            Action::LookForRetries { most } => {
+                self.retries.load(&mut self.progress, &mut self.due, Vec::new, most).await?;
+            }
+            Action::Checkpoint { is_well } => {
+                if is_well {
+                    self.progress.succeeded();
+                }
+                self.checkpoint().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down how far the lane is.
+    pub(super) async fn checkpoint(&mut self) -> Result<(), Lost> {
+        self.retries.checkpoint(&mut self.progress).await.map(drop)
+    }
+
+    /// Writes down at once how all retries of the last look ended, because what is due next is looked for only after that, and the clock
+    /// would be slow to do it.
+    pub(super) async fn write_settled_retries(&mut self) -> Result<(), Lost> {
+        if self.retries.all_tried(&self.progress) {
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, delivery: Delivery) {
+        self.progress.succeeded();
+        match delivery {
+            Delivery::FromLog(event) => self.progress.done(&event),
+            Delivery::Parked(parked) => {
+                let (number, reason) = (parked.attempts + 1, String::new());
+                self.record(&parked.event, number, "delivered", &reason);
+                self.progress.entries.settled.push(delivery::settlement(&parked, None, number, reason));
+            }
+        }
+    }
+
+    /// Parks an event dead that this broker cannot take, so that the others go on.
+    pub(super) fn dead_letter(&mut self, DeadLetter { delivery, reason }: DeadLetter) {
+        let (number, event) = (delivery.attempt_number(), delivery.event().event_id);
+        tracing::warn!(publisher = self.publisher, %event, reason, "cannot be published; parked dead");
+        self.record(delivery.event(), number, "dead", &reason);
+        match delivery {
+            Delivery::FromLog(event) => self.progress.park(event, Fate::Dead, number, &reason),
+            Delivery::Parked(parked) => {
+                let settlement = delivery::settlement(&parked, Some(Fate::Dead), number, reason);
+                self.progress.entries.settled.push(settlement);
+            }
+        }
+    }
+
+    fn record(&mut self, event: &Arc<Event>, number: i32, outcome: &'static str, excerpt: &str) {
+        self.progress.entries.attempts.push(Attempt {
+            event: Arc::clone(event),
+            number,
+            outcome,
+            code: None,
+            latency: Duration::ZERO,
+            excerpt: excerpt.to_owned(),
+        });
+    }
+}

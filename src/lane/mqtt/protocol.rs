@@ -1,0 +1,113 @@
+//! What both versions of MQTT have in common: how to reach a broker, and what a broker can answer. It is plain data and knows neither
+//! version.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+
+use crate::secret::Secret;
+
+/// Says how to reach a broker, as whom, and what it is to do when the connection is lost.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The TLS settings; without them the connection is not encrypted.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// The client id, which must be unique at the broker.
+    pub client_id: String,
+    /// User name and password.
+    pub credentials: Option<(String, Secret)>,
+    /// MQTT keep-alive.
+    pub keep_alive: Duration,
+    /// How many publishes may be unacknowledged at once.
+    pub window: u16,
+    /// The size of the largest packet in bytes.
+    pub max_packet: usize,
+    /// The topic of the retained status message.
+    pub status_topic: String,
+    /// The payload that the broker publishes on the status topic when it loses the connection.
+    pub last_will: Bytes,
+    /// Whether this connection replays events that were published before.
+    pub is_replay: bool,
+}
+
+/// The versions of MQTT that Andon speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// MQTT 5
+    V5,
+    /// MQTT 3.1.1
+    V4,
+}
+
+/// Says why there is no connection.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The reason, as a text for people.
+    pub reason: String,
+    /// What the reason says about the version of MQTT that was tried.
+    pub cause: Cause,
+}
+
+/// What a refusal has to do with the version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The broker says that it does not speak this version.
+    Version,
+    /// The broker closed the connection before it said anything. Some old brokers do so, and so does any broker that goes down.
+    Silence,
+    /// The refusal has nothing to do with the version.
+    Other,
+}
+
+/// What the broker said about a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ack {
+    /// The broker has the message.
+    Accepted,
+    /// The broker does not take the message now, because of a quota. This says nothing against the event.
+    NotNow(String),
+    /// The broker failed, and does not say whether the event or the broker itself is the trouble.
+    Failed(String),
+    /// The broker will never take the message.
+    Refused(String),
+    /// The connection ended before the broker answered.
+    Lost,
+}
+
+impl Ack {
+    /// Whether the broker has decided: it took the message, or it never will.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Ack::Accepted | Ack::Refused(_))
+    }
+}
+
+/// What comes in for a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// The broker has answered the request to subscribe; the value says whether it granted it.
+    Subscribed(bool),
+    /// A message has arrived; the value is its payload.
+    Message(Bytes),
+}
+
+/// What the broker allows on a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many publishes may be unacknowledged at once.
+    pub window: usize,
+    /// The size of the largest packet in bytes.
+    pub max_packet: usize,
+    /// Whether the broker keeps retained messages.
+    pub retains: bool,
+}
+
+/// How long it may take to connect, including TLS and the broker's answer.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How many requests and packets the client library handles in one turn of its loop.
+pub(super) const BATCH: usize = 64;

@@ -1,0 +1,172 @@
+//! What the database does not know yet of a lane. In: what the lane delivers and reports, and how each write ends. Out: whether a checkpoint
+//! is due, and what it writes. It is a value: it never does I/O, and never looks at a clock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::lane::store::row::Checkpoint;
+use crate::lane::store::state::State;
+use crate::ranges::Ranges;
+
+/// What is to be written besides the ledger's entries.
+#[derive(Debug)]
+pub(super) struct Unsaved {
+    state: State,
+    state_is_saved: bool,
+    failure: StoredFailure,
+    cursor: StoredCursor,
+    /// The position of the last checkpoint that succeeded.
+    saved_position: i64,
+    /// When it succeeded.
+    saved_at: Instant,
+    /// How many events were delivered that no checkpoint has counted yet.
+    delivered: i64,
+    /// Whether the database knows that this replay is over.
+    end_is_saved: bool,
+}
+
+/// How the stored cursor compares with the lane's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StoredCursor {
+    /// Nothing was delivered since the last checkpoint began.
+    UpToDate,
+    /// Something was.
+    Outdated,
+    /// The last write failed. The lane waits for the database, and writes all it has once it is back.
+    DatabaseAway,
+}
+
+/// What the lane's row says of a failure of the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StoredFailure {
+    /// It may say that the destination fails: an earlier run may have written it.
+    Possible,
+    /// The same, but something was delivered since, which is to be written.
+    Outdated,
+    /// It does not say so.
+    None,
+}
+
+/// How often a lane writes its cursor while no event is for it, so that the partitions that it has passed can be dropped.
+const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
+
+impl Unsaved {
+    /// A lane that goes on from this position, which is stored.
+    pub(super) fn new(position: i64, now: Instant) -> Unsaved {
+        Unsaved {
+            state: State::Running,
+            state_is_saved: true,
+            failure: StoredFailure::Possible,
+            cursor: StoredCursor::UpToDate,
+            saved_position: position,
+            saved_at: now,
+            delivered: 0,
+            end_is_saved: false,
+        }
+    }
+
+    /// An event of the log was delivered.
+    pub(super) fn delivered(&mut self) {
+        self.delivered += 1;
+        self.outdate();
+    }
+
+    /// The lane stops at this position, which is to be stored even if nothing was delivered since.
+    pub(super) fn stops_at(&mut self, position: i64) {
+        if position != self.saved_position {
+            self.outdate();
+        }
+    }
+
+    fn outdate(&mut self) {
+        if self.cursor == StoredCursor::UpToDate {
+            self.cursor = StoredCursor::Outdated;
+        }
+    }
+
+    /// Whether there is anything to write besides the ledger's entries. `position` is where the lane is, `is_over` whether it is a replay
+    /// that has delivered everything.
+    pub(super) fn is_due(&self, now: Instant, position: i64, is_over: bool) -> bool {
+        let is_idle_too_long = position != self.saved_position && now - self.saved_at > IDLE_CHECKPOINT;
+        self.cursor != StoredCursor::UpToDate || (is_over && !self.end_is_saved) || is_idle_too_long
+    }
+
+    /// The checkpoint that begins now.
+    pub(super) fn begin(&mut self, position: i64, pending: Ranges, is_over: bool) -> Checkpoint {
+        if self.cursor == StoredCursor::Outdated {
+            self.cursor = StoredCursor::UpToDate;
+        }
+        Checkpoint { position, pending, delivered: self.delivered, is_over }
+    }
+
+    /// A checkpoint succeeded. Events may have been delivered since it began.
+    pub(super) fn saved(&mut self, checkpoint: &Checkpoint, now: Instant) {
+        self.delivered -= checkpoint.delivered;
+        self.cursor = if self.delivered > 0 { StoredCursor::Outdated } else { StoredCursor::UpToDate };
+        self.end_is_saved = checkpoint.is_over;
+        (self.saved_position, self.saved_at) = (checkpoint.position, now);
+    }
+
+    /// A write failed, whatever it was of. Returns whether it is the first since the last checkpoint that succeeded.
+    pub(super) fn failed(&mut self) -> bool {
+        let is_first = !self.database_is_away();
+        self.cursor = StoredCursor::DatabaseAway;
+        is_first
+    }
+
+    /// Whether the last write failed.
+    pub(super) fn database_is_away(&self) -> bool {
+        self.cursor == StoredCursor::DatabaseAway
+    }
+
+    /// Whether the database knows all, apart from the ledger's entries.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.state_is_saved && self.cursor == StoredCursor::UpToDate
+    }
+
+    /// Changes the state of the lane, unless it is disabled: then it stays so. Returns whether the state has changed.
+    pub(super) fn set_state(&mut self, state: State) -> bool {
+        let changes = state != self.state && !matches!(self.state, State::Disabled { .. });
+        if changes {
+            self.state = state;
+            self.state_is_saved = false;
+        }
+        changes
+    }
+
+    /// The state, unless the database knows it.
+    pub(super) fn unsaved_state(&self) -> Option<&State> {
+        (!self.state_is_saved).then_some(&self.state)
+    }
+
+    /// The state was written.
+    pub(super) fn state_saved(&mut self) {
+        self.state_is_saved = true;
+    }
+
+    /// The destination took something.
+    pub(super) fn destination_works(&mut self) {
+        if self.failure == StoredFailure::Possible {
+            self.failure = StoredFailure::Outdated;
+        }
+    }
+
+    /// Whether it is to be written that the destination does not fail any more.
+    pub(super) fn has_recovered(&self) -> bool {
+        self.failure == StoredFailure::Outdated
+    }
+
+    /// That was written.
+    pub(super) fn recovery_saved(&mut self) {
+        self.failure = StoredFailure::None;
+    }
+
+    /// It was written that the destination fails.
+    pub(super) fn failure_saved(&mut self) {
+        self.failure = StoredFailure::Possible;
+    }
+}
+
+#[cfg(test)]
+mod tests;

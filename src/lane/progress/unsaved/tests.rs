@@ -1,0 +1,128 @@
+//! What is unsaved, against a model of the database that counts deliveries, and the rules one by one.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Deliver,
+    Begin,
+    Succeed,
+    Fail,
+    /// Another write fails: of the state, or a read of the ledger.
+    FailBesides,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => Just(Step::Deliver),
+        2 => Just(Step::Begin),
+        1 => Just(Step::Succeed),
+        1 => Just(Step::Fail),
+        1 => Just(Step::FailBesides),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn each_delivery_is_counted_once_however_the_writes_end(steps in steps()) {
+        let now = Instant::now();
+        let mut unsaved = Unsaved::new(0, now);
+        let (mut position, mut stored) = (0, 0);
+        let mut under_way: Option<Checkpoint> = None;
+        for step in steps {
+            match step {
+                Step::Deliver => {
+                    position += 1;
+                    unsaved.delivered();
+                }
+                Step::Begin if under_way.is_none() && unsaved.is_due(now, position, false) => {
+                    under_way = Some(unsaved.begin(position, Ranges::default(), false));
+                }
+                Step::Succeed => if let Some(checkpoint) = under_way.take() {
+                    stored += checkpoint.delivered;
+                    unsaved.saved(&checkpoint, now);
+                    prop_assert!(!unsaved.database_is_away());
+                }
+                Step::Fail => if under_way.take().is_some() {
+                    unsaved.failed();
+                }
+                Step::FailBesides => {
+                    unsaved.failed();
+                }
+                Step::Begin => {}
+            }
+            let counted = stored + under_way.as_ref().map_or(0, |checkpoint| checkpoint.delivered);
+            prop_assert!(counted <= position);
+            prop_assert!(counted == position || unsaved.is_due(now, position, false), "a delivery is forgotten");
+            prop_assert!(!unsaved.is_nothing() || counted == position);
+        }
+        if let Some(checkpoint) = under_way {
+            stored += checkpoint.delivered;
+            unsaved.saved(&checkpoint, now);
+        }
+        let last = unsaved.begin(position, Ranges::default(), false);
+        unsaved.saved(&last, now);
+        prop_assert_eq!(stored + last.delivered, position);
+        prop_assert!(unsaved.is_nothing() && !unsaved.is_due(now, position, false));
+    }
+}
+
+#[test]
+fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
+    let start = Instant::now();
+    let mut unsaved = Unsaved::new(10, start);
+    let later = start + IDLE_CHECKPOINT + Duration::from_millis(1);
+
+    assert!(!unsaved.is_due(later, 10, false), "it is where it was");
+    assert!(!unsaved.is_due(start, 20, false), "others' events went by");
+    assert!(unsaved.is_due(later, 20, false));
+
+    assert!(unsaved.is_due(start, 10, true));
+    let checkpoint = unsaved.begin(10, Ranges::default(), true);
+    assert!(unsaved.is_due(start, 10, true), "it is not written yet");
+    unsaved.saved(&checkpoint, start);
+    assert!(!unsaved.is_due(start, 10, true));
+}
+
+#[test]
+fn a_lane_that_stops_stores_its_position_to_the_event() {
+    let now = Instant::now();
+    let mut unsaved = Unsaved::new(10, now);
+
+    unsaved.stops_at(10);
+    assert!(!unsaved.is_due(now, 10, false));
+    unsaved.stops_at(11);
+    assert!(unsaved.is_due(now, 11, false));
+}
+
+#[test]
+fn a_recovery_is_written_once_after_each_failure() {
+    let mut unsaved = Unsaved::new(0, Instant::now());
+
+    unsaved.destination_works();
+    assert!(unsaved.has_recovered(), "an earlier run may have written that it fails");
+    unsaved.recovery_saved();
+    unsaved.destination_works();
+    assert!(!unsaved.has_recovered());
+    unsaved.failure_saved();
+    assert!(!unsaved.has_recovered());
+    unsaved.destination_works();
+    assert!(unsaved.has_recovered());
+}
+
+#[test]
+fn a_disabled_lane_stays_disabled() {
+    let mut unsaved = Unsaved::new(0, Instant::now());
+    let disabled = State::Disabled { destination_kind: "mqtt", reason: "410".to_owned() };
+
+    assert!(!unsaved.set_state(State::Running), "a lane runs when it starts");
+    assert_eq!(unsaved.unsaved_state(), None);
+    assert!(unsaved.set_state(disabled.clone()));
+    assert!(!unsaved.set_state(State::Running));
+    assert_eq!(unsaved.unsaved_state(), Some(&disabled));
+    unsaved.state_saved();
+    assert!(unsaved.is_nothing());
+}

@@ -1,0 +1,65 @@
+//! Why a lane could not write: either it has lost its row for good, or the database failed and the lane tries again.
+
+use std::sync::Arc;
+
+use deadpool_postgres::PoolError;
+
+use crate::destination::LaneName;
+use crate::ranges::NotRanges;
+
+/// Another daemon has taken the lane over, or somebody has moved its cursor. The lane must stop: it can write nothing any more.
+#[derive(Debug, thiserror::Error)]
+#[error("lane `{0}` was taken away: another andon serves it, or it was set to another place in the log")]
+pub struct Lost(pub(super) LaneName);
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row belongs to somebody else now.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The database failed; the same may succeed later. The error is shared because one statement writes the cursors of many lanes.
+    #[error(transparent)]
+    Database(#[from] Arc<DatabaseError>),
+}
+
+/// How the database failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The pool gave no connection.
+    #[error("cannot reach the database")]
+    Connection(#[source] PoolError),
+    /// A statement failed, or the connection broke under it.
+    #[error(transparent)]
+    Statement(tokio_postgres::Error),
+    /// `pending` of a lane's row holds what Andon does not write.
+    #[error("the stored cursor cannot be read")]
+    Pending(#[source] NotRanges),
+    /// The task that writes the cursors has ended, which only a panic can do.
+    #[error("the writer of cursors has ended")]
+    CursorWriter,
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> StoreError {
+        StoreError::Database(Arc::new(error))
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> StoreError {
+        DatabaseError::Connection(error).into()
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> StoreError {
+        DatabaseError::Statement(error).into()
+    }
+}
+
+impl From<NotRanges> for StoreError {
+    fn from(error: NotRanges) -> StoreError {
+        DatabaseError::Pending(error).into()
+    }
+}

@@ -1,0 +1,75 @@
+//! What is written of many lanes at once, by the supervisor and not by a lane: which exist, which daemon serves them, and where they stand
+//! after the log went back in time.
+
+use std::collections::BTreeMap;
+
+use deadpool_postgres::Pool;
+use tokio_postgres::GenericClient;
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use crate::destination::LaneName;
+use crate::lane::store::error::StoreError;
+
+/// Marks all lanes but these as removed, because their destinations are gone or not active: one that comes back later starts at that time.
+/// A lane that another living daemon serves is left to that daemon.
+pub async fn mark_removed(client: &impl GenericClient, kept: &[&LaneName], daemon: Uuid) -> Result<(), StoreError> {
+    client
+        .execute(
+            "update andon.lanes l set state = 'removed', reason = null, epoch = epoch + 1, daemon = null, state_since = now()
+            where lane <> all ($1) and state <> 'removed' and (l.daemon = $2 or not andon.is_served(l.daemon))",
+            &[&names(kept), &daemon],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Which daemon serves each of these lanes. None for a lane that nobody serves, or that has no row yet.
+pub async fn served_by(
+    client: &impl GenericClient,
+    lanes: &[&LaneName],
+) -> Result<BTreeMap<LaneName, Option<Uuid>>, StoreError> {
+    let mut served: BTreeMap<LaneName, Option<Uuid>> = lanes.iter().map(|lane| ((*lane).clone(), None)).collect();
+    let rows = client.query("select lane, daemon from andon.lanes where lane = any ($1)", &[&names(lanes)]).await?;
+    served.extend(rows.iter().map(|row| (LaneName(row.get(0)), row.get(1))));
+    Ok(served)
+}
+
+/// Gives these lanes up for the other daemons, and wakes them.
+pub async fn release(client: &impl GenericClient, lanes: &[&LaneName], daemon: Uuid) -> Result<(), StoreError> {
+    client
+        .execute(
+            "with released as (
+                update andon.lanes set daemon = null where lane = any ($1) and daemon = $2 returning lane
+            )
+            select andon.notify_destinations() from released limit 1",
+            &[&names(lanes), &daemon],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The log went back to `to`, and so do the lanes. Each gets a new epoch, so that nothing is written of what was read before. Returns how
+/// many lanes had been further.
+pub async fn rewind(pool: &Pool, to: i64) -> Result<u64, StoreError> {
+    let client = pool.get().await?;
+    let further: i64 = client.query_one("select count(*) from andon.lanes where position > $1", &[&to]).await?.get(0);
+    client
+        .execute(
+            "update andon.lanes set position = least(position, $1), epoch = epoch + 1,
+                pending = pending * int8multirange(int8range(null, $1, '[]'))",
+            &[&to],
+        )
+        .await?;
+    Ok(further.unsigned_abs())
+}
+
+/// Deletes the lane of a replay that is over and that no daemon serves any more.
+pub async fn forget(transaction: &Transaction<'_>, lane: &LaneName) -> Result<(), StoreError> {
+    transaction.execute("delete from andon.lanes where lane = $1 and replay is not null", &[&lane.0]).await?;
+    Ok(())
+}
+
+fn names<'a>(lanes: &[&'a LaneName]) -> Vec<&'a str> {
+    lanes.iter().map(|lane| lane.0.as_str()).collect()
+}

@@ -1,0 +1,68 @@
+//! The attempts of a webhook that are in flight. In: deliveries. Out: each with the result of its attempt, in the order in which the
+//! attempts end. It keeps connections open between attempts, and never more of them than there were attempts in flight at once.
+
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+use tokio::task::JoinSet;
+
+use crate::lane::delivery::Delivery;
+use crate::lane::webhook::attempt::AttemptResult;
+use crate::lane::webhook::attempt::WebhookClient;
+use crate::lane::webhook::connection::Connection;
+
+/// The attempts in flight, and the connections that wait for the next ones.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    client: Arc<WebhookClient>,
+    /// Each attempt is a task of its own, so that it goes on while the lane waits for the database.
+    tasks: JoinSet<Ended>,
+    /// The connection that was used last is at the end, and is used first.
+    idle: Vec<Connection>,
+}
+
+struct Ended {
+    delivery: Delivery,
+    result: AttemptResult,
+    /// The connection, if it can be used once more.
+    kept: Option<Connection>,
+}
+
+impl InFlight {
+    pub(super) fn new(client: WebhookClient) -> InFlight {
+        InFlight { client: Arc::new(client), tasks: JoinSet::new(), idle: Vec::new() }
+    }
+
+    /// Starts an attempt at a delivery.
+    pub(super) fn start(&mut self, delivery: Delivery) {
+        let (client, kept) = (Arc::clone(&self.client), self.idle.pop());
+        self.tasks.spawn(async move {
+            let (result, kept) = client.attempt(delivery.event(), delivery.is_replayed(), kept).await;
+            Ended { delivery, result, kept }
+        });
+    }
+
+    /// Waits for the next attempt to end; returns none when no attempt is in flight. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Option<(Delivery, AttemptResult)> {
+        let ended = self.tasks.join_next().await?;
+        Some(self.take(ended))
+    }
+
+    /// Returns an attempt that has ended already, if there is one.
+    pub(super) fn try_next(&mut self) -> Option<(Delivery, AttemptResult)> {
+        let ended = self.tasks.try_join_next()?;
+        Some(self.take(ended))
+    }
+
+    /// Closes the connections that have been idle for too long.
+    pub(super) fn close_stale_connections(&mut self) {
+        self.idle.retain(Connection::is_usable);
+    }
+
+    fn take(&mut self, ended: Result<Ended, JoinError>) -> (Delivery, AttemptResult) {
+        let Ended { delivery, result, kept } =
+            ended.expect("an attempt neither panics nor is aborted while the lane runs");
+        self.idle.extend(kept);
+        (delivery, result)
+    }
+}
