@@ -1,6 +1,7 @@
 //! `andon-lab bench`: measurements on throw-away servers. In: which bench, and how much of it. Out: figures next to those of a baseline from
 //! the same run, as a table or as JSON, and the goals. It fails when something is lost, and never because something was slow.
 
+mod arrival;
 mod backlog;
 mod bare;
 mod capture;
@@ -20,17 +21,15 @@ mod usage;
 use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::bail;
 use serde_json::Value;
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::andon::Andon;
-use crate::bench::comparison::Comparison;
+use crate::bench::comparison::Report;
 
 /// Which bench, and what to do with its figures.
 #[derive(Debug, clap::Args)]
@@ -71,14 +70,6 @@ enum Which {
     Peers(peers::PeersBench),
     /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
     Isolation(isolation::IsolationBench),
-}
-
-/// The result of a bench.
-struct Report {
-    bench: &'static str,
-    comparison: Comparison,
-    /// Other facts about the run.
-    facts: Value,
 }
 
 /// Measures and prints.
@@ -151,18 +142,4 @@ fn defaults<O: clap::Args>() -> O {
 fn save(path: &Path, results: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(results)? + "\n";
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Looks now and then until something has arrived. If that takes too long, the error says what has arrived by then.
-async fn arrival<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T> {
-    let deadline = Instant::now() + within;
-    let mut clock = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        clock.tick().await;
-        match look() {
-            Ok(arrived) => return Ok(arrived),
-            Err(lacking) if Instant::now() > deadline => bail!("after {within:?} only {lacking} had arrived"),
-            Err(_) => {}
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! order. It runs the gateway as a child process, as a user would, and takes no figure from it.
 
 mod committed;
+mod narrator;
 mod received;
 mod report;
 mod work;
@@ -32,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 use crate::andon::Andon;
 use crate::demo::committed::Committed;
 use crate::demo::committed::Log;
+use crate::demo::narrator::Narrator;
 use crate::demo::received::Received;
-use crate::demo::report::Narrator;
 use crate::duration;
 use crate::stage;
 use crate::stage::Stage;
@@ -64,6 +65,12 @@ pub(crate) struct DemoOptions {
     json: bool,
 }
 
+impl DemoOptions {
+    fn narrator(&self) -> Narrator {
+        Narrator::new(self.json, self.rate)
+    }
+}
+
 /// Runs the demonstration until its time is over or a signal ends it.
 pub(crate) async fn run(options: DemoOptions, andon: &Andon) -> Result<ExitCode> {
     let stop = stop_at_signal()?;
@@ -92,7 +99,7 @@ struct Demo {
 
 impl Demo {
     async fn prepare(options: &DemoOptions, andon: &Andon) -> Result<Demo> {
-        let narrator = Narrator::new(options);
+        let narrator = options.narrator();
         let system = &options.source;
         narrator.say("starting a throw-away PostgreSQL");
         let stage = Stage::start(andon, Postgres::start).await?;
@@ -127,8 +134,8 @@ impl Demo {
     }
 
     async fn play(self, options: &DemoOptions, stop: &CancellationToken) -> Result<ExitCode> {
-        let committed = Arc::new(Committed::new(Narrator::new(options)));
-        let received = Received::new(Arc::clone(&committed), Narrator::new(options));
+        let committed = Arc::new(Committed::new(options.narrator()));
+        let received = Received::new(Arc::clone(&committed), options.narrator());
         let witness = Witness::new(&self.subscribers, &self.receiver);
         let work_over = stop.child_token();
         let working = work::work(&options.source.shift, &self.database, options.rate, &committed, &work_over);
@@ -141,7 +148,7 @@ impl Demo {
                 work_over.cancel();
             });
             worked?;
-            Narrator::new(options).say("the shift is over; waiting for what is still on its way");
+            options.narrator().say("the shift is over; waiting for what is still on its way");
             // An event that does not come is judged below, as missing.
             received.all_arrived(ARRIVAL).await;
             anyhow::Ok(())

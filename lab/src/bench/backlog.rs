@@ -10,9 +10,9 @@ use anyhow::ensure;
 use serde_json::json;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::bench::servers::PATIENCE;
 use crate::bench::servers::Servers;
 use crate::bench::usage;

@@ -18,9 +18,9 @@ use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::stage::Stage;
 use crate::stage::connect;
 use rig::Postgres;

@@ -7,6 +7,14 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::json;
 
+/// The result of a bench.
+pub(super) struct Report {
+    pub(super) bench: &'static str,
+    pub(super) comparison: Comparison,
+    /// Other facts about the run.
+    pub(super) facts: Value,
+}
+
 /// The figures of variants that take turns. The first variant is the baseline.
 pub(super) struct Comparison {
     variants: &'static [&'static str],

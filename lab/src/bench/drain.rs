@@ -8,12 +8,12 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::bare;
 use crate::bench::bare::Http;
 use crate::bench::bare::Message;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::bench::servers::PATIENCE;
 use crate::bench::servers::Servers;
 use rig::MosquittoOptions;

@@ -11,11 +11,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::bare;
 use crate::bench::bare::Http;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::bench::drain;
 use crate::bench::drain::WINDOW;
 use crate::bench::servers::PATIENCE;

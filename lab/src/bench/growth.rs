@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::bench::servers::PATIENCE;
 use crate::bench::servers::Servers;
 use crate::stage::connect;

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::bench::sink::SECRET;
 use crate::bench::sink::Sink;
 use crate::bench::usage;

@@ -18,11 +18,12 @@ use tokio::time::MissedTickBehavior;
 use tokio_postgres::Client;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::bench::comparison::percentiles;
 use crate::bench::isolation::destinations::ALL;
+use crate::bench::isolation::destinations::Audience;
 use crate::bench::isolation::destinations::Destinations;
 use crate::bench::isolation::received::Received;
 use crate::bench::usage;
@@ -49,14 +50,6 @@ pub(super) struct IsolationBench {
     /// Events that pile up for the bad destinations alone, in each round
     #[arg(long, default_value_t = 1000)]
     backlog: i64,
-}
-
-/// The destinations that an event is for; see [`Destinations::insert`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Audience {
-    All,
-    Live,
-    Bad,
 }
 
 const SPELLS: [&str; 4] = ["without", "healthy", "bad", "return"];

@@ -16,9 +16,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::andon::Andon;
-use crate::bench::Report;
 use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
+use crate::bench::comparison::Report;
 use crate::bench::comparison::percentiles;
 use crate::bench::live::latency_probe::LatencyProbe;
 use crate::bench::live::relay::Relay;

@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::andon::Andon;
-use crate::bench::arrival;
+use crate::bench::arrival::arrival;
 use crate::bench::sink::SECRET;
 use crate::bench::sink::Sink;
 use crate::bench::usage;

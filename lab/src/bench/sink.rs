@@ -25,6 +25,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
+use crate::bench::arrival::arrival;
 use rig::signature::Signature;
 
 /// The secret of every webhook of a bench.
@@ -102,7 +103,7 @@ impl Sink {
 
     /// Waits for this many distinct deliveries.
     pub(super) async fn reached(&self, distinct: u64, within: Duration) -> Result<Tally> {
-        super::arrival(within, || {
+        arrival(within, || {
             let tally = self.tally();
             if tally.distinct < distinct {
                 Err(format!("{} of {distinct} deliveries", tally.distinct))

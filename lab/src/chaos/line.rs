@@ -25,7 +25,7 @@ use crate::andon::Andon;
 use crate::chaos::committed;
 use crate::chaos::destinations;
 use crate::chaos::destinations::DESTINATIONS;
-use crate::chaos::report::Narrator;
+use crate::chaos::narrator::Narrator;
 use crate::chaos::rows::Rows;
 use crate::stage;
 use crate::stage::Stage;

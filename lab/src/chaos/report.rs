@@ -1,8 +1,5 @@
-//! What people and scripts read about a chaos run. In: what happens while it runs, and the judgement. Out: lines, or one line of JSON; for
-//! a run that is not clean also what is wrong, and where the daemons' logs are. It judges nothing itself.
-
-use std::io::Write;
-use std::time::Instant;
+//! The report at the end of a chaos run. In: the judgement. Out: lines, or one line of JSON; for a run that is not clean also what is wrong,
+//! and where the daemons' logs are. It judges nothing itself.
 
 use anyhow::Context;
 use anyhow::Result;
@@ -11,55 +8,19 @@ use crate::chaos::allowance::Happened;
 use crate::chaos::judge::Judgement;
 use crate::chaos::line;
 use crate::chaos::line::Line;
+use crate::chaos::narrator::print_line;
 use crate::chaos::schedule::Scenario;
 use crate::stage::connect;
 
 /// How many sources of duplicates are reported.
 const TOLD: usize = 5;
 
-/// Prints what happens, as far as the options ask for it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Narrator {
-    json: bool,
-}
-
-impl Narrator {
-    pub(super) fn new(json: bool) -> Narrator {
-        Narrator { json }
-    }
-
-    /// Prints the seed, from which the same run can be made again.
-    pub(super) fn seed(self, seed: u64) {
-        if self.json {
-            eprintln!("chaos: seed {seed}");
-        } else {
-            line(&format!("seed {seed}"));
-        }
-    }
-
-    /// Prints what happens, with the second of the run.
-    pub(super) fn say(self, start: Instant, what: &str) {
-        if !self.json {
-            line(&told(start, what));
-        }
-    }
-
-    /// Prints what nobody ordered, whatever the options say.
-    pub(super) fn note(self, start: Instant, what: &str) {
-        eprintln!("chaos: {}", told(start, what).trim_start());
-    }
-}
-
-fn told(start: Instant, what: &str) -> String {
-    format!("{:7.1} s  {what}", start.elapsed().as_secs_f64())
-}
-
 /// Prints the judgement and returns whether all was well.
 pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
     if !json {
         for destination in &judgement.destinations {
             let verdict = &destination.verdict;
-            line(&format!(
+            print_line(&format!(
                 "{:<14} {:>6} delivered, {} missing, {} out of order, {} phantom, {} twice ({} allowed)",
                 destination.label,
                 verdict.delivered,
@@ -71,10 +32,10 @@ pub(super) fn print(judgement: &Judgement, json: bool) -> Result<bool> {
             ));
         }
         for source in judgement.sources.iter().take(TOLD) {
-            line(&format!("{:>6} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault));
+            print_line(&format!("{:>6} twice ({} allowed) by {}", source.duplicates, source.allowed, source.fault));
         }
     }
-    line(&serde_json::to_string(judgement).context("cannot write the judgement")?);
+    print_line(&serde_json::to_string(judgement).context("cannot write the judgement")?);
     Ok(judgement.is_clean())
 }
 
@@ -121,9 +82,4 @@ async fn rows(line: &Line) -> Result<Vec<String>> {
         union all select format('the log ends at %s, the tail is at %s, holes %s', (select max(id) from andon.events), position, holes)
             from andon.tail";
     Ok(client.query(statement, &[]).await?.iter().map(|row| row.get(0)).collect())
-}
-
-fn line(text: &str) {
-    // A closed pipe is no reason to end before the exit status is known.
-    drop(writeln!(std::io::stdout(), "{text}"));
 }

@@ -13,7 +13,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::demo::report::Narrator;
+use crate::demo::narrator::Narrator;
 use crate::stage::connect;
 use rig::oracle;
 use rig::oracle::Verdict;

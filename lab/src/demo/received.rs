@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::demo::committed::Committed;
 use crate::demo::committed::Receipt;
-use crate::demo::report::Narrator;
+use crate::demo::narrator::Narrator;
 use crate::witness::Arrival;
 use crate::witness::Way;
 use crate::witness::Witness;

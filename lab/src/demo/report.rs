@@ -1,49 +1,17 @@
-//! What people and scripts read about the demo. In: what happens while it runs, and the verdicts at the end. Out: lines on standard
-//! output, or one line of JSON at the end. It judges nothing itself.
+//! The report at the end of the demo. In: what was committed, what was received, and the log. Out: lines on standard output, or one line of
+//! JSON. The oracle judges.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
-use jiff::Zoned;
 use serde::Serialize;
 
-use crate::demo::DemoOptions;
 use crate::demo::committed::Committed;
 use crate::demo::committed::Log;
+use crate::demo::narrator::line;
 use crate::demo::received::Received;
 use rig::oracle::Verdict;
-
-/// The rate, in events per second, above which nobody can read along.
-const READABLE_RATE: f64 = 50.0;
-
-/// Prints what happens, as far as the options ask for it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Narrator {
-    says_steps: bool,
-    says_events: bool,
-}
-
-impl Narrator {
-    pub(super) fn new(options: &DemoOptions) -> Narrator {
-        Narrator { says_steps: !options.json, says_events: !options.json && options.rate <= READABLE_RATE }
-    }
-
-    /// Prints a step of the demo.
-    pub(super) fn say(self, step: &str) {
-        if self.says_steps {
-            line(&format!("{}  {step}", now()));
-        }
-    }
-
-    /// Prints one event at one of its stations.
-    pub(super) fn event(self, station: &str, what: &str) {
-        if self.says_events {
-            line(&format!("{}  {station:<9}  {what}", now()));
-        }
-    }
-}
 
 /// The figures at the end.
 #[derive(Debug, Serialize)]
@@ -138,15 +106,6 @@ fn figures(verdict: &Verdict) -> Figures {
 fn percentile(sorted: &[Duration], share: f64) -> f64 {
     let place = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
     sorted.get(place).map_or(0.0, |value| (value.as_secs_f64() * 100_000.0).round() / 100.0)
-}
-
-fn now() -> String {
-    Zoned::now().strftime("%H:%M:%S%.3f").to_string()
-}
-
-/// Prints a line on standard output. A reader that has closed it wants no more, which is no fault.
-fn line(text: &str) {
-    drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
 #[cfg(test)]

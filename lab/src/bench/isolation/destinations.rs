@@ -26,6 +26,14 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SLOW_ANSWER: Duration = Duration::from_secs(1);
 const SLOW_LINK: u64 = 2_000;
 
+/// The destinations that an event is for; see [`Destinations::insert`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Audience {
+    All,
+    Live,
+    Bad,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {
     Live,

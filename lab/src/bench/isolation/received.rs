@@ -12,9 +12,9 @@ use anyhow::Result;
 use anyhow::bail;
 use uuid::Uuid;
 
-use crate::bench::isolation::Audience;
 use crate::bench::isolation::destinations;
 use crate::bench::isolation::destinations::ALL;
+use crate::bench::isolation::destinations::Audience;
 use crate::bench::isolation::destinations::Destinations;
 use crate::witness::Way;
 use crate::witness::Witness;

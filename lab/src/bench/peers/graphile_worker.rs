@@ -9,13 +9,12 @@ use anyhow::ensure;
 use serde_json::json;
 
 use crate::bench::comparison::Comparison;
-use crate::bench::peers::PeersBench;
-use crate::bench::peers::VARIANTS;
-use crate::bench::peers::attached;
-use crate::bench::peers::bursts;
+use crate::bench::peers::bursts::VARIANTS;
+use crate::bench::peers::bursts::bursts;
 use crate::bench::peers::consumer::Program;
 use crate::bench::peers::contest::ArrivalCounter;
 use crate::bench::peers::contest::Side;
+use crate::bench::peers::options::PeersBench;
 use crate::bench::peers::packages::Packages;
 use crate::bench::peers::plant;
 use crate::bench::sink::SECRET;
@@ -83,7 +82,7 @@ async fn is_listening(database: &str) -> Result<()> {
 
 /// Makes a database that Andon is attached to, with one webhook.
 async fn posting(stage: &Stage, url: &str, concurrency: usize) -> Result<String> {
-    let database = attached(stage).await?;
+    let database = plant::attached(stage).await?;
     connect(&database)
         .await?
         .execute(

@@ -6,13 +6,12 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::bench::comparison::Comparison;
-use crate::bench::peers::PeersBench;
-use crate::bench::peers::attached;
-use crate::bench::peers::bursts;
+use crate::bench::peers::bursts::bursts;
 use crate::bench::peers::consumer::Program;
 use crate::bench::peers::contest::ArrivalCounter;
 use crate::bench::peers::contest::Side;
 use crate::bench::peers::counting_subscriber::CountingSubscriber;
+use crate::bench::peers::options::PeersBench;
 use crate::bench::peers::packages::Packages;
 use crate::bench::peers::plant;
 use crate::stage;
@@ -68,7 +67,7 @@ async fn notifying(stage: &Stage) -> Result<String> {
 
 /// Makes a database that Andon is attached to, with one publisher.
 async fn publishing(stage: &Stage, broker: u16) -> Result<String> {
-    let database = attached(stage).await?;
+    let database = plant::attached(stage).await?;
     connect(&database)
         .await?
         .execute(

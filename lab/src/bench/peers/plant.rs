@@ -9,6 +9,9 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use tokio_postgres::Client;
 
+use crate::stage::Stage;
+use crate::stage::connect;
+
 /// Rows in a transaction, except for an import.
 pub(super) const PORTION: i64 = 100;
 
@@ -52,6 +55,15 @@ pub(super) fn reports() -> &'static str {
 /// SQL that puts reports into the plant's table.
 pub(super) fn insert() -> String {
     format!("insert into reports (machine, cell, job_number, operator, quantity, scrap, note) {}", reports())
+}
+
+/// Makes a database with schema `andon`, the plant's table and its triggers.
+pub(super) async fn attached(stage: &Stage) -> Result<String> {
+    let database = stage.database().await?;
+    let owner = connect(&database).await?;
+    owner.batch_execute(TABLE).await?;
+    stage.andon.attach(&database, MAPPING).await?;
+    Ok(database)
 }
 
 /// Commits `events` reports, `portion` of them in a transaction, and returns when the first transaction was committed.
