@@ -29,6 +29,8 @@ lab: setup
 	@cargo build --quiet --release --bin andon
 	@cargo build --quiet --release --package andon-lab
 
+# Most tests wait for something most of the time, so six run side by side however few cores there are.
+test: export RUST_TEST_THREADS ?= 6
 test: setup
 	cargo test --workspace
 

@@ -37,8 +37,8 @@ struct Left {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_rows_grow_with_time_and_trouble_but_not_with_the_number_of_events() {
-    for events in [EVENTS, EVENTS * 4] {
-        let left = run(events).await;
+    let (few, many) = tokio::join!(run(EVENTS), run(EVENTS * 4));
+    for (events, left) in [(EVENTS, few), (EVENTS * 4, many)] {
         for (table, rows) in left.rows {
             // A checkpoint or two a second for each of the lanes, the tail and the lease; and some rows for each of those in trouble.
             let allowed = left.seconds * 8 + (POISON + EARLY) * 6;

@@ -33,7 +33,7 @@ use crate::plant::connect;
 const WINDOW: usize = 256;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_events_survive_three_restarts_and_ten_cuts() {
+async fn forty_thousand_events_survive_three_restarts_and_ten_cuts() {
     let seed = std::env::var("ANDON_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     println!("ANDON_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -49,13 +49,13 @@ async fn a_hundred_thousand_events_survive_three_restarts_and_ten_cuts() {
     let inserting = tokio::spawn(async move {
         for part in 0..20 {
             // Not far ahead, so that each fault meets a lane that is busy.
-            let arrived = (part as usize).saturating_sub(2) * 5_000;
+            let arrived = (part as usize).saturating_sub(2) * 2_000;
             arrivals.wait_for_count(PATIENCE, arrived).await.unwrap();
-            plant.batch_execute(&chunk(200, part * 25 + 1, part * 25 + 25)).await.unwrap();
+            plant.batch_execute(&chunk(200, part * 10 + 1, part * 10 + 10)).await.unwrap();
         }
     });
     for fault in 1..=13 {
-        subscriber.wait_received(PATIENCE, fault * 7_000).await.unwrap();
+        subscriber.wait_received(PATIENCE, fault * 2_800).await.unwrap();
         if fault % 4 == 0 {
             tokio::task::block_in_place(|| {
                 broker.stop_term().unwrap();
@@ -67,10 +67,10 @@ async fn a_hundred_thousand_events_survive_three_restarts_and_ten_cuts() {
     }
     inserting.await.unwrap();
 
-    wait_for_all(&subscriber, 100_000).await;
+    wait_for_all(&subscriber, 40_000).await;
     line.stop().await.unwrap();
     let received = subscriber.received();
-    let verdict = judge_messages(&expected(200, 500), &received);
+    let verdict = judge_messages(&expected(200, 200), &received);
     assert!(verdict.is_clean(), "{verdict:?}");
     assert_eq!(proxy.cuts(), 10);
     // What the broker sends the subscriber again is marked; the rest of what came twice, the lane sent twice.
