@@ -61,20 +61,17 @@ impl Plant {
     /// The eryxon schema and its little plant, not attached yet.
     pub(crate) async fn built() -> Plant {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
-        Plant::copy_of(&TEMPLATE, async |client| {
-            andon::migrate::migrate(client).await.unwrap();
-            client.batch_execute(SCHEMA).await.unwrap();
-            client.batch_execute(PLANT).await.unwrap();
-        })
-        .await
+        Plant::copy_of(&TEMPLATE, build).await
     }
 
     /// The same, attached.
     pub(crate) async fn attached() -> Plant {
-        let mut plant = Plant::built().await;
-        let mapping = eryxon();
-        andon::source::attach(&mut plant.client, &mapping).await.unwrap();
-        plant
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Plant::copy_of(&TEMPLATE, async |client| {
+            build(client).await;
+            andon::source::attach(client, &eryxon()).await.unwrap();
+        })
+        .await
     }
 
     /// A database with these tables, attached by this mapping.
@@ -127,6 +124,12 @@ impl Plant {
     pub(crate) async fn count(&self, query: &str) -> i64 {
         self.client.query_one(query, &[]).await.unwrap().get(0)
     }
+}
+
+async fn build(client: &mut Client) {
+    andon::migrate::migrate(client).await.unwrap();
+    client.batch_execute(SCHEMA).await.unwrap();
+    client.batch_execute(PLANT).await.unwrap();
 }
 
 pub(crate) fn eryxon() -> Mapping {

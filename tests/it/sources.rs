@@ -30,7 +30,7 @@ use uuid::Uuid;
 use crate::attach::catalogue;
 use crate::line::Line;
 use crate::line::PATIENCE;
-use crate::plant::connect;
+use crate::plant::Plant;
 
 #[tokio::test]
 async fn the_shift_of_every_system_arrives_as_pinned_and_at_its_own_tenant() {
@@ -64,9 +64,7 @@ async fn the_shift_of_every_system_arrives_as_pinned_and_at_its_own_tenant() {
 async fn attach_edit_attach_and_detach_leave_the_catalogue_of_every_system_as_it_was() {
     for name in names() {
         let system = System::find(name).unwrap();
-        let url = Postgres::shared().create_database().await.unwrap();
-        let mut client = connect(&url).await;
-        andon::migrate::migrate(&mut client).await.unwrap();
+        let mut client = Plant::empty().await.client;
         client.batch_execute(&system.schema).await.unwrap();
         let before = catalogue(&client).await;
         let edited = system.mapping.replacen("\ntype = \"", "\ntype = \"edited.", 1);
@@ -129,10 +127,8 @@ fn without_times(row: &Row) -> (Vec<String>, Value) {
 
 /// A database of its own, with the system's schema and plant, attached.
 async fn attached(system: &System) -> Client {
-    let url = Postgres::shared().create_database().await.unwrap();
+    let Plant { mut client, url } = Plant::empty().await;
     plant::build(&url, system).await.unwrap();
-    let mut client = connect(&url).await;
-    andon::migrate::migrate(&mut client).await.unwrap();
     attach(&mut client, &mapping(system)).await.unwrap();
     client
 }
@@ -150,10 +146,8 @@ struct Shop {
 impl Shop {
     async fn open(name: &str) -> Shop {
         let system = System::find(name).unwrap();
-        let url = Postgres::shared().create_database().await.unwrap();
+        let Plant { mut client, url } = Plant::empty().await;
         plant::build(&url, &system).await.unwrap();
-        let mut client = connect(&url).await;
-        andon::migrate::migrate(&mut client).await.unwrap();
         attach(&mut client, &mapping(&system)).await.unwrap();
         drop(client);
         let tenants = plant::tenants(Postgres::shared(), &url, &system.shift).await.unwrap();
