@@ -43,7 +43,7 @@ use crate::chaos::truth::Truth;
 use crate::chaos::witness::Witness;
 use crate::duration;
 
-/// How long to wait at the end for what is still on its way.
+/// How long to wait at the end for the next of what is still on its way.
 const ARRIVAL: Duration = Duration::from_secs(120);
 
 /// Options of `andon-lab chaos`.
@@ -156,15 +156,22 @@ async fn supervise(stage: &Stage, start: Instant, narrator: Narrator) {
     join_all(stage.daemons.iter().map(|daemon| daemon.supervise(move |note| narrator.note(start, note)))).await;
 }
 
-/// Returns when everything has arrived that has to, or when that has taken too long: what is not there then is missing.
+/// Returns when everything has arrived that has to, or when nothing new has for too long: what is not there then is missing.
 async fn all_arrived(truth: &Truth, witness: &Witness) {
     let expected: Vec<(&str, u64)> = DESTINATIONS
         .iter()
         .filter(|destination| destination.role != Role::Volatile)
         .map(|destination| (destination.label, truth.expected(destination).values().sum()))
         .collect();
-    let deadline = Instant::now() + ARRIVAL;
-    while Instant::now() < deadline && expected.iter().any(|(label, count)| witness.distinct(label) < *count) {
+    let (mut before, mut deadline) = (0, Instant::now() + ARRIVAL);
+    while expected.iter().any(|(label, count)| witness.distinct(label) < *count) {
+        let arrived = expected.iter().map(|(label, _)| witness.distinct(label)).sum();
+        if arrived > before {
+            (before, deadline) = (arrived, Instant::now() + ARRIVAL);
+        }
+        if Instant::now() >= deadline {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -35,7 +35,7 @@ use rig::reference::System;
 use rig::reference::plant;
 use rig::reference::plant::Outlet;
 
-/// How long to wait at the end for what is still on its way.
+/// How long to wait at the end for the next of what is still on its way.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// Options of `andon-lab demo`.
@@ -134,7 +134,7 @@ impl Stage {
             worked?;
             Narrator::new(options).say("the shift is over; waiting for what is still on its way");
             // What does not come is judged below, as missing.
-            drop(tokio::time::timeout(ARRIVAL, witness.all_arrived()).await);
+            witness.all_arrived(ARRIVAL).await;
             anyhow::Ok(())
         };
         tokio::select! {

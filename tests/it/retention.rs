@@ -2,6 +2,7 @@
 //! goes, nothing else does, nobody waits for it, and who lost something is told how much.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use andon::destination::Defaults;
 use andon::gateway::house;
@@ -49,6 +50,16 @@ impl Line {
             .await;
     }
 
+    /// Tidies until no partition is left below this id: one that somebody has open, such as autovacuum, stays until the next time.
+    async fn tidy_away(&self, past: i64, retention: &Retention) {
+        let deadline = Instant::now() + PATIENCE;
+        self.tidy(retention).await;
+        while self.number(&format!("{PARTITIONS_BELOW} {past}")).await > 0 {
+            assert!(Instant::now() < deadline, "partitions below {past} stay");
+            self.tidy(retention).await;
+        }
+    }
+
     async fn tidy(&self, retention: &Retention) {
         let mut client = connect(&self.url).await;
         house::tidy(&mut client, retention, &Defaults::default()).await.unwrap();
@@ -87,14 +98,13 @@ async fn what_is_old_and_passed_goes_with_its_partition_and_nothing_else_does() 
     line.all_is_read().await;
     line.age(250, "8 days").await;
 
-    line.tidy(&a_week()).await;
+    line.tidy_away(200, &a_week()).await;
 
     assert_eq!(
         line.number("select min(id) from andon.events").await,
         200,
         "the one that holds 200 to 299 is not all old"
     );
-    assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 200")).await, 0);
     assert_eq!(line.number("select sum(lost)::int8 from andon.lanes").await, 0);
     let expected = line.emit_more(10, 35, 36).await;
     receiver.wait_accepted(PATIENCE, 360).await.unwrap();
@@ -179,22 +189,17 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
             house::tidy(&mut client, &a_week(), &Defaults::default()).await.unwrap();
         }
     });
-    let mut slowest = Duration::ZERO;
+    // This counts the time in which a writer waits for a lock, and not that in which it waits for a busy machine.
+    plant.batch_execute("set lock_timeout = '1s'").await.unwrap();
     while !tidying.is_finished() {
-        let started = std::time::Instant::now();
-        let emit = emit_sql("acme", "e1", 36);
-        let emitted = tokio::time::timeout(PATIENCE, plant.batch_execute(&emit));
-        emitted.await.expect("a writer goes on").unwrap();
-        slowest = slowest.max(started.elapsed());
+        plant.batch_execute(&emit_sql("acme", "e1", 36)).await.expect("a writer goes on");
     }
     tidying.await.unwrap();
 
     assert_eq!(line.number("select count(*) from andon.events where id < 300").await, 0, "the room is free at once");
     assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 300")).await, partitions, "dropping them has to wait");
-    assert!(slowest < Duration::from_secs(1), "a writer waited {slowest:?}");
     import.batch_execute("commit").await.unwrap();
-    line.tidy(&a_week()).await;
-    assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 300")).await, 0);
+    line.tidy_away(300, &a_week()).await;
     line.stop().await.unwrap();
 }
 

@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::demo::report::Narrator;
@@ -77,15 +78,24 @@ impl Witness {
         let _: (Vec<()>, ()) = tokio::join!(join_all(publishes), posts);
     }
 
-    /// Returns when everything that was committed has arrived on both ways.
-    pub(super) async fn all_arrived(&self) {
+    /// Returns when everything that was committed has arrived on both ways, or when nothing new has for as long as the patience lasts.
+    pub(super) async fn all_arrived(&self, patience: Duration) {
+        let ways = || [&self.mqtt, &self.webhook].map(|way| locked(way).distinct.len() as u64);
+        let has_news = async |before| {
+            loop {
+                let arrived = self.arrived.notified();
+                if ways() != before {
+                    return;
+                }
+                arrived.await;
+            }
+        };
         loop {
-            let arrived = self.arrived.notified();
-            let expected = self.truth.count();
-            if [&self.mqtt, &self.webhook].iter().all(|way| locked(way).distinct.len() as u64 >= expected) {
+            let so_far = ways();
+            let is_over = so_far.iter().all(|arrived| *arrived >= self.truth.count());
+            if is_over || timeout(patience, has_news(so_far)).await.is_err() {
                 return;
             }
-            arrived.await;
         }
     }
 
