@@ -16,7 +16,7 @@ bench: lab
 	@target/release/andon-lab bench all --save bench/results.json $(ARGS)
 
 # Runs one bench: make bench-live, bench-capture, bench-isolation, …; `andon-lab bench --help` lists them. Options go through ARGS.
-# ANDON_PROGRAM=path/to/andon measures the `andon` of another build.
+# ARGS="--before path/to/andon" compares with the `andon` of another build, in turns.
 bench-%: lab
 	@target/release/andon-lab bench $* $(ARGS)
 

@@ -231,7 +231,7 @@ pub(crate) fn event(number: i64) -> Event {
         Uuid::from_u128(0x0198_c2f4_0000_7000_8000_0000_0000_0001),
         TenantId("acme".to_owned()),
         "operation.completed".to_owned(),
-        Entity { kind: "operation".to_owned(), id: number.to_string() },
+        Entity { entity_type: "operation".to_owned(), id: number.to_string() },
         "2026-11-20T06:00:00.123987Z".parse().expect("it is a time"),
         json(context),
         json(data),

@@ -147,7 +147,7 @@ impl Intake {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        let is_replayed = |events: &Vec<EventPattern>| events.iter().any(|pattern| pattern.matches(&event.kind));
+        let is_replayed = |events: &Vec<EventPattern>| events.iter().any(|pattern| pattern.matches(&event.event_type));
         self.route.takes(event)
             && self.replayed.as_ref().is_none_or(is_replayed)
             && !self.already_done.contains(event.id)
@@ -258,10 +258,10 @@ mod tests {
 
     fn event(id: i64) -> Arc<Event> {
         let json = || RawValue::from_string("{}".to_owned()).unwrap();
-        let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+        let entity = Entity { entity_type: "job".to_owned(), id: "1".to_owned() };
         let tenant = TenantId("acme".to_owned());
-        let kind = "job.created".to_owned();
-        Arc::new(Event::new(id, Uuid::nil(), tenant, kind, entity, Timestamp::UNIX_EPOCH, json(), json()))
+        let event_type = "job.created".to_owned();
+        Arc::new(Event::new(id, Uuid::nil(), tenant, event_type, entity, Timestamp::UNIX_EPOCH, json(), json()))
     }
 
     #[tokio::test]

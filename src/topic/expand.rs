@@ -108,7 +108,7 @@ impl<'a> Values<'a> {
     fn write_event(&self, topic: &mut String) -> Result<(), TopicProblem> {
         let parts = if self.naming == Naming::Eryxon { 2 } else { usize::MAX };
         let mut is_first = true;
-        for part in self.event.kind.splitn(parts, '.') {
+        for part in self.event.event_type.splitn(parts, '.') {
             let before = topic.len();
             if !is_first {
                 topic.push('/');
@@ -142,9 +142,9 @@ impl<'a> Values<'a> {
         match name {
             Name::Level(level) => self.level(*level),
             Name::Context(field) => self.context.get(*field),
-            Name::Event => present(&self.event.kind),
+            Name::Event => present(&self.event.event_type),
             Name::Tenant => present(&self.event.tenant.0),
-            Name::EntityType => present(&self.event.entity.kind),
+            Name::EntityType => present(&self.event.entity.entity_type),
             Name::EntityId => present(&self.event.entity.id),
             Name::Data(path) => self.event.data.at(path)?.text(),
         }

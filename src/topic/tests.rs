@@ -15,13 +15,13 @@ use crate::event::TenantId;
 
 const ALL: &str = "{enterprise}/{site}/{area}/{line}/{cell}/{operation}/{event}/{tenant_id}/{job_number}/{part_number}";
 
-fn event(kind: &str, context: &serde_json::Value) -> Event {
+fn event(event_type: &str, context: &serde_json::Value) -> Event {
     Event::new(
         1,
         Uuid::nil(),
         TenantId("Tenant-A".to_owned()),
-        kind.to_owned(),
-        Entity { kind: "job".to_owned(), id: "J 1".to_owned() },
+        event_type.to_owned(),
+        Entity { entity_type: "job".to_owned(), id: "J 1".to_owned() },
         Timestamp::UNIX_EPOCH,
         to_raw_value(context).unwrap(),
         to_raw_value(&json!({"order": {"lines": [{"no": 7}]}, "empty": ""})).unwrap(),
@@ -135,15 +135,15 @@ fn values() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_value_adds_a_level_or_a_wildcard(
-        naming in namings(), missing in policies(), cell in values(), job in values(), kind in values(), tenant in values()
+        naming in namings(), missing in policies(), cell in values(), job in values(), event_type in values(), tenant in values()
     ) {
-        let mut event = event(&kind, &json!({"cell": cell, "job_number": job}));
+        let mut event = event(&event_type, &json!({"cell": cell, "job_number": job}));
         event.tenant = TenantId(tenant);
         let Ok(topic) = expand("{cell}/x-{job_number}/{tenant_id}/{event}", &event, naming, missing) else {
             return Ok(());
         };
         prop_assert!(Topic::parse(topic.clone()).is_ok(), "{topic:?}");
-        prop_assert!(topic.split('/').count() <= 4 + kind.matches('.').count());
+        prop_assert!(topic.split('/').count() <= 4 + event_type.matches('.').count());
     }
 
     #[test]

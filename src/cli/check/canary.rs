@@ -73,7 +73,7 @@ pub(super) async fn topics(
     for row in &rows {
         let Json(context): Json<Box<RawValue>> = row.get(3);
         let Json(data): Json<Box<RawValue>> = row.get(4);
-        let entity = Entity { kind: row.get(1), id: row.get(2) };
+        let entity = Entity { entity_type: row.get(1), id: row.get(2) };
         if topics.len() < MAX_TOPICS && route.takes(&event(row.get(0), entity.clone(), &context, &data)) {
             match publishing.build(&event(EVENT_TYPE, entity, &context, &data), usize::MAX) {
                 Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
@@ -83,7 +83,7 @@ pub(super) async fn topics(
     }
     if topics.is_empty() && problem.is_none() {
         let nothing = RawValue::from_string("{}".to_owned())?;
-        let entity = Entity { kind: "canary".to_owned(), id: "canary".to_owned() };
+        let entity = Entity { entity_type: "canary".to_owned(), id: "canary".to_owned() };
         match publishing.build(&event(EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
             Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
             Err(reason) => problem = Some(reason),

@@ -153,7 +153,7 @@ fn example_event(
         Uuid::from_u128(0x0198_c2f4_0000_7000_8000_0000_0000_0001),
         TenantId(tenant),
         event_type,
-        Entity { kind: entity_type, id: "<id>".to_owned() },
+        Entity { entity_type, id: "<id>".to_owned() },
         "2026-11-20T06:00:00Z".parse().expect("a time"),
         json_object(context),
         json_object(data),

@@ -265,9 +265,9 @@ mod tests {
 
     #[test]
     fn what_was_done_is_told_by_destination_event_and_state() {
-        let done = |kind: &str, now: Option<&str>, count: i64| StateChange {
+        let done = |event_type: &str, now: Option<&str>, count: i64| StateChange {
             lane: LaneName(LANE.to_owned()),
-            event_type: kind.to_owned(),
+            event_type: event_type.to_owned(),
             from: "dead".to_owned(),
             to: now.map(str::to_owned),
             count,
