@@ -15,7 +15,6 @@ pub mod propose;
 pub(crate) mod scope;
 pub mod sql;
 pub mod table;
-pub mod tables;
 
 pub use attach::Report;
 pub use attach::attach;

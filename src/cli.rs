@@ -4,8 +4,8 @@
 mod attach;
 mod check;
 mod deliveries;
-mod destination;
 pub mod failure;
+mod find_lanes;
 mod migrate;
 mod options;
 mod replay;

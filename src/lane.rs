@@ -1,12 +1,10 @@
 //! A lane serves one destination. In: the destination, and the lane's stored cursor. Out: a task that delivers until it is asked to stop.
 //! A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
-pub mod breaker;
 mod catch_up;
 mod delivery;
 pub mod intake;
 pub mod mqtt;
-pub mod order;
 pub mod progress;
 mod retries;
 pub mod stop;

@@ -1,11 +1,13 @@
 //! Proposes a first mapping for a database, for `andon source init`. In: the tables of the database. Out: a mapping to edit, in which all
 //! proposals but one are comments. It guesses by names, and the mapping says so: only people know what a column means.
 
+pub mod tables;
+
 use std::fmt::Write;
 
+use crate::capture::propose::tables::Column;
+use crate::capture::propose::tables::ListedTable;
 use crate::capture::sql::quote::identifier;
-use crate::capture::tables::Column;
-use crate::capture::tables::ListedTable;
 
 /// Columns that name the tenant of a row, the likeliest first.
 const TENANTS: [&str; 8] = [

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::capture::propose;
-use crate::capture::tables;
+use crate::capture::propose::tables;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
 

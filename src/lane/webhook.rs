@@ -4,9 +4,11 @@
 
 mod action;
 pub mod attempt;
+pub mod breaker;
 mod connection;
 mod dead_letter;
 mod in_flight;
+pub mod order;
 mod request;
 mod state;
 

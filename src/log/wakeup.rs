@@ -7,8 +7,8 @@
 //! Every daemon reads the log for itself, but only one at a time leads: it takes the bell's lock and looks after the writers that do not
 //! ring. It rings for what it finds, so that the others look as well; when it is gone, another takes its place.
 
+mod bell;
 pub mod listener;
-mod lock;
 mod state;
 mod writers;
 
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
 
+use crate::log::wakeup::bell::BellLock;
+pub(crate) use crate::log::wakeup::bell::LockRequest;
 use crate::log::wakeup::listener::Signals;
-use crate::log::wakeup::lock::BellLock;
-pub(crate) use crate::log::wakeup::lock::LockRequest;
 pub(crate) use crate::log::wakeup::state::Found;
 pub(crate) use crate::log::wakeup::state::Polled;
 use crate::log::wakeup::state::State;

@@ -6,9 +6,9 @@ use andon::capture::Mapping;
 use andon::capture::SourceError;
 use tokio_postgres::Client;
 
-use crate::plant::Plant;
-use crate::plant::connect;
-use crate::plant::eryxon;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
+use crate::support::plant::eryxon;
 
 /// Everything that attaching may leave in the database: triggers, functions, rights, comments, sources.
 pub(crate) async fn catalogue(client: &Client) -> Vec<String> {

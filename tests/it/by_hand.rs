@@ -10,9 +10,9 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
 impl Line {
     /// Changes parked deliveries, and notifies the lanes of it.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::command::andon;
-use crate::line::Line;
+use crate::support::line::Line;
 
 /// A broker with these rights, and a tap through which it appears to lack MQTT 5.
 async fn broker(acl: &str) -> (Mosquitto, Tap) {
@@ -71,7 +71,7 @@ async fn nothing_is_published_without_being_asked_for_and_a_canary_holds_nothing
     let with = andon(&line.url, &["check", "--canary"]);
     let help = andon(&line.url, &["check", "--help"]);
 
-    subscriber.wait_received(crate::line::PATIENCE, 1).await.unwrap();
+    subscriber.wait_received(crate::support::line::PATIENCE, 1).await.unwrap();
     let received = subscriber.received();
     assert_eq!((without.status, with.status), (0, 0), "{without:?} {with:?}");
     assert!(!without.out.contains("canary") && with.out.contains("arrives on good/_/andon/canary"), "{with:?}");

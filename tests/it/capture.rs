@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::plant::Plant;
-use crate::plant::connect;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
 
 const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 const JOB: &str = "00000000-0000-0000-0000-000000000001";

@@ -10,9 +10,9 @@ use rig::Subscriber;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::plant::connect;
 
 const MAPPING: &str = "
 [source]

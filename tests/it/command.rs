@@ -8,10 +8,10 @@ use std::process::Output;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::plant::ERYXON;
-use crate::plant::Plant;
-use crate::plant::SCHEMA;
-use crate::plant::connect;
+use crate::support::plant::ERYXON;
+use crate::support::plant::Plant;
+use crate::support::plant::SCHEMA;
+use crate::support::plant::connect;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;

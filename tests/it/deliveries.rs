@@ -7,9 +7,9 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::command::andon;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
 /// A stopped line with a webhook, which failed to deliver the counters 1 to 3 of entity `e`.
 async fn three_parked(receiver: &Receiver) -> Line {

@@ -11,8 +11,8 @@ use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
 
 impl Line {
     /// Makes the database believe that the lane has been failing for this time.
@@ -129,8 +129,9 @@ async fn a_410_tells_the_tenants_other_destinations_once() {
     line.webhook(&receiver.url("/other"), json!({})).await;
     line.start();
     // These attempts are under way when the lane is disabled. They fail, and must not disable it a second time.
-    let slow: String =
-        (0..8).map(|entity| format!("{};", crate::line::emit_sql("acme", &format!("slow{entity}"), 1))).collect();
+    let slow: String = (0..8)
+        .map(|entity| format!("{};", crate::support::line::emit_sql("acme", &format!("slow{entity}"), 1)))
+        .collect();
     line.run(&slow).await;
     receiver.requests().wait_for_matching(PATIENCE, 8, |it| it.path == "/gone").await.unwrap();
     line.emit("acme", "e", 1).await;

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use rig::subscriber::Message;
 use rig::subscriber::Subscriber;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
 /// Whether a message is an event: the lanes' status messages are none.
 fn is_event(message: &Message) -> bool {

@@ -18,12 +18,12 @@ use serde_json::json;
 
 use crate::command::Said;
 use crate::command::andon;
-use crate::daemon;
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
-use crate::plant::connect;
+use crate::support::daemon;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
+use crate::support::plant::connect;
 
 impl Line {
     /// Runs `andon replay` while the test goes on.
@@ -72,7 +72,7 @@ fn is_marked(request: &Received) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     let receiver = Receiver::start().await.unwrap();
-    receiver.expect_signature("/hook", crate::line::SECRET);
+    receiver.expect_signature("/hook", crate::support::line::SECRET);
     let mut line = Line::new().await;
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.webhook(&receiver.url("/other"), json!({})).await;
@@ -117,7 +117,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let lane = line.publisher(broker.port(), json!({"client_id": "plant"})).await;
     line.start();
     let expected = line.emit_all(5, 4).await;
-    crate::line::wait_for_messages(&subscriber, &expected).await;
+    crate::support::line::wait_for_messages(&subscriber, &expected).await;
     line.until(ALL_DONE).await;
 
     let said = line.replay(&["--destination", "plant", "--since", "1h"]).await;

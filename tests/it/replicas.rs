@@ -14,13 +14,13 @@ use rig::receiver::Answer;
 use rig::receiver::Received;
 use serde_json::json;
 
-use crate::daemon;
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::SECRET;
-use crate::line::judge_requests;
-use crate::line::listener;
+use crate::support::daemon;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::SECRET;
+use crate::support::line::judge_requests;
+use crate::support::line::listener;
 
 const HOOKS: u64 = 4;
 

@@ -15,13 +15,13 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::emit_sql;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::plant::connect;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::emit_sql;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::plant::connect;
 use crate::survival::grants_of_the_readme;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

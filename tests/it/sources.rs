@@ -28,9 +28,9 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::attach::catalogue;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::plant::Plant;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::plant::Plant;
 
 #[tokio::test]
 async fn the_shift_of_every_system_arrives_as_in_the_snapshot_and_at_its_own_tenant() {

@@ -12,17 +12,17 @@ use rig::Subscriber;
 use rig::receiver::Answer;
 use serde_json::json;
 
-use crate::daemon;
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::emit_sql;
-use crate::line::judge_messages;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::line::wait_for_messages;
-use crate::line::wait_for_requests;
-use crate::plant::connect;
+use crate::support::daemon;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::emit_sql;
+use crate::support::line::judge_messages;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::line::wait_for_messages;
+use crate::support::line::wait_for_requests;
+use crate::support::plant::connect;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {

@@ -17,12 +17,12 @@ use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::emit_sql;
-use crate::line::listener;
-use crate::line::prepare_process;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::emit_sql;
+use crate::support::line::listener;
+use crate::support::line::prepare_process;
+use crate::support::plant::connect;
 
 /// A tail that writes down every id it hands on.
 struct Tailing {

@@ -13,11 +13,11 @@ use rig::signature::Signature;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::SECRET;
-use crate::line::marker;
-use crate::plant::Plant;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::SECRET;
+use crate::support::line::marker;
+use crate::support::plant::Plant;
 
 fn header<'a>(request: &'a Received, name: &str) -> &'a str {
     request.headers[name].to_str().unwrap()

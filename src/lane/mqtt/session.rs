@@ -13,10 +13,10 @@ use crate::lane::delivery::Delivery;
 use crate::lane::mqtt::dead_letter;
 use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::dead_letter::DeadLetters;
-use crate::lane::mqtt::dial::LONGEST_PAUSE;
 use crate::lane::mqtt::poison;
 use crate::lane::mqtt::poison::PoisonIsolation;
 use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::reconnect::LONGEST_PAUSE;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::log::wakeup::lock::LockRequest;
+use crate::log::wakeup::bell::LockRequest;
 use crate::log::wakeup::writers::ConcurrentWriters;
 
 /// What a poll found.

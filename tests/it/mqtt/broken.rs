@@ -23,11 +23,11 @@ use super::events;
 use super::expected;
 use super::wait_for_all;
 use super::wait_for_done;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_messages;
-use crate::line::marker;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_messages;
+use crate::support::line::marker;
+use crate::support::plant::connect;
 
 /// What the lane may have in flight, by default.
 const WINDOW: usize = 256;

@@ -8,7 +8,7 @@ use rig::MosquittoOptions;
 use serde_json::json;
 
 use super::chunk;
-use crate::line::Line;
+use crate::support::line::Line;
 
 const EVENTS: u32 = 10_000;
 

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::chunk;
 use super::events;
 use super::wait_for_all;
-use crate::line::Line;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::marker;
 
 /// A broker that refuses the first event so many times.
 async fn refusing(times: u32) -> (Mosquitto, Tap, Subscriber) {

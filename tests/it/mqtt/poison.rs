@@ -15,8 +15,8 @@ use super::emit_with;
 use super::expected;
 use super::set;
 use super::wait_for_all;
-use crate::line::Line;
-use crate::line::judge_messages;
+use crate::support::line::Line;
+use crate::support::line::judge_messages;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_ends_every_connection_is_parked_and_the_others_go_on_in_order() {

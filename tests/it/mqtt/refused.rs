@@ -18,9 +18,9 @@ use super::emit_with;
 use super::set;
 use super::wait_for_all;
 use super::wait_for_done;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_messages;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_messages;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_said_and_tried_slowly_until_it_is_right() {

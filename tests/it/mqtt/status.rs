@@ -10,8 +10,8 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
 
 /// What a status message says; nothing if it is none.
 fn said(message: &Message) -> Option<bool> {

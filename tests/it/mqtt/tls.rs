@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::set;
 use super::wait_for_done;
-use crate::line::Line;
+use crate::support::line::Line;
 
 /// A certificate authority of a test's own, with its files.
 struct Authority {

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::events;
 use super::is_event;
 use super::wait_for_done;
-use crate::line::Line;
-use crate::line::PATIENCE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_naming_and_each_policy_has_its_own_topic() {

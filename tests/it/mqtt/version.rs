@@ -16,8 +16,8 @@ use super::chunk;
 use super::events;
 use super::expected;
 use super::wait_for_all;
-use crate::line::Line;
-use crate::line::judge_messages;
+use crate::support::line::Line;
+use crate::support::line::judge_messages;
 
 /// What a subscriber gets through a broker with these manners, and the versions that were asked for.
 async fn through(mqtt5: Mqtt5) -> (Vec<Arc<Message>>, Vec<u8>) {

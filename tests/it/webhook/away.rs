@@ -10,10 +10,10 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_requests;
-use crate::line::wait_for_requests;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_requests;
+use crate::support::line::wait_for_requests;
 
 /// The same database by another port.
 fn through(proxy: &Proxy, url: &str) -> String {

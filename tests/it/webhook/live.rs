@@ -8,12 +8,12 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::SECRET;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::line::wait_for_requests;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::SECRET;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::line::wait_for_requests;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -5,9 +5,9 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
 /// Entity and counter of what was accepted, in its order.
 fn accepted(receiver: &Receiver) -> Vec<(String, u64)> {
@@ -132,5 +132,5 @@ async fn without_order_two_of_an_entity_are_tried_at_the_same_time() {
 }
 
 fn emit(counter: u64) -> String {
-    crate::line::emit_sql("acme", "e", counter)
+    crate::support::line::emit_sql("acme", "e", counter)
 }

@@ -8,11 +8,11 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::line::wait_for_requests;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::line::wait_for_requests;
 
 impl Line {
     /// What was tried, as `attempt outcome code`, in its order.

@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
 pub(crate) const ERYXON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sources/eryxon.toml");
-pub(crate) const SCHEMA: &str = include_str!("../../config/sources/eryxon.schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("../../../config/sources/eryxon.schema.sql");
 
 /// One tenant, one cell, one job with one part and one operation; ids that can be told apart.
 const PLANT: &str = "

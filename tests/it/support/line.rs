@@ -31,8 +31,8 @@ use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::plant::Plant;
-use crate::plant::connect;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// For how long nothing at all may happen. It is longer than the longest pause of the gateway, the minute between two looks at a webhook
