@@ -1,5 +1,5 @@
 //! Retention of the log. In: logs in small partitions, lanes that keep up and lanes that do not. Out: whether only what is beyond a limit
-//! is removed, whether no writer waits for it, and whether a lane that lost events is told how many.
+//! is removed, whether no writer waits for it, and whether a lane that lost events reports how many.
 
 use std::time::Duration;
 use std::time::Instant;

@@ -146,7 +146,7 @@ async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_starts_beside_an_open_transaction_gets_what_that_commits() {
+async fn a_lane_that_starts_during_an_open_transaction_gets_what_that_commits() {
     let receiver = Receiver::start().await.unwrap();
     let mut line = Line::new().await;
     let open = connect(&line.url).await;
