@@ -151,12 +151,12 @@ impl Receiver {
         Ok(Receiver { port, shared, task })
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The URL of a path, which starts with `/`.
+    /// Returns the URL of a path, which starts with `/`.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
@@ -181,22 +181,22 @@ impl Receiver {
         self.shared.with_path(path, |found| found.poison.push((text.to_owned(), answer)));
     }
 
-    /// All requests so far, in the order in which they arrived.
+    /// Returns all requests so far, in the order in which they arrived.
     pub fn received(&self) -> Vec<Arc<Received>> {
         self.shared.received.snapshot()
     }
 
-    /// The requests that were answered with 2xx so far, in the order of the answers.
+    /// Returns the requests that were answered with 2xx so far, in the order of the answers.
     pub fn accepted(&self) -> Vec<Arc<Received>> {
         self.shared.accepted.snapshot()
     }
 
-    /// The record of all requests.
+    /// Returns the record of all requests.
     pub fn requests(&self) -> &Arc<Record<Received>> {
         &self.shared.received
     }
 
-    /// The record of the requests that were answered with 2xx.
+    /// Returns the record of the requests that were answered with 2xx.
     pub fn acceptances(&self) -> &Arc<Record<Received>> {
         &self.shared.accepted
     }

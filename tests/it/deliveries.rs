@@ -11,7 +11,7 @@ use crate::line::Line;
 use crate::line::PATIENCE;
 use crate::line::marker;
 
-/// A stopped line with a webhook, which failed to deliver the counters 1 to 3 of entity `e`.
+/// Creates a stopped line with a webhook, which failed to deliver the counters 1 to 3 of entity `e`.
 async fn three_parked(receiver: &Receiver) -> Line {
     receiver.answer("/hook", Answer::status(500));
     let mut line = Line::new().await;
@@ -26,7 +26,7 @@ async fn three_parked(receiver: &Receiver) -> Line {
 }
 
 impl Line {
-    /// The id and the state of each parked delivery, in the order of the log.
+    /// Returns the id and the state of each parked delivery, in the order of the log.
     async fn ledger(&self) -> Vec<(i64, String)> {
         let rows = self.client.query("select id, state from andon.deliveries order by event", &[]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()

@@ -29,7 +29,7 @@ impl Line {
     }
 }
 
-/// The events about disabled destinations among the requests on a path.
+/// Returns the events about disabled destinations among the requests on a path.
 fn news(received: &[std::sync::Arc<Received>], path: &str) -> Vec<Value> {
     let bodies = received.iter().filter(|request| request.path == path);
     let bodies = bodies.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());

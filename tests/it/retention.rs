@@ -27,7 +27,7 @@ use crate::survival::grants_of_the_readme;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Line {
-    /// A line whose log has partitions of a hundred ids each.
+    /// Creates a line whose log has partitions of a hundred ids each.
     pub(crate) async fn in_small_partitions() -> Line {
         let line = Line::new().await;
         line.cut_small().await;

@@ -186,7 +186,7 @@ async fn a_lane_that_falls_behind_reads_the_log_and_comes_back() {
     line.stop().await.unwrap();
 }
 
-/// The grants that README.md gives the DBA for the role of `andon run`.
+/// Returns the grants that README.md gives the DBA for the role of `andon run`.
 pub(crate) fn grants_of_the_readme() -> String {
     let readme = include_str!("../../README.md");
     let from = readme.find("create role andon_run login;").expect("README.md shows the grants");

@@ -55,7 +55,7 @@ impl Dialer {
     }
 }
 
-/// The pauses between connections. They are random to a degree, so that not all lanes connect at once to a broker that is back.
+/// Returns the pauses between connections. They are random to a degree, so that not all lanes connect at once to a broker that is back.
 pub(super) fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_jitter()
