@@ -35,12 +35,12 @@ impl AsRef<str> for LaneName {
 const REPLAY: &str = "~replay/";
 
 impl LaneName {
-    /// The name of the lane that serves a replay to the same destination.
+    /// Returns the name of the lane that serves a replay to the same destination.
     pub fn of_replay(&self, id: i64) -> LaneName {
         LaneName(format!("{}{REPLAY}{id}", self.0))
     }
 
-    /// The key of the destination's row, which all of its lanes share.
+    /// Returns the key of the destination's row, which all of its lanes share.
     pub fn key(&self) -> &str {
         let destination = self.0.split(REPLAY).next().unwrap_or_default();
         destination.rsplit('/').next().unwrap_or_default()

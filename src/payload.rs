@@ -29,7 +29,7 @@ impl Format {
     }
 }
 
-/// The payload of a PUBLISH.
+/// Returns the payload of a PUBLISH.
 pub fn mqtt(event: &Event, format: Format) -> Bytes {
     match format {
         Format::Andon => andon(event),
@@ -37,7 +37,7 @@ pub fn mqtt(event: &Event, format: Format) -> Bytes {
     }
 }
 
-/// The body of a POST.
+/// Returns the body of a POST.
 pub fn webhook(event: &Event, format: Format) -> Bytes {
     match format {
         Format::Andon => andon(event),

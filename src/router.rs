@@ -35,7 +35,7 @@ impl EventPattern {
         }
     }
 
-    /// Whether an event of this type is wanted.
+    /// Returns whether an event of this type is wanted.
     pub fn matches(&self, event_type: &str) -> bool {
         if self.is_open { event_type.starts_with(&self.stem) } else { event_type == self.stem }
     }
@@ -53,7 +53,7 @@ pub struct Route<L> {
 }
 
 impl<L: AsRef<str>> Route<L> {
-    /// Whether the lane gets this event.
+    /// Returns whether the lane gets this event.
     pub fn takes(&self, event: &Event) -> bool {
         self.tenant == event.tenant && self.wants(event)
     }
@@ -93,7 +93,7 @@ impl<L: PartialEq + AsRef<str>> Router<L> {
         None
     }
 
-    /// The lanes that an event goes to.
+    /// Returns the lanes that an event goes to.
     pub fn lanes<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a L> {
         let routes = self.by_tenant.get(&event.tenant).map_or(&[][..], Vec::as_slice);
         routes.iter().filter(|route| route.wants(event)).map(|route| &route.lane)

@@ -39,7 +39,7 @@ impl Topic {
         Ok(Topic(text))
     }
 
-    /// The text of the topic.
+    /// Returns the text of the topic.
     pub fn as_str(&self) -> &str {
         &self.0
     }

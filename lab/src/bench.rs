@@ -67,7 +67,7 @@ enum Which {
     FanOut(fan_out::FanOutBench),
     /// Millions of events wait, for destinations that are far behind each other: memory, and the last of them against the first
     Backlog(backlog::BacklogBench),
-    /// What an event costs beside more destinations, tenants and entities
+    /// What an event costs with more destinations, tenants and entities
     Growth(growth::GrowthBench),
     /// From the commit to a subscriber: against the payload inside NOTIFY and a bare publish
     Live(live::LiveBench),

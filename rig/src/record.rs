@@ -34,17 +34,17 @@ impl<T> Record<T> {
         self.length.send_replace(entries.len());
     }
 
-    /// Everything so far.
+    /// Returns everything so far.
     pub fn snapshot(&self) -> Vec<Arc<T>> {
         self.entries().clone()
     }
 
-    /// How much there is so far.
+    /// Returns how much there is so far.
     pub fn len(&self) -> usize {
         self.entries().len()
     }
 
-    /// Whether nothing came yet.
+    /// Returns whether nothing came yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -125,7 +125,7 @@ pub struct Follower<T> {
 }
 
 impl<T> Follower<T> {
-    /// The next entry; waits for it. Losing the future loses no entry.
+    /// Returns the next entry; waits for it. Losing the future loses no entry.
     pub async fn next(&mut self) -> Arc<T> {
         loop {
             self.length.mark_unchanged();
@@ -139,7 +139,7 @@ impl<T> Follower<T> {
         }
     }
 
-    /// The next entry, if it is there.
+    /// Returns the next entry, if it is there.
     pub fn try_next(&mut self) -> Option<Arc<T>> {
         let entry = self.record.entries().get(self.position).cloned()?;
         self.position += 1;

@@ -40,7 +40,7 @@ pub async fn check(client: &mut Client, mapping: &Mapping) -> Result<CheckedMapp
     Ok(checked)
 }
 
-/// The SQL that `attach` would run now. Run by hand, it has the same effect.
+/// Returns the SQL that `attach` would run now. Run by hand, it has the same effect.
 pub async fn plan_sql(client: &mut Client, mapping: &Mapping) -> Result<String, SourceError> {
     let transaction = begin(client).await?;
     let plan = plan::to_attach(&transaction, mapping).await?;

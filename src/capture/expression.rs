@@ -1,12 +1,12 @@
 //! Reads just enough of a mapping's SQL to know which rows it names. In: an expression. Out: the rows that it mentions, and whether it
 //! contains something that no mapping may contain. Whether the SQL is right, only the database can judge, in the check.
 
-/// Whether the expression reads a column of `row`.
+/// Returns whether the expression reads a column of `row`.
 pub fn mentions(sql: &str, row: &str) -> bool {
     words(sql).iter().any(|word| word.is_row(row))
 }
 
-/// The objection to an expression that contains what no mapping may contain. `rows` are the rows that it can read.
+/// Returns the objection to an expression that contains what no mapping may contain. `rows` are the rows that it can read.
 pub fn objection<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Option<String> {
     if sql.trim().is_empty() {
         return Some("is empty; give an SQL expression or leave the key out".to_owned());
@@ -40,7 +40,7 @@ impl Word {
     }
 }
 
-/// The identifiers outside literals. Those without quotes are in lower case, as PostgreSQL sees them.
+/// Returns the identifiers outside literals. Those without quotes are in lower case, as PostgreSQL sees them.
 fn words(sql: &str) -> Vec<Word> {
     let sql: Vec<char> = without_literals(sql).chars().collect();
     let mut words = Vec::new();
@@ -72,7 +72,7 @@ fn words(sql: &str) -> Vec<Word> {
     words
 }
 
-/// The expression without the contents of its string literals.
+/// Returns the expression without the contents of its string literals.
 fn without_literals(sql: &str) -> String {
     let mut is_inside = false;
     let mut rest = String::with_capacity(sql.len());

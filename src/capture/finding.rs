@@ -16,7 +16,7 @@ impl Location {
     /// The first character of the file, for findings about the file as a whole.
     pub const START: Location = Location { line: 1, column: 1 };
 
-    /// The location of a byte offset in `text`.
+    /// Returns the location of a byte offset in `text`.
     pub fn of(text: &str, offset: usize) -> Location {
         let before = text.get(..offset).unwrap_or(text);
         let start = before.rfind('\n').map_or(0, |at| at + 1);

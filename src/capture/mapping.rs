@@ -47,7 +47,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// Its name in the file and in `andon.sources`.
+    /// Returns its name in the file and in `andon.sources`.
     pub fn name(self) -> &'static str {
         match self {
             Profile::Andon => "andon",
@@ -85,7 +85,7 @@ impl TableName {
         TableName { schema: schema.to_owned(), table: table.to_owned(), location }
     }
 
-    /// The name as SQL: qualified, and quoted where necessary.
+    /// Returns the name as SQL: qualified, and quoted where necessary.
     pub fn sql(&self) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(&self.table))
     }
@@ -112,7 +112,7 @@ impl Operation {
     /// All of them, in the order in which SQL is generated for them.
     pub const ALL: [Operation; 3] = [Operation::Insert, Operation::Update, Operation::Delete];
 
-    /// Its name in the file and in SQL.
+    /// Returns its name in the file and in SQL.
     pub fn name(self) -> &'static str {
         match self {
             Operation::Insert => "insert",
@@ -121,7 +121,7 @@ impl Operation {
         }
     }
 
-    /// The row that expressions call `this`: `new`, or `old` for a delete.
+    /// Returns the row that expressions call `this`: `new`, or `old` for a delete.
     pub fn row(self) -> &'static str {
         match self {
             Operation::Insert | Operation::Update => "new",
@@ -186,7 +186,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// The entry as findings name it.
+    /// Returns the entry as findings name it.
     pub fn entry(&self) -> String {
         let operations: Vec<&str> = self.operations.iter().map(|operation| operation.name()).collect();
         format!("capture {} ({}, {})", self.number, self.table, operations.join("+"))
@@ -224,7 +224,7 @@ pub enum ChannelEventType {
     Path(String),
 }
 
-/// Whether `name` can be the type of an event: words of letters, digits, `_` and `-`, separated by dots.
+/// Returns whether `name` can be the type of an event: words of letters, digits, `_` and `-`, separated by dots.
 pub(crate) fn is_event_type(name: &str) -> bool {
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     name.split('.').all(|word| !word.is_empty() && word.chars().all(is_letter))

@@ -145,7 +145,7 @@ fn rows_of(table: &ListedTable) -> Option<Rows> {
     (is_log && table.has_key).then(|| Rows::Log(event_type.cloned()))
 }
 
-/// The `[table]` section of a table, and its `[[capture]]` entries.
+/// Returns the `[table]` section of a table, and its `[[capture]]` entries.
 fn entries(table: &ListedTable, rows: &Rows, tables: &[ListedTable]) -> String {
     let entity = singular(&table.name);
     let mut text = table_section(table, &entity, tables);
@@ -217,7 +217,7 @@ fn type_sql(entity: &str, column: &Column) -> String {
     format!("{when}type_sql = {}", quoted(&format!("'{entity}.' || {value}")))
 }
 
-/// The lookup of the cell that a row points to, and the SQL of the cell's name. A row that is itself a cell needs no lookup.
+/// Returns the lookup of the cell that a row points to, and the SQL of the cell's name. A row that is itself a cell needs no lookup.
 fn cell_of(table: &ListedTable, tables: &[ListedTable]) -> Option<(String, String)> {
     let named = |table: &ListedTable| ["name", "title", "code"].into_iter().find(|name| column(table, name).is_some());
     if CELLS.contains(&table.name.as_str()) {

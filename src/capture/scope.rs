@@ -46,7 +46,7 @@ impl Scope {
         self.rows.push((alias.to_owned(), table.columns.clone()));
     }
 
-    /// The scope of a lookup's own condition, which can read any row of the table.
+    /// Returns the scope of a lookup's own condition, which can read any row of the table.
     pub(crate) fn with_row(&self, alias: &str, table: &Table) -> Scope {
         let mut scope = self.clone();
         scope.from.push_str(&format!(" cross join {} as {alias}", table.sql));
@@ -54,12 +54,12 @@ impl Scope {
         scope
     }
 
-    /// Whether the expression reads a lookup that has a fault of its own.
+    /// Returns whether the expression reads a lookup that has a fault of its own.
     pub(crate) fn rests_on_broken(&self, sql: &str) -> bool {
         self.broken.iter().any(|alias| mentions(sql, alias))
     }
 
-    /// The message of a finding: what PostgreSQL objects to, and what to do about it.
+    /// Returns the message of a finding: what PostgreSQL objects to, and what to do about it.
     pub(crate) fn explain(&self, error: &DbError) -> String {
         let message = error.message();
         if *error.code() == SqlState::UNDEFINED_COLUMN {

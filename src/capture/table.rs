@@ -91,7 +91,7 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
     Ok(Found::Table(Table { sql: name.sql(), columns, key, level }))
 }
 
-/// The table and all tables that inherit from it, as SQL: a row trigger fires only on the table that stores the row.
+/// Returns the table and all tables that inherit from it, as SQL: a row trigger fires only on the table that stores the row.
 async fn family(transaction: &Transaction<'_>, oid: u32) -> Result<Vec<String>, Error> {
     let rows = transaction
         .query(
@@ -115,7 +115,7 @@ async fn is_hypertable(transaction: &Transaction<'_>, name: &TableName) -> Resul
     Ok(transaction.query_opt(known, &[&name.schema, &name.table]).await?.is_some())
 }
 
-/// Why there is no such table, and which name may be meant.
+/// Returns why there is no such table, and which name may be meant.
 async fn missing(transaction: &Transaction<'_>, name: &TableName) -> Result<String, Error> {
     let rows = transaction
         .query(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// The variables of this process. A variable that is not Unicode is left out: it cannot be one of Andon's.
+/// Returns the variables of this process. A variable that is not Unicode is left out: it cannot be one of Andon's.
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

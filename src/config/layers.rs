@@ -51,7 +51,7 @@ impl<'a> Layers<'a> {
         layers
     }
 
-    /// All problems, including unknown keys.
+    /// Returns all problems, including unknown keys.
     pub(super) fn finish(mut self) -> Vec<Problem> {
         for (section, keys) in std::mem::take(&mut self.sections) {
             match self.asked.get(&section) {
@@ -71,7 +71,7 @@ impl<'a> Layers<'a> {
         self.problems
     }
 
-    /// The keys that were asked for, by section.
+    /// Returns the keys that were asked for, by section.
     #[cfg(test)]
     pub(super) fn asked(&self) -> &BTreeMap<String, BTreeSet<String>> {
         &self.asked
@@ -81,13 +81,13 @@ impl<'a> Layers<'a> {
         self.problems.push(Problem { key: key.to_owned(), message });
     }
 
-    /// Whether `key`, or the file that can replace it, has a problem.
+    /// Returns whether `key`, or the file that can replace it, has a problem.
     pub(super) fn has_problem(&self, section: &str, key: &str) -> bool {
         let names = [format!("{section}.{key}"), variable(section, key)];
         self.problems.iter().any(|problem| names.iter().any(|name| problem.key.starts_with(name)))
     }
 
-    /// A variable by its full name, which need not be one of Andon's. An empty variable counts as not set.
+    /// Reads a variable by its full name, which need not be one of Andon's. An empty variable counts as not set.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).filter(|value| !value.trim().is_empty()).cloned()
     }
@@ -157,7 +157,7 @@ impl<'a> Layers<'a> {
         chosen.or_else(|| self.refuse(&found.key, format!("{} is not {wanted}", found.value))).unwrap_or(default)
     }
 
-    /// A list of strings, which `parse` interprets. In a variable the items are separated by commas.
+    /// Reads a list of strings, which `parse` interprets. In a variable the items are separated by commas.
     pub(super) fn parsed_list<T, E: Display>(
         &mut self,
         section: &str,
@@ -180,7 +180,7 @@ impl<'a> Layers<'a> {
         outcome.or_else(|message| self.refuse(&found.key, message).ok_or(())).unwrap_or(default)
     }
 
-    /// The path of a file, which must be readable.
+    /// Returns the path of a file, which must be readable.
     pub(super) fn file(&mut self, section: &str, key: &str) -> Option<PathBuf> {
         let found = self.find(section, key)?;
         let Some(text) = found.value.as_str().filter(|text| !text.is_empty()) else {
@@ -198,8 +198,8 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// A secret: the value of `key`, or the content of the file that `<key>_file` names. A variable for either of them beats both keys of the
-    /// file.
+    /// Reads a secret: the value of `key`, or the content of the file that `<key>_file` names. A variable for either of them beats both
+    /// keys of the file.
     pub(super) fn secret(&mut self, section: &str, key: &str) -> Option<Secret> {
         let key_file = format!("{key}_file");
         let in_environment = |key: &str| self.variable(&variable(section, key)).is_some();
@@ -226,7 +226,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// The names of the tables within a section.
+    /// Returns the names of the tables within a section.
     pub(super) fn names_within(&mut self, section: &str) -> Vec<String> {
         self.asked.entry(section.to_owned()).or_default();
         let mut names = Vec::new();
@@ -324,12 +324,12 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// The variable that overrides a key.
+/// Returns the variable that overrides a key.
 fn variable(section: &str, key: &str) -> String {
     format!("ANDON_{section}_{key}").to_uppercase()
 }
 
-/// The end of a message about an unknown name: the nearest known one, or all of them.
+/// Returns the end of a message about an unknown name: the nearest known one, or all of them.
 fn hint<'a>(wanted: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     match nearest(wanted, known.clone()) {
         Some(name) => format!("; did you mean `{name}`?"),

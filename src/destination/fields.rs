@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
         Fields { row, settings, known: BTreeSet::new(), problems }
     }
 
-    /// A column as text, unless it is null, empty or missing.
+    /// Reads a column as text, unless it is null, empty or missing.
     pub(super) fn text(&self, column: &str) -> Option<String> {
         match self.row.get(column)? {
             Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
@@ -44,18 +44,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A boolean column, or `default` if it is null or missing.
+    /// Reads a boolean column, or `default` if it is null or missing.
     pub(super) fn flag(&self, column: &str, default: bool) -> bool {
         self.row.get(column).and_then(Value::as_bool).unwrap_or(default)
     }
 
-    /// A column that is an array of strings.
+    /// Reads a column that is an array of strings.
     pub(super) fn list(&self, column: &str) -> Vec<String> {
         let items = self.row.get(column).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// A setting, read from its text by `read`; a number counts as its text. Messages say that `wanted` would be right.
+    /// Reads a setting, read from its text by `read`; a number counts as its text. Messages say that `wanted` would be right.
     pub(super) fn setting<T>(
         &mut self,
         name: &'static str,
@@ -74,7 +74,7 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// A setting that is a list of strings.
+    /// Reads a setting that is a list of strings.
     pub(super) fn list_setting(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.known.insert(name);
         let value = self.settings.get(name)?;
@@ -91,7 +91,7 @@ impl<'a> Fields<'a> {
         self.problems.push(problem);
     }
 
-    /// All problems, including settings that nobody asked for.
+    /// Returns all problems, including settings that nobody asked for.
     pub(super) fn problems(mut self) -> Vec<String> {
         for name in self.settings.keys().filter(|name| !self.known.contains(name.as_str())) {
             let hint = match nearest(name, self.known.iter().copied()) {
@@ -103,7 +103,7 @@ impl<'a> Fields<'a> {
         self.problems
     }
 
-    /// A digest of all columns except the bookkeeping.
+    /// Reads a digest of all columns except the bookkeeping.
     pub(super) fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
         for (column, value) in self.row.as_object().into_iter().flatten() {

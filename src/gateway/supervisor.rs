@@ -59,7 +59,7 @@ const CHANGE_GRACE: Duration = Duration::from_millis(300);
 const LOSS_GRACE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// A supervisor that runs no lanes yet.
+    /// Creates a supervisor that runs no lanes yet.
     pub(super) fn new(context: LaneContext, defaults: Defaults) -> Supervisor {
         Supervisor {
             context,
@@ -170,8 +170,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The destinations that are assigned to this daemon. One daemon at a time reads them, so that none marks a lane as removed that
-    /// another has just found.
+    /// Returns the destinations that are assigned to this daemon. One daemon at a time reads them, so that none marks a lane as removed
+    /// that another has just found.
     async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;

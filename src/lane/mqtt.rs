@@ -69,7 +69,7 @@ enum Over {
 const KIND: &str = "mqtt";
 
 impl MqttLane {
-    /// A lane that goes on from its stored cursor.
+    /// Creates a lane that goes on from its stored cursor.
     pub(super) fn new(name: String, messages: MessageBuilder, progress: Progress, retries: Retries) -> MqttLane {
         MqttLane {
             deliveries: Deliveries::new(name.clone(), progress, retries),

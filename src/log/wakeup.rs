@@ -77,7 +77,7 @@ impl Wakeup {
         if self.has_company.load(Ordering::Relaxed) { self.lock.ring().await } else { Ok(()) }
     }
 
-    /// Whether it is time, once a second, to write down how far the tail is, or to try to lead.
+    /// Returns whether it is time, once a second, to write down how far the tail is, or to try to lead.
     pub(crate) fn is_upkeep_due(&self) -> bool {
         self.state.is_upkeep_due(Instant::now())
     }
@@ -87,7 +87,7 @@ impl Wakeup {
         self.state.upkeep_done(Instant::now());
     }
 
-    /// Whether this is the tail that takes the bell's lock and writes down how far it is.
+    /// Returns whether this is the tail that takes the bell's lock and writes down how far it is.
     pub(crate) fn is_leading(&self) -> bool {
         self.state.is_leading()
     }

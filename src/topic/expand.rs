@@ -23,8 +23,8 @@ const ROOM: usize = 64;
 const PLACEHOLDER: &str = "_";
 
 impl Pattern {
-    /// The topic of an event. Without `missing`, the naming decides what happens to a placeholder without a value: `eryxon` has a rule of its
-    /// own, and the others keep the depth.
+    /// Returns the topic of an event. Without `missing`, the naming decides what happens to a placeholder without a value: `eryxon` has a
+    /// rule of its own, and the others keep the depth.
     pub fn expand(
         &self,
         event: &Event,
@@ -169,7 +169,7 @@ impl<'a> Values<'a> {
         self.equipment.0.get(self.of_event(Level::Cell)?.as_ref())?.get(level)
     }
 
-    /// The values that `eryxon` naming uses if neither the event nor the publisher has one.
+    /// Returns the values that `eryxon` naming uses if neither the event nor the publisher has one.
     fn own_default(&self, name: &Name) -> Option<&'static str> {
         match name {
             _ if self.naming != Naming::Eryxon || self.missing.is_some() => None,

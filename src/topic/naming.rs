@@ -104,8 +104,8 @@ fn verbatim(value: &str, topic: &mut String) {
     }
 }
 
-/// Whether a topic may not contain the character: wildcards and the level separator, and control characters and non-characters, for which
-/// a receiver may close the connection.
+/// Returns whether a topic may not contain the character: wildcards and the level separator, and control characters and non-characters, for
+/// which a receiver may close the connection.
 fn is_forbidden(c: char) -> bool {
     matches!(c, '/' | '+' | '#' | '\u{fdd0}'..='\u{fdef}') || c.is_control() || u32::from(c) & 0xfffe == 0xfffe
 }
@@ -130,7 +130,7 @@ fn eryxon(value: &str, topic: &mut String) {
     }
 }
 
-/// Whether JavaScript's regular expressions count the character as white space. Unicode differs in two characters.
+/// Returns whether JavaScript's regular expressions count the character as white space. Unicode differs in two characters.
 fn is_script_space(c: char) -> bool {
     c == '\u{feff}' || (c.is_whitespace() && c != '\u{85}')
 }

@@ -48,7 +48,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// The fields of an event's context that hold it: first its own name, then the one that ISA-95 has for it.
+    /// Returns the fields of an event's context that hold it: first its own name, then the one that ISA-95 has for it.
     pub(super) fn names(self) -> &'static [ContextField] {
         match self {
             Level::Enterprise => &[ContextField::Enterprise],
@@ -146,7 +146,7 @@ impl Pattern {
         }
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -1,5 +1,5 @@
-//! Attaching and detaching. In: mappings and a real PostgreSQL. Out: whether the catalogue of the database ends up as it should: with
-//! exactly what the mapping says, with nothing new after a fault, and with no trace after detaching.
+//! Attaching and detaching. In: mappings and a real PostgreSQL. Out: whether the catalogue of the database contains exactly what the
+//! mapping asks for, nothing new after a fault, and no trace of Andon's triggers after detaching.
 
 use andon::capture::Change;
 use andon::capture::Mapping;
@@ -10,7 +10,7 @@ use crate::support::plant::Plant;
 use crate::support::plant::connect;
 use crate::support::plant::eryxon;
 
-/// Everything that attaching may leave in the database: triggers, functions, rights, comments, sources.
+/// Lists everything that attaching may leave in the database: triggers, functions, rights, comments and sources.
 pub(crate) async fn catalogue(client: &Client) -> Vec<String> {
     let rows = client
         .query(

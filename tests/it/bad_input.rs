@@ -20,7 +20,7 @@ use crate::support::line::marker;
 use crate::support::line::wait_for_messages;
 use crate::support::plant::Plant;
 
-/// A line with one healthy webhook.
+/// Creates a line with one healthy webhook.
 async fn line_with_a_bystander() -> (Line, Receiver) {
     let (line, receiver) = (Line::new().await, Receiver::start().await.unwrap());
     line.webhook(&receiver.url("/good"), json!({})).await;

@@ -1,5 +1,5 @@
-//! What attached triggers capture. In: a plant at work in a real PostgreSQL. Out: whether each change left exactly its event, and whether
-//! the plant's statement succeeded whatever happened to the capture.
+//! Capture by attached triggers. In: a plant's statements on a real PostgreSQL. Out: whether each change leaves exactly its event, and
+//! whether the plant's statement succeeds whatever happens to the capture.
 
 use serde_json::json;
 

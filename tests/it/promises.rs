@@ -1,4 +1,4 @@
-//! The seven promises of the design, each with the test that would fail without it.
+//! The seven promises of the design. For each of them there is a test that would fail without it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

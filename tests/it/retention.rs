@@ -1,5 +1,5 @@
 //! Retention of the log. In: logs in small partitions, lanes that keep up and lanes that do not. Out: whether only what is beyond a limit
-//! is removed, whether no writer waits for it, and whether a lane that lost events is told how many.
+//! is removed, whether no writer waits for it, and whether a lane that lost events reports how many.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -27,7 +27,7 @@ use crate::survival::grants_of_the_readme;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Line {
-    /// A line whose log has partitions of a hundred ids each.
+    /// Creates a line whose log has partitions of a hundred ids each.
     pub(crate) async fn in_small_partitions() -> Line {
         let line = Line::new().await;
         line.cut_small().await;

@@ -1,6 +1,6 @@
 //! The systems that come with Andon, each from its mapping to the last byte that is sent. In: config/sources, a real PostgreSQL, a broker
-//! for each tenant, and a receiver. Out: whether its whole shift arrives as in the snapshot, each event at its own tenant, and whether
-//! detaching leaves nothing in the database.
+//! for each tenant, and a receiver. Out: whether the system's whole shift arrives as in the snapshot and each event only at its own tenant,
+//! and whether detaching leaves nothing in the database.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -115,7 +115,7 @@ async fn a_session_that_sees_only_its_own_organization_is_captured_like_the_owne
     assert_eq!(logs[0], logs[1]);
 }
 
-/// Tenant, type, entity and context of an event, and its payload without values that depend on the time of day.
+/// Returns tenant, type, entity and context of an event, and its payload without the times and hashes, which differ from run to run.
 fn without_times(row: &Row) -> (Vec<String>, Value) {
     let mut data: Value = row.get(5);
     if let Some(fields) = data.as_object_mut() {
@@ -171,7 +171,7 @@ impl Shop {
         run_a_cycle(&self.line.client, &self.system).await;
     }
 
-    /// Id and tenant of every event, in the order of the log.
+    /// Returns the id and the tenant of every event, in the order of the log.
     async fn log(&self) -> Vec<(Uuid, String)> {
         let log = self.line.client.query("select event_id, tenant from andon.events order by id", &[]).await.unwrap();
         log.iter().map(|row| (row.get(0), row.get(1))).collect()
@@ -190,7 +190,7 @@ impl Shop {
         self.receiver.wait_accepted(PATIENCE, log.len()).await.unwrap();
     }
 
-    /// The events whose request this tenant's endpoint accepted.
+    /// Returns the events that this tenant's endpoint accepted.
     fn posted(&self, outlet: &Outlet) -> Vec<Uuid> {
         let accepted = self.receiver.accepted();
         let ours = accepted.iter().filter(|request| request.path == outlet.path);
@@ -267,7 +267,7 @@ impl Redacted {
         if text.parse::<Timestamp>().is_ok_and(is_now) {
             return "[now]".to_owned();
         }
-        // An id that was written by hand is mostly zeros.
+        // An id that someone wrote by hand consists mostly of zeros.
         let is_generated = text.parse::<Uuid>().is_ok() && text.matches('0').count() < 12;
         let is_hash = text.len() == 64 && text.chars().all(|letter| letter.is_ascii_hexdigit());
         if !is_generated && !is_hash {

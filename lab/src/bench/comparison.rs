@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians_stand_beside_the_baselines_and_goals_below() {
+    fn medians_are_next_to_the_baselines_and_goals_are_below() {
         let mut comparison = Comparison::new(&["plain", "ours"]);
         comparison.note("events/s", "plain", 7.0);
         comparison.forget();

@@ -122,7 +122,7 @@ impl Line {
     }
 }
 
-/// The name of a daemon, which it has in `andon.daemons` too.
+/// Returns the name of a daemon, which it has in `andon.daemons` too.
 pub(super) fn name(daemon: usize) -> String {
     format!("gateway-{}", daemon + 1)
 }

@@ -24,7 +24,7 @@ fn has_figures(report: &Value, what: &str, variants: &[&str]) {
 }
 
 #[test]
-fn what_waits_in_the_log_is_drained_beside_bare_loops() {
+fn events_that_wait_in_the_log_are_drained_next_to_bare_loops() {
     let mqtt = figures(&["drain-mqtt", "--events", "2000", "--rounds", "1"]);
     let webhook = figures(&["drain-webhook", "--events", "2000", "--rounds", "1"]);
 

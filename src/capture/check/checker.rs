@@ -26,7 +26,7 @@ use crate::nearest::nearest;
 pub struct Types(HashMap<(usize, String), String>);
 
 impl Types {
-    /// The type of a field such as `data.job_number`, if the database knows one.
+    /// Returns the type of a field such as `data.job_number`, if the database knows one.
     pub fn of(&self, capture: &Capture, field: &str) -> Option<&str> {
         self.0.get(&(capture.number, field.to_owned())).map(String::as_str)
     }
@@ -74,7 +74,7 @@ impl<'c> Checker<'c> {
         Ok(found)
     }
 
-    /// Whether the table has the column.
+    /// Returns whether the table has the column.
     pub(super) fn column(&mut self, capture: &Capture, column: &Text, table: &Table) -> bool {
         if table.columns.contains(&column.sql) {
             return true;
@@ -86,7 +86,7 @@ impl<'c> Checker<'c> {
         false
     }
 
-    /// Whether the expression is true or false, as a condition has to be.
+    /// Returns whether the expression is true or false, as a condition has to be.
     pub(super) async fn condition(&mut self, capture: &Capture, scope: &Scope, text: &Text) -> Result<bool, Error> {
         match self.expression(capture, scope, text).await? {
             Some(Type::BOOL) => Ok(true),
@@ -99,7 +99,8 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// An expression for JSON, as SQL. A timestamp without a zone would mean nothing to a receiver elsewhere, so it gets the source's.
+    /// Returns an expression for JSON, as SQL. A timestamp without a zone would mean nothing to a receiver elsewhere, so it gets the
+    /// source's.
     pub(super) async fn value(&mut self, capture: &Capture, scope: &Scope, text: &Text) -> Result<String, Error> {
         let data_type = self.expression(capture, scope, text).await?;
         if let Some(data_type) = &data_type {
@@ -119,7 +120,7 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// The type of an expression. If it has none, that is a finding, unless it only follows from an earlier one.
+    /// Returns the type of an expression. If it has none, that is a finding, unless it only follows from an earlier one.
     pub(super) async fn expression(
         &mut self,
         capture: &Capture,

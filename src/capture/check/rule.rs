@@ -18,7 +18,7 @@ use crate::capture::sql::quote::literal;
 use crate::capture::table::Found;
 use crate::capture::table::Table;
 
-/// The rules of one entry.
+/// Returns the rules of one entry.
 pub(super) async fn rules(checker: &mut Checker<'_>, capture: &Capture, table: &Table) -> Result<Vec<Rule>, Error> {
     for column in &capture.of {
         checker.column(capture, column, table);
@@ -111,7 +111,7 @@ async fn event_type(checker: &mut Checker<'_>, capture: &Capture, scope: &Scope)
     }
 }
 
-/// The entry's expression, or the primary key; several columns are joined by slashes.
+/// Returns the entry's expression, or the primary key; several columns are joined by slashes.
 fn entity_id(capture: &Capture, operation: Operation, table: &Table) -> String {
     let row = operation.row();
     let key: Vec<String> = table.key.iter().map(|column| format!("{row}.{}", identifier(column))).collect();
@@ -134,7 +134,7 @@ async fn occurred_at(checker: &mut Checker<'_>, capture: &Capture, scope: &Scope
     Ok(Some(sql))
 }
 
-/// The payload: `columns` under their own names, and `data`, which wins where both name the same field.
+/// Returns the payload: `columns` under their own names, and `data`, which wins where both name the same field.
 async fn data(
     checker: &mut Checker<'_>,
     capture: &Capture,

@@ -214,7 +214,7 @@ fn report_if_unreachable(findings: &mut Findings<'_>, earlier: &[Capture], captu
     }
 }
 
-/// The name that `Capture::entry` will give, as far as the entry can be read.
+/// Returns the name that `Capture::entry` will give, as far as the entry can be read.
 fn entry_name(number: usize, value: &DeValue<'_>) -> String {
     let text = |key: &str| value.get(key).map(|value| value.get_ref());
     let operations = match text("on") {

@@ -103,7 +103,7 @@ fn entity_type(findings: &mut Findings<'_>, section: &Section<'_>, event: Option
     }
 }
 
-/// The payload: `fields` under their own names, and `data`, which wins where both name the same field.
+/// Returns the payload: `fields` under their own names, and `data`, which wins where both name the same field.
 fn data(findings: &mut Findings<'_>, section: &Section<'_>) -> Vec<(String, String)> {
     let mut data: Vec<(String, String)> = Vec::new();
     for field in section.texts(findings, "fields") {

@@ -88,7 +88,7 @@ fn mapping(findings: &mut Findings<'_>, root: &Section<'_>) -> Mapping {
     Mapping { captures, channels, ..source }
 }
 
-/// The `[source]` section, as a mapping without entries, and the tenant of entries that name none.
+/// Returns the `[source]` section, as a mapping without entries, and the tenant of entries that name none.
 fn source(findings: &mut Findings<'_>, root: &Section<'_>) -> (Mapping, Option<Text>) {
     let mut mapping = Mapping {
         file: findings.file.to_owned(),
@@ -148,7 +148,7 @@ fn profile(findings: &mut Findings<'_>, section: &Section<'_>) -> Profile {
     }
 }
 
-/// The `[table.NAME]` sections, by the qualified name of the table.
+/// Returns the `[table.NAME]` sections, by the qualified name of the table.
 fn tables(findings: &mut Findings<'_>, root: &Section<'_>) -> BTreeMap<String, SharedKeys> {
     let mut tables = BTreeMap::new();
     let Some(value) = root.get("table") else { return tables };

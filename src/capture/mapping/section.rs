@@ -24,7 +24,7 @@ pub(super) struct Findings<'t> {
 }
 
 impl Findings<'_> {
-    /// The location of a byte offset in the file.
+    /// Returns the location of a byte offset in the file.
     pub(super) fn location(&self, offset: usize) -> Location {
         Location::of(self.text, offset)
     }
@@ -86,12 +86,12 @@ impl<'t> Section<'t> {
         self.table.get(key)
     }
 
-    /// A string, if the key is there.
+    /// Reads a string, if the key is there.
     pub(super) fn text(&self, findings: &mut Findings<'_>, key: &str) -> Option<Text> {
         self.text_of(findings, key, self.get(key)?)
     }
 
-    /// A string that has to be there.
+    /// Reads a string that has to be there.
     pub(super) fn required(&self, findings: &mut Findings<'_>, key: &str) -> Option<Text> {
         if self.get(key).is_none() {
             findings.add(self.location, &self.entry, key, "is missing");
@@ -99,7 +99,7 @@ impl<'t> Section<'t> {
         self.text(findings, key)
     }
 
-    /// A string or a list of strings.
+    /// Reads a string or a list of strings.
     pub(super) fn texts(&self, findings: &mut Findings<'_>, key: &str) -> Vec<Text> {
         match self.get(key) {
             None => Vec::new(),
@@ -110,7 +110,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// A table of strings, `{ name = "…" }`.
+    /// Reads a table of strings, `{ name = "…" }`.
     pub(super) fn pairs(&self, findings: &mut Findings<'_>, key: &str) -> Vec<(String, Text)> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let DeValue::Table(table) = value.get_ref() else {
@@ -131,7 +131,7 @@ impl<'t> Section<'t> {
         pairs
     }
 
-    /// A string that names a table.
+    /// Reads a string that names a table.
     pub(super) fn table_name(&self, findings: &mut Findings<'_>, key: &str) -> Option<TableName> {
         let text = self.text(findings, key)?;
         if text.sql.split('.').count() > 2 || text.sql.split('.').any(str::is_empty) || text.sql.contains('"') {
@@ -188,7 +188,7 @@ impl<'t> Section<'t> {
     }
 }
 
-/// The type of a value, as a finding calls it.
+/// Returns the type of a value, as a finding calls it.
 fn type_name(value: &Value<'_>) -> &'static str {
     match value.get_ref() {
         DeValue::String(_) => "a string",

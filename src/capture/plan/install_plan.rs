@@ -36,7 +36,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// The statement that takes the lock.
+    /// Returns the statement that takes the lock.
     pub fn sql(&self) -> String {
         let mode = if self.is_exclusive { "access exclusive" } else { "share row exclusive" };
         format!("lock table {} in {mode} mode;\n", self.table)
@@ -49,7 +49,7 @@ impl InstallPlan {
         "set local lock_timeout = '500ms';\n".to_owned()
     }
 
-    /// The whole transaction, for psql.
+    /// Returns the whole transaction, for psql.
     pub fn sql(&self) -> String {
         let locks: String = self.locks.iter().map(Lock::sql).collect();
         let steps: String = self.steps.iter().map(|(doing, sql)| format!("\n-- {doing}\n{sql}")).collect();

@@ -11,8 +11,8 @@ use crate::capture::table::Table;
 use crate::capture::table::TriggerLevel;
 use crate::database::locks::Lock;
 
-/// The work of `andon.ring()`, inlined. Calling it would cost half as much as a small capture, most of it for setting a search path that
-/// is set here already.
+/// Returns the work of `andon.ring()`, inlined. Calling it would cost half as much as a small capture, most of it for setting a search path
+/// that is set here already.
 fn ring() -> String {
     format!(
         "        if found then
@@ -42,7 +42,7 @@ pub(super) struct TriggerFunction<'a> {
 }
 
 impl TriggerFunction<'_> {
-    /// The body.
+    /// Returns the body.
     pub(super) fn body(&self) -> String {
         match self.table.level {
             TriggerLevel::Statement => self.statement_body(),
@@ -108,14 +108,14 @@ end ",
         )
     }
 
-    /// The rows before and after an update, paired by key. A full join is hashed or merged, never nested: rows times rows would take hours
-    /// for a large statement.
+    /// Returns the rows before and after an update, paired by key. A full join is hashed or merged, never nested: rows times rows would
+    /// take hours for a large statement.
     fn paired_rows(&self) -> String {
         let pairs: Vec<String> = self.key().iter().map(|column| format!("new.{column} = old.{column}")).collect();
         format!("new_rows as new full join old_rows as old on {}", pairs.join(" and "))
     }
 
-    /// The loop that captures the rows of a statement one by one, and records those that fail.
+    /// Returns the loop that captures the rows of a statement one by one, and records those that fail.
     fn row_by_row(&self, operation: Operation) -> String {
         // The row type is named in a statement and not in the declarations. If the table is renamed, a statement fails, and that is
         // caught; a declaration would make the plant's statement fail.
@@ -193,7 +193,7 @@ end ",
         )
     }
 
-    /// The columns of the primary key, as SQL.
+    /// Returns the columns of the primary key, as SQL.
     fn key(&self) -> Vec<String> {
         self.table.key.iter().map(|column| identifier(column)).collect()
     }
@@ -216,7 +216,7 @@ end ",
     }
 }
 
-/// The key of a row as text, for the record of a failure.
+/// Returns the key of a row as text, for the record of a failure.
 fn key_text(key: &[String], row: &str) -> String {
     let columns: Vec<String> = key.iter().map(|column| format!("{row}.{column}")).collect();
     if columns.is_empty() { "null".to_owned() } else { format!("concat_ws('/', {})", columns.join(", ")) }

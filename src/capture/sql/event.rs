@@ -38,8 +38,8 @@ pub struct Rule {
 /// A rule, and its number in the `case` of the generated SQL.
 type Numbered<'r> = (usize, &'r Rule);
 
-/// The insert for one operation. `rows` is a `from` item that yields `new`, `old` or both. `key` are the columns by which an update was
-/// paired; empty if no pairing was needed.
+/// Returns the insert for one operation. `rows` is a `from` item that yields `new`, `old` or both. `key` are the columns by which an update
+/// was paired; empty if no pairing was needed.
 pub fn insert(rules: &[Rule], operation: Operation, key: &[String], levels: &[(String, String)], rows: &str) -> String {
     let rules: Vec<&Rule> = match operation {
         // An update that changes the key cannot be paired with the row it was before: it is captured as a delete and an insert.
@@ -73,8 +73,8 @@ cross join lateral (
     )
 }
 
-/// The insert for rules that share one branch, so that the rows need no subquery. The plan is smaller then, and starting the plan is most
-/// of what a small statement pays for.
+/// Returns the insert for rules that share one branch, so that the rows need no subquery. The plan is smaller then, and starting the plan
+/// is most of what a small statement pays for.
 fn without_union(into: &str, rules: &[Numbered<'_>], levels: &[(String, String)], rows: &str, case: &str) -> String {
     let this = format!("cross join lateral (select {}.*) as this\n", rules[0].1.operation.row());
     let lookups: String = used(rules[0].1).into_iter().map(join).collect();
@@ -93,7 +93,7 @@ cross join lateral (
     }
 }
 
-/// The `case` that yields the number of the first rule whose condition holds.
+/// Returns the `case` that yields the number of the first rule whose condition holds.
 fn rule_number(rules: &[&Rule], operation: Operation, key: &[String]) -> String {
     let numbers = |wanted: Operation| -> String {
         let conditions: String = (1..)
@@ -127,7 +127,7 @@ fn rule_number(rules: &[&Rule], operation: Operation, key: &[String]) -> String 
     }
 }
 
-/// The condition of a rule. `*<>` compares the stored values of two records, so it works for columns of every type, json included.
+/// Returns the condition of a rule. `*<>` compares the stored values of two records, so it works for columns of every type, json included.
 fn condition(rule: &Rule) -> String {
     let mut conditions = Vec::new();
     if rule.operation == Operation::Update && !rule.of.is_empty() {
@@ -141,14 +141,14 @@ fn condition(rule: &Rule) -> String {
     if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
 }
 
-/// Whether two rules make the same event of a row but for its type, such as started and completed. Most entries of one table do, and such
-/// rules share a branch.
+/// Returns whether two rules make the same event of a row but for its type, such as started and completed. Most entries of one table do,
+/// and such rules share a branch.
 fn differ_only_in_type(one: &Rule, other: &Rule) -> bool {
     let same = |rule: &Rule| Rule { of: Vec::new(), when: None, event: String::new(), ..rule.clone() };
     same(one) == same(other) && used(one) == used(other)
 }
 
-/// The `select` that makes events of the rows that `rules` take.
+/// Returns the `select` that makes events of the rows that `rules` take.
 fn branch(rules: &[Numbered<'_>], levels: &[(String, String)]) -> String {
     let rule = rules[0].1;
     let is_taken = match rules {
@@ -163,7 +163,7 @@ fn branch(rules: &[Numbered<'_>], levels: &[(String, String)]) -> String {
     format!("{values}from (select {}.*) as this\n{lookups}where ladder.rung {is_taken}\n", rule.operation.row())
 }
 
-/// The values of an event. The rules differ at most in its type.
+/// Returns the values of an event. The rules differ at most in its type.
 fn values(rules: &[Numbered<'_>], levels: &[(String, String)]) -> String {
     let rule = rules[0].1;
     let event = match rules {
@@ -200,14 +200,14 @@ fn indent(sql: &str) -> String {
     sql.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// A lookup as a join. Because of `limit 1`, a changed row makes one event only, and the planner visits the table once for each row, by
-/// key. It could otherwise choose to read the whole table, and a trigger keeps the plan of its first statement.
+/// Returns a lookup as a join. Because of `limit 1`, a changed row makes one event only, and the planner visits the table once for each
+/// row, by key. It could otherwise choose to read the whole table, and a trigger keeps the plan of its first statement.
 pub fn join(lookup: &Lookup) -> String {
     let (alias, table) = (identifier(&lookup.alias), lookup.table.sql());
     format!("left join lateral (select * from {table} as {alias} where {} limit 1) as {alias} on true\n", lookup.on.sql)
 }
 
-/// The lookups that an expression of the rule reads, directly or through another lookup. The others would cost time for nothing.
+/// Returns the lookups that an expression of the rule reads, directly or through another lookup. The others would cost time for nothing.
 fn used(rule: &Rule) -> Vec<&Lookup> {
     let mut read: Vec<&str> = vec![&rule.event, &rule.entity_id];
     read.extend(rule.tenant.as_deref());
@@ -224,7 +224,7 @@ fn used(rule: &Rule) -> Vec<&Lookup> {
     used
 }
 
-/// A JSON object. A function takes at most 100 arguments, so a large object is put together from several.
+/// Returns a JSON object. A function takes at most 100 arguments, so a large object is put together from several.
 fn object(fields: &[(String, String)]) -> String {
     if fields.is_empty() {
         return "'{}'::jsonb".to_owned();

@@ -1,13 +1,13 @@
 //! Quotes names and strings for SQL. In: text. Out: the same text, quoted where PostgreSQL requires it. It never asks the database.
 
-/// An identifier: in quotes, unless it is plain lower case and not a reserved word.
+/// Returns an identifier: in quotes, unless it is plain lower case and not a reserved word.
 pub fn identifier(name: &str) -> String {
     let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
     if is_plain && !RESERVED.contains(&name) { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-/// A string literal.
+/// Returns a string literal.
 pub fn literal(text: &str) -> String {
     let quoted = format!("'{}'", text.replace('\'', "''"));
     if text.contains('\\') { format!(" E{}", quoted.replace('\\', "\\\\")) } else { quoted }

@@ -101,7 +101,7 @@ fn triggers(source: &str, table: &Table, function: &str, operations: &[Operation
     triggers
 }
 
-/// The beginning of the comments of a source's functions, by which attaching and detaching find them.
+/// Returns the beginning of the comments of a source's functions, by which attaching and detaching find them.
 pub fn comment_prefix(source: &str) -> String {
     format!("andon source {source}: captures ")
 }

@@ -50,7 +50,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a message that the broker has acknowledged may take to come back.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The topics that canaries get in the place of recent events that the publisher takes. If there are none, a made-up event gives a topic.
+/// Returns the topics that canaries get in the place of recent events that the publisher takes. If there are none, a made-up event gives a
+/// topic.
 pub(super) async fn topics(
     client: &Client,
     route: &Route<LaneName>,

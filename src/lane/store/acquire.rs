@@ -82,7 +82,7 @@ pub async fn acquire(
     }))
 }
 
-/// The cursor of a lane that has no row yet.
+/// Returns the cursor of a lane that has no row yet.
 async fn first_cursor(client: &Client, listed: &DestinationRow, tail: &Horizon) -> Result<(i64, Ranges), StoreError> {
     if let Some(replay) = &listed.replay {
         return Ok((replay.last, Ranges::span(replay.first, replay.last)));

@@ -131,7 +131,7 @@ impl State {
         self.last_upkeep = Some(now);
     }
 
-    /// How to wait after a poll that found this.
+    /// Returns how to wait after a poll that found this.
     pub(super) fn wait(&mut self, found: Found) -> Wait {
         self.hole_pause =
             if found.events || !self.has_holes { FIRST_HOLE_PAUSE } else { (self.hole_pause * 2).min(LONGEST_SLEEP) };

@@ -1,4 +1,5 @@
-//! An event that ends every connection is found and parked; a broker that merely comes and goes costs no event.
+//! Events that end every connection that they are sent on. In: a broker that breaks on some events, or on all. Out: whether the lane finds
+//! and parks only these, and whether a broker that merely comes and goes costs no event.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Topics end to end: each naming with each policy for missing values, at a real broker.
+//! Topics from end to end. In: each naming with each policy for missing values. Out: whether the event arrives at a real broker under the
+//! topic that they give, or is parked with the reason.
 
 use std::collections::BTreeMap;
 
