@@ -1,4 +1,5 @@
-# `make demo` and `make test` work on a fresh machine that has Rust, gcc and make. `setup` installs or names whatever else is missing.
+# `make demo` and `make test` work on a fresh machine that has Rust, gcc and make. `setup` installs everything else, or names what is
+# missing.
 .PHONY: demo chaos bench bench-pure lab test lint setup
 
 # Shows Andon at work, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
@@ -16,7 +17,7 @@ bench: lab
 	@target/release/andon-lab bench all --save bench/results.json $(ARGS)
 
 # Runs one bench: make bench-live, bench-capture, bench-isolation, …; `andon-lab bench --help` lists them. Options go through ARGS.
-# ANDON_PROGRAM=path/to/andon measures the `andon` of another build.
+# ARGS="--before path/to/andon" compares with the `andon` of another build, in turns.
 bench-%: lab
 	@target/release/andon-lab bench $* $(ARGS)
 
@@ -25,13 +26,13 @@ bench-%: lab
 bench-pure:
 	@cargo bench --quiet --bench pure
 
-# Builds the lab, and the `andon` that it starts. They are built apart, so that this `andon` is the one that is shipped: without the
-# features that only the lab needs of their common dependencies.
+# Builds the lab, and the `andon` that it starts. They are built by two commands, so that this `andon` is the one that is shipped, without
+# the features that only the lab needs of their common dependencies.
 lab: setup
 	@cargo build --quiet --release --bin andon
 	@cargo build --quiet --release --package andon-lab
 
-# Most tests wait for something most of the time, so six run side by side however few cores there are.
+# Most tests spend their time waiting, so six of them run in parallel, however few cores there are.
 test: export RUST_TEST_THREADS ?= 6
 test: setup
 	cargo test --workspace

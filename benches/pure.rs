@@ -1,6 +1,6 @@
-//! What an event costs between the log and the network, path by path: `make bench-pure`. In: nothing. Out: nanoseconds, the median of
-//! rounds in which the paths take turns, and instructions, which valgrind counts and which do not depend on what else the machine does.
-//! It never touches a server.
+//! The bench of the pure hot paths between the log and the network: `make bench-pure`. In: nothing. Out: for each path the nanoseconds per
+//! event, which are the median of rounds in which the paths take turns, and the instructions per event, which valgrind counts and which do
+//! not depend on the machine's other work. It never touches a server.
 
 #[path = "pure/paths.rs"]
 mod paths;
@@ -16,13 +16,13 @@ use paths::PATHS;
 use paths::Path;
 use paths::Stage;
 
-/// The gateway's own.
+/// The gateway uses this allocator too.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 const ROUNDS: usize = 25;
 const EVENTS: i64 = 1000;
-/// How this program is told, by itself, to walk one path for valgrind.
+/// This program starts itself under valgrind with this option, to walk a single path.
 const ONLY: &str = "--only";
 
 fn main() {
@@ -40,14 +40,14 @@ fn main() {
         println!("{:<40}{:>10.0}{:>14}{:>14}", path.name, times[index], instructions, path.allocations);
     }
     println!(
-        "allocations: the bound that a test holds. valgrind knows no SHA instructions, so that signatures count as many more."
+        "allocations: the bound that a test enforces. valgrind knows no SHA instructions, so signatures show far more instructions than they take."
     );
     if !is_counted {
         println!("instructions need valgrind: apt-get install valgrind");
     }
 }
 
-/// Nanoseconds for an event, of each path.
+/// Measures the nanoseconds per event of each path.
 fn times() -> Vec<f64> {
     let stage = Stage::new();
     let mut taken = vec![Vec::new(); PATHS.len()];
@@ -65,7 +65,7 @@ fn times() -> Vec<f64> {
     taken.iter().map(|taken| taken[ROUNDS / 2]).collect()
 }
 
-/// Instructions for an event, of one path.
+/// Counts the instructions per event of one path.
 fn instructions(index: usize) -> u64 {
     let this = std::env::current_exe().expect("the system knows which program this is");
     let output = Command::new("valgrind")
@@ -80,7 +80,7 @@ fn instructions(index: usize) -> u64 {
     total / EVENTS.unsigned_abs()
 }
 
-/// All that is measured happens in here.
+/// Walks a path with each event. Only the instructions in this function are counted, so it must not be inlined.
 #[inline(never)]
 fn walk(path: &Path, stage: &Stage, events: &[Event]) {
     for event in events {
@@ -88,7 +88,7 @@ fn walk(path: &Path, stage: &Stage, events: &[Event]) {
     }
 }
 
-/// Fresh ones: an event may remember what was read of it.
+/// Makes new events for each round, because an event may cache what was read from it.
 fn events() -> Vec<Event> {
     (0..EVENTS).map(paths::event).collect()
 }

@@ -1,27 +1,28 @@
-//! Attaching a source: from a mapping file to triggers. In: a TOML file and a connection as the owner of the tables. Out: functions and
-//! triggers that write `andon.events`, or every reason why not; and how notifications of a channel are to be read. It never reads or
-//! writes the plant's rows itself.
+//! Capture: from a mapping file to triggers that write `andon.events`. `mapping` is read from its file, `check` compares it with the live
+//! database, `sql` generates the functions and triggers, `plan` compares them with those that are installed, and `attach` runs the plan in
+//! one transaction. `notification` reads what the plant sends over a NOTIFY channel, and `propose` writes a first mapping. Capture never
+//! reads or writes the plant's rows itself; only the triggers do.
 
 pub mod attach;
 pub mod check;
+pub mod error;
 pub mod expression;
 pub mod finding;
 pub mod mapping;
+pub mod notification;
 pub mod plan;
 pub mod propose;
 pub(crate) mod scope;
 pub mod sql;
 pub mod table;
-pub mod tables;
 
 pub use attach::Report;
-pub use attach::SourceError;
 pub use attach::attach;
 pub use attach::check;
-pub use attach::describe;
 pub use attach::detach;
 pub use attach::plan_sql;
 pub use check::Types;
+pub use error::SourceError;
 pub use finding::Finding;
 pub use finding::Problems;
 pub use mapping::Mapping;

@@ -4,8 +4,8 @@
 mod attach;
 mod check;
 mod deliveries;
-mod destination;
 pub mod failure;
+mod find_lanes;
 mod migrate;
 mod options;
 mod replay;
@@ -82,7 +82,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Whether the command runs for long next to a database and a broker that need processors of the same machine.
+    /// Returns whether the command runs for long next to a database and a broker that need processors of the same machine.
     pub fn is_daemon(&self) -> bool {
         matches!(self.command, Command::Run)
     }

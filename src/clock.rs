@@ -25,7 +25,7 @@ impl Clock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Reading { time, read_at });
     }
 
-    /// The time. Until the database has told its own, it is that of this machine.
+    /// Returns the time. Until the database has told its own, it is that of this machine.
     pub fn now(&self) -> Timestamp {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.map_or_else(Timestamp::now, |last| later(last.time, last.read_at.elapsed()))

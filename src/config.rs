@@ -1,6 +1,7 @@
 //! The configuration. In: a TOML file and environment variables. Out: the settings of every part, or everything that is wrong at once,
-//! each with its key. It never connects, and never shows a secret.
+//! each problem with its key. It never connects, and never shows a secret.
 
+mod environment;
 mod layers;
 mod problem;
 
@@ -19,46 +20,41 @@ use crate::settings::WebhookSettings;
 use crate::topic::Equipment;
 use crate::topic::Levels;
 
-pub use crate::config::layers::Environment;
+pub use crate::config::environment::Environment;
+pub use crate::config::environment::environment;
 pub use crate::config::problem::ConfigError;
 pub use crate::config::problem::Problem;
 
-/// The commented reference, which holds the defaults.
+/// The commented reference file, which holds all defaults.
 pub const REFERENCE: &str = include_str!("../config/andon.toml");
 
-/// Where the configuration is looked for when nobody names it.
+/// Where the configuration is looked for if no other path is given.
 pub const DEFAULT_PATH: &str = "config/andon.toml";
 
-/// Everything that can be set, checked.
+/// Everything that can be set, after checking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The database that Andon is attached to.
     pub database: database::Settings,
-    /// What this instance is called.
+    /// The name of this instance, for status topics and logs.
     pub name: String,
-    /// How long to drain when told to stop.
+    /// How long deliveries under way may take to finish after the signal to stop.
     pub grace: Duration,
-    /// The bound in bytes of the ring of recent events.
+    /// How many bytes of memory recent events may take.
     pub log_memory: usize,
-    /// What publishers get that say nothing else.
+    /// Defaults for MQTT publishers.
     pub mqtt: MqttSettings,
-    /// What webhooks get that say nothing else.
+    /// Defaults for webhooks.
     pub webhook: WebhookSettings,
-    /// How much of the past is kept.
+    /// How much of the past the database keeps.
     pub retention: Retention,
-    /// Where each cell stands.
+    /// The ISA-95 levels of each cell.
     pub equipment: Equipment,
 }
 
-/// The variables of this process. One that is not Unicode cannot be one of ours.
-pub fn environment() -> Environment {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
-}
-
 impl Config {
-    /// Reads `file` (none: defaults only) under the environment; `database_url` comes from the command line and beats both.
+    /// Reads `file`, if there is one, and the environment, which overrides it. `database_url` comes from the command line and overrides
+    /// both.
     pub fn load(
         file: Option<&Path>,
         environment: Environment,
@@ -68,7 +64,7 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems { path: origin(file), problems }) }
     }
 
-    /// The same for who wants to look at the rest in spite of problems: a value with a problem has its default.
+    /// Like `load`, but returns the problems instead of failing. A value with a problem has its default.
     pub fn inspect(
         file: Option<&Path>,
         environment: Environment,
@@ -114,10 +110,11 @@ fn origin(file: Option<&Path>) -> PathBuf {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
-/// Ten years: longer than anybody means, and within what PostgreSQL can reckon.
+/// Ten years, which is longer than anybody needs and within what PostgreSQL can calculate.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// What is said for Andon beats what is said for any program: the command line, then ANDON_…, the file, and last DATABASE_URL.
+/// A URL that is meant for Andon beats one that is meant for any program: first the command line, then ANDON_…, then the file, and last
+/// DATABASE_URL.
 fn database(layers: &mut Layers, url: Option<&str>) -> database::Settings {
     let set = layers.secret("database", "url");
     let fallback = || layers.variable("DATABASE_URL").map(Secret::new);
@@ -138,7 +135,7 @@ fn database(layers: &mut Layers, url: Option<&str>) -> database::Settings {
 
 fn name(layers: &mut Layers) -> String {
     let name = layers.text("gateway", "name").unwrap_or_else(host_name);
-    // It is a level of the status topics.
+    // The name is a level of the status topics.
     if name.chars().any(|c| matches!(c, '/' | '+' | '#') || c.is_control()) || name.starts_with('$') {
         layers.problem(
             "gateway.name",
@@ -157,7 +154,7 @@ fn mqtt(layers: &mut Layers) -> MqttSettings {
     MqttSettings {
         window: layers.number("mqtt", "window", default.window, 1..=1000),
         keep_alive: layers.duration("mqtt", "keep_alive", default.keep_alive, SECOND..=HOUR),
-        // The largest packet that MQTT can say.
+        // The largest packet that MQTT allows.
         max_payload: layers.size("mqtt", "max_payload", default.max_payload, 1..=268_435_455),
         order: layers.choice("mqtt", "order", default.order, Order::CHOICES, Order::parse),
         ca_file: layers.file("mqtt", "ca_file"),
@@ -179,7 +176,7 @@ fn retention(layers: &mut Layers) -> Retention {
     let default = Retention::default();
     Retention {
         log_age: layers.duration("retention", "log_age", default.log_age, HOUR..=LONGEST),
-        // Below that the partitions of the log would be too small to be worth it.
+        // With less, the partitions of the log would be too small to be worth their cost.
         log_size: layers.size("retention", "log_size", default.log_size, 64 << 20..=usize::MAX),
         attempts_age: layers.duration("retention", "attempts_age", default.attempts_age, HOUR..=LONGEST),
     }

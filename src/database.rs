@@ -100,7 +100,7 @@ impl Database {
         Ok(Database { config, connector: MakeRustlsConnect::new(tls), target, without_tls: Arc::default() })
     }
 
-    /// The same database, with this mark at the end of the name of each session.
+    /// Returns the same database, with this mark at the end of the name of each session.
     pub fn marked(mut self, mark: &str) -> Database {
         // The server cuts names off after 63 bytes.
         let name: String = self.config.get_application_name().unwrap_or_default().chars().take(40).collect();
@@ -113,19 +113,20 @@ impl Database {
         &self.target
     }
 
-    /// A client and its connection, which the caller has to poll.
+    /// Creates a client and its connection, which the caller has to poll.
     pub async fn connect_apart(&self) -> Result<(Client, Link), DatabaseError> {
         self.open().await.map_err(|source| DatabaseError::Connect { target: self.target.clone(), source })
     }
 
-    /// A client whose connection is polled by a task of its own, which ends with the client.
+    /// Creates a client whose connection is polled by a task of its own, which ends with the client.
     pub async fn connect(&self) -> Result<Client, DatabaseError> {
         let (client, link) = self.connect_apart().await?;
         drop(spawned(link));
         Ok(client)
     }
 
-    /// A pool of up to `size` connections, which are opened when they are needed. Waiting for one ends after the same time as connecting.
+    /// Creates a pool of up to `size` connections, which are opened when they are needed. Waiting for one ends after the same time as
+    /// connecting.
     pub fn pool(&self, size: usize) -> Result<Pool, DatabaseError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(self.config.clone(), self.clone(), recycling);

@@ -1,9 +1,9 @@
-//! A destination: a row of `mqtt_publishers` or `webhooks`, read and checked. In: the row as JSON, so that a column that this table
-//! lacks or has more than others does no harm. Out: everything a lane needs, or every reason why the row cannot be used. It never
-//! skips a row in silence, and never connects.
+//! A destination: a row of `mqtt_publishers` or `webhooks`, read and checked. In: the row as JSON, so that a column that a table lacks, or
+//! has and others do not, does no harm. Out: everything that a lane needs, or every reason why the row cannot be used. It never skips a
+//! row silently, and never connects.
 
+mod fields;
 pub mod publisher;
-mod row;
 pub mod webhook;
 
 use std::fmt;
@@ -11,8 +11,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::destination::fields::Fields;
 use crate::destination::publisher::Publisher;
-use crate::destination::row::Fields;
 use crate::destination::webhook::Webhook;
 use crate::event::TenantId;
 use crate::payload::Format;
@@ -21,7 +21,7 @@ use crate::router::Route;
 use crate::settings::MqttSettings;
 use crate::settings::WebhookSettings;
 
-/// The name of a lane: the table and the key of its destination, such as `public.webhooks/42`.
+/// The name of a lane: the table and the key of its destination's row, such as `public.webhooks/42`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneName(pub String);
 
@@ -31,15 +31,16 @@ impl AsRef<str> for LaneName {
     }
 }
 
+/// What follows the name of a destination's lane in the name of a replay's lane.
 const REPLAY: &str = "~replay/";
 
 impl LaneName {
-    /// The lane of a replay to the same destination.
+    /// Returns the name of the lane that serves a replay to the same destination.
     pub fn of_replay(&self, id: i64) -> LaneName {
         LaneName(format!("{}{REPLAY}{id}", self.0))
     }
 
-    /// The key of the destination's row, the same for all of its lanes.
+    /// Returns the key of the destination's row, which all of its lanes share.
     pub fn key(&self) -> &str {
         let destination = self.0.split(REPLAY).next().unwrap_or_default();
         destination.rsplit('/').next().unwrap_or_default()
@@ -52,29 +53,29 @@ impl fmt::Display for LaneName {
     }
 }
 
-/// Which of the two tables a row is from.
+/// The kind of a destination, which follows from the table that its row is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `mqtt_publishers`
+pub enum DestinationKind {
+    /// A row of `mqtt_publishers`.
     Mqtt,
-    /// `webhooks`
+    /// A row of `webhooks`.
     Webhook,
 }
 
-/// A stretch of the log that a destination is to get again.
+/// A part of the log that a destination is to receive again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// Its row in `andon.replays`.
+    /// The id of its row in `andon.replays`.
     pub id: i64,
-    /// The first event's id in the log, at the lowest.
+    /// The lowest id in the log that belongs to it.
     pub first: i64,
-    /// The last event's id in the log, at the highest.
+    /// The highest id in the log that belongs to it.
     pub last: i64,
-    /// Of what the destination takes, only these.
+    /// The events to deliver, of those that the destination takes.
     pub events: Vec<EventPattern>,
 }
 
-/// What a row that says nothing else gets.
+/// Settings for rows that have none of their own.
 #[derive(Debug, Clone, Default)]
 pub struct Defaults {
     /// For publishers.
@@ -86,44 +87,50 @@ pub struct Defaults {
 /// A usable destination.
 #[derive(Debug)]
 pub struct Destination {
-    /// Its tenant, its events, its lane.
+    /// Its tenant, the events it takes, and its lane.
     pub route: Route<LaneName>,
-    /// What people call it.
+    /// The name that people know it by.
     pub name: String,
-    /// Where it sends to.
+    /// Where its events go.
     pub target: Target,
 }
 
-/// Where a destination sends to.
+/// Where the events of a destination go.
 #[derive(Debug)]
 pub enum Target {
-    /// To a broker.
+    /// To an MQTT broker.
     Mqtt(Box<Publisher>),
-    /// To an endpoint.
+    /// To an HTTP endpoint.
     Webhook(Box<Webhook>),
 }
 
-/// What a row comes to.
+/// An active row, as far as it can be read.
 #[derive(Debug)]
-pub struct Listed {
-    /// The lane's name.
+pub struct DestinationRow {
+    /// The name of the lane that serves it.
     pub lane: LaneName,
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant: TenantId,
-    /// What people call it.
+    /// The name that people know it by.
     pub name: String,
-    /// Where a new lane starts, if not at now. It holds for one that cannot be used yet as well.
+    /// The time from which a new lane reads the log, if not from now on. It applies even if the row cannot be used yet.
     pub start_at: Option<Timestamp>,
-    /// Changes whenever the row changes in anything but its bookkeeping.
+    /// A digest that changes whenever the row changes, except for its bookkeeping.
     pub fingerprint: String,
-    /// What it is a replay of; none for a destination itself.
+    /// The replay that it stands for, if it does not stand for the destination itself.
     pub replay: Option<Replay>,
-    /// The destination, or why there is none.
+    /// The destination, or every reason why the row cannot be used.
     pub usable: Result<Destination, Vec<String>>,
 }
 
-/// Reads one row of `table`. None for a row that is not active.
-pub fn read(kind: Kind, table: &str, profile: Format, row: &Value, defaults: &Defaults) -> Option<Listed> {
+/// Reads a row of `table`, and ignores it if it is not active.
+pub fn read(
+    kind: DestinationKind,
+    table: &str,
+    profile: Format,
+    row: &Value,
+    defaults: &Defaults,
+) -> Option<DestinationRow> {
     let mut fields = Fields::new(row);
     if !fields.flag("active", true) {
         return None;
@@ -134,13 +141,17 @@ pub fn read(kind: Kind, table: &str, profile: Format, row: &Value, defaults: &De
     let events = events(&mut fields);
     let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
     let target = match kind {
-        Kind::Mqtt => publisher::read(&mut fields, profile, &defaults.mqtt).map(|it| Target::Mqtt(Box::new(it))),
-        Kind::Webhook => webhook::read(&mut fields, profile, &defaults.webhook).map(|it| Target::Webhook(Box::new(it))),
+        DestinationKind::Mqtt => {
+            publisher::read(&mut fields, profile, &defaults.mqtt).map(|it| Target::Mqtt(Box::new(it)))
+        }
+        DestinationKind::Webhook => {
+            webhook::read(&mut fields, profile, &defaults.webhook).map(|it| Target::Webhook(Box::new(it)))
+        }
     };
     let fingerprint = fields.fingerprint();
-    let what = match kind {
-        Kind::Mqtt => "mqtt publisher",
-        Kind::Webhook => "webhook",
+    let kind_name = match kind {
+        DestinationKind::Mqtt => "mqtt publisher",
+        DestinationKind::Webhook => "webhook",
     };
     let problems = fields.problems();
     let usable = match target {
@@ -149,18 +160,18 @@ pub fn read(kind: Kind, table: &str, profile: Format, row: &Value, defaults: &De
             name: name.clone(),
             target,
         }),
-        _ => Err(problems.into_iter().map(|problem| format!("{what} `{name}`: {problem}")).collect()),
+        _ => Err(problems.into_iter().map(|problem| format!("{kind_name} `{name}`: {problem}")).collect()),
     };
-    Some(Listed { lane, tenant, name, start_at, fingerprint, replay: None, usable })
+    Some(DestinationRow { lane, tenant, name, start_at, fingerprint, replay: None, usable })
 }
 
-/// What a replay leaves to the live lane of its destination, which it must not delay.
+/// The limits of a replay, which must not delay the live lane of its destination.
 const REPLAY_WINDOW: u16 = 32;
 const REPLAY_CONCURRENCY: usize = 2;
 
-impl Listed {
-    /// The lane beside this one that delivers a stretch of the log again.
-    pub fn for_replay(mut self, replay: Replay) -> Listed {
+impl DestinationRow {
+    /// Turns it into the row of a second lane, which delivers a part of the log again.
+    pub fn for_replay(mut self, replay: Replay) -> DestinationRow {
         self.lane = self.lane.of_replay(replay.id);
         self.name = format!("{} (replay {})", self.name, replay.id);
         self.start_at = None;
@@ -170,7 +181,7 @@ impl Listed {
             match &mut destination.target {
                 Target::Mqtt(publisher) => {
                     publisher.window = publisher.window.min(REPLAY_WINDOW);
-                    // Two connections of one id would end each other.
+                    // Of two connections with the same client id, a broker ends the older one.
                     publisher.client_id = publisher.client_id.take().map(|id| format!("{id}-replay-{}", replay.id));
                 }
                 Target::Webhook(webhook) => webhook.concurrency = webhook.concurrency.min(REPLAY_CONCURRENCY),
@@ -202,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn problems(kind: Kind, row: &Value) -> Vec<String> {
+    fn problems(kind: DestinationKind, row: &Value) -> Vec<String> {
         read(kind, "andon.x", Format::Andon, row, &Defaults::default()).unwrap().usable.unwrap_err()
     }
 
@@ -211,7 +222,7 @@ mod tests {
         let row = json!({"id": 1, "tenant_id": 7, "url": "ftp://erp", "secret_key": "", "events": ["job.#"],
             "settings": {"timeout": "soon", "timout": "5s", "order": "fifo"}});
 
-        insta::assert_snapshot!(problems(Kind::Webhook, &row).join("\n"), @r"
+        insta::assert_snapshot!(problems(DestinationKind::Webhook, &row).join("\n"), @r"
         webhook `ftp://erp`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
         webhook `ftp://erp`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
         webhook `ftp://erp`: secret_key is empty; set one or deactivate the webhook
@@ -222,12 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn the_lane_of_a_replay_stands_beside_that_of_its_destination_and_leaves_it_most_of_the_way() {
+    fn the_lane_of_a_replay_has_a_name_of_its_own_and_leaves_most_of_the_capacity_to_the_live_lane() {
         let row = json!({"id": "a1", "name": "plant", "broker_url": "mqtt://broker", "topic_pattern": "{event}", "events": ["*"],
             "settings": {"client_id": "gw", "window": 256}});
         let replay = Replay { id: 7, first: 1, last: 9, events: Vec::new() };
 
-        let listed = read(Kind::Mqtt, "andon.x", Format::Andon, &row, &Defaults::default()).unwrap().for_replay(replay);
+        let listed = read(DestinationKind::Mqtt, "andon.x", Format::Andon, &row, &Defaults::default())
+            .unwrap()
+            .for_replay(replay);
 
         assert_eq!((listed.lane.0.as_str(), listed.lane.key()), ("andon.x/a1~replay/7", "a1"));
         assert_eq!(listed.name, "plant (replay 7)");
@@ -240,7 +253,7 @@ mod tests {
         let row = json!({"id": 1, "name": "plant", "broker_url": "http://broker", "port": 70000,
             "topic_pattern": "{site}/#/{cel}", "events": null, "settings": {"naming": "ASCII", "window": 0, "order": "fifo"}});
 
-        insta::assert_snapshot!(problems(Kind::Mqtt, &row).join("\n"), @r"
+        insta::assert_snapshot!(problems(DestinationKind::Mqtt, &row).join("\n"), @r"
         mqtt publisher `plant`: events is empty; name event types such as `job.created` or `job.*`, or `*` for all
         mqtt publisher `plant`: broker_url `http://broker`: cannot speak `http`; use mqtt://host or mqtts://host
         mqtt publisher `plant`: port 70000 is not between 1 and 65535
@@ -257,11 +270,14 @@ mod tests {
         let mut row = json!({"id": "a1", "tenant_id": "t1", "name": "plant", "broker_url": "mqtts://broker.plant", "port": 8883,
             "username": "u", "password": "p", "use_tls": false, "topic_pattern": "{site}/{event}", "events": ["*"],
             "active": true, "default_site": "chicago", "last_connected_at": null, "created_by": null});
-        let listed = read(Kind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
+        let listed =
+            read(DestinationKind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
         row["last_connected_at"] = json!("2026-11-20T10:00:00Z");
-        let later = read(Kind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
+        let later =
+            read(DestinationKind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
         row["port"] = json!(8884);
-        let changed = read(Kind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
+        let changed =
+            read(DestinationKind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
 
         let Target::Mqtt(publisher) = listed.usable.unwrap().target else { panic!("a publisher") };
         assert!(publisher.tls, "mqtts:// asks for TLS");
@@ -270,6 +286,6 @@ mod tests {
         assert_eq!(listed.fingerprint, later.fingerprint);
         assert_ne!(listed.fingerprint, changed.fingerprint);
         row["active"] = json!(false);
-        assert!(read(Kind::Mqtt, "t", Format::Eryxon, &row, &Defaults::default()).is_none());
+        assert!(read(DestinationKind::Mqtt, "t", Format::Eryxon, &row, &Defaults::default()).is_none());
     }
 }

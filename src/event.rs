@@ -22,7 +22,7 @@ pub struct TenantId(pub String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entity {
     /// Its type, for example `job`.
-    pub kind: String,
+    pub entity_type: String,
     /// The key of the source's row, as text.
     pub id: String,
 }
@@ -38,7 +38,7 @@ pub struct Event {
     /// The tenant that it belongs to.
     pub tenant: TenantId,
     /// Its type: a dotted name, such as `operation.completed`.
-    pub kind: String,
+    pub event_type: String,
     /// The entity that it happened to.
     pub entity: Entity,
     /// When it happened: as the source mapping says, otherwise when the trigger ran, which is before the commit, within the transaction.
@@ -56,13 +56,13 @@ impl Event {
         id: i64,
         event_id: Uuid,
         tenant: TenantId,
-        kind: String,
+        event_type: String,
         entity: Entity,
         occurred_at: Timestamp,
         context: impl Into<Json>,
         data: impl Into<Json>,
     ) -> Event {
-        Event { id, event_id, tenant, kind, entity, occurred_at, context: context.into(), data: data.into() }
+        Event { id, event_id, tenant, event_type, entity, occurred_at, context: context.into(), data: data.into() }
     }
 
     /// About how many bytes of memory it takes, for buffers that are bounded in bytes.
@@ -73,8 +73,8 @@ impl Event {
         size_of::<Event>()
             + ALLOCATIONS * OVERHEAD
             + self.tenant.0.len()
-            + self.kind.len()
-            + self.entity.kind.len()
+            + self.event_type.len()
+            + self.entity.entity_type.len()
             + self.entity.id.len()
             + self.context.get().len()
             + self.data.get().len()

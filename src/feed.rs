@@ -111,7 +111,7 @@ const LATE_AFTER: Duration = Duration::from_secs(1);
 const LIVE_FOR: Duration = Duration::from_secs(10);
 
 impl Feed {
-    /// A feed that keeps `memory` bytes of recent events. It starts where the tail starts.
+    /// Creates a feed that keeps `memory` bytes of recent events. It starts where the tail starts.
     pub fn new(memory: usize, position: i64, undecided: Arc<Ranges>) -> Feed {
         let horizon = Horizon { position, undecided, next: 0 };
         let state = State {
@@ -160,7 +160,7 @@ impl Feed {
         self.horizon.send_replace(now);
     }
 
-    /// How far the tail is, and how to learn of its progress.
+    /// Returns how far the tail is, and how to learn of its progress.
     pub fn horizon(&self) -> watch::Receiver<Horizon> {
         self.horizon.subscribe()
     }
@@ -203,13 +203,13 @@ impl Feed {
         }
     }
 
-    /// Whether more live events are to be expected, because a lane that keeps up had one lately.
+    /// Returns whether more live events are to be expected, because a lane that keeps up had one lately.
     pub fn has_live_events(&self, now: Instant) -> bool {
         let last = self.last_live.load(Ordering::Relaxed);
         last > 0 && now < self.started + Duration::from_millis(last) + LIVE_FOR
     }
 
-    /// How many lanes catch up.
+    /// Returns how many lanes catch up.
     pub fn catching_up(&self) -> usize {
         self.catching_up.load(Ordering::Relaxed)
     }
@@ -257,8 +257,8 @@ impl Feed {
         if is_late { Pulled::Late(events) } else { Pulled::Events(events) }
     }
 
-    /// The position of a lane in the stream, and the ids at or below it that the lane has not pulled. There is none for a lane that is not in
-    /// the stream.
+    /// Returns the position of a lane in the stream, and the ids at or below it that the lane has not pulled. There is none for a lane that
+    /// is not in the stream.
     pub fn waiting(&self, lane: &LaneName) -> Option<(i64, Ranges)> {
         let state = self.state();
         let inbox = state.inboxes.get(lane)?;

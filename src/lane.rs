@@ -1,12 +1,10 @@
 //! A lane serves one destination. In: the destination, and the lane's stored cursor. Out: a task that delivers until it is asked to stop.
 //! A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
-pub mod breaker;
 mod catch_up;
 mod delivery;
 pub mod intake;
 pub mod mqtt;
-pub mod order;
 pub mod progress;
 mod retries;
 pub mod stop;
@@ -20,7 +18,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::destination::Listed;
+use crate::destination::DestinationRow;
 use crate::destination::Target;
 use crate::feed::Feed;
 use crate::lane::intake::Intake;
@@ -75,7 +73,7 @@ pub enum Lane {
 
 impl Lane {
     /// Takes the lane over, from its stored cursor. None while another daemon has it.
-    pub async fn open(listed: Listed, context: &LaneContext) -> Result<Option<Lane>, StoreError> {
+    pub async fn open(listed: DestinationRow, context: &LaneContext) -> Result<Option<Lane>, StoreError> {
         let tail = context.feed.horizon().borrow().clone();
         let acquired =
             acquire::acquire(&context.pool, &context.cursor_writer, &listed, &tail, context.daemon_id).await?;
@@ -85,7 +83,7 @@ impl Lane {
         }
     }
 
-    async fn prepare(listed: Listed, acquired: Acquired, context: &LaneContext) -> Result<Lane, StoreError> {
+    async fn prepare(listed: DestinationRow, acquired: Acquired, context: &LaneContext) -> Result<Lane, StoreError> {
         let lane = listed.lane.0.as_str();
         if let Some(reason) = acquired.disabled {
             tracing::warn!(lane, reason, "stays disabled until its row is changed");

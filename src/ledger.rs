@@ -28,7 +28,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Whether there is nothing to write.
+    /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
     }

@@ -5,9 +5,9 @@
 //!       (source)            └► bell     (log)                  └─────► lane(webhook) ─► POST   ─► 2xx    ─► cursor
 //!                                                                         └─► parked (ledger): retry, waiting, dead
 //! ```
-//! The modules below stand in the order in which an event meets them.
+//! The modules below are listed in the order in which an event passes through them.
 
-// Values: no I/O.
+// Values, without I/O.
 pub mod event;
 pub mod clock;
 pub mod secret;
@@ -20,13 +20,13 @@ pub mod signature;
 pub mod topic;
 pub mod payload;
 
-// Capture: from the plant's transaction into the log.
+// Capture, from the plant's transaction into the log.
 pub mod tls;
 pub mod database;
 pub mod migrate;
 pub mod capture;
 
-// Delivery: from the log to the world.
+// Delivery, from the log to the destinations.
 pub mod log;
 pub mod router;
 pub mod destination;
@@ -35,7 +35,7 @@ pub mod ledger;
 pub mod lane;
 pub mod gateway;
 
-// Edges: what people write, and what they read.
+// Edges, which read what people write and write what they read.
 pub mod config;
 pub mod telemetry;
 pub mod cli;

@@ -34,8 +34,8 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     outcome
 }
 
-/// One thread for every second processor, since database and broker are often on the same machine. Each thread that wakes up wakes
-/// another one to look for work; on two processors, that cost a quarter of all processor time and gained nothing.
+/// Returns one thread for every second processor, because database and broker often run on the same machine. Each thread that wakes up
+/// wakes another one to look for work; on two processors, that took a quarter of all processor time and gained nothing.
 fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
 }

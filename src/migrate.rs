@@ -67,7 +67,7 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<String>, MigrateError> {
     Ok(applied)
 }
 
-/// The names of the migrations that this binary has and the database does not. Fails where `migrate` would refuse the database.
+/// Returns the names of the migrations that this binary has and the database does not. Fails where `migrate` would refuse the database.
 pub async fn pending(client: &Client) -> Result<Vec<String>, MigrateError> {
     refuse_old_server(client).await?;
     let exists: bool = client
@@ -115,7 +115,7 @@ async fn apply(client: &mut Client, version: i32, name: &str, sql: &str) -> Resu
     transaction.commit().await
 }
 
-/// How many of our migrations the database has. Fails if any that it has is not ours.
+/// Returns how many of our migrations the database has. Fails if any that it has is not ours.
 async fn applied_versions(client: &Client) -> Result<usize, MigrateError> {
     let rows = client
         .query("select version, name, checksum from andon.migrations order by version", &[])

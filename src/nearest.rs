@@ -14,14 +14,15 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, name)| name)
 }
 
-/// The edit distance, except that a missing or superfluous prefix or suffix (`job`/`jobs`, `cell`/`current_cell`) counts as one edit.
+/// Returns the edit distance, except that a missing or superfluous prefix or suffix (`job`/`jobs`, `cell`/`current_cell`) counts as one
+/// edit.
 fn cost(wanted: &str, name: &str) -> usize {
     let (short, long) = if wanted.len() < name.len() { (wanted, name) } else { (name, wanted) };
     let is_part = short.len() >= 3 && (long.strip_prefix(short).is_some() || long.strip_suffix(short).is_some());
     if is_part { 1 } else { distance(wanted, name) }
 }
 
-/// The number of letters to insert, delete, replace or swap with their neighbour to get from one text to the other.
+/// Returns the number of letters to insert, delete, replace or swap with their neighbour to get from one text to the other.
 fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().collect();
     let to: Vec<char> = to.chars().collect();

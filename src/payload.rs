@@ -29,7 +29,7 @@ impl Format {
     }
 }
 
-/// The payload of a PUBLISH.
+/// Returns the payload of a PUBLISH.
 pub fn mqtt(event: &Event, format: Format) -> Bytes {
     match format {
         Format::Andon => andon(event),
@@ -37,7 +37,7 @@ pub fn mqtt(event: &Event, format: Format) -> Bytes {
     }
 }
 
-/// The body of a POST.
+/// Returns the body of a POST.
 pub fn webhook(event: &Event, format: Format) -> Bytes {
     match format {
         Format::Andon => andon(event),
@@ -70,13 +70,13 @@ fn andon(event: &Event) -> Bytes {
         Part::Json(r#"{"id":""#),
         Part::Json(event.event_id.hyphenated().encode_lower(&mut id)),
         Part::Json(r#"","type":"#),
-        Part::Text(&event.kind),
+        Part::Text(&event.event_type),
         Part::Json(r#","timestamp":"#),
         Part::Time(event.occurred_at),
         tenant_name,
         tenant,
         Part::Json(r#","entity":{"type":"#),
-        Part::Text(&event.entity.kind),
+        Part::Text(&event.entity.entity_type),
         Part::Json(r#","id":"#),
         Part::Text(&event.entity.id),
         Part::Json(r#"},"context":"#),
@@ -94,7 +94,7 @@ fn eryxon(event: &Event, tenant_id: Option<&str>) -> Bytes {
     };
     join(&[
         Part::Json(r#"{"event":"#),
-        Part::Text(&event.kind),
+        Part::Text(&event.event_type),
         Part::Json(r#","timestamp":"#),
         Part::Time(event.occurred_at),
         tenant_name,
@@ -141,13 +141,13 @@ mod tests {
     /// Spaces and the order of keys are PostgreSQL's own, and the number is one that no float holds.
     const DATA: &str = r#"{"b": 1.10, "a": 12345678901234567890.5}"#;
 
-    fn event(tenant: &str, kind: &str, data: &str) -> Event {
+    fn event(tenant: &str, event_type: &str, data: &str) -> Event {
         Event::new(
             7,
             "0198c2f4-0000-7000-8000-000000000001".parse().unwrap(),
             TenantId(tenant.to_owned()),
-            kind.to_owned(),
-            Entity { kind: "operation".to_owned(), id: "42".to_owned() },
+            event_type.to_owned(),
+            Entity { entity_type: "operation".to_owned(), id: "42".to_owned() },
             "2026-11-20T06:00:00.123987Z".parse().unwrap(),
             RawValue::from_string(r#"{"cell": "Laser 1"}"#.to_owned()).unwrap(),
             RawValue::from_string(data.to_owned()).unwrap(),
@@ -210,17 +210,17 @@ mod tests {
     proptest! {
         #[test]
         fn the_andon_payload_is_what_a_serializer_writes(
-            tenant in "[\\PC\n\"\\\\]{0,8}", kind in any::<String>(), id in any::<String>(), second in -377_705_023_201i64..253_402_207_200, nano in 0..1_000_000_000i32
+            tenant in "[\\PC\n\"\\\\]{0,8}", event_type in any::<String>(), id in any::<String>(), second in -377_705_023_201i64..253_402_207_200, nano in 0..1_000_000_000i32
         ) {
-            let mut event = event(&tenant, &kind, DATA);
+            let mut event = event(&tenant, &event_type, DATA);
             event.entity.id = id;
             event.occurred_at = Timestamp::new(second, nano).unwrap();
             let model = Model {
                 id: event.event_id,
-                r#type: &event.kind,
+                r#type: &event.event_type,
                 timestamp: format!("{:.3}", event.occurred_at),
                 tenant: &event.tenant.0,
-                entity: ModelEntity { r#type: &event.entity.kind, id: &event.entity.id },
+                entity: ModelEntity { r#type: &event.entity.entity_type, id: &event.entity.id },
                 context: serde_json::from_str(event.context.get()).unwrap(),
                 data: serde_json::from_str(event.data.get()).unwrap(),
             };
@@ -228,10 +228,10 @@ mod tests {
         }
 
         #[test]
-        fn every_payload_is_json_with_its_data_untouched(tenant in "\\PC{0,20}", kind in "\\PC{1,20}", text in "\\PC{0,60}") {
+        fn every_payload_is_json_with_its_data_untouched(tenant in "\\PC{0,20}", event_type in "\\PC{1,20}", text in "\\PC{0,60}") {
             let data = serde_json::to_string(&text).unwrap();
             let end = format!("\"data\":{data}}}");
-            let event = event(&tenant, &kind, &data);
+            let event = event(&tenant, &event_type, &data);
             for body in [mqtt(&event, Format::Andon), mqtt(&event, Format::Eryxon), webhook(&event, Format::Eryxon)] {
                 let read: Value = serde_json::from_slice(&body).unwrap();
                 prop_assert_eq!(read["data"].as_str(), Some(text.as_str()));

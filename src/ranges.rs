@@ -13,7 +13,7 @@ pub struct Ranges(BTreeMap<i64, i64>);
 pub struct NotRanges(String);
 
 impl Ranges {
-    /// The set of `low..=high`; empty where `high < low`.
+    /// Returns the set of `low..=high`; empty where `high < low`.
     pub fn span(low: i64, high: i64) -> Ranges {
         let mut ranges = Ranges::default();
         ranges.insert(low, high);
@@ -59,7 +59,7 @@ impl Ranges {
         }
     }
 
-    /// The ids that are in this set or in `other`.
+    /// Returns the ids that are in this set or in `other`.
     pub fn union(mut self, other: &Ranges) -> Ranges {
         for (low, high) in other.iter() {
             self.insert(low, high);
@@ -67,7 +67,7 @@ impl Ranges {
         self
     }
 
-    /// The ids of this set that are not in `other`.
+    /// Returns the ids of this set that are not in `other`.
     pub fn without(mut self, other: &Ranges) -> Ranges {
         for (low, high) in other.iter() {
             self.remove(low, high);
@@ -75,17 +75,17 @@ impl Ranges {
         self
     }
 
-    /// Whether `id` is in the set.
+    /// Returns whether `id` is in the set.
     pub fn contains(&self, id: i64) -> bool {
         self.0.range(..=id).next_back().is_some_and(|(_, &end)| end >= id)
     }
 
-    /// The ranges, inclusive at both ends, from the lowest.
+    /// Returns the ranges, inclusive at both ends, from the lowest.
     pub fn iter(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
         self.0.iter().map(|(&low, &high)| (low, high))
     }
 
-    /// Whether there is no id in the set.
+    /// Returns whether there is no id in the set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

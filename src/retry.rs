@@ -24,7 +24,8 @@ const JITTER: f64 = 0.2;
 pub struct Schedule(Vec<Duration>);
 
 impl Default for Schedule {
-    /// The example of the Standard Webhooks specification without its first attempt, which is made at once. It lasts about three days.
+    /// Returns the example of the Standard Webhooks specification without its first attempt, which is made at once. It lasts about three
+    /// days.
     fn default() -> Schedule {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         let hours = |hours: u64| minutes(hours * 60);
@@ -48,18 +49,18 @@ impl Schedule {
         waits.iter().map(|wait| duration(wait.as_ref())).collect::<Result<_, _>>().map(Schedule)
     }
 
-    /// The waits, in order.
+    /// Returns the waits, in order.
     pub fn waits(&self) -> &[Duration] {
         &self.0
     }
 
-    /// The time from the first attempt to the last if no wait is stretched.
+    /// Returns the time from the first attempt to the last if no wait is stretched.
     pub fn total(&self) -> Duration {
         self.0.iter().sum()
     }
 
-    /// How long to wait after the failed attempt number `attempt`, of which the first is 1. `random`, from 0 to 1, stretches the wait by
-    /// up to a fifth. Without a wait there is no further attempt, and the delivery is dead.
+    /// Returns how long to wait after the failed attempt number `attempt`, of which the first is 1. `random`, from 0 to 1, stretches the
+    /// wait by up to a fifth. Without a wait there is no further attempt, and the delivery is dead.
     pub fn delay(&self, attempt: u32, random: f64) -> Option<Duration> {
         let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
         self.0.get(index).map(|wait| wait.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0)))

@@ -35,7 +35,7 @@ impl EventPattern {
         }
     }
 
-    /// Whether an event of this type is wanted.
+    /// Returns whether an event of this type is wanted.
     pub fn matches(&self, event_type: &str) -> bool {
         if self.is_open { event_type.starts_with(&self.stem) } else { event_type == self.stem }
     }
@@ -53,15 +53,15 @@ pub struct Route<L> {
 }
 
 impl<L: AsRef<str>> Route<L> {
-    /// Whether the lane gets this event.
+    /// Returns whether the lane gets this event.
     pub fn takes(&self, event: &Event) -> bool {
         self.tenant == event.tenant && self.wants(event)
     }
 
     fn wants(&self, event: &Event) -> bool {
         // The event that a destination was disabled is meant for the tenant's other destinations.
-        let is_about_itself = event.kind == DISABLED && event.entity.id == self.lane.as_ref();
-        !is_about_itself && self.events.iter().any(|pattern| pattern.matches(&event.kind))
+        let is_about_itself = event.event_type == DISABLED && event.entity.id == self.lane.as_ref();
+        !is_about_itself && self.events.iter().any(|pattern| pattern.matches(&event.event_type))
     }
 }
 
@@ -93,7 +93,7 @@ impl<L: PartialEq + AsRef<str>> Router<L> {
         None
     }
 
-    /// The lanes that an event goes to.
+    /// Returns the lanes that an event goes to.
     pub fn lanes<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a L> {
         let routes = self.by_tenant.get(&event.tenant).map_or(&[][..], Vec::as_slice);
         routes.iter().filter(|route| route.wants(event)).map(|route| &route.lane)
@@ -109,15 +109,15 @@ mod tests {
     use super::*;
     use crate::event::Entity;
 
-    fn event(tenant: &str, kind: &str) -> Event {
-        event_of(tenant, kind, "1")
+    fn event(tenant: &str, event_type: &str) -> Event {
+        event_of(tenant, event_type, "1")
     }
 
-    fn event_of(tenant: &str, kind: &str, id: &str) -> Event {
+    fn event_of(tenant: &str, event_type: &str, id: &str) -> Event {
         let json = || RawValue::from_string("{}".to_owned()).unwrap();
-        let entity = Entity { kind: "job".to_owned(), id: id.to_owned() };
+        let entity = Entity { entity_type: "job".to_owned(), id: id.to_owned() };
         let tenant = TenantId(tenant.to_owned());
-        Event::new(1, Uuid::nil(), tenant, kind.to_owned(), entity, Timestamp::UNIX_EPOCH, json(), json())
+        Event::new(1, Uuid::nil(), tenant, event_type.to_owned(), entity, Timestamp::UNIX_EPOCH, json(), json())
     }
 
     fn route(tenant: &str, events: &[&str], lane: &'static str) -> Route<&'static str> {
@@ -136,7 +136,7 @@ mod tests {
         ] {
             router.add(route);
         }
-        let lanes = |tenant, kind| router.lanes(&event(tenant, kind)).copied().collect::<Vec<_>>();
+        let lanes = |tenant, event_type| router.lanes(&event(tenant, event_type)).copied().collect::<Vec<_>>();
 
         assert_eq!(lanes("acme", "job.created"), ["1", "2"]);
         assert_eq!(lanes("acme", "part.deleted"), ["1", "2"]);
@@ -150,7 +150,7 @@ mod tests {
         let mut router = Router::default();
         router.add(route("acme", &["*"], "a"));
         router.add(route("acme", &["andon.*"], "b"));
-        let lanes = |kind, id| router.lanes(&event_of("acme", kind, id)).copied().collect::<Vec<_>>();
+        let lanes = |event_type, id| router.lanes(&event_of("acme", event_type, id)).copied().collect::<Vec<_>>();
 
         assert_eq!(lanes(DISABLED, "a"), ["b"]);
         assert_eq!(lanes(DISABLED, "c"), ["a", "b"]);

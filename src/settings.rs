@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::retry::Schedule;
 
-/// Which of a destination's events are delivered one after the other, so that they wait while an earlier one fails.
+/// The events of a destination that are delivered one after the other, so that they wait while an earlier one fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
     /// The events of one entity wait for each other.

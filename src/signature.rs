@@ -74,7 +74,7 @@ impl fmt::Debug for WebhookSecret {
 const DIGEST: usize = 32;
 const BASE64: usize = 44;
 
-/// The value of `webhook-signature`: `v1,<base64>` for each key, separated by spaces.
+/// Returns the value of `webhook-signature`: `v1,<base64>` for each key, separated by spaces.
 pub fn sign(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
     let mut signatures = String::with_capacity(secret.keys.len() * (" v1,".len() + BASE64) - 1);
     for key in &secret.keys {
@@ -94,7 +94,7 @@ pub fn sign(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, body: &[u8
     signatures
 }
 
-/// The value of `X-Eryxon-Signature`: `sha256=<hex>` over the body. The key is the text of `secret_key` exactly as it stands.
+/// Returns the value of `X-Eryxon-Signature`: `sha256=<hex>` over the body. The key is the text of `secret_key` exactly as it stands.
 pub fn eryxon(secret: &WebhookSecret, body: &[u8]) -> String {
     let mut mac = secret.text.clone();
     mac.update(body);

@@ -1,5 +1,5 @@
-//! The pure hot paths: what is done for each event between the log and the network. In: an event of the usual shape. Out: whatever the
-//! path makes of it. The test of allocations and the bench walk the same list, and it never does I/O.
+//! The pure hot paths, which are the work that each event needs between the log and the network. In: an event of the usual shape. Out: the
+//! path's result, which is dropped. The test of allocations and the bench walk the same list. No path does I/O.
 
 use std::hint::black_box;
 
@@ -27,15 +27,15 @@ use tokio_postgres::types::ToSql as _;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-/// One thing that is done with an event.
+/// One piece of work that is done for each event.
 pub(crate) struct Path {
     pub(crate) name: &'static str,
-    /// How often it may ask for memory.
+    /// How often the path may ask for memory.
     pub(crate) allocations: u64,
     pub(crate) run: fn(&Stage, &Event),
 }
 
-/// What stands ready before the first event comes.
+/// The values that a gateway prepares before the first event comes.
 pub(crate) struct Stage {
     router: Router<String>,
     pattern: Pattern,
@@ -45,7 +45,7 @@ pub(crate) struct Stage {
     levels: Levels,
     secret: WebhookSecret,
     rotating: WebhookSecret,
-    /// Context and data, as they come from the database.
+    /// The context and the data of an event, as PostgreSQL sends them.
     wires: [BytesMut; 2],
 }
 
@@ -216,7 +216,7 @@ impl Stage {
     }
 }
 
-/// An event as PostgreSQL writes it down: 500 bytes of data, some context.
+/// Makes an event of the usual size: 500 bytes of data and some context, written as PostgreSQL writes them.
 pub(crate) fn event(number: i64) -> Event {
     let context = format!(
         r#"{{"area": "Fabrication", "cell": "Laser 1", "operation": "Cutting", "job_number": "J-{number}", "part_number": "P/N 42-A"}}"#
@@ -231,7 +231,7 @@ pub(crate) fn event(number: i64) -> Event {
         Uuid::from_u128(0x0198_c2f4_0000_7000_8000_0000_0000_0001),
         TenantId("acme".to_owned()),
         "operation.completed".to_owned(),
-        Entity { kind: "operation".to_owned(), id: number.to_string() },
+        Entity { entity_type: "operation".to_owned(), id: number.to_string() },
         "2026-11-20T06:00:00.123987Z".parse().expect("it is a time"),
         json(context),
         json(data),

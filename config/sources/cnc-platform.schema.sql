@@ -1,17 +1,19 @@
 -- The reference schema of the cnc-platform source (seed 004): the tables that config/sources/cnc-platform.toml captures, and those around
--- them that a demonstration or a test needs. For PostgreSQL 14 and later, without extensions. Columns, types and keys are the document's;
--- of its indexes those stand here that keys and lookups need. licenses is left out. What the document leaves open, and was assumed:
---   * setups and projects are referenced and not described; a setup is taken to name the machine it is for;
+-- them that a demonstration or a test needs. It runs on PostgreSQL 14 and later, without extensions. Columns, types and keys are those of
+-- the document. Of its indexes, only those that keys and lookups need are here. The table licenses is left out. The document leaves some
+-- points open, for which this schema assumes:
+--   * setups and projects are referenced but not described; a setup is assumed to name the machine that it is for;
 --   * statuses of CAM runs: pending, running, completed, failed (it names completed only); a simulation that is under way is running
 --     (it names the outcomes passed, failed and warnings, and a column for the time of completion);
 --   * timestamps have no zone; they are read as UTC;
---   * the hash chain: chain_hash = SHA256(prev_chain_hash || canonical_json(record)) leaves the record, its form and who computes it
---     open. Here the database does. The record is audit_record() below: compact JSON with its keys in order, in which what describes a
---     person or a state (entity_data, changes, ip_address, user_agent, session_id) stands as one SHA-256, so that a chain can be verified
---     by someone who may not see these. The first entry follows 64 zeros. There is one chain; its writers queue by an advisory lock
---     until they commit, and an id is given under that lock, so that the order of the ids is that of the chain;
---   * an audit entry cannot be changed or deleted. `on delete set null` of its user and session, which the document asks for, passes;
---     the entry's own hash still covers the user it had.
+--   * the hash chain: chain_hash = SHA256(prev_chain_hash || canonical_json(record)) leaves open what the record is, how it is written, and
+--     who computes the hash. Here the database computes it. The record is audit_record() below: compact JSON with its keys in order. The
+--     columns that describe a person or a state (entity_data, changes, ip_address, user_agent, session_id) are in it as one SHA-256, so
+--     that a chain can be verified by someone who may not see them. The first entry follows 64 zeros. There is one chain. Its writers wait
+--     for each other with an advisory lock until they commit, and an id is assigned under that lock, so that the ids have the order of the
+--     chain;
+--   * an audit entry cannot be changed or deleted, except by the `on delete set null` of its user and session that the document asks for.
+--     The entry's own hash still covers the user that it had.
 
 create table public.users (
     id            serial primary key,
@@ -315,7 +317,7 @@ create table public.audit_logs (
 create index idx_audit_logs_entity on public.audit_logs (entity_type, entity_id);
 create index idx_audit_logs_created_at on public.audit_logs (created_at desc);
 
--- What an entry's hash is made of, beside the hash before it.
+-- Returns the record that an entry's hash covers, in addition to the hash of the entry before it.
 create function public.audit_record(
     user_id integer, action text, entity_type text, entity_id integer, created_at timestamp,
     entity_data jsonb, changes jsonb, ip_address inet, user_agent text, session_id integer
@@ -328,7 +330,7 @@ language sql immutable set search_path = pg_catalog as $$
         coalesce(entity_id::text, 'null'), to_json(entity_type), coalesce(user_id::text, 'null'))
 $$;
 
--- One writer at a time, from before its first entry has an id until it commits.
+-- Lets one transaction write at a time, from before its first entry has an id until it commits.
 create function public.audit_queue() returns trigger
 language plpgsql set search_path = pg_catalog as $$
 begin

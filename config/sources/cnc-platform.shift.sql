@@ -1,5 +1,5 @@
 -- The simulated shift of the cnc-platform source: two users, each a tenant, send jobs through CAM, simulation and post-processing. Each cycle
--- (:n) touches only rows of its own; their keys are made of its number, user 1 from :n * 100 on, user 2 from :n * 100 + 50 on.
+-- (:n) touches only its own rows. Their keys are made from its number: those of user 1 start at :n * 100, those of user 2 at :n * 100 + 50.
 
 -- plant
 insert into users (id, email, phone, password_hash, role, company_name, tax_no) values

@@ -1,6 +1,6 @@
 -- The reference schema of the eryxon source (seed 000): the tables that config/sources/eryxon.toml captures, and those around them that
--- a demonstration or a test needs. For PostgreSQL 14 and later; row-level security and billing are left out. Real installations differ
--- in places, which is why a mapping is checked against the live database.
+-- a demonstration or a test needs. It runs on PostgreSQL 14 and later, and leaves out row-level security and billing. Real installations
+-- differ in places, which is why a mapping is checked against the live database.
 
 create type public.job_status as enum ('not_started', 'in_progress', 'completed', 'on_hold');
 create type public.task_status as enum ('not_started', 'in_progress', 'completed', 'on_hold');

@@ -1,4 +1,4 @@
--- A shift in two job shops on one eryxon system. README.md beside this file says how it is read.
+-- A shift in two job shops on one eryxon system. README.md in this folder explains the format.
 
 -- plant
 insert into tenants (id, name, company_name) values

@@ -1,13 +1,15 @@
 -- The reference schema of the leanops source (seed 002, "Supabase Schema v1 (Draft)"), for PostgreSQL 14 and later. It is our reading of
 -- a document: tables, columns and types are the document's own, and so are `timestamp` columns without a zone.
 --
--- What the document leaves open, and what was assumed:
--- * Which values a status has is a remark beside the column, so they are checks here. A mapping is checked against the live database.
+-- The document leaves some points open, for which this schema assumes:
+-- * The document names the values of a status in a remark next to the column, so they are checks here. A mapping is checked against the
+--   live database.
 -- * `uuid_generate_v4()` needs an extension; gen_random_uuid() is PostgreSQL's own.
--- * "Auto-updates for real-time" of station_assignments.updated_at is a trigger.
--- * "FK optional" of performance_logs and events_log: no foreign key, so that a log outlives its station and its job.
--- * An assignment goes with its station or job. There is no tenant, and no row-level security.
--- * Supabase keeps its clock in UTC, so that is what the times without a zone are (`time_zone` in leanops.toml).
+-- * The document says that station_assignments.updated_at "auto-updates for real-time"; here a trigger does it.
+-- * The document calls the foreign keys of performance_logs and events_log optional; here they have none, so that a log outlives its
+--   station and its job.
+-- * An assignment is deleted with its station or job. There is no tenant, and no row-level security.
+-- * Supabase keeps its clock in UTC, so times without a zone are UTC (`time_zone` in leanops.toml).
 
 create table public.stations (
     id         text primary key,

@@ -1,5 +1,5 @@
 -- plant
--- A cycle brings its own two stations, which have the names of these and rows of their own: cycles that run side by side never meet.
+-- Each cycle adds its own two stations, with the same names as these but other rows, so that cycles that run in parallel never meet.
 insert into public.users (id, email, role) values
     ('00000000-0000-4000-8000-000000000001', 'sara@leanops.example', 'supervisor'),
     ('00000000-0000-4000-8000-000000000002', 'omar@leanops.example', 'operator');

@@ -27,7 +27,8 @@ insert into public.workflows (id, organization_id, name, entity_type) values (1,
     (2, 2, 'Freigabe', 'work_order');
 insert into public.workflow_states (id, organization_id, workflow_id, name) values (1, 1, 1, 'Draft'), (2, 1, 1, 'Approved'),
     (3, 2, 2, 'Entwurf'), (4, 2, 2, 'Freigegeben');
--- Rows of a cycle have ids from ten times its number on: + 1 to + 5 are Acme's, + 6 to + 9 Nordwerk's. Up to 10 they are the plant's.
+-- The rows of a cycle have ids that start at ten times its number: + 1 to + 5 are Acme's, + 6 to + 9 are Nordwerk's. The plant's own rows
+-- have the ids up to 10.
 insert into public.work_orders (id, organization_id, plant_id, department_id, material_id, work_order_number, status, quantity_planned)
 values (1, 1, 1, 1, 1, 'WO-A1', 'completed', 20), (2, 1, 1, 1, 1, 'WO-A2', 'planned', 60), (3, 2, 2, 3, 3, 'WO-A1', 'planned', 15);
 insert into public.lot_batches (id, organization_id, plant_id, material_id, lot_number, status, quantity, quantity_available)

@@ -1,17 +1,17 @@
 -- The reference schema of the productions source (seed 003): the tables that config/sources/productions.toml captures, and those around
--- them that a demonstration or a test needs. For PostgreSQL 14 and later, without extensions.
+-- them that a demonstration or a test needs. It runs on PostgreSQL 14 and later, without extensions.
 --
--- The document gives the columns of organizations, workspaces, organization_members, activities and notifications; these stand here as
--- it has them. Of the module tables it gives the name, one line on what they are for, the standard columns of every entity table
--- (id, workspace_id, created_by, created_at, updated_at, custom_fields) and four usual courses of a status. What was assumed:
+-- The document gives the columns of organizations, workspaces, organization_members, activities and notifications, which are the same
+-- here. Of the module tables it gives the name, one line on their purpose, the standard columns of every entity table (id, workspace_id,
+-- created_by, created_at, updated_at, custom_fields) and four usual sequences of a status. This schema assumes:
 --   * the other columns of the module tables, named after its conventions (snake_case, a foreign key is the table in the singular and _id);
 --   * statuses as text in snake case: productions planning, active, completed, archived; tasks todo, in_progress, done; bookings and
 --     approvals pending, approved, denied; milestones pending, completed; incidents open, investigating, resolved, closed;
 --     maintenance scheduled, in_progress, completed; purchase orders draft, submitted, approved, ordered, received, cancelled;
---   * soft deletes: it has none, rows are deleted;
---   * users: they are Supabase's auth.users, another schema, so that user columns carry no foreign key here;
+--   * soft deletes: there are none, rows are deleted;
+--   * users: they are in Supabase's auth.users, in another schema, so user columns have no foreign key here;
 --   * notifications belong to a user and not to a workspace, as in the document;
---   * audit_logs: a plain trail, for it speaks of neither a hash chain nor a rule against changes.
+--   * audit_logs: a plain trail, because the document mentions neither a hash chain nor a rule against changes.
 
 create table public.organizations (
     id                     uuid primary key default gen_random_uuid(),
@@ -271,7 +271,7 @@ create table public.approval_requests (
 );
 create index idx_approval_requests_entity on public.approval_requests (entity_type, entity_id);
 
--- --- What is common to all modules ------------------------------------------------------------------------------------------------
+-- --- Tables that all modules share ------------------------------------------------------------------------------------------------
 
 create table public.activities (
     id           uuid primary key default gen_random_uuid(),

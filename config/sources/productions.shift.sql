@@ -1,5 +1,5 @@
 -- The simulated shift of the productions source: two organizations, each with a workspace, prepare and run a production. Each cycle (:n)
--- touches only rows of its own; their keys are made of its number.
+-- touches only its own rows, whose keys are made from its number.
 
 -- plant
 

@@ -1,6 +1,7 @@
-// A worker with one task: POST the payload, signed after Standard Webhooks. Without queue names, so that it may take jobs in any order,
-// and with what its own guide to performance offers: a local queue, completions in batches, no line of log for each job. Queues of 1,000
-// and 2,000 and batches gathered for 5 and 20 ms made no difference that stood out from a busy machine's noise (two rounds each).
+// A worker with one task: it POSTs the payload, signed as Standard Webhooks asks. Its jobs have no queue names, so that it may take them
+// in any order. It uses what its own guide to performance offers: a local queue, completions in batches, and no log line for each job.
+// Queues of 1,000 and 2,000 and batches gathered for 5 and 20 ms made no difference that stood out from a busy machine's noise (two
+// rounds each).
 const { createHmac } = require('node:crypto');
 const { run, Logger } = require('graphile-worker');
 const { Pool } = require('undici');

@@ -1,4 +1,4 @@
-// How Node-RED runs here: no editor, no HTTP at all (so that it listens nowhere), nothing that calls home.
+// Node-RED runs here without its editor, without HTTP (so that it listens on no port), and without telemetry.
 module.exports = {
     flowFile: 'flows.json',
     credentialSecret: false,
@@ -8,7 +8,7 @@ module.exports = {
     telemetry: { enabled: false, updateNotification: false },
     functionExternalModules: false,
     externalModules: { palette: { allowInstall: false }, modules: { allowInstall: false } },
-    // The modules of the bench, which a function node may take.
+    // A function node may use these modules.
     functionGlobalContext: { pg: require('pg'), database: process.env.DATABASE_URL },
     logging: { console: { level: 'warn', metrics: false, audit: false } },
 };

@@ -16,6 +16,7 @@ mod machine;
 mod peers;
 mod servers;
 mod sink;
+mod turns;
 mod usage;
 
 use std::io::Write as _;
@@ -44,9 +45,17 @@ pub(crate) struct BenchOptions {
     /// Write the figures, and what machine they were taken on, into this file too
     #[arg(long, global = true, value_name = "FILE")]
     save: Option<PathBuf>,
+
+    /// Compare with the `andon` of another build: both take turns, and only their own figures are shown
+    #[arg(long, global = true, value_name = "FILE")]
+    before: Option<PathBuf>,
+
+    /// How often each of the two builds has its turn
+    #[arg(long, global = true, default_value_t = 3, value_name = "COUNT")]
+    turns: usize,
 }
 
-#[derive(Debug, clap::Subcommand)]
+#[derive(Debug, Clone, clap::Subcommand)]
 enum Which {
     /// All of them but `isolation`, one after the other, at their defaults: twenty minutes
     All,
@@ -58,7 +67,7 @@ enum Which {
     FanOut(fan_out::FanOutBench),
     /// Millions of events wait, for destinations that are far behind each other: memory, and the last of them against the first
     Backlog(backlog::BacklogBench),
-    /// What an event costs beside more destinations, tenants and entities
+    /// What an event costs with more destinations, tenants and entities
     Growth(growth::GrowthBench),
     /// From the commit to a subscriber: against the payload inside NOTIFY and a bare publish
     Live(live::LiveBench),
@@ -75,9 +84,16 @@ enum Which {
 /// Measures and prints.
 pub(crate) async fn run(options: BenchOptions, andon: &Andon) -> Result<()> {
     let machine = machine::description();
+    let before = options.before.map(|program| Andon::find(Some(program))).transpose()?;
     let mut reports = Vec::new();
     for which in options.which.listed() {
-        let report = which.run(andon).await?;
+        let report = match &before {
+            Some(before) => {
+                let bench = async |program: &Andon| which.clone().run(program).await;
+                turns::take_turns(options.turns, before, andon, bench).await?
+            }
+            None => which.run(andon).await?,
+        };
         let json = report.comparison.json(report.bench, &report.facts);
         let text = if options.json {
             json.to_string()

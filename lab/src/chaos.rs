@@ -3,12 +3,12 @@
 //! gateway as child processes only, on throw-away servers, and takes no figure from it.
 
 mod allowance;
+mod destination_rows;
 mod destinations;
 mod fault;
 mod inject;
 mod judge;
 mod report;
-mod rows;
 mod schedule;
 mod served;
 mod line;

@@ -168,13 +168,13 @@ impl Daemon {
         }
     }
 
-    /// Its whole log.
+    /// Returns its whole log.
     pub fn log(&self) -> String {
         let log = std::fs::read(lock(&self.server).log_path()).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// The end of its log, for messages.
+    /// Returns the end of its log, for messages.
     pub fn log_tail(&self) -> String {
         lock(&self.server).log_tail()
     }

@@ -93,17 +93,17 @@ impl Mosquitto {
         Ok(mosquitto)
     }
 
-    /// The port on 127.0.0.1, the same after every start.
+    /// Returns the port on 127.0.0.1, the same after every start.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its process id while it runs.
+    /// Returns its process id while it runs.
     pub fn pid(&self) -> Option<i32> {
         self.server().pid()
     }
 
-    /// The broker's log.
+    /// Returns the broker's log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.server().log_path()).unwrap_or_default()
     }

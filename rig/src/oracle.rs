@@ -72,7 +72,7 @@ impl Oracle {
         entity.latest = counter.max(entity.latest);
     }
 
-    /// What became of the expected events so far.
+    /// Returns what became of the expected events so far.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
@@ -136,7 +136,7 @@ mod tests {
         assert!(!verdict.is_clean());
     }
 
-    /// The verdict by its definition: each receipt is compared with all before it.
+    /// Returns the verdict by its definition: each receipt is compared with all before it.
     fn by_definition(expected: &BTreeMap<String, u64>, received: &[(&str, u64)]) -> Verdict {
         let is_committed = |(entity, counter): &(&str, u64)| {
             *counter > 0 && expected.get(*entity).is_some_and(|committed| counter <= committed)

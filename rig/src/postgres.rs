@@ -88,17 +88,17 @@ impl Postgres {
         })
     }
 
-    /// The URL of a database.
+    /// Returns the URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The port on 127.0.0.1, the same after a restart.
+    /// Returns the port on 127.0.0.1, the same after a restart.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The postmaster's process id, while it runs.
+    /// Returns the postmaster's process id, while it runs.
     pub fn pid(&self) -> Option<i32> {
         self.server().pid()
     }

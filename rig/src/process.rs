@@ -50,7 +50,7 @@ pub fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// The user that servers run as, if it is not our own: PostgreSQL refuses to run as root, and mosquitto gives root up.
+/// Returns the user that servers run as, if it is not our own: PostgreSQL refuses to run as root, and mosquitto gives root up.
 pub fn server_user() -> Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
@@ -153,17 +153,17 @@ impl Server {
         Ok(Server { name: options.name, directory, user: options.user, keeper, lifeline, state })
     }
 
-    /// The directory that vanishes with the server.
+    /// Returns the directory that vanishes with the server.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The file that the server's output goes to.
+    /// Returns the file that the server's output goes to.
     pub fn log_path(&self) -> PathBuf {
         self.directory.join("log")
     }
 
-    /// The end of the server's output, for messages.
+    /// Returns the end of the server's output, for messages.
     pub fn log_tail(&self) -> String {
         let log = std::fs::read(self.log_path()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -195,7 +195,7 @@ impl Server {
         self.pid().ok_or_else(|| anyhow!("{} ended at once:\n{}", self.name, self.log_tail()))
     }
 
-    /// Its process id while it runs.
+    /// Returns its process id while it runs.
     pub fn pid(&self) -> Option<i32> {
         match *self.state.borrow() {
             State::Running(pid) => Some(pid),

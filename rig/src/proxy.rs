@@ -71,7 +71,7 @@ impl Proxy {
         Ok(Proxy { port, faults, listening, task })
     }
 
-    /// The port to connect to instead of the target's.
+    /// Returns the port to connect to instead of the target's.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -102,7 +102,7 @@ impl Proxy {
         *self.faults.budget() = Some(bytes);
     }
 
-    /// How many times connections were broken so far.
+    /// Returns how many times connections were broken so far.
     pub fn cuts(&self) -> u64 {
         self.faults.breaks.borrow().0
     }

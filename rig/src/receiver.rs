@@ -48,8 +48,8 @@ pub struct Received {
     pub signature: Signature,
     /// When its last byte arrived.
     pub at: Instant,
-    /// The bodies of the other requests to this path that were open at that moment.
-    pub beside: Vec<Bytes>,
+    /// The bodies of the other requests to this path that were in progress when this one arrived.
+    pub concurrent: Vec<Bytes>,
 }
 
 /// How a request is answered.
@@ -151,12 +151,12 @@ impl Receiver {
         Ok(Receiver { port, shared, task })
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The URL of a path, which starts with `/`.
+    /// Returns the URL of a path, which starts with `/`.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
@@ -181,22 +181,22 @@ impl Receiver {
         self.shared.with_path(path, |found| found.poison.push((text.to_owned(), answer)));
     }
 
-    /// All requests so far, in the order in which they arrived.
+    /// Returns all requests so far, in the order in which they arrived.
     pub fn received(&self) -> Vec<Arc<Received>> {
         self.shared.received.snapshot()
     }
 
-    /// The requests that were answered with 2xx so far, in the order of the answers.
+    /// Returns the requests that were answered with 2xx so far, in the order of the answers.
     pub fn accepted(&self) -> Vec<Arc<Received>> {
         self.shared.accepted.snapshot()
     }
 
-    /// The record of all requests.
+    /// Returns the record of all requests.
     pub fn requests(&self) -> &Arc<Record<Received>> {
         &self.shared.received
     }
 
-    /// The record of the requests that were answered with 2xx.
+    /// Returns the record of the requests that were answered with 2xx.
     pub fn acceptances(&self) -> &Arc<Record<Received>> {
         &self.shared.accepted
     }
@@ -227,10 +227,10 @@ impl Shared {
     /// Registers an open request, and returns the bodies of the other open ones.
     fn open(&self, path: &str, body: &Bytes) -> (Open<'_>, Vec<Bytes>) {
         self.with_path(path, |found| {
-            let beside = found.open.iter().map(|(_, body)| body.clone()).collect();
+            let concurrent = found.open.iter().map(|(_, body)| body.clone()).collect();
             found.arrivals += 1;
             found.open.push((found.arrivals, body.clone()));
-            (Open { shared: self, path: path.to_owned(), number: found.arrivals }, beside)
+            (Open { shared: self, path: path.to_owned(), number: found.arrivals }, concurrent)
         })
     }
 }
@@ -281,7 +281,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = head.uri.to_string();
-    let (open, beside) = shared.open(head.uri.path(), &body);
+    let (open, concurrent) = shared.open(head.uri.path(), &body);
     let (secret, answer) = shared.with_path(head.uri.path(), |found| (found.secret.clone(), found.next_answer(&body)));
     let signature =
         secret.as_deref().map_or(Signature::NotChecked, |secret| Signature::of(secret, &head.headers, &body));
@@ -289,7 +289,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
     if let Signature::Invalid(_) = signature {
         answer = Answer::status(401);
     }
-    let received = Arc::new(Received { path, headers: head.headers, body, signature, at: Instant::now(), beside });
+    let received = Arc::new(Received { path, headers: head.headers, body, signature, at: Instant::now(), concurrent });
     shared.received.append(Arc::clone(&received));
     tokio::time::sleep(answer.delay).await;
     let body = match answer.manner {

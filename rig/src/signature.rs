@@ -49,7 +49,7 @@ impl Key {
         Hmac::new_from_slice(&key).map(Key).map_err(|_| "the secret is no key")
     }
 
-    /// The value of `webhook-signature`.
+    /// Returns the value of `webhook-signature`.
     pub fn sign(&self, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
         let signature = self.of(id, &timestamp_seconds.to_string(), body).finalize().into_bytes();
         format!("v1,{}", STANDARD.encode(signature))

@@ -101,12 +101,12 @@ impl Subscriber {
         Ok(subscriber)
     }
 
-    /// The messages so far.
+    /// Returns the messages so far.
     pub fn received(&self) -> Vec<Arc<Message>> {
         self.messages.snapshot()
     }
 
-    /// The record of the messages.
+    /// Returns the record of the messages.
     pub fn messages(&self) -> &Arc<Record<Message>> {
         &self.messages
     }

@@ -111,12 +111,12 @@ impl Tap {
         Ok(Tap { port, seen, task })
     }
 
-    /// The port to connect to instead of the broker's.
+    /// Returns the port to connect to instead of the broker's.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The record of what passed.
+    /// Returns the record of what passed.
     pub fn seen(&self) -> &Arc<Record<Seen>> {
         &self.seen
     }

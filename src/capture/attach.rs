@@ -1,6 +1,6 @@
-//! Installs and removes captures. In: a mapping and a connection as the owner of the tables. Out: what was done, by table, or every
-//! reason why nothing was. It is the only writer of `andon.sources`. What it does, it does in one transaction, and it waits for a busy
-//! table only in short spells: everybody who wants to write there would wait behind it.
+//! Attaches and detaches a source. In: a mapping, or the name of a source, and a connection as the owner of the tables. Out: the change of
+//! each table, or every reason why nothing was changed. It is the only writer of `andon.sources`. Each plan runs in one transaction, and a
+//! busy table is waited for only briefly, because everybody who wants to write to it would have to wait as well.
 
 use std::time::Duration;
 
@@ -8,83 +8,51 @@ use tokio_postgres::Client;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use crate::capture::check::Types;
-use crate::capture::check::survey;
-use crate::capture::finding::Finding;
-use crate::capture::finding::Problems;
+use crate::capture::check::CheckedMapping;
+use crate::capture::check::check_mapping;
+use crate::capture::error::SourceError;
 use crate::capture::mapping::Mapping;
 use crate::capture::plan;
 use crate::capture::plan::Change;
-use crate::capture::plan::Plan;
+use crate::capture::plan::InstallPlan;
 
-/// How often a busy table is asked for, and how long to stay away in between. One request lasts half a second at most, which is less
-/// than PostgreSQL's `deadlock_timeout`: should the plant and we wait for each other, it is we who give in.
+/// How often a busy table is asked for, and the pause between two attempts. An attempt lasts half a second at most, which is less than
+/// PostgreSQL's `deadlock_timeout`: if the plant and Andon wait for each other, Andon gives in.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Why a source could not be attached or detached. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The mapping and the database do not fit.
-    #[error("the mapping does not fit the database:\n{0}")]
-    Findings(Problems),
-    /// Somebody holds a table for longer than we are ready to make others wait.
-    #[error(
-        "table {0} is busy: a transaction kept it locked through {ATTEMPTS} attempts; end it or try again when it is quiet"
-    )]
-    Busy(String),
-    /// The schema is not there yet.
-    #[error("schema andon is missing or old; run `andon migrate` first")]
-    NotMigrated,
-    /// Nothing of that name is attached.
-    #[error("source `{0}` is not attached here; `select name from andon.sources` lists those that are")]
-    Unknown(String),
-    /// PostgreSQL refused.
-    #[error("cannot {doing}")]
-    Database {
-        /// What was tried.
-        doing: String,
-        /// What PostgreSQL said.
-        #[source]
-        source: tokio_postgres::Error,
-    },
-}
-
-/// What was done.
+/// What attaching or detaching has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The source.
     pub source: String,
-    /// Its tables, and what became of the capture of each.
+    /// The tables of the source, and what happened to the capture of each.
     pub tables: Vec<(String, Change)>,
 }
 
-/// Checks the mapping against the database. No finding means that `attach` will do.
-pub async fn check(client: &mut Client, mapping: &Mapping) -> Result<Vec<Finding>, SourceError> {
-    Ok(describe(client, mapping).await?.0)
-}
-
-/// The same, with the types that the mapping's expressions have in this database.
-pub async fn describe(client: &mut Client, mapping: &Mapping) -> Result<(Vec<Finding>, Types), SourceError> {
+/// Checks the mapping against the database. If there are no findings, `attach` will succeed.
+pub async fn check(client: &mut Client, mapping: &Mapping) -> Result<CheckedMapping, SourceError> {
     let transaction = begin(client).await?;
-    let survey = survey(&transaction, mapping).await.map_err(|source| failed("check the mapping", source))?;
-    transaction.rollback().await.map_err(|source| failed("end the check", source))?;
-    Ok((survey.findings, survey.types))
+    let checked = check_mapping(&transaction, mapping)
+        .await
+        .map_err(|error| SourceError::database("check the mapping", error))?;
+    transaction.rollback().await.map_err(|error| SourceError::database("end the check", error))?;
+    Ok(checked)
 }
 
-/// The SQL that `attach` would run now; run by hand it does the same.
+/// Returns the SQL that `attach` would run now. Run by hand, it has the same effect.
 pub async fn plan_sql(client: &mut Client, mapping: &Mapping) -> Result<String, SourceError> {
     let transaction = begin(client).await?;
-    let plan = plan::attach(&transaction, mapping).await?;
-    transaction.rollback().await.map_err(|source| failed("end the dry run", source))?;
+    let plan = plan::to_attach(&transaction, mapping).await?;
+    transaction.rollback().await.map_err(|error| SourceError::database("end the dry run", error))?;
     Ok(plan.sql())
 }
 
-/// Installs what the mapping says, and removes what an earlier version of it had installed and this one no longer has.
+/// Installs what the mapping says, and removes what an earlier version of the mapping had installed and this one no longer wants.
 pub async fn attach(client: &mut Client, mapping: &Mapping) -> Result<Report, SourceError> {
     for _ in 1..ATTEMPTS {
         match attach_once(client, mapping).await {
-            Err(SourceError::Busy(_)) => tokio::time::sleep(PAUSE).await,
+            Err(SourceError::Busy { .. }) => tokio::time::sleep(PAUSE).await,
             outcome => return outcome,
         }
     }
@@ -95,7 +63,7 @@ pub async fn attach(client: &mut Client, mapping: &Mapping) -> Result<Report, So
 pub async fn detach(client: &mut Client, name: &str) -> Result<Report, SourceError> {
     for _ in 1..ATTEMPTS {
         match detach_once(client, name).await {
-            Err(SourceError::Busy(_)) => tokio::time::sleep(PAUSE).await,
+            Err(SourceError::Busy { .. }) => tokio::time::sleep(PAUSE).await,
             outcome => return outcome,
         }
     }
@@ -104,48 +72,47 @@ pub async fn detach(client: &mut Client, name: &str) -> Result<Report, SourceErr
 
 async fn attach_once(client: &mut Client, mapping: &Mapping) -> Result<Report, SourceError> {
     let transaction = begin(client).await?;
-    let plan = plan::attach(&transaction, mapping).await?;
-    carry_out(&transaction, &plan).await?;
-    transaction.commit().await.map_err(|source| failed("commit the attachment", source))?;
+    let plan = plan::to_attach(&transaction, mapping).await?;
+    run(&transaction, &plan).await?;
+    transaction.commit().await.map_err(|error| SourceError::database("commit the attachment", error))?;
     Ok(Report { source: mapping.name.clone(), tables: plan.changes })
 }
 
 async fn detach_once(client: &mut Client, name: &str) -> Result<Report, SourceError> {
     let transaction = begin(client).await?;
-    let plan = plan::detach(&transaction, name).await?;
-    carry_out(&transaction, &plan).await?;
-    transaction.commit().await.map_err(|source| failed("commit the detachment", source))?;
+    let plan = plan::to_detach(&transaction, name).await?;
+    run(&transaction, &plan).await?;
+    transaction.commit().await.map_err(|error| SourceError::database("commit the detachment", error))?;
     Ok(Report { source: name.to_owned(), tables: plan.changes })
 }
 
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, SourceError> {
-    let transaction = client.transaction().await.map_err(|source| failed("begin a transaction", source))?;
+    let transaction =
+        client.transaction().await.map_err(|error| SourceError::database("begin a transaction", error))?;
     let is_migrated: bool = transaction
         .query_one(
             "select to_regprocedure('andon.capture_failed(text, text, text, text, text, text)') is not null",
             &[],
         )
         .await
-        .map_err(|source| failed("look for schema andon", source))?
+        .map_err(|error| SourceError::database("look for schema andon", error))?
         .get(0);
     if is_migrated { Ok(transaction) } else { Err(SourceError::NotMigrated) }
 }
 
-async fn carry_out(transaction: &Transaction<'_>, plan: &Plan) -> Result<(), SourceError> {
-    let run = |sql: String| async move { transaction.batch_execute(&sql).await };
-    run(plan.opening()).await.map_err(|source| failed("set the lock timeout", source))?;
+async fn run(transaction: &Transaction<'_>, plan: &InstallPlan) -> Result<(), SourceError> {
+    let opened = transaction.batch_execute(&plan.opening()).await;
+    opened.map_err(|error| SourceError::database("set the lock timeout", error))?;
     for lock in &plan.locks {
-        run(lock.sql()).await.map_err(|source| match source.code() {
-            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => SourceError::Busy(lock.table.clone()),
-            _ => failed(&format!("lock table {}", lock.table), source),
+        transaction.batch_execute(&lock.sql()).await.map_err(|error| match error.code() {
+            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
+                SourceError::Busy { table: lock.table.clone(), attempts: ATTEMPTS }
+            }
+            _ => SourceError::database(format!("lock table {}", lock.table), error),
         })?;
     }
     for (doing, sql) in &plan.steps {
-        run(sql.clone()).await.map_err(|source| failed(doing, source))?;
+        transaction.batch_execute(sql).await.map_err(|error| SourceError::database(doing, error))?;
     }
     Ok(())
-}
-
-pub(crate) fn failed(doing: &str, source: tokio_postgres::Error) -> SourceError {
-    SourceError::Database { doing: doing.to_owned(), source }
 }

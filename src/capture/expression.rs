@@ -1,13 +1,13 @@
-//! Reads just enough of a mapping's SQL to know which rows it names. In: an expression. Out: its words, whether it mentions a row, and
-//! what is not allowed in it. It never judges whether the SQL is right: the database does, in the check.
+//! Reads just enough of a mapping's SQL to know which rows it names. In: an expression. Out: the rows that it mentions, and whether it
+//! contains something that no mapping may contain. Whether the SQL is right, only the database can judge, in the check.
 
-/// Whether the expression reads a column of `row`.
+/// Returns whether the expression reads a column of `row`.
 pub fn mentions(sql: &str, row: &str) -> bool {
     words(sql).iter().any(|word| word.is_row(row))
 }
 
-/// What a mapping's expression may not contain, if it contains it. `rows` are the rows in reach.
-pub fn refused<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Option<String> {
+/// Returns the objection to an expression that contains what no mapping may contain. `rows` are the rows that it can read.
+pub fn objection<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Option<String> {
     if sql.trim().is_empty() {
         return Some("is empty; give an SQL expression or leave the key out".to_owned());
     }
@@ -28,9 +28,9 @@ pub fn refused<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Option
 
 struct Word {
     text: String,
-    /// `row.column`, and not `row` alone or `row.*`.
+    /// Whether it is followed by a column, as in `row.column`; `row` alone and `row.*` are not.
     takes_column: bool,
-    /// Itself a column: it follows a dot.
+    /// Whether it is itself a column, because it follows a dot.
     is_column: bool,
 }
 
@@ -40,7 +40,7 @@ impl Word {
     }
 }
 
-/// The identifiers outside of literals; unquoted ones in lower case, as PostgreSQL sees them.
+/// Returns the identifiers outside literals. Those without quotes are in lower case, as PostgreSQL sees them.
 fn words(sql: &str) -> Vec<Word> {
     let sql: Vec<char> = without_literals(sql).chars().collect();
     let mut words = Vec::new();
@@ -72,7 +72,7 @@ fn words(sql: &str) -> Vec<Word> {
     words
 }
 
-/// The expression with the insides of its string literals taken out.
+/// Returns the expression without the contents of its string literals.
 fn without_literals(sql: &str) -> String {
     let mut is_inside = false;
     let mut rest = String::with_capacity(sql.len());
@@ -89,7 +89,8 @@ fn without_literals(sql: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{mentions, refused};
+    use super::mentions;
+    use super::objection;
 
     #[test]
     fn a_row_is_mentioned_by_name_and_not_by_resemblance() {
@@ -103,16 +104,16 @@ mod tests {
     #[test]
     fn whole_rows_are_refused() {
         for sql in ["to_jsonb(new)", "row_to_json( new )", "(new.*)::text", "jsonb_build_object('x', new)"] {
-            assert!(refused(sql, ["new", "old"]).unwrap().contains("whole row"), "{sql}");
+            assert!(objection(sql, ["new", "old"]).unwrap().contains("whole row"), "{sql}");
         }
-        assert_eq!(refused("new.id::text || ' new '", ["new", "old"]), None);
+        assert_eq!(objection("new.id::text || ' new '", ["new", "old"]), None);
     }
 
     #[test]
-    fn what_would_break_the_generated_function_is_refused() {
-        assert!(refused("new.id -- the key", ["new"]).unwrap().contains("comment"));
-        assert!(refused("$andon$", ["new"]).is_some());
-        assert!(refused("  ", ["new"]).is_some());
-        assert_eq!(refused("'a -- b'", ["new"]), None);
+    fn anything_that_would_break_the_generated_function_is_refused() {
+        assert!(objection("new.id -- the key", ["new"]).unwrap().contains("comment"));
+        assert!(objection("$andon$", ["new"]).is_some());
+        assert!(objection("  ", ["new"]).is_some());
+        assert_eq!(objection("'a -- b'", ["new"]), None);
     }
 }

@@ -1,13 +1,15 @@
-//! A first mapping for a database that nobody has mapped yet. In: what tables it has. Out: a mapping to edit, in which each proposal is a
-//! comment but the first. It guesses by names, and says so: only people know what a column means.
+//! Proposes a first mapping for a database, for `andon source init`. In: the tables of the database. Out: a mapping to edit, in which all
+//! proposals but one are comments. It guesses by names, and the mapping says so: only people know what a column means.
+
+pub mod tables;
 
 use std::fmt::Write;
 
+use crate::capture::propose::tables::Column;
+use crate::capture::propose::tables::ListedTable;
 use crate::capture::sql::quote::identifier;
-use crate::capture::tables::Census;
-use crate::capture::tables::Column;
 
-/// Columns that say whose a row is, the likeliest first.
+/// Columns that name the tenant of a row, the likeliest first.
 const TENANTS: [&str; 8] = [
     "tenant_id",
     "organization_id",
@@ -18,9 +20,9 @@ const TENANTS: [&str; 8] = [
     "account_id",
     "customer_id",
 ];
-/// Columns that say how far a thing is.
+/// Columns that hold the status of a thing.
 const STATES: [&str; 4] = ["status", "state", "stage", "phase"];
-/// Ends of the names of tables in which each row is something that happened.
+/// Last words of the names of tables in which each row is something that happened.
 const LOGS: [&str; 12] = [
     "logs",
     "log",
@@ -35,17 +37,16 @@ const LOGS: [&str; 12] = [
     "measurements",
     "entries",
 ];
-/// Columns of such tables that name what happened.
-const KINDS: [&str; 7] = ["event_type", "action", "activity_type", "operation", "event", "kind", "type"];
-/// Tables in which a row is a place to work at.
-const PLACES: [&str; 7] =
-    ["cells", "stations", "work_centers", "workcenters", "work_stations", "machines", "equipment"];
-/// What topics know by these names.
+/// Columns of such tables that name the type of what happened.
+const EVENT_TYPES: [&str; 7] = ["event_type", "action", "activity_type", "operation", "event", "kind", "type"];
+/// Tables in which each row is a place of work.
+const CELLS: [&str; 7] = ["cells", "stations", "work_centers", "workcenters", "work_stations", "machines", "equipment"];
+/// Columns that topics know by the same name.
 const CONTEXT: [&str; 2] = ["job_number", "part_number"];
-/// Parts of the names of columns that are nobody's business.
+/// Words in the names of columns whose values must not leave the database without a decision.
 const PRIVATE: [&str; 11] =
     ["password", "secret", "token", "hash", "pin", "key", "email", "phone", "salt", "credential", "iban"];
-/// Types that a payload takes as they are.
+/// Types whose values need no conversion in a payload.
 const PLAIN: [&str; 11] = [
     "integer",
     "bigint",
@@ -59,33 +60,34 @@ const PLAIN: [&str; 11] = [
     "date",
     "timestamp with time zone",
 ];
+/// The type of timestamps that need the time zone of the source.
 const WITHOUT_ZONE: &str = "timestamp without time zone";
+/// The most columns that a proposal sends.
 const MOST_COLUMNS: usize = 12;
 
-/// What a table looks like.
-enum Looks {
-    /// Things that go from one status to the next, by this column.
-    Like(Column),
-    /// A list of what happened, and which column names it.
+/// What the rows of a table seem to be.
+enum Rows {
+    /// Things that go from one status to the next; this column holds the status.
+    Things(Column),
+    /// A log of what happened; the column, if there is one, names the type of the event.
     Log(Option<Column>),
 }
 
-/// Writes the mapping. `name` is the source's.
-pub fn mapping(name: &str, tables: &[Census]) -> String {
-    let is_sayable = |table: &&Census| !format!("{}{}", table.schema, table.name).contains(['.', '"', '\\']);
-    let all: Vec<(&Census, Option<Looks>)> =
-        tables.iter().filter(is_sayable).map(|table| (table, looks(table))).collect();
-    let proposed: Vec<&(&Census, Option<Looks>)> = all.iter().filter(|(_, looks)| looks.is_some()).collect();
+/// Writes the mapping of a source called `name`.
+pub fn mapping(name: &str, tables: &[ListedTable]) -> String {
+    let can_be_named = |table: &&ListedTable| !format!("{}{}", table.schema, table.name).contains(['.', '"', '\\']);
+    let all: Vec<(&ListedTable, Option<Rows>)> =
+        tables.iter().filter(can_be_named).map(|table| (table, rows_of(table))).collect();
+    let proposed: Vec<(&ListedTable, &Rows)> =
+        all.iter().filter_map(|(table, rows)| Some((*table, rows.as_ref()?))).collect();
     let mut text = head(name, tables, &proposed);
-    let entries: Vec<String> =
-        proposed.iter().filter_map(|(table, looks)| Some(entry(table, looks.as_ref()?, tables))).collect();
-    // One is active, so that the file can be checked as it is: the first that says where something happens.
+    let entries: Vec<String> = proposed.iter().map(|(table, rows)| entries(table, rows, tables)).collect();
+    // One proposal is active, so that the file can be checked as it is: the first that says where something happens.
     let active = entries.iter().position(|entry| entry.contains("\ncontext = ")).unwrap_or(0);
-    for (place, entry) in entries.iter().enumerate() {
-        text.push_str(&if place == active { entry.clone() } else { commented(entry) });
+    for (index, entry) in entries.iter().enumerate() {
+        text.push_str(&if index == active { entry.clone() } else { commented(entry) });
     }
-    let rest: Vec<String> =
-        all.iter().filter(|(_, looks)| looks.is_none()).map(|(table, _)| table_name(table)).collect();
+    let rest: Vec<String> = all.iter().filter(|(_, rows)| rows.is_none()).map(|(table, _)| table_name(table)).collect();
     if proposed.is_empty() {
         text.push_str("\n# No table has a status or looks like a log. An application can raise events itself: andon.emit(), or a channel.\n");
         text.push_str("[[channel]]\nchannel = \"events\"\ntype_path = \"type\"\nentity_type = \"thing\"\n");
@@ -96,11 +98,11 @@ pub fn mapping(name: &str, tables: &[Census]) -> String {
     text
 }
 
-fn head(name: &str, tables: &[Census], proposed: &[&(&Census, Option<Looks>)]) -> String {
+fn head(name: &str, tables: &[ListedTable], proposed: &[(&ListedTable, &Rows)]) -> String {
     let mut text = format!(
-        "# A first mapping, proposed from the names of tables and columns. Nobody asked people what they mean: read each entry, remove the
-# `#` before those that are right, and complete them. config/sources/README.md explains every key; `andon check --source FILE` tells
-# what does not fit, and with --explain what would be sent.
+        "# A first mapping, proposed from the names of tables and columns alone, which do not tell what they mean. Read each entry, remove the
+# `#` in front of those that are right, and complete them. config/sources/README.md explains every key; `andon check --source FILE`
+# lists what does not fit, and with --explain it shows what would be sent.
 
 [source]
 name = {}
@@ -111,19 +113,19 @@ name = {}
     if with_tenant > 0 {
         writeln!(
             text,
-            "# {with_tenant} of the {} tables below say whose a row is, as it seems; the events of the others would be nobody's.",
+            "# {with_tenant} of the {} tables below seem to name the tenant of a row; the events of the others would have no tenant.",
             proposed.len()
         )
         .expect("a String takes everything");
     }
-    if proposed.iter().any(|(table, _)| table.columns.iter().any(|column| column.kind == WITHOUT_ZONE)) {
-        text.push_str("# Some timestamps have no zone: which one do their authors mean?\ntime_zone = \"UTC\"\n");
+    if proposed.iter().any(|(table, _)| table.columns.iter().any(|column| column.data_type == WITHOUT_ZONE)) {
+        text.push_str("# Some timestamps have no time zone. Which one do the applications that write them mean?\ntime_zone = \"UTC\"\n");
     }
     for own in ["mqtt_publishers", "webhooks"] {
         if let Some(table) = tables.iter().find(|table| table.name == own && column(table, "events").is_some()) {
             writeln!(
                 text,
-                "# Its own table of destinations, instead of andon.{own}.\n#{own} = {}",
+                "# The system's own table of destinations, instead of andon.{own}.\n#{own} = {}",
                 quoted(&table_name(table))
             )
             .expect("a String takes everything");
@@ -133,25 +135,52 @@ name = {}
     text
 }
 
-fn looks(table: &Census) -> Option<Looks> {
+fn rows_of(table: &ListedTable) -> Option<Rows> {
     let is_log = LOGS.iter().any(|end| table.name == *end || table.name.ends_with(&format!("_{end}")));
     let state = STATES.iter().find_map(|name| column(table, name));
     if let Some(state) = state.filter(|_| table.has_key && !is_log) {
-        return Some(Looks::Like(state.clone()));
+        return Some(Rows::Things(state.clone()));
     }
-    let kind = KINDS.iter().find_map(|name| column(table, name)).filter(|column| is_wordy(column));
-    (is_log && table.has_key).then(|| Looks::Log(kind.cloned()))
+    let event_type = EVENT_TYPES.iter().find_map(|name| column(table, name)).filter(|column| holds_words(column));
+    (is_log && table.has_key).then(|| Rows::Log(event_type.cloned()))
 }
 
-fn entry(table: &Census, looks: &Looks, tables: &[Census]) -> String {
-    let (name, entity) = (table_name(table), singular(&table.name));
-    let mut text = format!("\n[table.{}]\n", if name.contains('.') { quoted(&name) } else { name.clone() });
-    writeln!(text, "entity_type = {}", quoted(&entity)).expect("a String takes everything");
+/// Returns the `[table]` section of a table, and its `[[capture]]` entries.
+fn entries(table: &ListedTable, rows: &Rows, tables: &[ListedTable]) -> String {
+    let entity = singular(&table.name);
+    let mut text = table_section(table, &entity, tables);
+    let name = table_name(table);
+    let capture = |on: &str, rest: &str| format!("\n[[capture]]\ntable = {}\non = \"{on}\"\n{rest}\n", quoted(&name));
+    match rows {
+        Rows::Things(state) => {
+            text.push_str(&capture("insert", &format!("type = \"{entity}.created\"")));
+            if column(table, "deleted_at").is_some() {
+                text.push_str(&capture(
+                    "update",
+                    &format!("of = [\"deleted_at\"]\nwhen = \"old.deleted_at is null and new.deleted_at is not null\"\ntype = \"{entity}.deleted\""),
+                ));
+            }
+            let known =
+                if state.values.is_empty() { String::new() } else { format!("# {}\n", state.values.join(", ")) };
+            let old = format!("data = {{ old_{0} = \"old.{0}\" }}", state.name);
+            let of = format!("{known}of = [{}]\n{}\n{old}", quoted(&state.name), type_sql(&entity, state));
+            text.push_str(&capture("update", &of));
+        }
+        Rows::Log(Some(event_type)) => text.push_str(&capture("insert", &type_sql(&entity, event_type))),
+        Rows::Log(None) => text.push_str(&capture("insert", &format!("type = \"{entity}.recorded\""))),
+    }
+    text
+}
+
+fn table_section(table: &ListedTable, entity: &str, tables: &[ListedTable]) -> String {
+    let name = table_name(table);
+    let mut text = format!("\n[table.{}]\n", if name.contains('.') { quoted(&name) } else { name });
+    writeln!(text, "entity_type = {}", quoted(entity)).expect("a String takes everything");
     if let Some(tenant) = tenant(table) {
         writeln!(text, "tenant = \"this.{tenant}\"").expect("a String takes everything");
     }
     let mut context = Vec::new();
-    if let Some((lookup, cell)) = place_of(table, tables) {
+    if let Some((lookup, cell)) = cell_of(table, tables) {
         text.push_str(&lookup);
         context.push(("cell", cell));
     }
@@ -170,29 +199,10 @@ fn entry(table: &Census, looks: &Looks, tables: &[Census]) -> String {
         .map(|column| quoted(&column.name))
         .collect();
     writeln!(text, "columns = [{}]", columns.join(", ")).expect("a String takes everything");
-    let capture = |on: &str, rest: &str| format!("\n[[capture]]\ntable = {}\non = \"{on}\"\n{rest}\n", quoted(&name));
-    match looks {
-        Looks::Like(state) => {
-            text.push_str(&capture("insert", &format!("type = \"{entity}.created\"")));
-            if column(table, "deleted_at").is_some() {
-                text.push_str(&capture(
-                    "update",
-                    &format!("of = [\"deleted_at\"]\nwhen = \"old.deleted_at is null and new.deleted_at is not null\"\ntype = \"{entity}.deleted\""),
-                ));
-            }
-            let known =
-                if state.values.is_empty() { String::new() } else { format!("# {}\n", state.values.join(", ")) };
-            let old = format!("data = {{ old_{0} = \"old.{0}\" }}", state.name);
-            let of = format!("{known}of = [{}]\n{}\n{old}", quoted(&state.name), type_sql(&entity, state));
-            text.push_str(&capture("update", &of));
-        }
-        Looks::Log(Some(kind)) => text.push_str(&capture("insert", &type_sql(&entity, kind))),
-        Looks::Log(None) => text.push_str(&capture("insert", &format!("type = \"{entity}.recorded\""))),
-    }
     text
 }
 
-/// The name of an event from the value of a column, whatever people write there.
+/// Makes the type of an event from the value of a column, whatever people write there.
 fn type_sql(entity: &str, column: &Column) -> String {
     let value = format!("new.{}::text", identifier(&column.name));
     let is_name = |value: &String| value.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
@@ -207,44 +217,45 @@ fn type_sql(entity: &str, column: &Column) -> String {
     format!("{when}type_sql = {}", quoted(&format!("'{entity}.' || {value}")))
 }
 
-/// The lookup of the place that a row points to, and its name; the row's own, where the table is one of places.
-fn place_of(table: &Census, tables: &[Census]) -> Option<(String, String)> {
-    let named = |table: &Census| ["name", "title", "code"].into_iter().find(|name| column(table, name).is_some());
-    if PLACES.contains(&table.name.as_str()) {
+/// Returns the lookup of the cell that a row points to, and the SQL of the cell's name. A row that is itself a cell needs no lookup.
+fn cell_of(table: &ListedTable, tables: &[ListedTable]) -> Option<(String, String)> {
+    let named = |table: &ListedTable| ["name", "title", "code"].into_iter().find(|name| column(table, name).is_some());
+    if CELLS.contains(&table.name.as_str()) {
         return Some((String::new(), format!("this.{}", named(table)?)));
     }
-    let (reference, place) = table.references.iter().find_map(|reference| {
-        let place =
+    let (reference, cell) = table.references.iter().find_map(|reference| {
+        let cell =
             tables.iter().find(|other| (&other.schema, &other.name) == (&reference.table.0, &reference.table.1))?;
-        (PLACES.contains(&place.name.as_str()) && named(place).is_some()).then_some((reference, place))
+        (CELLS.contains(&cell.name.as_str()) && named(cell).is_some()).then_some((reference, cell))
     })?;
     let alias = "place";
     let on = format!("{alias}.{} = this.{}", identifier(&reference.key), identifier(&reference.column));
     let lookup =
-        format!("lookup = [{{ alias = \"{alias}\", table = {}, on = {} }}]\n", quoted(&table_name(place)), quoted(&on));
-    Some((lookup, format!("{alias}.{}", named(place)?)))
+        format!("lookup = [{{ alias = \"{alias}\", table = {}, on = {} }}]\n", quoted(&table_name(cell)), quoted(&on));
+    Some((lookup, format!("{alias}.{}", named(cell)?)))
 }
 
-fn tenant(table: &Census) -> Option<&'static str> {
+fn tenant(table: &ListedTable) -> Option<&'static str> {
     TENANTS.into_iter().find(|name| column(table, name).is_some())
 }
 
 fn is_public(column: &Column) -> bool {
-    let is_plain = PLAIN.contains(&column.kind.as_str()) || column.kind == WITHOUT_ZONE || !column.values.is_empty();
+    let is_plain =
+        PLAIN.contains(&column.data_type.as_str()) || column.data_type == WITHOUT_ZONE || !column.values.is_empty();
     is_plain
         && !["created_at", "updated_at"].contains(&column.name.as_str())
         && !PRIVATE.iter().any(|part| column.name.split('_').any(|word| word == *part))
 }
 
-fn is_wordy(column: &Column) -> bool {
-    !column.values.is_empty() || ["text", "character varying"].contains(&column.kind.as_str())
+fn holds_words(column: &Column) -> bool {
+    !column.values.is_empty() || ["text", "character varying"].contains(&column.data_type.as_str())
 }
 
-fn column<'t>(table: &'t Census, name: &str) -> Option<&'t Column> {
+fn column<'t>(table: &'t ListedTable, name: &str) -> Option<&'t Column> {
     table.columns.iter().find(|column| column.name == name)
 }
 
-fn table_name(table: &Census) -> String {
+fn table_name(table: &ListedTable) -> String {
     if table.schema == "public" { table.name.clone() } else { format!("{}.{}", table.schema, table.name) }
 }
 
@@ -265,7 +276,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Prose keeps its `# `; what can be made to work by removing one character begins with `#` alone.
+/// Comments an entry out. Prose keeps its `# `; a line that works once the first character is removed begins with `#` alone.
 fn commented(text: &str) -> String {
     text.lines()
         .map(|line| if line.is_empty() || line.starts_with('#') { format!("{line}\n") } else { format!("#{line}\n") })

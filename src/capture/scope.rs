@@ -1,5 +1,5 @@
-//! The rows that an expression can read. In: the operation, the table and the lookups so far. Out: a `from` clause to prepare the
-//! expression in, and an explanation of what PostgreSQL says against it. It talks to no database.
+//! The rows that an expression can read. In: the operation, the table and the lookups so far. Out: a `from` clause with which the
+//! expression can be prepared, and explanations of what PostgreSQL objects to. It talks to no database.
 
 use tokio_postgres::error::DbError;
 use tokio_postgres::error::SqlState;
@@ -9,19 +9,19 @@ use crate::capture::mapping::Operation;
 use crate::capture::table::Table;
 use crate::nearest::nearest;
 
-/// What is in reach of an expression.
+/// The rows that an expression can read.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
-    /// The `from` clause.
+    /// The `from` clause that names them.
     pub(crate) from: String,
-    /// Lookups that could not be made; expressions that read them cannot be judged.
+    /// The aliases of lookups with a fault of their own. Expressions that read them cannot be judged.
     pub(crate) broken: Vec<String>,
     operation: Operation,
     rows: Vec<(String, Vec<String>)>,
 }
 
 impl Scope {
-    /// `new` and `old`, as far as the operation has them.
+    /// Begins with `new` and `old`, as far as the operation has them.
     pub(crate) fn of(operation: Operation, table: &Table) -> Scope {
         let names: &[&str] = match operation {
             Operation::Insert => &["new"],
@@ -33,20 +33,20 @@ impl Scope {
         Scope { from: from.join(" cross join "), broken: Vec::new(), operation, rows }
     }
 
-    /// And `this`, the row to speak of.
+    /// Adds `this`, the row that the event is about.
     pub(crate) fn add_this(&mut self, operation: Operation, table: &Table) {
         self.from.push_str(&format!(" cross join lateral (select {}.*) as this", operation.row()));
         self.rows.push(("this".to_owned(), table.columns.clone()));
     }
 
-    /// And the row of a lookup.
+    /// Adds the row that a lookup finds; `join` is the SQL of the lookup.
     pub(crate) fn add_lookup(&mut self, alias: &str, table: &Table, join: &str) {
         self.from.push('\n');
         self.from.push_str(join);
         self.rows.push((alias.to_owned(), table.columns.clone()));
     }
 
-    /// The scope in which a lookup's own condition stands.
+    /// Returns the scope of a lookup's own condition, which can read any row of the table.
     pub(crate) fn with_row(&self, alias: &str, table: &Table) -> Scope {
         let mut scope = self.clone();
         scope.from.push_str(&format!(" cross join {} as {alias}", table.sql));
@@ -54,11 +54,12 @@ impl Scope {
         scope
     }
 
+    /// Returns whether the expression reads a lookup that has a fault of its own.
     pub(crate) fn rests_on_broken(&self, sql: &str) -> bool {
         self.broken.iter().any(|alias| mentions(sql, alias))
     }
 
-    /// PostgreSQL's complaint, with what to do about it.
+    /// Returns the message of a finding: what PostgreSQL objects to, and what to do about it.
     pub(crate) fn explain(&self, error: &DbError) -> String {
         let message = error.message();
         if *error.code() == SqlState::UNDEFINED_COLUMN {
@@ -73,12 +74,12 @@ impl Scope {
                 ("new", Operation::Delete) => "a delete has no new row; read old, or this".to_owned(),
                 _ => {
                     let rows: Vec<&str> = self.rows.iter().map(|(name, _)| name.as_str()).collect();
-                    format!("there is no row `{name}` here; in reach are {}", rows.join(", "))
+                    format!("there is no row `{name}` here; the rows are {}", rows.join(", "))
                 }
             };
         }
         if *error.code() == SqlState::UNDEFINED_FUNCTION {
-            return format!("{message}; what is not PostgreSQL's own needs its schema, such as public.f(new.id)");
+            return format!("{message}; a function outside pg_catalog needs its schema, such as public.f(new.id)");
         }
         message.to_owned()
     }

@@ -1,5 +1,7 @@
-//! The SQL that capture is made of: names and values quoted, the insert that writes an event, the triggers around it.
+//! The SQL of a capture. `quote` quotes names and values, `event` generates the insert that writes events, `body` the trigger function
+//! around it, and `trigger` the statements that create the function and its triggers.
 
+pub(crate) mod body;
 pub mod event;
 pub mod quote;
 pub mod trigger;

@@ -1,5 +1,5 @@
-//! What the live database says about a table. In: a name. Out: its columns, its key, and how its changes can be captured, or the nearest
-//! name that does exist. It only reads the system catalogue.
+//! Describes one table of the live database. In: a name. Out: the columns and the key of the table, and at which level its triggers have to
+//! fire; or why the name is of no use, with the nearest name that does exist. It only reads the system catalogue.
 
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
@@ -8,40 +8,38 @@ use crate::capture::mapping::TableName;
 use crate::capture::sql::quote::identifier;
 use crate::nearest::nearest;
 
-/// A table as it is.
+/// A table as the database has it.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Qualified, for SQL.
+    /// Its qualified name, as SQL.
     pub sql: String,
     /// Its columns, in order.
     pub columns: Vec<String>,
     /// The columns of its primary key; empty when it has none.
     pub key: Vec<String>,
-    /// How its changes are captured.
-    pub firing: Firing,
+    /// The level of its triggers.
+    pub level: TriggerLevel,
 }
 
-/// How triggers fire on a table.
+/// How often the triggers of a table fire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Firing {
-    /// Once for a statement, with all its rows.
+pub enum TriggerLevel {
+    /// Once for each statement, with all its rows.
     Statement,
-    /// Once for each row, on the table and on those that inherit from it.
+    /// Once for each row.
     Row {
-        /// Why a statement's rows would not do.
-        reason: &'static str,
-        /// The tables that need the trigger, for SQL.
+        /// The tables that need the trigger, as SQL: the table itself, and tables that inherit from it.
         targets: Vec<String>,
     },
 }
 
-/// What a name turned out to be.
+/// What the database has under a name.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A table that can be captured.
     Table(Table),
-    /// Something else, or nothing; the reason is for a finding.
-    Not(String),
+    /// Nothing, or something that cannot be captured; the reason is the message of a finding.
+    NoTable(String),
 }
 
 /// Looks a table up.
@@ -56,8 +54,8 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
             &[&name.schema, &name.table],
         )
         .await?;
-    let Some(row) = row else { return Ok(Found::Not(missing(transaction, name).await?)) };
-    let (oid, kind): (u32, String) = (row.get(0), row.get(1));
+    let Some(row) = row else { return Ok(Found::NoTable(missing(transaction, name).await?)) };
+    let (oid, relkind): (u32, String) = (row.get(0), row.get(1));
     let (is_partition, inherits, has_children): (bool, bool, bool) = (row.get(2), row.get(3), row.get(4));
     let columns = names(
         transaction,
@@ -74,30 +72,26 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
         oid,
     )
     .await?;
-    let reason = match kind.as_str() {
-        "r" if is_partition => Some("a partition"),
-        "r" if inherits => Some("inherits"),
-        "r" if is_hypertable(transaction, name).await? => Some("a hypertable"),
-        "r" if has_children => Some("has children"),
-        "r" if key.is_empty() => Some("no primary key"),
-        "r" => None,
-        "p" => Some("partitioned"),
-        "f" => Some("a foreign table"),
-        "v" | "m" => return Ok(Found::Not(format!("{name} is a view; name the table behind it"))),
-        _ => return Ok(Found::Not(format!("{name} is not a table"))),
+    // PostgreSQL and TimescaleDB pass a row trigger on to partitions and chunks, present and future ones.
+    let row_level = || TriggerLevel::Row { targets: vec![name.sql()] };
+    let level = match relkind.as_str() {
+        // A statement trigger fires only on the table that the statement names. It would miss changes that reach this table through a
+        // parent, or another table of the family through this one; and hypertables and foreign tables do not hand it the rows.
+        "r" if is_partition => row_level(),
+        "r" if inherits => TriggerLevel::Row { targets: family(transaction, oid).await? },
+        "r" if is_hypertable(transaction, name).await? => row_level(),
+        "r" if has_children => TriggerLevel::Row { targets: family(transaction, oid).await? },
+        // Without a key the rows before and after an update cannot be paired.
+        "r" if key.is_empty() => row_level(),
+        "r" => TriggerLevel::Statement,
+        "p" | "f" => row_level(),
+        "v" | "m" => return Ok(Found::NoTable(format!("{name} is a view; name the table behind it"))),
+        _ => return Ok(Found::NoTable(format!("{name} is not a table"))),
     };
-    let firing = match reason {
-        None => Firing::Statement,
-        Some(reason @ ("has children" | "inherits")) => {
-            Firing::Row { reason, targets: family(transaction, oid).await? }
-        }
-        // PostgreSQL and TimescaleDB carry a row trigger on to partitions and chunks, present and future ones.
-        Some(reason) => Firing::Row { reason, targets: vec![name.sql()] },
-    };
-    Ok(Found::Table(Table { sql: name.sql(), columns, key, firing }))
+    Ok(Found::Table(Table { sql: name.sql(), columns, key, level }))
 }
 
-/// The table and all that inherit from it: a row trigger fires only where the row is stored.
+/// Returns the table and all tables that inherit from it, as SQL: a row trigger fires only on the table that stores the row.
 async fn family(transaction: &Transaction<'_>, oid: u32) -> Result<Vec<String>, Error> {
     let rows = transaction
         .query(
@@ -121,6 +115,7 @@ async fn is_hypertable(transaction: &Transaction<'_>, name: &TableName) -> Resul
     Ok(transaction.query_opt(known, &[&name.schema, &name.table]).await?.is_some())
 }
 
+/// Returns why there is no such table, and which name may be meant.
 async fn missing(transaction: &Transaction<'_>, name: &TableName) -> Result<String, Error> {
     let rows = transaction
         .query(

@@ -12,8 +12,8 @@ use clap::Subcommand;
 use clap::ValueEnum;
 use tokio_postgres::Client;
 
-use crate::cli::destination;
 use crate::cli::failure::Failure;
+use crate::cli::find_lanes;
 use crate::cli::options::GlobalOptions;
 use crate::destination::LaneName;
 use crate::ledger::Selection;
@@ -123,7 +123,7 @@ impl Deliveries {
 
 async fn list(client: &Client, options: &ListOptions) -> Result<(), Failure> {
     let lanes = match &options.destination {
-        Some(name) => Some(destination::lanes(client, name).await?),
+        Some(name) => Some(find_lanes::lanes(client, name).await?),
         None => None,
     };
     let filter = Filter { lanes, state: options.state.map(ParkedState::name) };
@@ -157,7 +157,7 @@ enum Action {
 async fn apply(client: &mut Client, options: SelectOptions, action: Action) -> Result<ExitCode, Failure> {
     let mut absent: Vec<i64> = Vec::new();
     let choice = match &options.destination {
-        Some(name) => Selection::InState(LaneName(destination::one_lane(client, name).await?), options.state.name()),
+        Some(name) => Selection::InState(LaneName(find_lanes::one_lane(client, name).await?), options.state.name()),
         None => {
             let known: BTreeSet<i64> =
                 overview::known(client, &options.ids).await.context("cannot read the ledger")?.into_iter().collect();

@@ -36,18 +36,18 @@ impl GlobalOptions {
         Config::inspect(self.file(), environment, self.url())
     }
 
-    /// Whether an option, the environment or the configuration file names a database.
+    /// Returns whether an option, the environment or the configuration file names a database.
     pub(super) fn names_database(&self) -> bool {
         let missing = |problem: &Problem| problem.key == "database.url" && problem.message.starts_with("is not set");
         self.inspect(config::environment()).map_or(true, |(_, problems)| !problems.iter().any(missing))
     }
 
-    /// The database of the configuration. This does not connect to it.
+    /// Returns the database of the configuration. This does not connect to it.
     pub(super) fn database(&self) -> Result<Database, Failure> {
         Database::new(&self.load()?.database).map_err(|error| Failure::Usage(error.into()))
     }
 
-    /// The configuration file: the one that is given, or else the default one if it exists.
+    /// Returns the configuration file: the one that is given, or else the default one if it exists.
     pub(super) fn file(&self) -> Option<&Path> {
         let default = Path::new(config::DEFAULT_PATH);
         self.config.as_deref().or_else(|| default.exists().then_some(default))

@@ -14,8 +14,8 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio_postgres::Client;
 
-use crate::cli::destination;
 use crate::cli::failure::Failure;
+use crate::cli::find_lanes;
 use crate::cli::options::GlobalOptions;
 use crate::cli::time;
 use crate::config::Config;
@@ -104,7 +104,7 @@ impl Replay {
         let until = self.until.as_deref().map_or(Ok(now), |text| time::parse(text, now)).map_err(usage)?;
         let filter = self.events.iter().map(|text| EventPattern::parse(text)).collect::<Result<Vec<_>, _>>();
         let filter = filter.map_err(|error| Failure::Usage(error.into()))?;
-        let lane = LaneName(destination::one_lane(client, self.destination.as_deref().unwrap_or_default()).await?);
+        let lane = LaneName(find_lanes::one_lane(client, self.destination.as_deref().unwrap_or_default()).await?);
         let reach = time_range::forgotten(client).await.context(UNREADABLE)?;
         if let Some(reach) = reach.filter(|reach| since <= *reach && !self.partial) {
             let message = format!("the log reaches back to {reach} only; replay what there is with --partial");

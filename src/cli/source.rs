@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::capture::propose;
-use crate::capture::tables;
+use crate::capture::propose::tables;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
 
@@ -24,7 +24,7 @@ impl Source {
         let client = global.database()?.connect().await.map_err(anyhow::Error::from)?;
         let row = client.query_one("select current_database()::text", &[]).await;
         let database: String = row.context("cannot read the name of the database")?.get(0);
-        let tables = tables::take(&client).await.context("cannot read the catalogue")?;
+        let tables = tables::list(&client).await.context("cannot read the catalogue")?;
         print!("{}", propose::mapping(&source_name(&name.unwrap_or(database)), &tables));
         Ok(())
     }

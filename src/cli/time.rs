@@ -22,7 +22,7 @@ pub(super) fn utc(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-/// How much time has passed since `then`, in the two largest units.
+/// Returns how much time has passed since `then`, in the two largest units.
 pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs().max(0);
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
@@ -33,7 +33,7 @@ pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
-/// How much time is left until `then`, or `now` when it has passed.
+/// Returns how much time is left until `then`, or `now` when it has passed.
 pub(super) fn until(now: Timestamp, then: Timestamp) -> String {
     if then <= now { "now".to_owned() } else { format!("in {}", age(then, now)) }
 }

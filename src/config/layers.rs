@@ -1,5 +1,5 @@
-//! The layers of a configuration: the file, and the environment over it. In: a TOML table and variables. Out: one value at a time, with
-//! its default, and the list of everything that was wrong. It knows no section by name.
+//! The layers of a configuration: the file, and the environment, which overrides it. In: a TOML table and variables. Out: one value at a
+//! time, or its default, and in the end a list of everything that was wrong. It knows no section by name.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -13,24 +13,22 @@ use std::time::Duration;
 use toml::Table;
 use toml::Value;
 
+use crate::config::environment::Environment;
 use crate::config::problem::Problem;
 use crate::nearest::nearest;
 use crate::quantity;
 use crate::secret::Secret;
 
-/// Environment variables, as a value, so that a test needs none.
-pub type Environment = BTreeMap<String, String>;
-
 pub(super) struct Layers<'a> {
     sections: BTreeMap<String, Table>,
     directory: Option<&'a Path>,
     environment: Environment,
-    /// Every key that was asked for, by its section: what is not among them is unknown.
+    /// Every key that was asked for, by section. Any other key is unknown.
     asked: BTreeMap<String, BTreeSet<String>>,
     problems: Vec<Problem>,
 }
 
-/// A value, and what to call it in a message.
+/// A value, and the name that messages give it.
 struct Found {
     key: String,
     value: Value,
@@ -53,7 +51,7 @@ impl<'a> Layers<'a> {
         layers
     }
 
-    /// Every problem, those of unknown keys included.
+    /// Returns all problems, including unknown keys.
     pub(super) fn finish(mut self) -> Vec<Problem> {
         for (section, keys) in std::mem::take(&mut self.sections) {
             match self.asked.get(&section) {
@@ -73,7 +71,7 @@ impl<'a> Layers<'a> {
         self.problems
     }
 
-    /// The keys that were asked for, by their section.
+    /// Returns the keys that were asked for, by section.
     #[cfg(test)]
     pub(super) fn asked(&self) -> &BTreeMap<String, BTreeSet<String>> {
         &self.asked
@@ -83,13 +81,13 @@ impl<'a> Layers<'a> {
         self.problems.push(Problem { key: key.to_owned(), message });
     }
 
-    /// Whether `key`, or the file that stands in for it, was found wanting.
+    /// Returns whether `key`, or the file that can replace it, has a problem.
     pub(super) fn has_problem(&self, section: &str, key: &str) -> bool {
         let names = [format!("{section}.{key}"), variable(section, key)];
         self.problems.iter().any(|problem| names.iter().any(|name| problem.key.starts_with(name)))
     }
 
-    /// A variable that is not one of ours. An empty one counts as none.
+    /// Reads a variable by its full name, which need not be one of Andon's. An empty variable counts as not set.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).filter(|value| !value.trim().is_empty()).cloned()
     }
@@ -101,8 +99,8 @@ impl<'a> Layers<'a> {
                 self.refuse(&found.key, "is empty; give it a value or remove it")
             }
             Value::String(text) => Some(text),
-            // The value is not shown: it may be a secret.
-            _ => self.refuse(&found.key, "is not a text; write it in quotes"),
+            // The value is not shown, because it may be a secret.
+            _ => self.refuse(&found.key, "is not a string; write it in quotes"),
         }
     }
 
@@ -145,7 +143,7 @@ impl<'a> Layers<'a> {
         self.quantity(section, key, default, range, &limits, quantity::bytes)
     }
 
-    /// One of a few words; `wanted` names them.
+    /// One of a few words; messages list them as `wanted`.
     pub(super) fn choice<T>(
         &mut self,
         section: &str,
@@ -159,7 +157,7 @@ impl<'a> Layers<'a> {
         chosen.or_else(|| self.refuse(&found.key, format!("{} is not {wanted}", found.value))).unwrap_or(default)
     }
 
-    /// A list of texts, or in a variable one text with commas, for somebody else to understand.
+    /// Reads a list of strings, which `parse` interprets. In a variable the items are separated by commas.
     pub(super) fn parsed_list<T, E: Display>(
         &mut self,
         section: &str,
@@ -177,12 +175,12 @@ impl<'a> Layers<'a> {
         };
         let outcome = match items {
             Some(items) => parse(&items).map_err(|error| error.to_string()),
-            None => Err(format!("{} is not a list of texts; write it as in `[\"5s\", \"5m\"]`", found.value)),
+            None => Err(format!("{} is not a list of strings; write it as in `[\"5s\", \"5m\"]`", found.value)),
         };
         outcome.or_else(|message| self.refuse(&found.key, message).ok_or(())).unwrap_or(default)
     }
 
-    /// The path of a file that can be read.
+    /// Returns the path of a file, which must be readable.
     pub(super) fn file(&mut self, section: &str, key: &str) -> Option<PathBuf> {
         let found = self.find(section, key)?;
         let Some(text) = found.value.as_str().filter(|text| !text.is_empty()) else {
@@ -200,14 +198,15 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// A secret as it stands under `key`, or in the file that `<key>_file` names. A variable of either beats a key of either.
+    /// Reads a secret: the value of `key`, or the content of the file that `<key>_file` names. A variable for either of them beats both
+    /// keys of the file.
     pub(super) fn secret(&mut self, section: &str, key: &str) -> Option<Secret> {
         let key_file = format!("{key}_file");
         let in_environment = |key: &str| self.variable(&variable(section, key)).is_some();
         let (text_set, file_set) = (in_environment(key), in_environment(&key_file));
         let in_file = |key: &str| self.sections.get(section).is_some_and(|keys| keys.contains_key(key));
         let both = if text_set || file_set { text_set && file_set } else { in_file(key) && in_file(&key_file) };
-        // Both are asked for in any case, so that both are known.
+        // Both are asked for in any case, so that neither counts as unknown.
         let (text, path) = match (text_set, file_set) {
             (true, false) => (self.text(section, key), self.ignored(section, &key_file)),
             (false, true) => (self.ignored(section, key), self.file(section, &key_file)),
@@ -227,7 +226,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// The names of the tables within a section.
+    /// Returns the names of the tables within a section.
     pub(super) fn names_within(&mut self, section: &str) -> Vec<String> {
         self.asked.entry(section.to_owned()).or_default();
         let mut names = Vec::new();
@@ -241,7 +240,7 @@ impl<'a> Layers<'a> {
                 _ => self.problem(&path, format!("is not a table; write `[{section}.\"{name}\"]` above its keys")),
             }
         }
-        // A table without keys is known all the same.
+        // A table without keys is known as well.
         for name in &names {
             self.asked.entry(format!("{section}.{name}")).or_default();
         }
@@ -261,7 +260,7 @@ impl<'a> Layers<'a> {
         let Some(text) = found.value.as_str() else {
             self.refuse::<()>(
                 &found.key,
-                format!("`{}` has no unit; write a text such as \"15s\" or \"1MiB\"", found.value),
+                format!("`{}` has no unit; write a string such as \"15s\" or \"1MiB\"", found.value),
             );
             return default;
         };
@@ -298,8 +297,8 @@ impl<'a> Layers<'a> {
         None
     }
 
-    /// A variable that is one slip away from one of ours would otherwise be without effect, and nobody would know. Others that begin
-    /// like ours are left alone: container platforms make some up.
+    /// Reports variables that are one slip away from a known one: they would have no effect, and nobody would notice. Other variables that
+    /// begin with ANDON_ are left alone, because container platforms set some.
     fn misspelt_variables(&mut self) {
         let sections: Vec<&str> = self.asked.keys().map(String::as_str).filter(|name| !name.contains('.')).collect();
         let keys = |section: &str| self.asked.get(section).into_iter().flatten().map(String::as_str);
@@ -325,10 +324,12 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// Returns the variable that overrides a key.
 fn variable(section: &str, key: &str) -> String {
     format!("ANDON_{section}_{key}").to_uppercase()
 }
 
+/// Returns the end of a message about an unknown name: the nearest known one, or all of them.
 fn hint<'a>(wanted: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     match nearest(wanted, known.clone()) {
         Some(name) => format!("; did you mean `{name}`?"),

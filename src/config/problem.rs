@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. In: a key and a message. Out: text that a person can act on. It never holds a secret.
+//! What can be wrong with a configuration: errors and problems as text that a person can act on. They never contain a secret.
 
 use std::fmt;
 use std::io;
@@ -9,32 +9,32 @@ use thiserror::Error;
 /// Why there is no configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// There is no such file, or it may not be read.
+    /// The file does not exist, or cannot be read.
     #[error("cannot read configuration `{path}`; name another with --config or ANDON_CONFIG")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// What the operating system said.
         source: io::Error,
     },
-    /// It is not TOML. The line is not shown, for a password may stand there.
+    /// The file is not TOML. The line is not shown, because it may contain a password.
     #[error("configuration `{path}` is not TOML: line {line}, column {column}: {message}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Counted from one.
+        /// The line, counted from one.
         line: usize,
-        /// Counted from one, in characters.
+        /// The column in characters, counted from one.
         column: usize,
-        /// Why.
+        /// What the parser said.
         message: String,
     },
-    /// It is TOML, but not a configuration.
+    /// Values of the file or of the environment cannot be used.
     #[error("configuration `{path}` cannot be used:{}", lines(problems))]
     Problems {
         /// The file.
         path: PathBuf,
-        /// All there are.
+        /// All of them.
         problems: Vec<Problem>,
     },
 }
@@ -53,7 +53,7 @@ impl ConfigError {
 pub struct Problem {
     /// Its key, such as `mqtt.window`, or its variable, such as `ANDON_MQTT_WINDOW`.
     pub key: String,
-    /// What is wrong, and what to do.
+    /// What is wrong, and what to do about it.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What the configuration says to those who write it. In: files and variables made here. Out: nothing.
+//! What the configuration says to people who write it.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn the_reference_names_every_key_and_no_other() {
     assert_eq!(named(equipment["Laser 1"].as_table().unwrap()), ["area", "enterprise", "line", "site"]);
 }
 
-/// A commented key is `#key = …` without a space; prose has one.
+/// A key that is commented out is `#key = …` without a space; prose has a space after the `#`.
 fn uncommented(line: &str) -> &str {
     line.strip_prefix('#').filter(|rest| !rest.starts_with(' ') && !rest.is_empty()).unwrap_or(line)
 }
@@ -88,7 +88,7 @@ fn every_problem_is_told_at_once_with_its_key() {
       database.url: is not the address of a PostgreSQL database; write postgres://user:password@host:5432/name?sslmode=require and percent-encode special characters of the password
       log.memory: `1KiB` is out of bounds; choose a value of at least 1048576 bytes
       mqtt.window: `0` is not a whole number from 1 to 1000
-      mqtt.keep_alive: `15` has no unit; write a text such as "15s" or "1MiB"
+      mqtt.keep_alive: `15` has no unit; write a string such as "15s" or "1MiB"
       mqtt.ca_file: cannot read `/nonexistent/ca.pem`: No such file or directory (os error 2); name a readable file
       ANDON_WEBHOOK_CONCURRENCY: `many` is not a whole number from 1 to 256
       webhook.timeout: `1y` is not a duration; write a number and a unit, such as `500ms`, `15s`, `5m`, `2h` or `14d`

@@ -1,9 +1,9 @@
-//! A row of `mqtt_publishers`. In: its columns and settings. Out: how to reach the broker, and how a topic is made.
+//! A row of `mqtt_publishers`. In: its columns and settings. Out: how to reach the broker, and how to make topics and payloads.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::destination::row::Fields;
+use crate::destination::fields::Fields;
 use crate::payload::Format;
 use crate::quantity;
 use crate::secret::Secret;
@@ -14,42 +14,42 @@ use crate::topic::Missing;
 use crate::topic::Naming;
 use crate::topic::Pattern;
 
-/// How one publisher publishes.
+/// An MQTT publisher.
 #[derive(Debug)]
 pub struct Publisher {
     /// Host name or address of the broker.
     pub host: String,
-    /// Its port.
+    /// Port of the broker.
     pub port: u16,
-    /// Whether to speak TLS.
+    /// Whether to use TLS.
     pub tls: bool,
-    /// CA certificates (PEM) to trust beside the system's.
+    /// CA certificates (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// Client certificate and key (PEM), where the broker asks for one.
+    /// Client certificate and key (PEM), for a broker that asks for one.
     pub client_cert: Option<(PathBuf, PathBuf)>,
-    /// Who to be.
+    /// User name at the broker.
     pub username: Option<String>,
-    /// And the password.
+    /// Password at the broker.
     pub password: Option<Secret>,
-    /// Where the broker binds rights to a client id; otherwise one is made up.
+    /// Client id, for a broker that ties rights to it; by default Andon makes one up.
     pub client_id: Option<String>,
     /// The compiled `topic_pattern`.
     pub topic: Pattern,
-    /// How values become levels.
+    /// How values are written in topics.
     pub naming: Naming,
-    /// What becomes of a level without a value.
+    /// What happens to a placeholder without a value; by default the naming decides.
     pub missing: Option<Missing>,
-    /// `default_enterprise`, `default_site`, `default_area`.
+    /// The levels of events that do not know their own: `default_enterprise`, `default_site`, `default_area`.
     pub levels: Levels,
     /// The shape of the payload.
     pub format: Format,
-    /// How many publishes may be unacknowledged.
+    /// How many publishes may be unacknowledged at a time.
     pub window: u16,
-    /// MQTT keep-alive.
+    /// The keep-alive time of the MQTT connection.
     pub keep_alive: Duration,
-    /// The largest payload in bytes that is published.
+    /// The largest payload that is published, in bytes.
     pub max_payload: usize,
-    /// What waits for what.
+    /// Which events keep their order.
     pub order: Order,
 }
 
@@ -89,7 +89,8 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     let keep_alive = fields.setting("keep_alive", "a duration such as 15s", |text| quantity::duration(text).ok());
     let max_payload = fields.setting("max_payload", "a size such as 1MiB", |text| quantity::bytes(text).ok());
     let order = fields.setting("order", Order::CHOICES, Order::parse);
-    let client_id = fields.setting("client_id", "a text", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
+    let client_id = fields
+        .setting("client_id", "a string that is not empty", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
     let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
     let (host, port, tls) = address?;
     Some(Publisher {
@@ -113,7 +114,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     })
 }
 
-/// `broker_url` is a host, or a URL whose scheme may ask for TLS and whose port wins over the column's.
+/// Host, port and TLS. `broker_url` is a host, or a URL whose scheme can ask for TLS and whose port wins over the column `port`.
 fn address(fields: &mut Fields) -> Option<(String, u16, bool)> {
     let Some(text) = fields.text("broker_url") else {
         fields.problem("broker_url is empty; set it to the broker's host, or to mqtt://host".to_owned());
@@ -130,8 +131,8 @@ fn address(fields: &mut Fields) -> Option<(String, u16, bool)> {
         _ => (rest, None),
     };
     let tls = matches!(scheme, "mqtts" | "ssl" | "tls") || fields.flag("use_tls", false);
-    let otherwise = if tls { "8883" } else { "1883" };
-    let port = in_url.or_else(|| fields.text("port")).unwrap_or_else(|| otherwise.to_owned());
+    let default_port = if tls { "8883" } else { "1883" };
+    let port = in_url.or_else(|| fields.text("port")).unwrap_or_else(|| default_port.to_owned());
     let host_is_plain = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/?#@".contains(c));
     if !host_is_plain {
         fields.problem(format!("broker_url `{text}` names no host; use mqtt://host"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::destination::row::Fields;
+use crate::destination::fields::Fields;
 use crate::payload::Format;
 use crate::quantity;
 use crate::retry::Schedule;
@@ -13,24 +13,24 @@ use crate::settings::Order;
 use crate::settings::WebhookSettings;
 use crate::signature::WebhookSecret;
 
-/// How one webhook is called.
+/// A webhook.
 #[derive(Debug)]
 pub struct Webhook {
-    /// Where to POST.
+    /// The URL to POST to.
     pub url: Url,
-    /// Signs.
+    /// The secret that signs each request.
     pub secret: WebhookSecret,
     /// The shape of the body; `eryxon` adds that system's headers.
     pub format: Format,
     /// How many requests may be open at a time.
     pub concurrency: usize,
-    /// How long one attempt may take, response included.
+    /// How long one attempt may take, including the response.
     pub timeout: Duration,
     /// When a failed delivery is tried again.
     pub retry: Schedule,
-    /// What waits for what.
+    /// Which events wait for a failed delivery.
     pub order: Order,
-    /// CA certificates (PEM) to trust beside the system's.
+    /// CA certificates (PEM) to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 

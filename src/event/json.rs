@@ -28,17 +28,18 @@ pub struct Json(Box<str>);
 const VERSION: u8 = 1;
 
 impl Json {
-    /// The text.
+    /// Returns the text.
     pub fn get(&self) -> &str {
         &self.0
     }
 
-    /// The fields of an object with these names; of several fields with the same name, the last one. Anything but an object has no fields.
+    /// Returns the fields of an object with these names; of several fields with the same name, the last one. Anything but an object has no
+    /// fields.
     pub fn members<'a, const N: usize>(&'a self, names: &[&str; N]) -> [Option<Field<'a>>; N] {
         members(&self.0, names)
     }
 
-    /// The value that a dotted path leads to; the path may lead into arrays too (`order.lines.0`).
+    /// Returns the value that a dotted path leads to; the path may lead into arrays too (`order.lines.0`).
     pub fn at<'a>(&'a self, path: &str) -> Option<Field<'a>> {
         path.split('.').try_fold(Field(&self.0), Field::step)
     }
@@ -86,7 +87,7 @@ impl ToSql for Json {
 pub struct Field<'a>(&'a str);
 
 impl<'a> Field<'a> {
-    /// Its text, if it is a number, a boolean or a string that is not empty.
+    /// Returns its text, if it is a number, a boolean or a string that is not empty.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.0.as_bytes().first()? {
             b'"' => Some(unquoted(self.0)?).filter(|text| !text.is_empty()),

@@ -49,10 +49,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// An odd id is of a type that lane 1 does not want.
 fn event(id: i64) -> Arc<Event> {
     let json = || RawValue::from_string("{}".to_owned()).unwrap();
-    let kind = if id % 2 == 0 { "job.created" } else { "part.created" };
-    let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+    let event_type = if id % 2 == 0 { "job.created" } else { "part.created" };
+    let entity = Entity { entity_type: "job".to_owned(), id: "1".to_owned() };
     let tenant = TenantId("acme".to_owned());
-    Arc::new(Event::new(id, Uuid::nil(), tenant, kind.to_owned(), entity, Timestamp::UNIX_EPOCH, json(), json()))
+    Arc::new(Event::new(id, Uuid::nil(), tenant, event_type.to_owned(), entity, Timestamp::UNIX_EPOCH, json(), json()))
 }
 
 fn route(lane: usize) -> Route<LaneName> {

@@ -15,9 +15,9 @@ use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 
 use crate::capture::Mapping;
-use crate::capture::mapping::channel::Channel;
-use crate::capture::mapping::channel::Notified;
-use crate::capture::mapping::channel::Unreadable;
+use crate::capture::mapping::Channel;
+use crate::capture::notification::Notified;
+use crate::capture::notification::Unreadable;
 use crate::database::Database;
 use crate::database::Link;
 use crate::database::locks::Lock;
@@ -156,7 +156,7 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
         let mut outcome =
             source_channel.channel.read(&payload, &source_channel.levels).map_err(|reason| match reason {
                 Unreadable::NotJson(_) => ("22032".to_owned(), reason.to_string()),
-                Unreadable::Missing(..) | Unreadable::NoName(_) => ("22023".to_owned(), reason.to_string()),
+                Unreadable::Missing(..) | Unreadable::NotAType(_) => ("22023".to_owned(), reason.to_string()),
             });
         loop {
             let written = match &outcome {
@@ -186,11 +186,11 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
 }
 
 async fn emit(pool: &Pool, channel: &Channel, event: &Notified) -> anyhow::Result<()> {
-    let Notified { kind, tenant, entity_id, context, data } = event;
+    let Notified { event_type, tenant, entity_id, context, data } = event;
     let (context, data) = (Value::from(context.clone()), Value::from(data.clone()));
     let client = pool.get().await?;
     let statement = client.prepare_cached("select andon.emit($1, $2, $3, $4, $5, $6)").await?;
-    client.execute(&statement, &[kind, &data, tenant, &channel.entity_type, entity_id, &context]).await?;
+    client.execute(&statement, &[event_type, &data, tenant, &channel.entity_type, entity_id, &context]).await?;
     Ok(())
 }
 

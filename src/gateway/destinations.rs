@@ -8,21 +8,21 @@ use tokio_postgres::types::Json;
 
 use crate::destination;
 use crate::destination::Defaults;
-use crate::destination::Kind;
+use crate::destination::DestinationKind;
+use crate::destination::DestinationRow;
 use crate::destination::LaneName;
-use crate::destination::Listed;
 use crate::destination::Replay;
 use crate::ledger::replays;
 use crate::payload::Format;
 
 /// Lists all lanes that should exist: one for each destination, and one for each replay.
-pub(super) async fn lanes(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<Listed>> {
+pub(super) async fn lanes(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<DestinationRow>> {
     let replays = replays::running(client).await.context("cannot read the replays")?;
     read(client, defaults, &replays).await
 }
 
 /// Reads all rows of all destination tables.
-pub async fn list(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<Listed>> {
+pub async fn list(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<DestinationRow>> {
     read(client, defaults, &[]).await
 }
 
@@ -30,7 +30,7 @@ async fn read(
     client: &impl GenericClient,
     defaults: &Defaults,
     replays: &[(LaneName, Replay)],
-) -> anyhow::Result<Vec<Listed>> {
+) -> anyhow::Result<Vec<DestinationRow>> {
     let tables = client
         .query(
             "select 'mqtt', 'andon.mqtt_publishers', 'andon' union all select 'webhook', 'andon.webhooks', 'andon'
@@ -42,7 +42,7 @@ async fn read(
     let mut listed = Vec::new();
     for table in tables {
         let (kind, name, profile): (&str, &str, &str) = (table.get(0), table.get(1), table.get(2));
-        let kind = if kind == "mqtt" { Kind::Mqtt } else { Kind::Webhook };
+        let kind = if kind == "mqtt" { DestinationKind::Mqtt } else { DestinationKind::Webhook };
         let profile = Format::parse(profile).with_context(|| format!("andon.sources: unknown profile `{profile}`"))?;
         // PostgreSQL itself quotes the name, so that it is safe to use in SQL text.
         let known: Option<String> = client.query_one("select to_regclass($1)::text", &[&name]).await?.get(0);

@@ -190,7 +190,7 @@ async fn end_expired_daemons(client: &Client, ourselves: DaemonId) -> Result<(),
     Ok(())
 }
 
-/// The suffix of the application name of all sessions of a daemon, by which they can be found.
+/// Returns the suffix of the application name of all sessions of a daemon, by which they can be found.
 pub(super) fn session_mark(daemon: DaemonId) -> String {
     format!(" {:.8}", daemon.simple().to_string())
 }

@@ -11,8 +11,8 @@ use tokio_postgres::Client;
 use tokio_postgres::Transaction;
 
 use crate::destination::Defaults;
+use crate::destination::DestinationRow;
 use crate::destination::LaneName;
-use crate::destination::Listed;
 use crate::gateway::destinations;
 use crate::lane::store::fallen_behind;
 use crate::lane::store::fallen_behind::FallenBehind;
@@ -36,8 +36,8 @@ struct WantedTypes {
 }
 
 impl WantedTypes {
-    fn includes(&self, kind: &str) -> bool {
-        let any = |patterns: &Vec<EventPattern>| patterns.iter().any(|pattern| pattern.matches(kind));
+    fn includes(&self, event_type: &str) -> bool {
+        let any = |patterns: &Vec<EventPattern>| patterns.iter().any(|pattern| pattern.matches(event_type));
         any(&self.live) && self.replayed.as_ref().is_none_or(any)
     }
 }
@@ -114,9 +114,9 @@ async fn shorten(
 /// Counts the events of a partition that the lane had not taken and would have delivered.
 async fn lost(transaction: &Transaction<'_>, lane: &FallenBehind, patterns: &Patterns) -> anyhow::Result<i64> {
     let wanted = patterns.get(&lane.lane);
-    let is_wanted = |kind: &str| wanted.is_none_or(|wanted| wanted.includes(kind));
+    let is_wanted = |event_type: &str| wanted.is_none_or(|wanted| wanted.includes(event_type));
     let counts = partitions::count(transaction, &lane.tenant, &lane.unread).await?;
-    Ok(counts.iter().filter(|(kind, _)| is_wanted(kind)).map(|(_, count)| count).sum())
+    Ok(counts.iter().filter(|(event_type, _)| is_wanted(event_type)).map(|(_, count)| count).sum())
 }
 
 async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
@@ -130,7 +130,7 @@ async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
             Vec::new()
         }
     };
-    let wanted = |listed: Listed| {
+    let wanted = |listed: DestinationRow| {
         let route = listed.usable.ok()?.route;
         Some((route.lane, WantedTypes { live: route.events, replayed: listed.replay.map(|replay| replay.events) }))
     };

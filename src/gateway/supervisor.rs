@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use crate::database::locks::Lock;
 use crate::destination::Defaults;
+use crate::destination::DestinationRow;
 use crate::destination::LaneName;
-use crate::destination::Listed;
 use crate::gateway::assignment;
 use crate::gateway::destinations;
 use crate::gateway::lease::Lease;
@@ -59,7 +59,7 @@ const CHANGE_GRACE: Duration = Duration::from_millis(300);
 const LOSS_GRACE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// A supervisor that runs no lanes yet.
+    /// Creates a supervisor that runs no lanes yet.
     pub(super) fn new(context: LaneContext, defaults: Defaults) -> Supervisor {
         Supervisor {
             context,
@@ -170,9 +170,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The destinations that are assigned to this daemon. One daemon at a time reads them, so that none marks a lane as removed that
-    /// another has just found.
-    async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<Listed>> {
+    /// Returns the destinations that are assigned to this daemon. One daemon at a time reads them, so that none marks a lane as removed
+    /// that another has just found.
+    async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
         Lock::Destinations.acquire_in(&transaction).await?;
@@ -198,7 +198,7 @@ impl Supervisor {
         Ok(listed.into_iter().filter(|listed| assigned.get(&listed.lane) == ourselves).collect())
     }
 
-    async fn start(&mut self, ours: Vec<Listed>) -> anyhow::Result<bool> {
+    async fn start(&mut self, ours: Vec<DestinationRow>) -> anyhow::Result<bool> {
         let mut has_all = true;
         for listed in ours {
             if self.running.contains_key(&listed.lane) {

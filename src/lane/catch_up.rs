@@ -89,7 +89,7 @@ mod tests {
 
     fn batch(id: i64) -> Batch {
         let json = || RawValue::from_string("{}".to_owned()).unwrap();
-        let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+        let entity = Entity { entity_type: "job".to_owned(), id: "1".to_owned() };
         let event =
             Event::new(id, Uuid::nil(), tenant(), "job.made".to_owned(), entity, Timestamp::UNIX_EPOCH, json(), json());
         Batch { events: vec![Arc::new(event)], position: id, undecided: Arc::default() }

@@ -24,12 +24,12 @@ impl Delivery {
         }
     }
 
-    /// Whether an operator asked for this delivery to be made again.
+    /// Returns whether an operator asked for this delivery to be made again.
     pub(super) fn is_replayed(&self) -> bool {
         matches!(self, Delivery::Parked(parked) if parked.replayed)
     }
 
-    /// The number of the next attempt, from 1.
+    /// Returns the number of the next attempt, from 1.
     pub(super) fn attempt_number(&self) -> i32 {
         match self {
             Delivery::FromLog(_) => 1,
@@ -38,7 +38,7 @@ impl Delivery {
     }
 }
 
-/// What the ledger is to write down after an attempt at a parked delivery. A delivery without a fate was made.
+/// Returns what the ledger is to write down after an attempt at a parked delivery. A delivery without a fate was made.
 pub(super) fn settlement(parked: &Parked, fate: Option<Fate>, attempts: i32, reason: String) -> Settlement {
     Settlement { id: parked.id, entity: parked.event.entity.clone(), fate, attempts, reason }
 }

@@ -66,7 +66,7 @@ enum Phase {
 }
 
 impl Intake {
-    /// An intake that goes on from a stored cursor.
+    /// Creates an intake that goes on from a stored cursor.
     pub fn new(feed: Arc<Feed>, route: Route<LaneName>, reader: Reader, position: i64, pending: Ranges) -> Intake {
         let allowance = CatchUpAllowance::new(Arc::clone(&feed));
         Intake {
@@ -94,13 +94,13 @@ impl Intake {
         self
     }
 
-    /// Whether this is a replay, and the lane is done with all of it.
+    /// Returns whether this is a replay, and the lane is done with all of it.
     pub fn is_over(&self) -> bool {
         let is_read = matches!(&self.phase, Phase::CatchingUp { unread, .. } if unread.is_empty());
         self.replayed.is_some() && is_read && self.cursor.is_empty()
     }
 
-    /// The next events: at least one, and `most` at most. Dropping the future loses nothing.
+    /// Returns the next events: at least one, and `most` at most. Dropping the future loses nothing.
     pub async fn next(&mut self, most: usize) -> Vec<Arc<Event>> {
         loop {
             if !self.read.is_empty() {
@@ -147,7 +147,7 @@ impl Intake {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        let is_replayed = |events: &Vec<EventPattern>| events.iter().any(|pattern| pattern.matches(&event.kind));
+        let is_replayed = |events: &Vec<EventPattern>| events.iter().any(|pattern| pattern.matches(&event.event_type));
         self.route.takes(event)
             && self.replayed.as_ref().is_none_or(is_replayed)
             && !self.already_done.contains(event.id)
@@ -208,7 +208,7 @@ impl Intake {
         self.cursor.done(id);
     }
 
-    /// How many events the lane has taken and is not done with.
+    /// Returns how many events the lane has taken and is not done with.
     pub fn in_hand(&self) -> usize {
         self.cursor.len() - self.read.len()
     }
@@ -222,7 +222,7 @@ impl Intake {
         }
     }
 
-    /// The cursor as it stands: all ids at or below the position are done, except the pending ones.
+    /// Returns the cursor as it stands: all ids at or below the position are done, except the pending ones.
     pub fn checkpoint(&self) -> (i64, Ranges) {
         let (position, untaken) = match &self.phase {
             Phase::AwaitingTail { position, pending } => (*position, pending.clone()),
@@ -258,10 +258,10 @@ mod tests {
 
     fn event(id: i64) -> Arc<Event> {
         let json = || RawValue::from_string("{}".to_owned()).unwrap();
-        let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+        let entity = Entity { entity_type: "job".to_owned(), id: "1".to_owned() };
         let tenant = TenantId("acme".to_owned());
-        let kind = "job.created".to_owned();
-        Arc::new(Event::new(id, Uuid::nil(), tenant, kind, entity, Timestamp::UNIX_EPOCH, json(), json()))
+        let event_type = "job.created".to_owned();
+        Arc::new(Event::new(id, Uuid::nil(), tenant, event_type, entity, Timestamp::UNIX_EPOCH, json(), json()))
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ pub mod link;
 pub mod message;
 mod poison;
 pub mod protocol;
+mod reconnect;
 mod session;
 mod v4;
 mod v5;
@@ -28,11 +29,11 @@ use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::dead_letter::DeadLetters;
 use crate::lane::mqtt::deliveries::Deliveries;
 use crate::lane::mqtt::dial::Dialer;
-use crate::lane::mqtt::dial::LONGEST_PAUSE;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::mqtt::poison::PoisonIsolation;
 use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::reconnect::LONGEST_PAUSE;
 use crate::lane::mqtt::session::Acknowledged;
 use crate::lane::mqtt::session::Exit;
 use crate::lane::mqtt::session::Input;
@@ -68,7 +69,7 @@ enum Over {
 const KIND: &str = "mqtt";
 
 impl MqttLane {
-    /// A lane that goes on from its stored cursor.
+    /// Creates a lane that goes on from its stored cursor.
     pub(super) fn new(name: String, messages: MessageBuilder, progress: Progress, retries: Retries) -> MqttLane {
         MqttLane {
             deliveries: Deliveries::new(name.clone(), progress, retries),
@@ -83,7 +84,7 @@ impl MqttLane {
 
     /// Publishes until it is asked to stop.
     pub async fn run(mut self, mut stop: Stop) -> Result<Ended, Lost> {
-        let mut pauses = dial::pauses();
+        let mut pauses = reconnect::pauses();
         loop {
             let (reason, was_useful) = match self.connect(&mut stop).await? {
                 None => break,
@@ -101,7 +102,7 @@ impl MqttLane {
                 }
             };
             if was_useful {
-                pauses = dial::pauses();
+                pauses = reconnect::pauses();
             }
             self.log_trouble(&reason);
             if !was_useful && self.deliveries.progress.failed().await? {

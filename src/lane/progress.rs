@@ -58,7 +58,7 @@ const UNWRITTEN: usize = 1000;
 /// For how long a destination may fail before its lane is disabled, as PostgreSQL reads it.
 const LONGEST_FAILURE: &str = "7 days";
 
-/// The reason that is given for disabling a lane whose destination failed for too long.
+/// Returns the reason that is given for disabling a lane whose destination failed for too long.
 pub fn too_long(reason: &str) -> String {
     format!("it took nothing for {LONGEST_FAILURE}; the last: {reason}")
 }
@@ -74,7 +74,7 @@ impl CursorWrite {
 }
 
 impl Progress {
-    /// The progress of a lane that goes on from its stored cursor.
+    /// Returns the progress of a lane that goes on from its stored cursor.
     pub fn new(row: LaneRow, intake: Intake) -> Progress {
         let unsaved = Unsaved::new(intake.position(), Instant::now());
         Progress { intake, entries: Entries::default(), row, unsaved, writing: None }
@@ -92,13 +92,13 @@ impl Progress {
         clock
     }
 
-    /// The lane's row in the database.
+    /// Returns the lane's row in the database.
     pub fn row(&self) -> &LaneRow {
         &self.row
     }
 
-    /// Whether the lane may take more events. It may not while the database is away or slow, because what it delivers and cannot write down
-    /// would be delivered again.
+    /// Returns whether the lane may take more events. It may not while the database is away or slow, because what it delivers and cannot
+    /// write down would be delivered again.
     pub fn has_room(&self) -> bool {
         let is_slow = self.writing.as_ref().is_some_and(CursorWrite::is_slow);
         !self.unsaved.database_is_away() && !is_slow && self.entries.parked.len() < UNWRITTEN
@@ -184,7 +184,7 @@ impl Progress {
         self.end_writing().await
     }
 
-    /// Whether the database knows all that there is to know of the lane.
+    /// Returns whether the database knows all that there is to know of the lane.
     pub fn is_written(&self) -> bool {
         self.unsaved.is_nothing() && self.entries.is_empty() && self.writing.is_none()
     }
@@ -203,8 +203,8 @@ impl Progress {
         }
     }
 
-    /// Whether there is anything to write. It is asked before the checkpoint is put together, because that is the slower the more holes the
-    /// log has.
+    /// Returns whether there is anything to write. It is asked before the checkpoint is put together, because that is the slower the more
+    /// holes the log has.
     fn is_due(&self) -> bool {
         let (position, is_over) = (self.intake.position(), self.intake.is_over());
         !self.entries.is_empty() || self.unsaved.is_due(Instant::now(), position, is_over)

@@ -43,7 +43,7 @@ impl Retries {
         Retries { in_hand: HashMap::new(), next_load: Some(Instant::now()), changes, is_changed: false, order }
     }
 
-    /// Whether everything that the last load found was tried and only has to be written down.
+    /// Returns whether everything that the last load found was tried and only has to be written down.
     pub(super) fn all_tried(&self, progress: &Progress) -> bool {
         !self.in_hand.is_empty() && self.in_hand.len() == progress.entries.settled.len()
     }

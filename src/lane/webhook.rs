@@ -4,9 +4,11 @@
 
 mod action;
 pub mod attempt;
+pub mod breaker;
 mod connection;
 mod dead_letter;
 mod in_flight;
+pub mod order;
 mod request;
 mod state;
 
@@ -47,7 +49,7 @@ pub struct WebhookLane {
 const KIND: &str = "webhook";
 
 impl WebhookLane {
-    /// A lane that goes on from its stored cursor; of the entities in `held` something is parked.
+    /// Creates a lane that goes on from its stored cursor; of the entities in `held` something is parked.
     pub(super) fn new(
         name: String,
         client: WebhookClient,

@@ -49,8 +49,8 @@ pub async fn park(
                     &event.id,
                     &event.event_id,
                     &event.tenant.0,
-                    &event.kind,
-                    &event.entity.kind,
+                    &event.event_type,
+                    &event.entity.entity_type,
                     &event.entity.id,
                     &event.occurred_at,
                     &event.context,
@@ -105,7 +105,7 @@ pub async fn resume_held(transaction: &Transaction<'_>, lane: &LaneName) -> Resu
             &[&lane.0],
         )
         .await?;
-    let held: HashSet<Entity> = rows.iter().map(|row| Entity { kind: row.get(0), id: row.get(1) }).collect();
+    let held: HashSet<Entity> = rows.iter().map(|row| Entity { entity_type: row.get(0), id: row.get(1) }).collect();
     make_next_due(transaction, lane, held.clone()).await?;
     Ok(held.into_iter().collect())
 }
@@ -288,7 +288,7 @@ async fn make_next_due(
             .query_opt(
                 "select id, state from andon.deliveries
                 where lane = $1 and entity_type = $2 and entity_id = $3 and state <> 'dead' order by event limit 1",
-                &[&lane.0, &entity.kind, &entity.id],
+                &[&lane.0, &entity.entity_type, &entity.id],
             )
             .await?;
         match row {
@@ -321,7 +321,7 @@ fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
         row.try_get(3)?,
         TenantId(row.try_get(4)?),
         row.try_get(5)?,
-        Entity { kind: row.try_get(6)?, id: row.try_get(7)? },
+        Entity { entity_type: row.try_get(6)?, id: row.try_get(7)? },
         row.try_get(8)?,
         row.try_get::<_, Json>(9)?,
         row.try_get::<_, Json>(10)?,

@@ -107,12 +107,12 @@ const COLUMNS: &str =
     "id, name, lane, delivery.state, event_id, type, entity_type, entity_id, delivery.tenant, occurred_at, attempts,
     next_attempt_at, parked_at, replayed, delivery.reason";
 
-/// The time of the database, by which all times of the ledger are.
+/// Returns the time of the database, by which all times of the ledger are.
 pub async fn now(client: &Client) -> Result<Timestamp, Error> {
     Ok(client.query_one("select now()", &[]).await?.get(0))
 }
 
-/// The name and the lane of every destination that ever had a lane.
+/// Returns the name and the lane of every destination that ever had a lane.
 pub async fn destinations(client: &Client) -> Result<Vec<(String, String)>, Error> {
     let rows = client.query("select name, lane from andon.lanes where replay is null order by name, lane", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
@@ -140,7 +140,7 @@ pub async fn counts(client: &Client, filter: &Filter) -> Result<Vec<Count>, Erro
     Ok(rows.iter().map(count).collect())
 }
 
-/// The first `limit` parked deliveries, by destination, and in the order in which their events happened.
+/// Returns the first `limit` parked deliveries, by destination, and in the order in which their events happened.
 pub async fn list(client: &Client, filter: &Filter, limit: i64) -> Result<Vec<Delivery>, Error> {
     let rows = client
         .query(
@@ -155,7 +155,7 @@ pub async fn list(client: &Client, filter: &Filter, limit: i64) -> Result<Vec<De
     Ok(rows.iter().map(delivery).collect())
 }
 
-/// All that is known of one delivery. None if it is not parked any more.
+/// Returns all that is known of one delivery. None if it is not parked any more.
 pub async fn details(client: &Client, id: i64) -> Result<Option<Details>, Error> {
     let found = client
         .query_opt(
@@ -200,7 +200,7 @@ pub async fn details(client: &Client, id: i64) -> Result<Option<Details>, Error>
     }))
 }
 
-/// Those of these deliveries that are parked.
+/// Returns those of these deliveries that are parked.
 pub async fn known(client: &Client, ids: &[i64]) -> Result<Vec<i64>, Error> {
     let found = client.query("select id from andon.deliveries where id = any ($1)", &[&ids]).await?;
     Ok(found.iter().map(|row| row.get(0)).collect())

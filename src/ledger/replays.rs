@@ -98,7 +98,7 @@ pub async fn cancel(client: &impl GenericClient, id: i64) -> Result<bool, Error>
     Ok(cancelled.is_some())
 }
 
-/// The replays that run, each with the lane of its destination.
+/// Returns the replays that run, each with the lane of its destination.
 pub async fn running(client: &impl GenericClient) -> Result<Vec<(LaneName, Replay)>, Error> {
     let sql = "select lane, id, first_id, last_id, events from andon.replays where state = 'running' order by id";
     let rows = client.query(sql, &[]).await?;
@@ -141,7 +141,7 @@ pub async fn record_results(transaction: &Transaction<'_>) -> Result<Vec<(LaneNa
     Ok(rows.iter().map(|row| (LaneName(row.get(0)), LaneName(row.get(1)))).collect())
 }
 
-/// How far the replays are, the last one first; or only one of them, if its id is given.
+/// Returns how far the replays are, the last one first; or only one of them, if its id is given.
 pub async fn list(client: &impl GenericClient, id: Option<i64>) -> Result<Vec<ReplayStatus>, Error> {
     let rows = client
         .query(

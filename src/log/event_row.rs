@@ -20,7 +20,7 @@ pub(crate) fn event(row: &Row) -> Result<Arc<Event>, tokio_postgres::Error> {
         row.try_get(1)?,
         TenantId(row.try_get(2)?),
         row.try_get(3)?,
-        Entity { kind: row.try_get(4)?, id: row.try_get(5)? },
+        Entity { entity_type: row.try_get(4)?, id: row.try_get(5)? },
         row.try_get::<_, Timestamp>(6)?,
         row.try_get::<_, Json>(7)?,
         row.try_get::<_, Json>(8)?,

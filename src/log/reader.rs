@@ -36,7 +36,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of `tenant`'s events.
+    /// Creates a reader of `tenant`'s events.
     pub fn new(pool: Pool, tenant: TenantId) -> Reader {
         Reader { pool, tenant, width: NARROW }
     }
@@ -69,7 +69,7 @@ impl Reader {
     }
 }
 
-/// The lowest `count` ids of a set, in at most [`PROBES`] ranges.
+/// Returns the lowest `count` ids of a set, in at most [`PROBES`] ranges.
 fn first_ids(wanted: &Ranges, count: u64) -> Ranges {
     let mut left = count;
     let mut first = Ranges::default();

@@ -49,17 +49,17 @@ impl RecentEvents {
         }
     }
 
-    /// The event with this sequence number, unless it was dropped.
+    /// Returns the event with this sequence number, unless it was dropped.
     pub fn get(&self, sequence: u64) -> Option<&RecentEvent> {
         self.events.get(usize::try_from(sequence.checked_sub(self.oldest)?).ok()?)
     }
 
-    /// The sequence number of the oldest event that is kept.
+    /// Returns the sequence number of the oldest event that is kept.
     pub fn oldest(&self) -> u64 {
         self.oldest
     }
 
-    /// The sequence number that the next event will get.
+    /// Returns the sequence number that the next event will get.
     pub fn next(&self) -> u64 {
         self.oldest + self.events.len() as u64
     }

@@ -80,12 +80,12 @@ impl Tail {
         Ok(Ok(Tail { client, queries, holes, undecided, stored, server, ages: Vec::new(), is_cut: false }))
     }
 
-    /// The server that it reads.
+    /// Returns the server that it reads.
     pub fn server(&self) -> ServerIdentity {
         self.server
     }
 
-    /// The connection that it reads on.
+    /// Returns the connection that it reads on.
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
     }
@@ -126,12 +126,12 @@ impl Tail {
         Ok((answer, Batch { events, position: self.holes.position(), undecided: Arc::clone(&self.undecided) }))
     }
 
-    /// How old the events of the last poll were when they were read, in seconds, by the server's clock.
+    /// Returns how old the events of the last poll were when they were read, in seconds, by the server's clock.
     pub(crate) fn ages(&self) -> &[f64] {
         &self.ages
     }
 
-    /// Whether the last poll left something for the next.
+    /// Returns whether the last poll left something for the next.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut
     }

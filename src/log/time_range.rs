@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
 
-/// The first and the last id of the events that were captured at `since` or later and before `until`, if there are any. Ids and times of
-/// capture are handed out together, so they are in the same order.
+/// Returns the first and the last id of the events that were captured at `since` or later and before `until`, if there are any. Ids and
+/// times of capture are handed out together, so they are in the same order.
 pub async fn between(client: &Client, since: Timestamp, until: Timestamp) -> Result<Option<(i64, i64)>, Error> {
     let row = client.query_one("select coalesce(min(id), 1), coalesce(max(id), 0) from andon.events", &[]).await?;
     let (low, high) = (row.get(0), row.get(1));
@@ -15,12 +15,12 @@ pub async fn between(client: &Client, since: Timestamp, until: Timestamp) -> Res
     Ok((first < past).then_some((first, past - 1)))
 }
 
-/// When the newest of the events that are no longer in the log was captured.
+/// Returns when the newest of the events that are no longer in the log was captured.
 pub async fn forgotten(client: &Client) -> Result<Option<Timestamp>, Error> {
     Ok(client.query_one("select forgotten from andon.tail", &[]).await?.get(0))
 }
 
-/// The lowest id from `low` to `high` such that its event and all later ones were captured at this time or later, or `high + 1`.
+/// Returns the lowest id from `low` to `high` such that its event and all later ones were captured at this time or later, or `high + 1`.
 async fn since_time(client: &Client, time: Timestamp, mut low: i64, high: i64) -> Result<i64, Error> {
     let next = client
         .prepare("select id, captured_at >= $2 from andon.events where id between $1 and $3 order by id limit 1")

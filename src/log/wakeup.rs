@@ -7,8 +7,8 @@
 //! Every daemon reads the log for itself, but only one at a time leads: it takes the bell's lock and looks after the writers that do not
 //! ring. It rings for what it finds, so that the others look as well; when it is gone, another takes its place.
 
+mod bell;
 pub mod listener;
-mod lock;
 mod state;
 mod writers;
 
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
 
+use crate::log::wakeup::bell::BellLock;
+pub(crate) use crate::log::wakeup::bell::LockRequest;
 use crate::log::wakeup::listener::Signals;
-use crate::log::wakeup::lock::BellLock;
-pub(crate) use crate::log::wakeup::lock::LockRequest;
 pub(crate) use crate::log::wakeup::state::Found;
 pub(crate) use crate::log::wakeup::state::Polled;
 use crate::log::wakeup::state::State;
@@ -77,7 +77,7 @@ impl Wakeup {
         if self.has_company.load(Ordering::Relaxed) { self.lock.ring().await } else { Ok(()) }
     }
 
-    /// Whether it is time, once a second, to write down how far the tail is, or to try to lead.
+    /// Returns whether it is time, once a second, to write down how far the tail is, or to try to lead.
     pub(crate) fn is_upkeep_due(&self) -> bool {
         self.state.is_upkeep_due(Instant::now())
     }
@@ -87,7 +87,7 @@ impl Wakeup {
         self.state.upkeep_done(Instant::now());
     }
 
-    /// Whether this is the tail that takes the bell's lock and writes down how far it is.
+    /// Returns whether this is the tail that takes the bell's lock and writes down how far it is.
     pub(crate) fn is_leading(&self) -> bool {
         self.state.is_leading()
     }

@@ -1,5 +1,5 @@
-//! What the context of an event says of its topic. In: an event. Out: its fields by name. It reads the context once, and only when the
-//! first of them is asked for.
+//! The fields of an event's context that topics use. In: an event. Out: its fields by name. It parses the context once, and only when the
+//! first field is asked for.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -7,9 +7,9 @@ use std::cell::OnceCell;
 use crate::event::Event;
 use crate::event::Field;
 
-/// A field of the context that topics know.
+/// A field of the context that a topic can contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum ContextField {
     Enterprise,
     Site,
     Area,
@@ -22,7 +22,7 @@ pub(super) enum Known {
     PartNumber,
 }
 
-/// In the order of [`Known`].
+/// The names of the fields, in the order of [`ContextField`].
 const NAMES: [&str; 10] = [
     "enterprise",
     "site",
@@ -47,7 +47,7 @@ impl<'a> Context<'a> {
         Context { event, fields: OnceCell::new() }
     }
 
-    pub(super) fn get(&self, known: Known) -> Option<Cow<'a, str>> {
-        self.fields.get_or_init(|| self.event.context.members(&NAMES))[known as usize]?.text()
+    pub(super) fn get(&self, field: ContextField) -> Option<Cow<'a, str>> {
+        self.fields.get_or_init(|| self.event.context.members(&NAMES))[field as usize]?.text()
     }
 }

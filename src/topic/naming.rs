@@ -1,17 +1,17 @@
-//! How a value becomes part of a topic. In: any text of the database. Out: the same, without anything that MQTT forbids or that would
-//! add a level. It never decides what happens to a value of which nothing is left.
+//! How values are written in topics. In: any text from the database. Out: the same text, without anything that MQTT forbids or that would
+//! add a level. If nothing is left of a value, `expand` decides what happens.
 
 use deunicode::deunicode_char;
 
-/// What values look like in a topic.
+/// How values are written in a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Naming {
-    /// Lower case, in Latin letters, digits, `_`, `.` and `-`: what every tool on the plant floor reads.
+    /// In lower-case Latin letters, digits, `_`, `.` and `-`, which every tool on the plant floor can read.
     #[default]
     Ascii,
-    /// As it stands, but for what MQTT forbids.
+    /// Unchanged, except for what MQTT forbids.
     Verbatim,
-    /// As an eryxon system has always written it, for subscribers that exist.
+    /// As Eryxon Flow has always written them, for existing subscribers.
     Eryxon,
 }
 
@@ -35,7 +35,7 @@ impl Naming {
         }
     }
 
-    /// Appends one part of an event's name; eryxon leaves it as it is.
+    /// Appends one part of an event's type, which `eryxon` leaves as it is.
     pub(super) fn write_event(self, part: &str, topic: &mut String) {
         match self {
             Naming::Ascii => ascii(part, topic),
@@ -43,7 +43,7 @@ impl Naming {
         }
     }
 
-    /// Appends a tenant; eryxon leaves it as it is.
+    /// Appends a tenant, which `eryxon` leaves as it is.
     pub(super) fn write_tenant(self, tenant: &str, topic: &mut String) {
         self.write_event(tenant, topic);
     }
@@ -60,7 +60,7 @@ fn ascii(value: &str, topic: &mut String) {
         match chars.next() {
             None => return,
             Some(c) if c.is_ascii() => topic.push('_'),
-            // The German way to write them without dots, which the table does not know.
+            // This is how German writes umlauts in plain ASCII, which the transliteration table does not know.
             Some('ä' | 'Ä') => topic.push_str("ae"),
             Some('ö' | 'Ö') => topic.push_str("oe"),
             Some('ü' | 'Ü') => topic.push_str("ue"),
@@ -70,7 +70,7 @@ fn ascii(value: &str, topic: &mut String) {
     }
 }
 
-/// The bytes that stand in a topic as they are, or in lower case.
+/// The bytes that are kept, in lower case.
 const KEPT: [bool; 256] = {
     let mut kept = [false; 256];
     let mut byte = 0_u8;
@@ -82,7 +82,7 @@ const KEPT: [bool; 256] = {
 };
 
 fn transliterated(c: char, topic: &mut String) {
-    // Marks on letters and other characters without a sound of their own vanish; what the table does not know is kept as a place.
+    // Combining marks and other characters without a sound of their own vanish. A character that the table does not know becomes `_`.
     let Some(latin) = deunicode_char(c) else {
         topic.push('_');
         return;
@@ -96,15 +96,16 @@ fn transliterated(c: char, topic: &mut String) {
 }
 
 fn verbatim(value: &str, topic: &mut String) {
-    for (place, part) in value.split(is_forbidden).enumerate() {
-        if place > 0 {
+    for (index, part) in value.split(is_forbidden).enumerate() {
+        if index > 0 {
             topic.push('_');
         }
         topic.push_str(part);
     }
 }
 
-/// Wildcards, the level separator, and what a receiver may close the connection for: control characters and non-characters.
+/// Returns whether a topic may not contain the character: wildcards and the level separator, and control characters and non-characters, for
+/// which a receiver may close the connection.
 fn is_forbidden(c: char) -> bool {
     matches!(c, '/' | '+' | '#' | '\u{fdd0}'..='\u{fdef}') || c.is_control() || u32::from(c) & 0xfffe == 0xfffe
 }
@@ -123,13 +124,13 @@ fn eryxon(value: &str, topic: &mut String) {
     for c in value.chars() {
         match c.is_ascii() {
             true => add(c.to_ascii_lowercase()),
-            // In words, the last sigma differs; neither of the two is kept.
+            // Lower-casing a whole word would give another sigma at its end, but neither of the two is kept.
             false => c.to_lowercase().for_each(&mut add),
         }
     }
 }
 
-/// White space as JavaScript's regular expressions know it, which differs from Unicode's in two characters.
+/// Returns whether JavaScript's regular expressions count the character as white space. Unicode differs in two characters.
 fn is_script_space(c: char) -> bool {
     c == '\u{feff}' || (c.is_whitespace() && c != '\u{85}')
 }
@@ -191,7 +192,7 @@ mod tests {
         }
     }
 
-    /// As they were written first: character by character.
+    /// The first implementation, which goes character by character.
     fn model(naming: Naming, value: &str) -> String {
         let mut topic = String::new();
         match naming {

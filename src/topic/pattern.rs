@@ -1,17 +1,17 @@
-//! Topic patterns, such as `{enterprise}/{site}/{area}/{cell}/{event}`. In: the text of a publisher's row. Out: its levels, ready to be
-//! filled, or everything that is wrong with it, each with its column. It never sees an event.
+//! Compiles topic patterns such as `{enterprise}/{site}/{area}/{cell}/{event}`. In: the text in a publisher's row. Out: its levels, ready
+//! to be filled in, or everything that is wrong with it, each problem with its column. It never sees an event.
 
 use std::fmt;
 
 use thiserror::Error;
 
 use crate::nearest::nearest;
-use crate::topic::context::Known;
+use crate::topic::context::ContextField;
 
 /// The longest topic, in bytes: MQTT writes its length into two bytes.
 pub const MAX_TOPIC_BYTES: usize = 65_535;
 
-/// A pattern without faults.
+/// A pattern that was compiled without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -29,7 +29,7 @@ pub(super) enum Piece {
 pub(super) enum Name {
     Level(Level),
     /// A field of the event's context that is not a level.
-    Context(Known),
+    Context(ContextField),
     Event,
     Tenant,
     EntityType,
@@ -48,14 +48,14 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// Its name, and then the name that ISA-95 has for it.
-    pub(super) fn names(self) -> &'static [Known] {
+    /// Returns the fields of an event's context that hold it: first its own name, then the one that ISA-95 has for it.
+    pub(super) fn names(self) -> &'static [ContextField] {
         match self {
-            Level::Enterprise => &[Known::Enterprise],
-            Level::Site => &[Known::Site],
-            Level::Area => &[Known::Area],
-            Level::Line => &[Known::Line, Known::WorkCenter],
-            Level::Cell => &[Known::Cell, Known::WorkUnit],
+            Level::Enterprise => &[ContextField::Enterprise],
+            Level::Site => &[ContextField::Site],
+            Level::Area => &[ContextField::Area],
+            Level::Line => &[ContextField::Line, ContextField::WorkCenter],
+            Level::Cell => &[ContextField::Cell, ContextField::WorkUnit],
         }
     }
 }
@@ -68,11 +68,11 @@ static NAMES: [(&str, Name); 15] = [
     ("cell", Name::Level(Level::Cell)),
     ("work_center", Name::Level(Level::Line)),
     ("work_unit", Name::Level(Level::Cell)),
-    ("operation", Name::Context(Known::Operation)),
+    ("operation", Name::Context(ContextField::Operation)),
     ("event", Name::Event),
     ("tenant_id", Name::Tenant),
-    ("job_number", Name::Context(Known::JobNumber)),
-    ("part_number", Name::Context(Known::PartNumber)),
+    ("job_number", Name::Context(ContextField::JobNumber)),
+    ("part_number", Name::Context(ContextField::PartNumber)),
     ("entity_type", Name::EntityType),
     ("entity_id", Name::EntityId),
     ("data.path", Name::Data(String::new())),
@@ -94,7 +94,7 @@ impl fmt::Display for Name {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("column {column}: {fault}")]
 pub struct PatternProblem {
-    /// The character it points at; the first is 1.
+    /// The character that is wrong, counted from one.
     pub column: usize,
     /// What is wrong there.
     pub fault: PatternFault,
@@ -114,7 +114,7 @@ pub enum PatternFault {
     Stray,
     #[error("`{{}}` names nothing; write a placeholder such as `{{cell}}`")]
     Nameless,
-    #[error("the default of `{{{0}}}` is empty; write one behind the `|` or remove the `|`")]
+    #[error("the default of `{{{0}}}` is empty; write one after the `|` or remove the `|`")]
     NoDefault(String),
     #[error("`{0}` is a wildcard, and one cannot publish to a wildcard; remove it")]
     Wildcard(char),
@@ -135,7 +135,7 @@ pub enum PatternFault {
 }
 
 impl Pattern {
-    /// Reads a pattern, or says everything that is wrong with it, from left to right.
+    /// Compiles a pattern, or returns everything that is wrong with it, from left to right.
     pub fn compile(text: &str) -> Result<Pattern, Vec<PatternProblem>> {
         let mut reader = Reader { chars: text.chars().collect(), ..Reader::default() };
         reader.read();
@@ -146,7 +146,7 @@ impl Pattern {
         }
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -213,7 +213,7 @@ impl Reader {
         }
     }
 
-    /// Reports the one character with which the literal text becomes too long.
+    /// Counts a character of literal text, and reports the one with which the text becomes too long.
     fn count(&mut self, at: usize) {
         let before = self.literal_bytes;
         self.literal_bytes += self.chars[at].len_utf8();
@@ -222,12 +222,12 @@ impl Reader {
         }
     }
 
-    /// Reads from the `{` at `open` and returns where to go on.
+    /// Reads the placeholder that begins with the `{` at `open`, and returns the index to continue from.
     fn placeholder(&mut self, open: usize) -> usize {
         let rest = &self.chars[open + 1..];
         let end = rest.iter().position(|c| matches!(c, '{' | '}')).map_or(self.chars.len(), |length| open + 1 + length);
         if self.chars.get(end) != Some(&'}') {
-            // What follows is read on, so that its faults are found too.
+            // Reading continues after it, so that the faults of the rest are found as well.
             self.report(open, PatternFault::Unclosed);
             return self.chars[open..].iter().position(|c| *c == '/').map_or(end, |length| end.min(open + length));
         }
@@ -235,7 +235,7 @@ impl Reader {
         let text: String = self.chars[open + 1..bar.unwrap_or(end)].iter().collect();
         let default: Option<String> = bar.map(|bar| self.chars[bar + 1..end].iter().collect());
         if let Some(bar) = bar {
-            self.lint_default(open, &text, bar + 1, end);
+            self.check_default(open, &text, bar + 1, end);
         }
         match Reader::name(&text) {
             Ok(name) => {
@@ -267,8 +267,8 @@ impl Reader {
         Err(PatternFault::Unknown { name: text.to_owned(), hint })
     }
 
-    /// A default stands in the topic as it was written, so it is held to the rules of literal text.
-    fn lint_default(&mut self, open: usize, name: &str, from: usize, end: usize) {
+    /// A default is copied into the topic as it was written, so the rules of literal text apply to it.
+    fn check_default(&mut self, open: usize, name: &str, from: usize, end: usize) {
         if from == end {
             self.report(from - 1, PatternFault::NoDefault(format!("{name}|")));
         }
@@ -318,7 +318,7 @@ mod tests {
         column 15: `{}` names nothing; write a placeholder such as `{cell}`
         column 19: `+` is a wildcard, and one cannot publish to a wildcard; remove it
         column 22: `#` is a wildcard, and one cannot publish to a wildcard; remove it
-        column 30: the default of `{event|}` is empty; write one behind the `|` or remove the `|`
+        column 30: the default of `{event|}` is empty; write one after the `|` or remove the `|`
         column 33: `}` closes nothing; remove it
         column 35: control character 0x0007 is not allowed in a topic; remove it
         column 44: `/` within a default would add a level; remove it

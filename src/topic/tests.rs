@@ -1,4 +1,6 @@
-//! What topics look like, and what no value can do to them. In: patterns and events made here. Out: nothing.
+//! What topics look like, and what no value can do to them.
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -8,17 +10,18 @@ use uuid::Uuid;
 
 use super::*;
 use crate::event::Entity;
+use crate::event::Event;
 use crate::event::TenantId;
 
 const ALL: &str = "{enterprise}/{site}/{area}/{line}/{cell}/{operation}/{event}/{tenant_id}/{job_number}/{part_number}";
 
-fn event(kind: &str, context: &serde_json::Value) -> Event {
+fn event(event_type: &str, context: &serde_json::Value) -> Event {
     Event::new(
         1,
         Uuid::nil(),
         TenantId("Tenant-A".to_owned()),
-        kind.to_owned(),
-        Entity { kind: "job".to_owned(), id: "J 1".to_owned() },
+        event_type.to_owned(),
+        Entity { entity_type: "job".to_owned(), id: "J 1".to_owned() },
         Timestamp::UNIX_EPOCH,
         to_raw_value(context).unwrap(),
         to_raw_value(&json!({"order": {"lines": [{"no": 7}]}, "empty": ""})).unwrap(),
@@ -120,7 +123,7 @@ fn policies() -> impl Strategy<Value = Option<Missing>> {
     prop::sample::select(vec![None, Some(Missing::Placeholder), Some(Missing::Drop), Some(Missing::Reject)])
 }
 
-/// Everything, and what is dangerous more often.
+/// Any text, with dangerous characters more often than others.
 fn values() -> impl Strategy<Value = String> {
     prop::collection::vec(
         prop_oneof![any::<char>(), prop::sample::select(vec!['/', '+', '#', '$', '\0', ' ', '.', '_'])],
@@ -132,15 +135,15 @@ fn values() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_value_adds_a_level_or_a_wildcard(
-        naming in namings(), missing in policies(), cell in values(), job in values(), kind in values(), tenant in values()
+        naming in namings(), missing in policies(), cell in values(), job in values(), event_type in values(), tenant in values()
     ) {
-        let mut event = event(&kind, &json!({"cell": cell, "job_number": job}));
+        let mut event = event(&event_type, &json!({"cell": cell, "job_number": job}));
         event.tenant = TenantId(tenant);
         let Ok(topic) = expand("{cell}/x-{job_number}/{tenant_id}/{event}", &event, naming, missing) else {
             return Ok(());
         };
         prop_assert!(Topic::parse(topic.clone()).is_ok(), "{topic:?}");
-        prop_assert!(topic.split('/').count() <= 4 + kind.matches('.').count());
+        prop_assert!(topic.split('/').count() <= 4 + event_type.matches('.').count());
     }
 
     #[test]

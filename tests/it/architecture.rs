@@ -1,6 +1,6 @@
-//! The shape of the source, read as text: which module may import which, where each driver is named, and how long a file may grow. In: the
-//! sources of the three crates. Out: every line that breaks a rule. Text matching is not the compiler: it sees names in comments too, and
-//! a re-export escapes it.
+//! The rules for the shape of the source: which module may import which, which files may name a driver, and how long a file may grow. In:
+//! the sources of the three crates. Out: every line that breaks a rule. The sources are read as text, so the test also sees names in
+//! comments, and does not see through a re-export.
 
 mod circles;
 mod imports;
@@ -11,14 +11,14 @@ use std::path::Path;
 
 const LONGEST: usize = 400;
 
-/// Each module of a crate and the modules that it may import. A new module is entered here first.
+/// Lists each module of a crate with the modules that it may import. Enter a new module here first.
 type MayImport = &'static [(&'static str, &'static [&'static str])];
 
-/// The crates of the workspace: the folder of the sources, and what a module may import there.
+/// Lists the crates of the workspace, each with the folder of its sources and the imports that its modules may have.
 const CRATES: &[(&str, MayImport)] = &[("src", PRODUCT), ("rig/src", RIG), ("lab/src", LAB)];
 
 const PRODUCT: MayImport = &[
-    // Values know only values.
+    // Values import only other values.
     ("event", &[]),
     ("clock", &[]),
     ("secret", &[]),
@@ -35,7 +35,7 @@ const PRODUCT: MayImport = &[
     ("database", &["secret", "tls"]),
     ("migrate", &["database"]),
     ("capture", &["database", "nearest"]),
-    // Delivery. Nothing here knows the edges, and only the gateway knows how the stages meet.
+    // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
     (
@@ -134,9 +134,9 @@ const LAB: MayImport = &[
     ("demo", &["andon", "duration", "stage", "witness"]),
 ];
 
-/// Each driver, and the only places that name it (a file, or a folder with everything in it).
+/// Lists each driver with the only files that may name it. A folder stands for all files in it.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    // The rig and the lab share no code with what they judge.
+    // The rig and the lab share no code with the gateway that they judge.
     ("andon", &["src"]),
     (
         "clap",
@@ -173,13 +173,15 @@ fn the_source_keeps_its_shape() {
         let path = format!("{folder}/{name}");
         let mut breaks = |rule: String| broken.push(format!("{path}: {rule}"));
         if !text.starts_with("//! ") {
-            breaks("does not open with `//! `: what flows in, what flows out, what it never does".to_owned());
+            breaks(
+                "does not begin with `//! `; describe what comes in, what goes out, and what never happens".to_owned(),
+            );
         }
         if text.lines().count() > LONGEST {
             breaks(format!("is longer than {LONGEST} lines; split it by concept"));
         }
         if name.ends_with("mod.rs") {
-            breaks("write `foo.rs` beside `foo/`, not `foo/mod.rs`".to_owned());
+            breaks("is a `foo/mod.rs`; write `foo.rs` next to `foo/`".to_owned());
         }
         if text.contains("use crate::{") {
             breaks("groups imports of the crate; write one `use` for each".to_owned());
@@ -188,10 +190,12 @@ fn the_source_keeps_its_shape() {
         match allowed {
             None if matches!(module, "lib" | "main") => {}
             None => {
-                breaks(format!("module `{module}` is not in the table of its crate; enter it with what it may import"));
+                breaks(format!(
+                    "module `{module}` is not in the table of its crate; enter it with its allowed imports"
+                ));
             }
             Some(allowed) => {
-                // Tests may bring in who comes later, to try both together.
+                // A test may import a later module, to try both together.
                 let code = if name.ends_with("/tests.rs") { "" } else { text.split("#[cfg(test)]").next().unwrap() };
                 for other in imports(code).filter(|other| other != module && !allowed.contains(&other.as_str())) {
                     breaks(format!("`{module}` may not import `{other}`"));
@@ -203,7 +207,7 @@ fn the_source_keeps_its_shape() {
                 path.strip_prefix(home).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']))
             });
             if !at_home {
-                breaks(format!("names `{driver}`, whose home is {}", homes.join(", ")));
+                breaks(format!("names `{driver}`, which only {} may name", homes.join(", ")));
             }
         }
     }
@@ -213,7 +217,7 @@ fn the_source_keeps_its_shape() {
 
 #[test]
 fn each_table_has_one_file_that_writes_it() {
-    // A folder that stands for one writer: what is written of a lane's row is more than fits into a file.
+    // These folders count as one writer each, because the statements that write a lane's row do not fit into one file.
     const WRITERS: &[&str] = &["lane/store"];
     let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (_, name, text) in sources("src") {
@@ -232,7 +236,7 @@ fn each_table_has_one_file_that_writes_it() {
     assert!(shared.is_empty(), "{shared:#?}");
 }
 
-/// The folder, and in it the name and the text of each source.
+/// Returns each source below a folder, as the folder, the file's name in it, and its text.
 fn sources(folder: &'static str) -> impl Iterator<Item = (&'static str, String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut folders = vec![root.clone()];
@@ -258,7 +262,7 @@ fn imports(text: &str) -> impl Iterator<Item = String> {
     text.split("crate::").skip(1).map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect())
 }
 
-/// Whether a path begins with the driver's name.
+/// Says whether a path in the text begins with the driver's name.
 fn names(text: &str, driver: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     text.match_indices(&format!("{driver}::")).any(|(at, _)| !text[..at].ends_with(is_word))

@@ -1,16 +1,16 @@
-//! Attaching and detaching. In: mappings and a real PostgreSQL. Out: whether the database's catalogue ends up as it should: exactly what
-//! the mapping says, nothing on a fault, and nothing at all after detaching.
+//! Attaching and detaching. In: mappings and a real PostgreSQL. Out: whether the catalogue of the database contains exactly what the
+//! mapping asks for, nothing new after a fault, and no trace of Andon's triggers after detaching.
 
 use andon::capture::Change;
 use andon::capture::Mapping;
 use andon::capture::SourceError;
 use tokio_postgres::Client;
 
-use crate::plant::Plant;
-use crate::plant::connect;
-use crate::plant::eryxon;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
+use crate::support::plant::eryxon;
 
-/// Everything that attaching may leave behind: triggers, functions, comments, noted sources.
+/// Lists everything that attaching may leave in the database: triggers, functions, rights, comments and sources.
 pub(crate) async fn catalogue(client: &Client) -> Vec<String> {
     let rows = client
         .query(
@@ -84,8 +84,8 @@ async fn a_dry_run_changes_nothing_and_its_sql_run_by_hand_attaches_the_same() {
 
     assert_eq!(after_dry_run, before);
     assert_eq!(catalogue(&by_hand.client).await, catalogue(&by_andon.client).await);
-    let again = andon::capture::attach(&mut by_hand.client, &mapping).await.unwrap();
-    assert!(again.tables.iter().all(|(_, change)| *change == Change::Unchanged), "{again:?}");
+    let second = andon::capture::attach(&mut by_hand.client, &mapping).await.unwrap();
+    assert!(second.tables.iter().all(|(_, change)| *change == Change::Unchanged), "{second:?}");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ type = 'view.created'
     )
     .unwrap();
 
-    let findings = andon::capture::check(&mut plant.client, &mapping).await.unwrap();
+    let findings = andon::capture::check(&mut plant.client, &mapping).await.unwrap().findings;
     let refused = andon::capture::attach(&mut plant.client, &mapping).await.unwrap_err();
 
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -184,13 +184,13 @@ async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
     let mapping = eryxon();
     let (attached, ()) = tokio::join!(andon::capture::attach(&mut plant.client, &mapping), release);
 
-    assert!(matches!(&refused, SourceError::Busy(table) if table == "public.issues"), "{refused:?}");
+    assert!(matches!(&refused, SourceError::Busy { table, .. } if table == "public.issues"), "{refused:?}");
     assert_eq!(after_refusal, before);
     assert_eq!(attached.unwrap().tables.len(), 7);
 }
 
 #[tokio::test]
-async fn two_sources_share_a_table_and_part_without_harm() {
+async fn of_two_sources_that_share_tables_one_can_be_detached_without_harm_to_the_other() {
     let mut plant = Plant::attached().await;
     let second = "[source]\nname = 'second'\nwebhooks = 'webhooks'\n[[capture]]\ntable = 'jobs'\non = 'update'\ntype = 'order.touched'";
 
@@ -210,7 +210,7 @@ async fn two_sources_share_a_table_and_part_without_harm() {
 }
 
 #[tokio::test]
-async fn times_without_a_zone_get_the_sources() {
+async fn times_without_a_zone_get_the_zone_of_the_source() {
     let plant = Plant::with(
         "create table logs (id int primary key, at timestamp, day date)",
         "[source]

@@ -14,13 +14,13 @@ use rig::subscriber::Subscriber;
 use rig::subscriber::SubscriberOptions;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
-use crate::line::wait_for_messages;
-use crate::plant::Plant;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
+use crate::support::line::wait_for_messages;
+use crate::support::plant::Plant;
 
-/// A line with one healthy webhook.
+/// Creates a line with one healthy webhook.
 async fn line_with_a_bystander() -> (Line, Receiver) {
     let (line, receiver) = (Line::new().await, Receiver::start().await.unwrap());
     line.webhook(&receiver.url("/good"), json!({})).await;

@@ -10,9 +10,9 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
 impl Line {
     /// Changes parked deliveries, and notifies the lanes of it.
@@ -100,7 +100,7 @@ async fn discarded(status: u16, parked: u64) {
     let accepted: Vec<_> = receiver.accepted().iter().map(|request| marker(&request.body).1).collect();
     let first = if status == 200 { 1 } else { 2 };
     assert_eq!(accepted, Vec::from_iter(first..=parked + 1), "answered {status}, with {parked} parked");
-    assert!(receiver.received().iter().all(|request| request.beside.is_empty()), "two of one entity at a time");
+    assert!(receiver.received().iter().all(|request| request.concurrent.is_empty()), "two of one entity at a time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

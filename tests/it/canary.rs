@@ -10,10 +10,10 @@ use rig::tap::TapOptions;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::command::andon;
-use crate::line::Line;
+use crate::command::run_andon;
+use crate::support::line::Line;
 
-/// A broker with these rights, and a tap through which it appears to lack MQTT 5.
+/// Returns a broker with these rights, and a tap through which it appears to lack MQTT 5.
 async fn broker(acl: &str) -> (Mosquitto, Tap) {
     let options =
         MosquittoOptions { acl: Some(acl.to_owned()), max_queued_messages: 10_000, ..MosquittoOptions::default() };
@@ -40,7 +40,7 @@ async fn a_canary_tells_what_arrives_what_is_refused_and_what_is_acknowledged_an
     )
     .await;
 
-    let said = andon(&line.url, &["check", "--canary"]);
+    let run = run_andon(&line.url, &["check", "--canary"]);
 
     let new = format!("plant at 127.0.0.1:{}", broker.port());
     let old = format!("plant at 127.0.0.1:{}", old.port());
@@ -54,9 +54,9 @@ async fn a_canary_tells_what_arrives_what_is_refused_and_what_is_acknowledged_an
         format!("FAULT   canary          {old}: `bad/laser_1/andon/canary` {dropped}"),
         format!("FAULT   canary          {old}: `bad/laser_2/andon/canary` {dropped}"),
     ] {
-        assert!(said.out.contains(&sentence), "{sentence}\n{said:?}");
+        assert!(run.out.contains(&sentence), "{sentence}\n{run:?}");
     }
-    assert_eq!(said.status, 1);
+    assert_eq!(run.status, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,12 +66,12 @@ async fn nothing_is_published_without_being_asked_for_and_a_canary_holds_nothing
     let line = Line::new().await;
     line.publisher_of("acme", "good/{cell}/{event}", broker.port(), json!({})).await;
 
-    let without = andon(&line.url, &["check"]);
+    let without = run_andon(&line.url, &["check"]);
     // The log holds no event, so the topic is made up.
-    let with = andon(&line.url, &["check", "--canary"]);
-    let help = andon(&line.url, &["check", "--help"]);
+    let with = run_andon(&line.url, &["check", "--canary"]);
+    let help = run_andon(&line.url, &["check", "--help"]);
 
-    subscriber.wait_received(crate::line::PATIENCE, 1).await.unwrap();
+    subscriber.wait_received(crate::support::line::PATIENCE, 1).await.unwrap();
     let received = subscriber.received();
     assert_eq!((without.status, with.status), (0, 0), "{without:?} {with:?}");
     assert!(!without.out.contains("canary") && with.out.contains("arrives on good/_/andon/canary"), "{with:?}");

@@ -1,10 +1,10 @@
-//! What the attached triggers capture. In: a plant at work in a real PostgreSQL. Out: whether each change left exactly its event, and
-//! whether the plant's statement went through whatever capture did.
+//! Capture by attached triggers. In: a plant's statements on a real PostgreSQL. Out: whether each change leaves exactly its event, and
+//! whether the plant's statement succeeds whatever happens to the capture.
 
 use serde_json::json;
 
-use crate::plant::Plant;
-use crate::plant::connect;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
 
 const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 const JOB: &str = "00000000-0000-0000-0000-000000000001";
@@ -12,7 +12,7 @@ const PART: &str = "00000000-0000-0000-0000-000000000002";
 const OPERATION: &str = "00000000-0000-0000-0000-000000000003";
 
 #[tokio::test]
-async fn every_event_that_the_seed_lists_is_captured() {
+async fn every_event_of_eryxon_is_captured() {
     let plant = Plant::attached().await;
     let import = |kind: &str| {
         format!(
@@ -58,7 +58,7 @@ async fn every_event_that_the_seed_lists_is_captured() {
 }
 
 #[tokio::test]
-async fn an_event_says_whose_it_is_what_it_is_about_and_where() {
+async fn an_event_names_its_tenant_its_entity_and_its_place() {
     let plant = Plant::attached().await;
 
     let events = plant
@@ -87,7 +87,7 @@ async fn an_event_says_whose_it_is_what_it_is_about_and_where() {
 }
 
 #[tokio::test]
-async fn a_sync_import_that_is_followed_to_its_end_makes_one_event() {
+async fn a_sync_import_that_is_updated_to_its_end_makes_one_event() {
     let plant = Plant::attached().await;
 
     let types = plant
@@ -117,7 +117,7 @@ async fn an_update_that_changes_nothing_makes_no_event() {
 }
 
 #[tokio::test]
-async fn what_is_rolled_back_leaves_no_event() {
+async fn a_change_that_is_rolled_back_leaves_no_event() {
     let plant = Plant::attached().await;
 
     let types = plant

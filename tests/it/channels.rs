@@ -1,5 +1,5 @@
-//! NOTIFY channels as sources. In: notifications with good and bad payloads, and mappings that come and go. Out: whether each good one is
-//! an event that arrives, and each bad one stands among the failures.
+//! NOTIFY channels as sources. In: notifications with good and bad payloads, and mappings that are attached and detached. Out: whether
+//! each good notification becomes an event that arrives, and each bad one is recorded as a capture error.
 
 use andon::capture::Mapping;
 use andon::capture::attach;
@@ -10,9 +10,9 @@ use rig::Subscriber;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::plant::connect;
 
 const MAPPING: &str = "
 [source]
@@ -27,8 +27,9 @@ tenant = 'org'
 context = { cell = 'machine.name' }
 fields = ['code']";
 
-async fn is_heard(line: &Line, channel: &str, count: usize) {
-    // The last statement of the listening session is the one that subscribes.
+/// Waits until `count` sessions listen to the channel.
+async fn wait_for_listeners(line: &Line, channel: &str, count: usize) {
+    // The `listen` is the last statement of the listening session, so that pg_stat_activity shows it.
     let sql = "from pg_stat_activity where datname = current_database() and state = 'idle'";
     line.until(&format!("select count(*) = {count} {sql} and query like '%listen \"{channel}\"%'")).await;
 }
@@ -42,7 +43,7 @@ async fn a_notification_becomes_an_event_and_a_bad_one_is_recorded() {
     attach(&mut owner, &Mapping::parse("line.toml", MAPPING).unwrap()).await.unwrap();
     line.publisher_of("acme", "{site}/{cell}/{event}", broker.port(), json!({})).await;
     line.start();
-    is_heard(&line, "Machine events", 1).await;
+    wait_for_listeners(&line, "Machine events", 1).await;
 
     let down = r#"{"event": "machine.down", "org": "acme", "code": 17, "machine": {"id": 4, "name": "Laser 1"}}"#;
     line.run(&format!(
@@ -75,15 +76,15 @@ async fn channels_come_and_go_with_their_sources_while_the_gateway_runs() {
     line.start();
 
     attach(&mut owner, &Mapping::parse("line.toml", MAPPING).unwrap()).await.unwrap();
-    is_heard(&line, "Machine events", 1).await;
+    wait_for_listeners(&line, "Machine events", 1).await;
     let other = MAPPING.replace("Machine events", "other");
     attach(&mut owner, &Mapping::parse("line.toml", &other).unwrap()).await.unwrap();
-    is_heard(&line, "other", 1).await;
+    wait_for_listeners(&line, "other", 1).await;
     line.run("notify \"Machine events\", 'not heard'; notify other, '{\"event\": \"machine.up\", \"org\": \"acme\"}'")
         .await;
     line.until("select count(*) = 1 from andon.events where type = 'machine.up'").await;
     detach(&mut owner, "line").await.unwrap();
-    is_heard(&line, "other", 0).await;
+    wait_for_listeners(&line, "other", 0).await;
 
     let errors: i64 = owner.query_one("select count(*) from andon.capture_errors", &[]).await.unwrap().get(0);
     assert_eq!(errors, 0);

@@ -8,10 +8,10 @@ use std::process::Output;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::plant::ERYXON;
-use crate::plant::Plant;
-use crate::plant::SCHEMA;
-use crate::plant::connect;
+use crate::support::plant::ERYXON;
+use crate::support::plant::Plant;
+use crate::support::plant::SCHEMA;
+use crate::support::plant::connect;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -24,21 +24,21 @@ use tokio::time::timeout;
 
 const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 
-/// What the program printed, and its exit status.
+/// The exit status of the program, and the text that it printed.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Run {
     pub(crate) status: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
 /// Runs the program in an empty environment, away from the repository's own configuration.
-pub(crate) fn andon(url: &str, arguments: &[&str]) -> Said {
+pub(crate) fn run_andon(url: &str, arguments: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
     command.env_clear().env("DATABASE_URL", url).current_dir(std::env::temp_dir()).args(arguments);
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { status: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+    Run { status: status.code().unwrap(), out: text(stdout), err: text(stderr) }
 }
 
 fn file(name: &str, text: &str) -> String {
@@ -53,15 +53,15 @@ async fn a_database_is_migrated_attached_checked_and_detached() {
     let url = Postgres::shared().create_database().await.unwrap();
     connect(&url).await.batch_execute(SCHEMA).await.unwrap();
 
-    let unmigrated = andon(&url, &["check"]);
-    let migrated = andon(&url, &["migrate"]);
-    let again = andon(&url, &["migrate"]);
-    let dry = andon(&url, &["attach", "--source", ERYXON, "--dry-run"]);
-    let unattached = andon(&url, &["check"]);
-    let attached = andon(&url, &["attach", "--source", ERYXON]);
-    let good = andon(&url, &["check"]);
-    let detached = andon(&url, &["detach", "--source", ERYXON]);
-    let gone = andon(&url, &["detach", "--source", "eryxon"]);
+    let unmigrated = run_andon(&url, &["check"]);
+    let migrated = run_andon(&url, &["migrate"]);
+    let again = run_andon(&url, &["migrate"]);
+    let dry = run_andon(&url, &["attach", "--source", ERYXON, "--dry-run"]);
+    let unattached = run_andon(&url, &["check"]);
+    let attached = run_andon(&url, &["attach", "--source", ERYXON]);
+    let good = run_andon(&url, &["check"]);
+    let detached = run_andon(&url, &["detach", "--source", ERYXON]);
+    let gone = run_andon(&url, &["detach", "--source", "eryxon"]);
 
     assert!(unmigrated.status == 1 && unmigrated.out.contains("run `andon migrate`"), "{unmigrated:?}");
     assert!(migrated.status == 0 && migrated.out.starts_with("applied 0001_andon\n"), "{migrated:?}");
@@ -80,9 +80,9 @@ async fn a_first_mapping_is_proposed_that_can_be_read_and_fits_as_it_is_and_in_f
         let plant = Plant::empty().await;
         plant.run(&System::find(name).unwrap().schema).await;
 
-        let proposed = andon(&plant.url, &["source", "init", "--name", name]);
+        let proposed = run_andon(&plant.url, &["source", "init", "--name", name]);
         let all: String = proposed.out.lines().map(without_mark).collect();
-        let fits = |text: &str| andon(&plant.url, &["check", "--source", &file(&format!("{name}.toml"), text)]);
+        let fits = |text: &str| run_andon(&plant.url, &["check", "--source", &file(&format!("{name}.toml"), text)]);
         let (as_it_is, in_full) = (fits(&proposed.out), fits(&all));
 
         assert_eq!(proposed.status, 0, "{}", proposed.err);
@@ -107,7 +107,7 @@ async fn a_mapping_is_explained_with_a_database_and_without() {
     let mut alone = Command::new(env!("CARGO_BIN_EXE_andon"));
     alone.env_clear().current_dir(std::env::temp_dir()).args(["check", "--source", ERYXON, "--explain"]);
     let alone = String::from_utf8(alone.output().unwrap().stdout).unwrap();
-    let typed = andon(&plant.url, &["check", "--source", ERYXON, "--explain"]);
+    let typed = run_andon(&plant.url, &["check", "--source", ERYXON, "--explain"]);
 
     assert!(
         alone.contains("eryxon/chicago") || alone.contains("acme/chicago/fabrication/laser_1/job/completed"),
@@ -133,10 +133,10 @@ async fn a_check_tells_every_fault_at_once() {
         .await;
     let config = file("faults.toml", "[mqtt]\nwindow = 0\n[web]\n");
 
-    let said = andon(&plant.url, &["check", "--config", &config]);
+    let run = run_andon(&plant.url, &["check", "--config", &config]);
 
     std::fs::remove_file(config).unwrap();
-    assert_eq!(said.status, 1, "{said:?}");
+    assert_eq!(run.status, 1, "{run:?}");
     for expected in [
         "FAULT   configuration   mqtt.window: `0` is not a whole number",
         "FAULT   configuration   web: unknown section",
@@ -146,7 +146,7 @@ async fn a_check_tells_every_fault_at_once() {
         "ftp://erp",
         "customer",
     ] {
-        assert!(said.out.contains(expected), "{expected} is not in\n{}", said.out);
+        assert!(run.out.contains(expected), "{expected} is not in\n{}", run.out);
     }
 }
 
@@ -156,10 +156,10 @@ async fn a_mapping_is_checked_before_it_is_attached() {
     let text = std::fs::read_to_string(ERYXON).unwrap();
     let bad = file("bad.toml", &text.replace("new.deleted_at is not null", "new.deleted is not null"));
 
-    let good = andon(&plant.url, &["check", "--source", ERYXON]);
-    let found = andon(&plant.url, &["check", "--source", &bad]);
-    let refused = andon(&plant.url, &["attach", "--source", &bad]);
-    let absent = andon(&plant.url, &["attach", "--source", "absent.toml"]);
+    let good = run_andon(&plant.url, &["check", "--source", ERYXON]);
+    let found = run_andon(&plant.url, &["check", "--source", &bad]);
+    let refused = run_andon(&plant.url, &["attach", "--source", &bad]);
+    let absent = run_andon(&plant.url, &["attach", "--source", "absent.toml"]);
 
     std::fs::remove_file(bad).unwrap();
     assert!(good.status == 0 && good.out.contains("fits the database"), "{good:?}");
@@ -179,11 +179,11 @@ async fn the_sql_of_the_readme_does_what_it_says() {
         plant.run(&sql.replace('…', "")).await;
     }
 
-    let said = andon(&plant.url, &["check"]);
+    let run = run_andon(&plant.url, &["check"]);
     assert_eq!(plant.count("select count(*) from andon.events where type = 'shift.handover'").await, 1);
-    assert!(said.out.contains("ok      webhook         https://erp.example/hooks"), "{said:?}");
-    assert!(said.out.contains("broker          plant at broker.plant:1883"), "{said:?}");
-    assert!(!said.out.contains("FAULT   destination"), "{said:?}");
+    assert!(run.out.contains("ok      webhook         https://erp.example/hooks"), "{run:?}");
+    assert!(run.out.contains("broker          plant at broker.plant:1883"), "{run:?}");
+    assert!(!run.out.contains("FAULT   destination"), "{run:?}");
 }
 
 #[tokio::test]
@@ -192,32 +192,32 @@ async fn a_signal_stops_it_in_order_whether_the_database_is_there_or_not() {
     let away = "postgres://andon:hunter2@127.0.0.1:1/mes".to_owned();
 
     for (url, signal, mark) in [(there, Signal::SIGTERM, "starting"), (away, Signal::SIGINT, "WARN")] {
-        let told = timeout(Duration::from_secs(30), told_until_stopped(&url, signal, mark)).await.unwrap();
+        let log = timeout(Duration::from_secs(30), log_until_stopped(&url, signal, mark)).await.unwrap();
 
-        assert!(told.iter().any(|line| line["signal"] == signal.as_str()), "{told:?}");
-        assert_eq!(told.last().unwrap()["message"], "stopped");
-        assert!(!told.iter().any(|line| line.to_string().contains("hunter2")), "{told:?}");
+        assert!(log.iter().any(|line| line["signal"] == signal.as_str()), "{log:?}");
+        assert_eq!(log.last().unwrap()["message"], "stopped");
+        assert!(!log.iter().any(|line| line.to_string().contains("hunter2")), "{log:?}");
     }
 }
 
 /// Starts a gateway, sends it a signal as soon as it has logged `mark`, waits for it to end with status 0, and returns its log.
-async fn told_until_stopped(url: &str, signal: Signal, mark: &str) -> Vec<Value> {
+async fn log_until_stopped(url: &str, signal: Signal, mark: &str) -> Vec<Value> {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_andon"));
     command.env_clear().env("ANDON_DATABASE_URL", url).current_dir(std::env::temp_dir());
     command.args(["run", "--log", "json"]).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut told: Vec<Value> = Vec::new();
-    let mut is_told = false;
+    let mut log: Vec<Value> = Vec::new();
+    let mut is_signalled = false;
     while let Some(line) = lines.next_line().await.unwrap() {
-        told.push(serde_json::from_str(&line).unwrap());
-        if !is_told && line.contains(mark) {
-            is_told = true;
+        log.push(serde_json::from_str(&line).unwrap());
+        if !is_signalled && line.contains(mark) {
+            is_signalled = true;
             kill(Pid::from_raw(child.id().unwrap().try_into().unwrap()), signal).unwrap();
         }
     }
-    assert_eq!(child.wait().await.unwrap().code(), Some(0), "{told:?}");
-    told
+    assert_eq!(child.wait().await.unwrap().code(), Some(0), "{log:?}");
+    log
 }
 
 #[test]
@@ -225,12 +225,12 @@ fn bad_usage_has_a_status_of_its_own_and_a_password_is_never_shown() {
     let url = "postgres://andon:hunter2@127.0.0.1:1/mes";
     let secret = file("secret.toml", "[database]\nurl = \"postgres://andon:hunter2@db\" mes\n");
 
-    let unknown = andon(url, &["rum"]);
-    let unconfigured = andon("", &["run"]);
-    let misplaced = andon(url, &["run", "--config", "/nonexistent.toml"]);
-    let broken = andon(url, &["run", "--config", &secret]);
-    let away = andon(url, &["migrate"]);
-    let checked = andon(url, &["check"]);
+    let unknown = run_andon(url, &["rum"]);
+    let unconfigured = run_andon("", &["run"]);
+    let misplaced = run_andon(url, &["run", "--config", "/nonexistent.toml"]);
+    let broken = run_andon(url, &["run", "--config", &secret]);
+    let away = run_andon(url, &["migrate"]);
+    let checked = run_andon(url, &["check"]);
 
     std::fs::remove_file(secret).unwrap();
     assert_eq!((unknown.status, unconfigured.status, misplaced.status, broken.status), (2, 2, 2, 2));
@@ -239,8 +239,8 @@ fn bad_usage_has_a_status_of_its_own_and_a_password_is_never_shown() {
     assert!(broken.err.contains("is not TOML: line 2"), "{broken:?}");
     assert!(away.status == 1 && away.err.contains("cannot connect to PostgreSQL at andon@127.0.0.1:1/mes"), "{away:?}");
     assert!(checked.status == 1 && checked.out.contains("FAULT   database"), "{checked:?}");
-    for said in [unknown, unconfigured, misplaced, broken, away, checked] {
-        assert!(!said.out.contains("hunter2") && !said.err.contains("hunter2"), "{said:?}");
+    for run in [unknown, unconfigured, misplaced, broken, away, checked] {
+        assert!(!run.out.contains("hunter2") && !run.err.contains("hunter2"), "{run:?}");
     }
 }
 
@@ -262,9 +262,9 @@ async fn a_server_certificate_is_verified_when_the_url_requires_it() {
     let url = |mode: &str| postgres.url("postgres").replace("127.0.0.1", "localhost") + mode;
     let trusting = file("trusting.toml", &format!("[database]\nca_file = '{ca}'\n"));
 
-    let unknown = andon(&url("?sslmode=require"), &["migrate"]);
-    let known = andon(&url("?sslmode=verify-full"), &["migrate", "--config", &trusting]);
-    let opportune = andon(&url(""), &["migrate"]);
+    let unknown = run_andon(&url("?sslmode=require"), &["migrate"]);
+    let known = run_andon(&url("?sslmode=verify-full"), &["migrate", "--config", &trusting]);
+    let opportune = run_andon(&url(""), &["migrate"]);
 
     for path in [&ca, &trusting] {
         std::fs::remove_file(Path::new(path)).unwrap();

@@ -6,12 +6,12 @@ use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::command::andon;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::command::run_andon;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
-/// A stopped line with a webhook, which failed to deliver the counters 1 to 3 of entity `e`.
+/// Creates a stopped line with a webhook, which failed to deliver the counters 1 to 3 of entity `e`.
 async fn three_parked(receiver: &Receiver) -> Line {
     receiver.answer("/hook", Answer::status(500));
     let mut line = Line::new().await;
@@ -26,7 +26,7 @@ async fn three_parked(receiver: &Receiver) -> Line {
 }
 
 impl Line {
-    /// The id and the state of each parked delivery, in the order of the log.
+    /// Returns the id and the state of each parked delivery, in the order of the log.
     async fn ledger(&self) -> Vec<(i64, String)> {
         let rows = self.client.query("select id, state from andon.deliveries order by event", &[]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
@@ -47,13 +47,13 @@ async fn a_dead_delivery_that_is_retried_goes_before_those_behind_it_and_says_th
     line.stop().await.unwrap();
     assert_eq!(line.states().await, ["dead", "retry", "waiting"]);
 
-    let said = andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
+    let run = run_andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
     let states = line.states().await;
-    let again = andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
+    let again = run_andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
     receiver.answer("/hook", Answer::status(200));
     line.start();
 
-    assert_eq!(said.status, 0, "{said:?}");
+    assert_eq!(run.status, 0, "{run:?}");
     assert_eq!(states, ["retry", "waiting", "waiting"]);
     assert!(again.status == 0 && again.out.starts_with("nothing is dead for andon.webhooks/"), "{again:?}");
     receiver.wait_accepted(PATIENCE, 3).await.unwrap();
@@ -74,10 +74,10 @@ async fn a_dead_delivery_behind_one_that_is_tried_waits_its_turn() {
     let third = line.ledger().await[2].0;
     line.run(&format!("update andon.deliveries set state = 'dead' where id = {third}")).await;
 
-    let said = andon(&line.url, &["deliveries", "retry", &third.to_string()]);
-    let waits = andon(&line.url, &["deliveries", "retry", &third.to_string()]);
+    let run = run_andon(&line.url, &["deliveries", "retry", &third.to_string()]);
+    let waits = run_andon(&line.url, &["deliveries", "retry", &third.to_string()]);
 
-    assert!(said.status == 0 && said.out.contains("dead  waits its turn"), "{said:?}");
+    assert!(run.status == 0 && run.out.contains("dead  waits its turn"), "{run:?}");
     assert!(waits.status == 1 && waits.err.contains("wait behind an earlier event"), "{waits:?}");
     assert_eq!(line.states().await, ["retry", "waiting", "waiting"]);
     receiver.answer("/hook", Answer::status(200));
@@ -95,13 +95,13 @@ async fn a_discarded_delivery_is_gone_and_what_waited_behind_it_goes() {
     let mut line = three_parked(&receiver).await;
     let first = line.ledger().await[0].0;
 
-    let said = andon(&line.url, &["deliveries", "discard", &first.to_string()]);
-    let again = andon(&line.url, &["deliveries", "discard", &first.to_string()]);
+    let run = run_andon(&line.url, &["deliveries", "discard", &first.to_string()]);
+    let again = run_andon(&line.url, &["deliveries", "discard", &first.to_string()]);
     let states = line.states().await;
     receiver.answer("/hook", Answer::status(200));
     line.start();
 
-    assert!(said.status == 0 && said.out.contains("retry  discarded"), "{said:?}");
+    assert!(run.status == 0 && run.out.contains("retry  discarded"), "{run:?}");
     assert!(again.status == 1 && again.err.contains(&format!("delivery {first} is not parked")), "{again:?}");
     assert_eq!(states, ["retry", "waiting"]);
     receiver.wait_accepted(PATIENCE, 2).await.unwrap();
@@ -123,9 +123,9 @@ async fn a_gateway_that_runs_notices_at_once_what_is_retried_and_what_is_discard
     line.emit("acme", "other", 1).await;
     receiver.wait_accepted(PATIENCE, 1).await.unwrap();
 
-    let discarded = andon(&line.url, &["deliveries", "discard", &ids[0].0.to_string()]);
+    let discarded = run_andon(&line.url, &["deliveries", "discard", &ids[0].0.to_string()]);
     receiver.wait_accepted(PATIENCE, 2).await.unwrap();
-    let retried = andon(&line.url, &["deliveries", "retry", &ids[2].0.to_string()]);
+    let retried = run_andon(&line.url, &["deliveries", "retry", &ids[2].0.to_string()]);
     receiver.wait_accepted(PATIENCE, 3).await.unwrap();
 
     line.stop().await.unwrap();
@@ -140,11 +140,11 @@ async fn what_is_parked_is_counted_listed_and_shown() {
     let line = three_parked(&receiver).await;
     let (first, _) = line.ledger().await[0];
 
-    let list = andon(&line.url, &["deliveries", "--limit", "1"]);
+    let list = run_andon(&line.url, &["deliveries", "--limit", "1"]);
     let waiting =
-        andon(&line.url, &["deliveries", "--state", "waiting", "--destination", &receiver.url("/hook"), "--json"]);
-    let story = andon(&line.url, &["deliveries", "show", &first.to_string()]);
-    let absent = andon(&line.url, &["deliveries", "show", "4711"]);
+        run_andon(&line.url, &["deliveries", "--state", "waiting", "--destination", &receiver.url("/hook"), "--json"]);
+    let story = run_andon(&line.url, &["deliveries", "show", &first.to_string()]);
+    let absent = run_andon(&line.url, &["deliveries", "show", "4711"]);
 
     let waiting: Value = serde_json::from_str(&waiting.out).unwrap();
     assert!(list.out.contains("retry    1 ") && list.out.contains("waiting  2 "), "{}", list.out);
@@ -167,10 +167,10 @@ async fn a_destination_that_is_not_known_or_not_clear_is_not_guessed() {
         values ('andon.webhooks/1', '', 'erp', 0), ('andon.webhooks/2', '', 'erp', 0), ('andon.webhooks/3', '', 'quality', 0)",
     )
     .await;
-    let discard = |name: &str| andon(&line.url, &["deliveries", "discard", "--destination", name]);
+    let discard = |name: &str| run_andon(&line.url, &["deliveries", "discard", "--destination", name]);
 
     let (two, mistyped, by_key, all) = (discard("erp"), discard("qualty"), discard("3"), discard(""));
-    let nothing = andon(&line.url, &["deliveries", "discard"]);
+    let nothing = run_andon(&line.url, &["deliveries", "discard"]);
 
     assert!(two.status == 2 && two.err.contains("2 destinations are called `erp`"), "{two:?}");
     assert!(mistyped.status == 2 && mistyped.err.contains("did you mean `quality`?"), "{mistyped:?}");

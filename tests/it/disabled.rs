@@ -11,8 +11,8 @@ use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
 
 impl Line {
     /// Makes the database believe that the lane has been failing for this time.
@@ -29,7 +29,7 @@ impl Line {
     }
 }
 
-/// The events about disabled destinations among the requests on a path.
+/// Returns the events about disabled destinations among the requests on a path.
 fn news(received: &[std::sync::Arc<Received>], path: &str) -> Vec<Value> {
     let bodies = received.iter().filter(|request| request.path == path);
     let bodies = bodies.map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
@@ -80,14 +80,14 @@ async fn a_webhook_that_failed_for_a_week_is_disabled_until_its_row_changes_and_
     assert!(receiver.received().len() > tried);
     let received = receiver.received();
     assert!(news(&received, "/hook").is_empty() && news(&received, "/rival").is_empty());
-    let told = news(&received, "/other");
-    assert_eq!(told.len(), 1);
-    let (told, data) = (&told[0], &told[0]["data"]);
-    assert_eq!(told["entity"], json!({"type": "destination", "id": lane}));
+    let reports = news(&received, "/other");
+    assert_eq!(reports.len(), 1);
+    let (report, data) = (&reports[0], &reports[0]["data"]);
+    assert_eq!(report["entity"], json!({"type": "destination", "id": lane}));
     assert_eq!((&data["lane"], &data["kind"], &data["reason"]), (&json!(lane), &json!("webhook"), &json!(reason)));
     assert_eq!(data["name"], receiver.url("/hook"));
     let since: jiff::Timestamp = data["since"].as_str().unwrap().parse().unwrap();
-    let occurred: jiff::Timestamp = told["timestamp"].as_str().unwrap().parse().unwrap();
+    let occurred: jiff::Timestamp = report["timestamp"].as_str().unwrap().parse().unwrap();
     assert_eq!(occurred.duration_since(since).as_hours() / 24, 8);
     assert!(!line.is_failing(&other).await);
 }
@@ -113,9 +113,9 @@ async fn a_publisher_that_failed_for_a_week_is_disabled_until_its_row_changes_an
         .await;
     line.stop().await.unwrap();
     assert!(reason.starts_with("it took nothing for 7 days; the last: "), "{reason}");
-    let told = news(&receiver.received(), "/other");
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0]["data"]["kind"], "mqtt");
+    let reports = news(&receiver.received(), "/other");
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0]["data"]["kind"], "mqtt");
     assert!(!subscriber.received().iter().any(|it| it.topic.contains("disabled")));
 }
 
@@ -129,8 +129,9 @@ async fn a_410_tells_the_tenants_other_destinations_once() {
     line.webhook(&receiver.url("/other"), json!({})).await;
     line.start();
     // These attempts are under way when the lane is disabled. They fail, and must not disable it a second time.
-    let slow: String =
-        (0..8).map(|entity| format!("{};", crate::line::emit_sql("acme", &format!("slow{entity}"), 1))).collect();
+    let slow: String = (0..8)
+        .map(|entity| format!("{};", crate::support::line::emit_sql("acme", &format!("slow{entity}"), 1)))
+        .collect();
     line.run(&slow).await;
     receiver.requests().wait_for_matching(PATIENCE, 8, |it| it.path == "/gone").await.unwrap();
     line.emit("acme", "e", 1).await;
@@ -142,9 +143,12 @@ async fn a_410_tells_the_tenants_other_destinations_once() {
     receiver.wait_accepted(PATIENCE, 11).await.unwrap();
     assert_eq!(line.state(&gone, "disabled").await, "answered 410: 410");
     line.stop().await.unwrap();
-    let told = news(&receiver.received(), "/other");
-    assert_eq!(told.len(), 1);
-    assert_eq!((&told[0]["data"]["lane"], &told[0]["data"]["reason"]), (&json!(gone), &json!("answered 410: 410")));
+    let reports = news(&receiver.received(), "/other");
+    assert_eq!(reports.len(), 1);
+    assert_eq!(
+        (&reports[0]["data"]["lane"], &reports[0]["data"]["reason"]),
+        (&json!(gone), &json!("answered 410: 410"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,11 +13,11 @@ use rig::receiver::Received;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
-use crate::plant::connect;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
+use crate::support::plant::connect;
 
 /// Events in the small run; the large one has four times as many.
 const EVENTS: u64 = 600;

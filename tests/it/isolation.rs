@@ -11,12 +11,12 @@ use rig::Subscriber;
 use rig::receiver::Answer;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_messages;
-use crate::line::judge_requests;
-use crate::line::wait_for_messages;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_messages;
+use crate::support::line::judge_requests;
+use crate::support::line::wait_for_messages;
+use crate::support::plant::connect;
 
 /// More events than an inbox of the feed holds, so that lanes have to read the rest from the log.
 const BACKLOG: u64 = 2500;

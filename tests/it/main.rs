@@ -1,7 +1,8 @@
-//! The one integration binary. In: a real PostgreSQL, a real mosquitto, a real HTTP receiver, all throw-away (`rig`). Out: whether
-//! the promises hold. A server that cannot be started fails the test and names its package; no test is ever skipped for want of one.
+//! The integration tests of Andon, in one binary. In: a real PostgreSQL, a real mosquitto and a real HTTP receiver, which `rig` starts and
+//! throws away. Out: whether the promises hold. If a server cannot be started, the test fails and names the missing package; it is never
+//! skipped.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic, in its helping functions too")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic, in its helper functions too")]
 
 mod allocations;
 mod architecture;
@@ -12,21 +13,19 @@ mod canary;
 mod capture;
 mod channels;
 mod command;
-mod daemon;
 mod deliveries;
 mod disabled;
 mod horizon;
 mod isolation;
-mod large;
-mod line;
+mod large_statements;
 mod migrate;
 mod mqtt;
-mod plant;
 mod promises;
 mod replay;
 mod replicas;
 mod retention;
 mod sources;
+mod support;
 mod survival;
 mod tail;
 mod webhook;

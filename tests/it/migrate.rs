@@ -5,8 +5,8 @@ use andon::migrate::migrate;
 use andon::migrate::pending;
 use rig::Postgres;
 
-use crate::plant::Plant;
-use crate::plant::connect;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
 
 #[tokio::test]
 async fn a_new_database_gets_everything_once_even_from_two_at_the_same_time() {

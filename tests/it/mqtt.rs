@@ -1,5 +1,5 @@
-//! The MQTT lane against a real mosquitto, and against what brokers and networks do to it. In: events, faults. Out: what the subscriber
-//! got, what the broker acknowledged, and what the lane says of it.
+//! The MQTT lane with a real mosquitto, and with the faults of brokers and networks. In: events and faults. Out: whether the subscriber
+//! gets all events in order, and whether the lane reports what the broker acknowledged and refused.
 
 mod broken;
 mod installed;
@@ -18,28 +18,28 @@ use std::sync::Arc;
 use rig::subscriber::Message;
 use rig::subscriber::Subscriber;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
-/// Whether a message is an event: the lanes' status messages are none.
+/// Says whether a message is an event. The lanes' status messages are not.
 fn is_event(message: &Message) -> bool {
     !message.topic.starts_with("andon/")
 }
 
-/// The events among what arrived.
+/// Filters the events out of all messages that arrived.
 fn events(got: &[Arc<Message>]) -> impl Iterator<Item = &Arc<Message>> {
     got.iter().filter(|message| is_event(message))
 }
 
-/// Waits until this many different events have arrived.
+/// Waits until `count` different events have arrived.
 async fn wait_for_all(subscriber: &Subscriber, count: usize) {
     let mut seen = HashSet::new();
     let is_first = |message: &Message| is_event(message) && seen.insert(marker(&message.payload));
     subscriber.messages().wait_for_matching(PATIENCE, count, is_first).await.unwrap();
 }
 
-/// Inserts the counters `from` to `to` of so many entities, in one transaction.
+/// Returns the SQL that inserts the counters `from` to `to` of each of the `entities`, in one transaction.
 fn chunk(entities: u64, from: u64, to: u64) -> String {
     format!(
         "insert into andon.events (tenant, type, entity_type, entity_id, data)
@@ -49,12 +49,12 @@ fn chunk(entities: u64, from: u64, to: u64) -> String {
     )
 }
 
-/// The highest counter of each entity.
+/// Returns the last counter of each entity, as the oracle expects it.
 fn expected(entities: u64, last: u64) -> BTreeMap<String, u64> {
     (1..=entities).map(|entity| (format!("e{entity}"), last)).collect()
 }
 
-/// One event whose payload holds this text.
+/// Emits one event whose payload contains this text.
 async fn emit_with(line: &Line, entity: &str, counter: u64, text: &str) {
     line.run(&format!(
         "select andon.emit('job.updated', jsonb_build_object('entity', '{entity}', 'counter', {counter}, 'text', '{text}'),
@@ -63,7 +63,7 @@ async fn emit_with(line: &Line, entity: &str, counter: u64, text: &str) {
     .await;
 }
 
-/// Changes the only publisher's row.
+/// Changes the row of every publisher.
 async fn set(line: &Line, columns: &str) {
     line.run(&format!("update andon.mqtt_publishers set {columns}")).await;
 }

@@ -1,4 +1,4 @@
-//! The seven promises of the design, each with the test that would fail without it.
+//! The seven promises of the design. For each of them there is a test that would fail without it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use rig::receiver::Receiver;
 use rig::subscriber::Subscriber;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::emit_sql;
-use crate::line::judge_messages;
-use crate::line::judge_requests;
-use crate::line::wait_for_messages;
-use crate::line::wait_for_requests;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::emit_sql;
+use crate::support::line::judge_messages;
+use crate::support::line::judge_requests;
+use crate::support::line::wait_for_messages;
+use crate::support::line::wait_for_requests;
+use crate::support::plant::connect;
 
 fn one(entity: &str, counter: u64) -> BTreeMap<String, u64> {
     BTreeMap::from([(entity.to_owned(), counter)])

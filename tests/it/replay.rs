@@ -16,24 +16,25 @@ use rig::receiver::Receiver;
 use rig::record::LONGEST;
 use serde_json::json;
 
-use crate::command::Said;
-use crate::command::andon;
-use crate::daemon;
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
-use crate::plant::connect;
+use crate::command::Run;
+use crate::command::run_andon;
+use crate::support::daemon;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
+use crate::support::plant::connect;
 
 impl Line {
     /// Runs `andon replay` while the test goes on.
-    async fn replay(&self, arguments: &[&str]) -> Said {
+    async fn replay(&self, arguments: &[&str]) -> Run {
         let url = self.url.clone();
         let arguments: Vec<String> =
             std::iter::once("replay").chain(arguments.iter().copied()).map(str::to_owned).collect();
-        let said =
-            tokio::task::spawn_blocking(move || andon(&url, &arguments.iter().map(String::as_str).collect::<Vec<_>>()));
-        tokio::time::timeout(PATIENCE * LONGEST, said).await.expect("the command ends").unwrap()
+        let run = tokio::task::spawn_blocking(move || {
+            run_andon(&url, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        });
+        tokio::time::timeout(PATIENCE * LONGEST, run).await.expect("the command ends").unwrap()
     }
 
     /// Starts a replay of everything without waiting for its end. Returns as soon as its lane exists.
@@ -72,7 +73,7 @@ fn is_marked(request: &Received) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     let receiver = Receiver::start().await.unwrap();
-    receiver.expect_signature("/hook", crate::line::SECRET);
+    receiver.expect_signature("/hook", crate::support::line::SECRET);
     let mut line = Line::new().await;
     line.webhook(&receiver.url("/hook"), json!({})).await;
     line.webhook(&receiver.url("/other"), json!({})).await;
@@ -86,15 +87,14 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     line.delivered(34, "1 day").await;
     line.delivered(11, "1 day").await;
 
-    let said = line
+    let run = line
         .replay(&["--destination", &receiver.url("/hook"), "--since", "36h", "--until", "1h ago", "--event", "job.*"])
         .await;
 
-    assert_eq!(said.status, 0, "{said:?}");
+    assert_eq!(run.status, 0, "{run:?}");
     assert!(
-        said.out.starts_with("replay 1: 20 events from ")
-            && said.out.ends_with("replay 1 is done: 20 of 20 delivered\n"),
-        "{said:?}"
+        run.out.starts_with("replay 1: 20 events from ") && run.out.ends_with("replay 1 is done: 20 of 20 delivered\n"),
+        "{run:?}"
     );
     line.no_replay_runs().await;
     line.stop().await.unwrap();
@@ -117,12 +117,12 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let lane = line.publisher(broker.port(), json!({"client_id": "plant"})).await;
     line.start();
     let expected = line.emit_all(5, 4).await;
-    crate::line::wait_for_messages(&subscriber, &expected).await;
+    crate::support::line::wait_for_messages(&subscriber, &expected).await;
     line.until(ALL_DONE).await;
 
-    let said = line.replay(&["--destination", "plant", "--since", "1h"]).await;
+    let run = line.replay(&["--destination", "plant", "--since", "1h"]).await;
 
-    assert!(said.status == 0 && said.out.ends_with("replay 1 is done: 20 of 20 delivered\n"), "{said:?}");
+    assert!(run.status == 0 && run.out.ends_with("replay 1 is done: 20 of 20 delivered\n"), "{run:?}");
     let events = |got: &[Arc<rig::subscriber::Message>]| {
         got.iter().filter(|it| it.topic.starts_with("acme/")).cloned().collect::<Vec<_>>()
     };
@@ -193,7 +193,7 @@ async fn the_live_flow_does_not_wait_for_a_replay() {
     assert!(again < 400, "the live events came behind the replay");
     line.stop().await.unwrap();
     // The replay has at most two of its own requests open at a time, however many live ones there are.
-    let own = |it: &Arc<Received>| it.beside.iter().filter(|body| marker(body).1 <= 20).count();
+    let own = |it: &Arc<Received>| it.concurrent.iter().filter(|body| marker(body).1 <= 20).count();
     assert!(receiver.received().iter().filter(|it| is_marked(it)).all(|it| own(it) <= 1));
 }
 
@@ -208,11 +208,11 @@ async fn what_cannot_be_delivered_again_is_dead_at_its_destination_and_the_repla
     line.until(ALL_DONE).await;
     receiver.answer_containing("/hook", r#""e3""#, Answer::status(422));
 
-    let said = line.replay(&["--destination", &lane, "--since", "2020-01-01T00:00:00Z"]).await;
+    let run = line.replay(&["--destination", &lane, "--since", "2020-01-01T00:00:00Z"]).await;
 
     assert!(
-        said.status == 1 && said.out.contains("replay 1 is done: 8 of 10 delivered, 2 dead; see `andon deliveries"),
-        "{said:?}"
+        run.status == 1 && run.out.contains("replay 1 is done: 8 of 10 delivered, 2 dead; see `andon deliveries"),
+        "{run:?}"
     );
     line.no_replay_runs().await;
     assert_eq!(line.parked(&lane).await, ["dead 2 answered 422: 422"; 2]);

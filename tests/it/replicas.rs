@@ -14,13 +14,13 @@ use rig::receiver::Answer;
 use rig::receiver::Received;
 use serde_json::json;
 
-use crate::daemon;
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::SECRET;
-use crate::line::judge_requests;
-use crate::line::listener;
+use crate::support::daemon;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::SECRET;
+use crate::support::line::judge_requests;
+use crate::support::line::listener;
 
 const HOOKS: u64 = 4;
 
@@ -210,12 +210,12 @@ async fn what_one_daemon_finds_it_rings_for() {
     line.run("select pg_advisory_lock_shared(1097753711, 1)").await;
     let _daemons = [daemon::start(&line.url).await, daemon::start(&line.url).await];
     shares(&line, &[2, 2]).await;
-    let (listener, heard) = listener(&line.url).await;
+    let (listener, received) = listener(&line.url).await;
     listener.batch_execute("listen andon").await.unwrap();
 
     // The daemon rings as soon as it knows of the other one, which it learns when it renews its lease; until then the other polls.
     let mut counter = 0;
-    while counter == 0 || heard.wait_for(Duration::from_secs(1), String::is_empty).await.is_err() {
+    while counter == 0 || received.wait_for(Duration::from_secs(1), String::is_empty).await.is_err() {
         counter += 1;
         assert!(counter < 30, "nobody rings for what the other daemon does not know");
         line.emit("acme", "e1", counter).await;

@@ -1,5 +1,5 @@
 //! Retention of the log. In: logs in small partitions, lanes that keep up and lanes that do not. Out: whether only what is beyond a limit
-//! is removed, whether no writer waits for it, and whether a lane that lost events is told how many.
+//! is removed, whether no writer waits for it, and whether a lane that lost events reports how many.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -15,19 +15,19 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::emit_sql;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::plant::connect;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::emit_sql;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::plant::connect;
 use crate::survival::grants_of_the_readme;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Line {
-    /// A line whose log has partitions of a hundred ids each.
+    /// Creates a line whose log has partitions of a hundred ids each.
     pub(crate) async fn in_small_partitions() -> Line {
         let line = Line::new().await;
         line.cut_small().await;

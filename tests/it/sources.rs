@@ -1,6 +1,6 @@
-//! The systems that come with Andon, each from its mapping to the last byte that leaves. In: config/sources, a real PostgreSQL, a broker
-//! for each tenant, a receiver. Out: whether the whole of its shift arrives as pinned, at its own tenant, and whether nothing of it stays
-//! in the database after detaching.
+//! The systems that come with Andon, each from its mapping to the last byte that is sent. In: config/sources, a real PostgreSQL, a broker
+//! for each tenant, and a receiver. Out: whether the system's whole shift arrives as in the snapshot and each event only at its own tenant,
+//! and whether detaching leaves nothing in the database.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -28,12 +28,12 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::attach::catalogue;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::plant::Plant;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::plant::Plant;
 
 #[tokio::test]
-async fn the_shift_of_every_system_arrives_as_pinned_and_at_its_own_tenant() {
+async fn the_shift_of_every_system_arrives_as_in_the_snapshot_and_at_its_own_tenant() {
     for name in names() {
         let shop = Shop::open(name).await;
 
@@ -42,7 +42,7 @@ async fn the_shift_of_every_system_arrives_as_pinned_and_at_its_own_tenant() {
         shop.all_arrived(&log).await;
 
         assert_eq!(shop.capture_errors().await, Vec::<String>::new(), "{name}");
-        let mut pinned = Redacted::default();
+        let mut snapshot = Redacted::default();
         for (outlet, subscriber) in shop.outlets.iter().zip(&shop.subscribers) {
             let own: Vec<Uuid> = log.iter().filter(|event| event.1 == outlet.tenant).map(|event| event.0).collect();
             let mut posted = shop.posted(outlet);
@@ -52,10 +52,10 @@ async fn the_shift_of_every_system_arrives_as_pinned_and_at_its_own_tenant() {
             let messages = events(subscriber);
             assert_eq!(messages.iter().map(|message| event_id(message)).collect::<Vec<_>>(), own, "{name}");
             assert_eq!(posted, sorted, "{name}");
-            pinned.heading(&outlet.tenant);
-            messages.iter().for_each(|message| pinned.message(message));
+            snapshot.heading(&outlet.tenant);
+            messages.iter().for_each(|message| snapshot.message(message));
         }
-        insta::assert_snapshot!(format!("shift_of_{name}"), pinned.text);
+        insta::assert_snapshot!(format!("shift_of_{name}"), snapshot.text);
         shop.close().await;
     }
 }
@@ -115,7 +115,7 @@ async fn a_session_that_sees_only_its_own_organization_is_captured_like_the_owne
     assert_eq!(logs[0], logs[1]);
 }
 
-/// Who, what, where, and the payload without what depends on the time of day.
+/// Returns tenant, type, entity and context of an event, and its payload without the times and hashes, which differ from run to run.
 fn without_times(row: &Row) -> (Vec<String>, Value) {
     let mut data: Value = row.get(5);
     if let Some(fields) = data.as_object_mut() {
@@ -125,7 +125,7 @@ fn without_times(row: &Row) -> (Vec<String>, Value) {
     ((0..5).map(|column| row.get(column)).collect(), data)
 }
 
-/// A database of its own, with the system's schema and plant, attached.
+/// Builds the system's schema and plant in a new database and attaches it.
 async fn attached(system: &System) -> Client {
     let Plant { mut client, url } = Plant::empty().await;
     plant::build(&url, system).await.unwrap();
@@ -133,7 +133,7 @@ async fn attached(system: &System) -> Client {
     client
 }
 
-/// A system at work: its database attached, and a gateway that serves a broker and a webhook for each of its tenants.
+/// A system at work: its database is attached, and a gateway serves a broker and a webhook for each of its tenants.
 struct Shop {
     system: System,
     line: Line,
@@ -171,7 +171,7 @@ impl Shop {
         run_a_cycle(&self.line.client, &self.system).await;
     }
 
-    /// Id and tenant of every event, in the order of the log.
+    /// Returns the id and the tenant of every event, in the order of the log.
     async fn log(&self) -> Vec<(Uuid, String)> {
         let log = self.line.client.query("select event_id, tenant from andon.events order by id", &[]).await.unwrap();
         log.iter().map(|row| (row.get(0), row.get(1))).collect()
@@ -190,7 +190,7 @@ impl Shop {
         self.receiver.wait_accepted(PATIENCE, log.len()).await.unwrap();
     }
 
-    /// The events whose POST to this tenant's endpoint was accepted.
+    /// Returns the events that this tenant's endpoint accepted.
     fn posted(&self, outlet: &Outlet) -> Vec<Uuid> {
         let accepted = self.receiver.accepted();
         let ours = accepted.iter().filter(|request| request.path == outlet.path);
@@ -236,11 +236,12 @@ fn event_id(message: &Message) -> Uuid {
     id.parse().unwrap()
 }
 
-/// What arrived, without what differs from run to run: what the database made up is told apart by number, and the clock is left out.
+/// The messages that arrived, without values that differ from run to run: generated ids and hashes become numbers, and the current time
+/// becomes `[now]`.
 #[derive(Default)]
 struct Redacted {
     text: String,
-    made_up: HashMap<String, String>,
+    generated: HashMap<String, String>,
 }
 
 impl Redacted {
@@ -254,26 +255,26 @@ impl Redacted {
         let payload = String::from_utf8(message.payload.to_vec()).unwrap();
         let parts: Vec<String> = payload
             .split('"')
-            .map(|part| if part == event { "[event]".to_owned() } else { self.without_chance(part) })
+            .map(|part| if part == event { "[event]".to_owned() } else { self.without_generated(part) })
             .collect();
         self.text.push_str(&format!("{}\n    {}\n", message.topic, parts.join("\"")));
     }
 
-    fn without_chance(&mut self, text: &str) -> String {
+    fn without_generated(&mut self, text: &str) -> String {
         let is_now = |time: Timestamp| {
             time.duration_since(Timestamp::now()).abs() < Duration::from_secs(600).try_into().unwrap()
         };
         if text.parse::<Timestamp>().is_ok_and(is_now) {
             return "[now]".to_owned();
         }
-        // An id that somebody wrote by hand is mostly zeros.
-        let is_made_up = text.parse::<Uuid>().is_ok() && text.matches('0').count() < 12;
+        // An id that someone wrote by hand consists mostly of zeros.
+        let is_generated = text.parse::<Uuid>().is_ok() && text.matches('0').count() < 12;
         let is_hash = text.len() == 64 && text.chars().all(|letter| letter.is_ascii_hexdigit());
-        if !is_made_up && !is_hash {
+        if !is_generated && !is_hash {
             return text.to_owned();
         }
         let kind = if is_hash { "hash" } else { "uuid" };
-        let number = self.made_up.len() + 1;
-        self.made_up.entry(text.to_owned()).or_insert_with(|| format!("[{kind} {number}]")).clone()
+        let number = self.generated.len() + 1;
+        self.generated.entry(text.to_owned()).or_insert_with(|| format!("[{kind} {number}]")).clone()
     }
 }

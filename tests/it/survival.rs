@@ -12,17 +12,17 @@ use rig::Subscriber;
 use rig::receiver::Answer;
 use serde_json::json;
 
-use crate::daemon;
-use crate::line::ALL_DONE;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::emit_sql;
-use crate::line::judge_messages;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::line::wait_for_messages;
-use crate::line::wait_for_requests;
-use crate::plant::connect;
+use crate::support::daemon;
+use crate::support::line::ALL_DONE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::emit_sql;
+use crate::support::line::judge_messages;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::line::wait_for_messages;
+use crate::support::line::wait_for_requests;
+use crate::support::plant::connect;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_sigkill_only_what_was_not_checkpointed_comes_twice() {
@@ -146,7 +146,7 @@ async fn another_server_behind_the_same_address_is_read_again_as_far_as_it_may_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_starts_beside_an_open_transaction_gets_what_that_commits() {
+async fn a_lane_that_starts_during_an_open_transaction_gets_what_that_commits() {
     let receiver = Receiver::start().await.unwrap();
     let mut line = Line::new().await;
     let open = connect(&line.url).await;
@@ -186,7 +186,7 @@ async fn a_lane_that_falls_behind_reads_the_log_and_comes_back() {
     line.stop().await.unwrap();
 }
 
-/// The grants that README.md gives the DBA for the role of `andon run`.
+/// Returns the grants that README.md gives the DBA for the role of `andon run`.
 pub(crate) fn grants_of_the_readme() -> String {
     let readme = include_str!("../../README.md");
     let from = readme.find("create role andon_run login;").expect("README.md shows the grants");

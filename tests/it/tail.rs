@@ -1,4 +1,5 @@
-//! The tail against a real PostgreSQL: many writers, late commits, rollbacks, lost connections.
+//! The tail on a real PostgreSQL. In: many writers, late commits, rollbacks and prepared transactions. Out: whether the tail sees each
+//! committed event exactly once, and whether a writer rings when the tail sleeps and only then.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,14 +18,14 @@ use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::emit_sql;
-use crate::line::listener;
-use crate::line::prepare_process;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::emit_sql;
+use crate::support::line::listener;
+use crate::support::line::prepare_process;
+use crate::support::plant::connect;
 
-/// A tail that writes down every id it hands on.
+/// Runs a tail and records the id of every event that it hands on.
 struct Tailing {
     seen: Arc<Record<i64>>,
     task: JoinHandle<()>,
@@ -77,7 +78,7 @@ async fn asleep(line: &Line) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_committed_event_is_seen_once_beside_32_writers_and_one_that_stays_open() {
+async fn each_committed_event_is_seen_once_among_32_writers_and_one_that_stays_open() {
     let line = Line::new().await;
     let tailing = Tailing::start(&line.url);
     let import = connect(&line.url).await;
@@ -110,7 +111,7 @@ async fn each_committed_event_is_seen_once_beside_32_writers_and_one_that_stays_
 
     let of_the_others = committed(&line).await;
     let flowing = tailing.seen.wait_for_count(PATIENCE, of_the_others.len()).await;
-    flowing.expect("the open transaction holds up nobody");
+    flowing.expect("the open transaction holds up no other event");
     import.batch_execute("commit").await.unwrap();
     let all = committed(&line).await;
     assert_eq!(all.len(), of_the_others.len() + 10_000);
@@ -135,22 +136,22 @@ async fn an_import_of_subtransactions_that_is_committed_in_two_phases_is_seen_be
             ))
             .await
             .unwrap();
-        // Between the parts of the import, so that it has a hole for each of them, and xids on both sides of the others'.
+        // An event between two parts gives the import a hole for each part, and transaction ids on both sides of the other writer's.
         line.emit("acme", "other", part + 1).await;
     }
-    // It does not ring: PostgreSQL prepares no transaction that has.
+    // The import does not ring, because PostgreSQL refuses to prepare a transaction that has sent a NOTIFY.
     import.batch_execute("prepare transaction 'import'").await.unwrap();
     for counter in 7..=12 {
         line.emit("acme", "other", counter).await;
     }
-    tailing.seen.wait_for_count(PATIENCE, 12).await.expect("what is prepared holds up nobody");
+    tailing.seen.wait_for_count(PATIENCE, 12).await.expect("a prepared transaction holds up no other event");
 
     line.run("commit prepared 'import'").await;
     line.emit("acme", "import", 1).await;
 
     tailing.seen.wait_for_count(PATIENCE, 4013).await.unwrap();
     let seen = tailing.ids();
-    assert_eq!(seen.last(), committed(&line).await.last(), "what follows the import overtook it");
+    assert_eq!(seen.last(), committed(&line).await.last(), "an event emitted after the import overtook it");
     assert_eq!(BTreeSet::from_iter(seen), committed(&line).await);
 }
 
@@ -159,7 +160,8 @@ async fn the_bell_wakes_a_sleeping_tail() {
     let line = Line::new().await;
     let tailing = Tailing::start(&line.url);
 
-    // Each waits for the one before, so that the tail is asleep or falling asleep: by its fallback alone this would take minutes.
+    // Each event waits for the one before, so that the tail is asleep or falling asleep. With the tail's polling alone, this would take
+    // minutes.
     for counter in 1..=60 {
         line.emit("acme", "e", counter).await;
         tailing.seen.wait_for_count(PATIENCE, counter as usize).await.unwrap();
@@ -190,7 +192,7 @@ async fn nobody_rings_while_the_tail_is_awake_for_a_crowd() {
         "select exists (select from pg_locks where locktype = 'advisory' and classid = 1097753711 and objid = 1
         and mode = 'ShareLock' and granted and pid = $1)";
 
-    // The tail cannot fall asleep beside this transaction, once it holds the bell's lock: it has not rung.
+    // Once this transaction holds the bell's lock, the tail cannot fall asleep until it ends, because it has not rung.
     let begin = format!("begin; {}", emit_sql("acme", "open", 1));
     open.batch_execute(&begin).await.unwrap();
     while !line.client.query_one(shares, &[&pid]).await.unwrap().get::<_, bool>(0) {
@@ -198,14 +200,14 @@ async fn nobody_rings_while_the_tail_is_awake_for_a_crowd() {
     }
     over.cancel();
     crowd.join_all().await;
-    let (listener, heard) = listener(&line.url).await;
+    let (listener, received) = listener(&line.url).await;
     listener.batch_execute("listen andon").await.unwrap();
     for counter in 1..=20 {
         line.emit("acme", "e", counter).await;
     }
 
     listener.batch_execute("select 1").await.unwrap();
-    assert!(heard.is_empty(), "a NOTIFY was sent although the tail was awake");
+    assert!(received.is_empty(), "a NOTIFY was sent although the tail was awake");
     let all = committed(&line).await;
     tailing.seen.wait_for_count(PATIENCE, all.len()).await.unwrap();
 }
@@ -214,7 +216,7 @@ async fn nobody_rings_while_the_tail_is_awake_for_a_crowd() {
 async fn a_tail_that_sleeps_is_woken_by_each_commit_and_keeps_the_lock() {
     let line = Line::new().await;
     let tailing = Tailing::start(&line.url);
-    let (listener, heard) = listener(&line.url).await;
+    let (listener, received) = listener(&line.url).await;
     asleep(&line).await;
     listener.batch_execute("listen andon").await.unwrap();
 
@@ -224,7 +226,7 @@ async fn a_tail_that_sleeps_is_woken_by_each_commit_and_keeps_the_lock() {
     }
 
     listener.batch_execute("select 1").await.unwrap();
-    assert_eq!(heard.len(), 20, "few writers ring, so that the tail need not look by itself");
+    assert_eq!(received.len(), 20, "few writers ring, so that the tail need not poll");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,9 +245,10 @@ async fn holes_of_rolled_back_transactions_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_in_a_later_partition_is_seen_beside_one_that_stays_open_in_an_earlier() {
+async fn an_event_in_a_later_partition_is_seen_while_one_stays_open_in_an_earlier() {
     let line = Line::new().await;
-    // Partitions are 10,000 ids wide at first. Near the end of one, so that each hole is narrow, and is looked at with what is new.
+    // Partitions are 10,000 ids wide at first. The log starts near the end of one, so that each hole is narrow and the tail reads it
+    // together with the new events.
     line.run("update andon.tail set position = 19979; select setval('andon.events_id_seq', 19979)").await;
     let tailing = Tailing::start(&line.url);
     let go_on_at = async |id: i64| line.run(&format!("select setval('andon.events_id_seq', {})", id - 1)).await;

@@ -1,5 +1,5 @@
-//! What a webhook's receiver sees. In: events, and endpoints that verify every signature. Out: whether headers, ids, signatures and
-//! bodies are those of Standard Webhooks, and of eryxon where its own tables name the endpoint.
+//! Webhooks as their receivers see them. In: events, and endpoints that verify every signature. Out: whether headers, ids, signatures and
+//! bodies follow Standard Webhooks, or eryxon's own format where eryxon's table names the endpoint.
 
 mod away;
 mod live;
@@ -13,11 +13,11 @@ use rig::signature::Signature;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::SECRET;
-use crate::line::marker;
-use crate::plant::Plant;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::SECRET;
+use crate::support::line::marker;
+use crate::support::plant::Plant;
 
 fn header<'a>(request: &'a Received, name: &str) -> &'a str {
     request.headers[name].to_str().unwrap()
@@ -136,9 +136,9 @@ async fn as_many_requests_as_allowed_are_open_at_a_time_and_never_two_of_one_ent
     receiver.wait_accepted(PATIENCE, 80).await.unwrap();
     line.stop().await.unwrap();
     let received = receiver.received();
-    assert_eq!(received.iter().map(|request| request.beside.len() + 1).max(), Some(4));
+    assert_eq!(received.iter().map(|request| request.concurrent.len() + 1).max(), Some(4));
     for request in received {
         let entity = marker(&request.body).0;
-        assert!(request.beside.iter().all(|body| marker(body).0 != entity), "two of {entity} at a time");
+        assert!(request.concurrent.iter().all(|body| marker(body).0 != entity), "two of {entity} at a time");
     }
 }

@@ -76,6 +76,12 @@ impl Comparison {
         self.aims.push(Aim { what: what.to_owned(), variant, against, goal });
     }
 
+    /// Returns the median of each figure that a variant has.
+    pub(super) fn medians(&self, variant: &str) -> impl Iterator<Item = (&str, f64)> {
+        let column = self.variants.iter().position(|it| *it == variant);
+        self.rows.iter().filter_map(move |row| Some((row.what.as_str(), median(&row.figures[column?])?)))
+    }
+
     /// Makes a table for people, with a line for each figure and each goal.
     pub(super) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.what.len()).max().unwrap_or_default().max(36) + 2;
@@ -178,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians_stand_beside_the_baselines_and_goals_below() {
+    fn medians_are_next_to_the_baselines_and_goals_are_below() {
         let mut comparison = Comparison::new(&["plain", "ours"]);
         comparison.note("events/s", "plain", 7.0);
         comparison.forget();

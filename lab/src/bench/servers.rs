@@ -85,7 +85,7 @@ impl Servers {
         Ok(())
     }
 
-    /// The gateway's processor time so far, in seconds.
+    /// Returns the gateway's processor time so far, in seconds.
     pub(super) fn gateway_worked(&self) -> Result<f64> {
         usage::processor(self.daemon.running()?)
     }

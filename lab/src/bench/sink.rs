@@ -86,12 +86,12 @@ impl Sink {
         Ok(Sink { port, counted, _lifeline: lifeline })
     }
 
-    /// The URL of a path, which starts with `/`.
+    /// Returns the URL of a path, which starts with `/`.
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// What arrived since `forget`.
+    /// Returns what arrived since `forget`.
     pub(super) fn tally(&self) -> Tally {
         lock(&self.counted).tally
     }

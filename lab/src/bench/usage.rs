@@ -10,7 +10,7 @@ use anyhow::Result;
 /// The kernel counts in hundredths of a second, whatever its own clock does.
 const TICKS: f64 = 100.0;
 
-/// The processor time of a process and of all its descendants so far, in seconds.
+/// Returns the processor time of a process and of all its descendants so far, in seconds.
 pub(super) fn processor(pid: i32) -> Result<f64> {
     let own = Times::read(pid).with_context(|| format!("process {pid} is gone"))?;
     let mut family = vec![own];
@@ -29,7 +29,7 @@ pub(super) fn processor(pid: i32) -> Result<f64> {
     Ok(family.iter().map(|it| it.ticks).sum::<f64>() / TICKS)
 }
 
-/// The most memory that a process had resident since [`forget_peak`], in MiB.
+/// Returns the most memory that a process had resident since [`forget_peak`], in MiB.
 pub(super) fn peak_memory(pid: i32) -> Result<f64> {
     let path = proc(pid, "status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

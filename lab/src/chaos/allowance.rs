@@ -136,7 +136,7 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
     }
 }
 
-/// How many times the deliveries in flight can be sent while their answers get lost.
+/// Returns how many times the deliveries in flight can be sent while their answers get lost.
 fn flights(how: Breakage, lasted: f64, destination: &Destination) -> u64 {
     let rounds = |seconds: u64| (lasted / seconds as f64).ceil() as u64;
     match (how, destination.way) {

@@ -61,12 +61,12 @@ impl Committed {
         }
     }
 
-    /// How many events were committed.
+    /// Returns how many events were committed.
     pub(super) fn count(&self) -> u64 {
         self.facts.values().map(|facts| facts.len() as u64).sum()
     }
 
-    /// The highest counter of each entity that a destination wants.
+    /// Returns the highest counter of each entity that a destination wants.
     pub(super) fn expected(&self, destination: &Destination) -> BTreeMap<String, u64> {
         self.entities
             .iter()

@@ -68,7 +68,7 @@ impl Destination {
         self.tenant == tenant && self.kind.is_none_or(|wanted| wanted == kind)
     }
 
-    /// How many deliveries may be under way to it without an answer.
+    /// Returns how many deliveries may be under way to it without an answer.
     pub(super) fn in_flight(&self) -> u64 {
         match self.way {
             Way::Mqtt(_) => WINDOW,
@@ -91,12 +91,12 @@ pub(super) struct Entity {
     pub(super) kind: &'static str,
 }
 
-/// The entities of the writers.
+/// Returns the entities of the writers.
 pub(super) fn entities() -> Vec<Entity> {
     (0..200).map(|number| entity(format!("e{number}"), number)).collect()
 }
 
-/// The entities of the transaction that stays open. They are its own, so that no writer waits for their rows.
+/// Returns the entities of the transaction that stays open. They are its own, so that no writer waits for their rows.
 pub(super) fn bulk_entities() -> Vec<Entity> {
     (0..40).map(|number| entity(format!("bulk{number}"), number)).collect()
 }

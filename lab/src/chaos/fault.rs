@@ -82,7 +82,7 @@ pub(super) enum Change {
 }
 
 impl Fault {
-    /// Its name in the report.
+    /// Returns its name in the report.
     pub(super) fn name(&self) -> String {
         match self {
             Fault::KillDaemon { .. } => "kill daemon".to_owned(),
@@ -107,7 +107,7 @@ impl Fault {
         }
     }
 
-    /// How long the fault lasts. What it breaks may need longer to come back.
+    /// Returns how long the fault lasts. What it breaks may need longer to come back.
     pub(super) fn lasts(&self) -> Duration {
         match *self {
             Fault::KillDaemon { away, .. }
@@ -127,7 +127,7 @@ impl Fault {
         }
     }
 
-    /// The daemon that it befalls, if it befalls a single one.
+    /// Returns the daemon that it befalls, if it befalls a single one.
     pub(super) fn daemon(&self) -> Option<usize> {
         match *self {
             Fault::KillDaemon { daemon, .. }
@@ -139,7 +139,7 @@ impl Fault {
         }
     }
 
-    /// What it works on. Two faults on the same subject do not overlap.
+    /// Returns what it works on. Two faults on the same subject do not overlap.
     pub(super) fn subject(&self) -> Subject {
         match *self {
             Fault::KillDaemon { daemon, .. } | Fault::StopDaemon { daemon, .. } | Fault::PauseDaemon { daemon, .. } => {

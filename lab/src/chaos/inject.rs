@@ -7,6 +7,7 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use tokio::time::sleep;
 
+use crate::chaos::destination_rows;
 use crate::chaos::destinations::DESTINATIONS;
 use crate::chaos::fault::Breakage;
 use crate::chaos::fault::Change;
@@ -15,7 +16,6 @@ use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::line;
 use crate::chaos::line::Line;
-use crate::chaos::rows;
 use crate::stage::blocking;
 use crate::stage::connect;
 use rig::Mosquitto;
@@ -37,7 +37,7 @@ pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
                 "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'andon-{}%'",
                 daemon + 1
             );
-            rows::execute(&line.database, &sql).await
+            destination_rows::execute(&line.database, &sql).await
         }
         Fault::RestartPostgres => {
             let postgres = Arc::clone(&line.postgres);
@@ -87,10 +87,10 @@ pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
         Fault::SlowMachine => Ok(()),
         Fault::DiskFull { table, lasts } => {
             let fill = format!("insert into chaos.full_disks values ('{table}') on conflict do nothing");
-            rows::execute(&line.database, &fill).await?;
+            destination_rows::execute(&line.database, &fill).await?;
             sleep(lasts).await;
             let empty = format!("delete from chaos.full_disks where table_name = '{table}'");
-            rows::execute(&line.database, &empty).await
+            destination_rows::execute(&line.database, &empty).await
         }
     }
 }

@@ -23,10 +23,10 @@ use tokio_postgres::Client;
 
 use crate::andon::Andon;
 use crate::chaos::committed;
+use crate::chaos::destination_rows::Rows;
 use crate::chaos::destinations;
 use crate::chaos::destinations::DESTINATIONS;
 use crate::chaos::narrator::Narrator;
-use crate::chaos::rows::Rows;
 use crate::stage;
 use crate::stage::Stage;
 use crate::stage::connect;
@@ -122,7 +122,7 @@ impl Line {
     }
 }
 
-/// The name of a daemon, which it has in `andon.daemons` too.
+/// Returns the name of a daemon, which it has in `andon.daemons` too.
 pub(super) fn name(daemon: usize) -> String {
     format!("gateway-{}", daemon + 1)
 }

@@ -49,12 +49,12 @@ impl Received {
         witness.watch(|arrival| self.saw(&arrival)).await;
     }
 
-    /// Everything so far.
+    /// Returns everything so far.
     pub(super) fn all(&self) -> HashMap<String, Receipts> {
         self.destinations().clone()
     }
 
-    /// How many different events arrived at a destination.
+    /// Returns how many different events arrived at a destination.
     pub(super) fn distinct(&self, label: &str) -> u64 {
         self.destinations().get(label).map_or(0, |receipts| receipts.distinct.len() as u64)
     }
@@ -82,7 +82,7 @@ impl Received {
     }
 }
 
-/// The first level of a topic or path, which is the label of a destination.
+/// Returns the first level of a topic or path, which is the label of a destination.
 fn label(address: &str) -> &str {
     address.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default()
 }

@@ -77,7 +77,7 @@ const BULK: u32 = 3000;
 /// How long a server may need to come back after a fault.
 const RECOVERY: Duration = Duration::from_secs(2);
 
-/// The faults of a run, in the order of their moments.
+/// Returns the faults of a run, in the order of their moments.
 pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
     let mut random = StdRng::seed_from_u64(scenario.seed);
     let mut chosen: Vec<(Duration, Fault)> = Vec::new();

@@ -54,12 +54,12 @@ impl Committed {
         self.narrator.event("given up", what);
     }
 
-    /// When the commit of an event was asked for, if it ever was.
+    /// Returns when the commit of an event was asked for, if it ever was.
     pub(super) fn asked_at(&self, event: Uuid) -> Option<Instant> {
         self.account().asked_at.get(&event).copied()
     }
 
-    /// How many events were committed.
+    /// Returns how many events were committed.
     pub(super) fn count(&self) -> u64 {
         self.account().committed
     }
@@ -115,7 +115,7 @@ impl Log {
         Ok(log)
     }
 
-    /// How many events it holds.
+    /// Returns how many events it holds.
     pub(super) fn captured(&self) -> u64 {
         self.events.len() as u64
     }

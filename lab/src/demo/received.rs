@@ -87,17 +87,17 @@ impl Received {
         }
     }
 
-    /// The publishes, in order.
+    /// Returns the publishes, in order.
     pub(super) fn published(&self) -> Vec<Receipt> {
         lock(&self.mqtt).all.clone()
     }
 
-    /// The accepted posts, in order.
+    /// Returns the accepted posts, in order.
     pub(super) fn posted(&self) -> Vec<Receipt> {
         lock(&self.webhook).all.clone()
     }
 
-    /// The time from asking for the commit to the first receipt, of every publish.
+    /// Returns the time from asking for the commit to the first receipt, of every publish.
     pub(super) fn mqtt_latencies(&self) -> Vec<Duration> {
         lock(&self.mqtt).latencies.clone()
     }

@@ -20,7 +20,7 @@ use crate::stage::connect;
 use rig::reference::shift::Shift;
 use rig::reference::shift::Step;
 
-/// How many work at the same time: few at a rate that a person can follow, so that their stories can be told apart.
+/// Returns how many work at the same time: few at a rate that a person can follow, so that their stories can be told apart.
 fn workers(rate: f64) -> u32 {
     (rate / 10.0).clamp(2.0, 6.0) as u32
 }

@@ -1,5 +1,7 @@
 //! The measurements, made small. In: the program with small numbers. Out: whether they run to their end, lose nothing and report figures.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::lab;
@@ -22,7 +24,7 @@ fn has_figures(report: &Value, what: &str, variants: &[&str]) {
 }
 
 #[test]
-fn what_waits_in_the_log_is_drained_beside_bare_loops() {
+fn events_that_wait_in_the_log_are_drained_next_to_bare_loops() {
     let mqtt = figures(&["drain-mqtt", "--events", "2000", "--rounds", "1"]);
     let webhook = figures(&["drain-webhook", "--events", "2000", "--rounds", "1"]);
 
@@ -44,4 +46,17 @@ fn a_backlog_is_drained_and_memory_is_told() {
     let report = figures(&["backlog", "--events", "3000"]);
 
     has_figures(&report, "peak memory of the gateway, MiB", &["last"]);
+}
+
+#[test]
+fn two_builds_take_turns() {
+    let lab_program = lab().get_program().to_owned();
+    let andon = Path::new(&lab_program).with_file_name("andon");
+    let andon = andon.to_str().unwrap();
+
+    let report =
+        figures(&["fan-out", "--events", "50", "--each", "1", "--rounds", "1", "--before", andon, "--turns", "2"]);
+
+    has_figures(&report, "deliveries/s, of a burst", &["before", "andon"]);
+    assert_eq!(report["rows"][0]["variants"]["andon"]["rounds"].as_array().unwrap().len(), 2);
 }

@@ -100,7 +100,7 @@ pub async fn capture_error(client: &Client) -> Result<Option<String>> {
     Ok(client.query_opt(first, &[]).await.context("cannot read andon.capture_errors")?.map(|row| row.get(0)))
 }
 
-/// A connection whose failure shows at its next use.
+/// Creates a connection whose failure shows at its next use.
 pub async fn connect(database: &str) -> Result<Client> {
     let (client, connection) =
         tokio_postgres::connect(database, NoTls).await.context("cannot reach the plant's database")?;

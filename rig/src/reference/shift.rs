@@ -66,12 +66,12 @@ impl Shift {
 }
 
 impl Step {
-    /// A description for people.
+    /// Returns a description for people.
     pub fn what(&self, cycle: u64) -> String {
         numbered(&self.what, cycle)
     }
 
-    /// The statements, without `begin` and `commit`.
+    /// Returns the statements, without `begin` and `commit`.
     pub fn sql(&self, cycle: u64) -> String {
         numbered(&self.sql, cycle)
     }

@@ -57,7 +57,7 @@ macro_rules! known {
 
 known!["eryxon", "plant-mes", "leanops", "productions", "cnc-platform"];
 
-/// The names of the known systems.
+/// Returns the names of the known systems.
 pub fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|(name, _)| *name)
 }
@@ -100,7 +100,7 @@ impl System {
     }
 }
 
-/// The known name that a mistyped one most likely meant. Up to a third of its letters may be wrong.
+/// Returns the known name that a mistyped one most likely meant. Up to a third of its letters may be wrong.
 fn nearest(name: &str) -> Option<&'static str> {
     let (distance, known) = names().map(|known| (strsim::osa_distance(name, known), known)).min()?;
     (distance <= (name.chars().count() / 3).max(1)).then_some(known)

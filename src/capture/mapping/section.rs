@@ -1,31 +1,38 @@
-//! Typed access to one table of the mapping file. In: parsed TOML. Out: texts with their places; whatever is unknown or of the wrong
-//! type becomes a finding and reading goes on, so that one run shows everything. It knows no meaning of any key.
+//! Typed access to one table of the mapping file. In: parsed TOML. Out: strings with their locations. An unknown key or a value of the
+//! wrong type becomes a finding, and reading goes on, so that one run shows everything. It knows the meaning of no key.
+
+use toml::de::DeTable;
+use toml::de::DeValue;
 
 use crate::capture::finding::Finding;
-use crate::capture::finding::Place;
+use crate::capture::finding::Location;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::TableName;
 use crate::capture::mapping::Text;
 use crate::nearest::nearest;
 
-type Value<'t> = toml::Spanned<toml::de::DeValue<'t>>;
+type Value<'t> = toml::Spanned<DeValue<'t>>;
 
-/// The findings so far, and what they need to name their place.
-pub(crate) struct Report<'t> {
-    pub(crate) file: &'t str,
-    pub(crate) text: &'t str,
-    pub(crate) findings: Vec<Finding>,
+/// Names that generated SQL uses itself, so that a lookup cannot have them.
+const RESERVED_ALIASES: [&str; 5] = ["new", "old", "this", "ladder", "event"];
+
+/// The findings so far, and the file that they are about.
+pub(super) struct Findings<'t> {
+    pub(super) file: &'t str,
+    pub(super) text: &'t str,
+    pub(super) list: Vec<Finding>,
 }
 
-impl Report<'_> {
-    pub(crate) fn place(&self, offset: usize) -> Place {
-        Place::of(self.text, offset)
+impl Findings<'_> {
+    /// Returns the location of a byte offset in the file.
+    pub(super) fn location(&self, offset: usize) -> Location {
+        Location::of(self.text, offset)
     }
 
-    pub(crate) fn add(&mut self, place: Place, entry: &str, field: &str, message: impl Into<String>) {
-        self.findings.push(Finding {
+    pub(super) fn add(&mut self, location: Location, entry: &str, field: &str, message: impl Into<String>) {
+        self.list.push(Finding {
             file: self.file.to_owned(),
-            place,
+            location,
             entry: entry.to_owned(),
             field: field.to_owned(),
             message: message.into(),
@@ -33,164 +40,162 @@ impl Report<'_> {
     }
 }
 
-/// One table of the file, and how findings name it.
-pub(crate) struct Section<'t> {
-    pub(crate) entry: String,
-    pub(crate) place: Place,
-    table: &'t toml::de::DeTable<'t>,
+/// One table of the file, and the name that findings give it.
+pub(super) struct Section<'t> {
+    pub(super) entry: String,
+    pub(super) location: Location,
+    table: &'t DeTable<'t>,
 }
 
 impl<'t> Section<'t> {
-    /// Opens a table and reports the keys that nobody knows.
-    pub(crate) fn open(
-        report: &mut Report<'_>,
+    /// Opens the table that `value` should be, and reports keys that are not among `known`.
+    pub(super) fn open(
+        findings: &mut Findings<'_>,
         entry: &str,
         value: &'t Value<'t>,
         known: &[&str],
     ) -> Option<Section<'t>> {
-        let place = report.place(value.span().start);
-        let toml::de::DeValue::Table(table) = value.get_ref() else {
-            report.add(place, entry, "", format!("is {}, not a table", kind(value)));
+        let location = findings.location(value.span().start);
+        let DeValue::Table(table) = value.get_ref() else {
+            findings.add(location, entry, "", format!("is {}, not a table", type_name(value)));
             return None;
         };
-        Some(Section::of_table(report, entry, place, table, known))
+        Some(Section::of_table(findings, entry, location, table, known))
     }
 
-    /// The same for a table that is at hand already, such as the whole file.
-    pub(crate) fn of_table(
-        report: &mut Report<'_>,
+    /// Like `open`, for a table that has been parsed already, such as the whole file.
+    pub(super) fn of_table(
+        findings: &mut Findings<'_>,
         entry: &str,
-        place: Place,
-        table: &'t toml::de::DeTable<'t>,
+        location: Location,
+        table: &'t DeTable<'t>,
         known: &[&str],
     ) -> Section<'t> {
         for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
-            let place = report.place(key.span().start);
+            let location = findings.location(key.span().start);
             let proposal = match nearest(key.get_ref(), known.iter().copied()) {
                 Some(name) => format!("the nearest known key is {name}"),
                 None => format!("the known keys are {}", known.join(", ")),
             };
-            report.add(place, entry, key.get_ref(), format!("unknown key; {proposal}"));
+            findings.add(location, entry, key.get_ref(), format!("unknown key; {proposal}"));
         }
-        Section { entry: entry.to_owned(), place, table }
+        Section { entry: entry.to_owned(), location, table }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&'t Value<'t>> {
+    pub(super) fn get(&self, key: &str) -> Option<&'t Value<'t>> {
         self.table.get(key)
     }
 
-    pub(crate) fn text(&self, report: &mut Report<'_>, key: &str) -> Option<Text> {
-        self.text_of(report, key, self.get(key)?)
+    /// Reads a string, if the key is there.
+    pub(super) fn text(&self, findings: &mut Findings<'_>, key: &str) -> Option<Text> {
+        self.text_of(findings, key, self.get(key)?)
     }
 
-    /// A string or a list of strings.
-    pub(crate) fn texts(&self, report: &mut Report<'_>, key: &str) -> Vec<Text> {
+    /// Reads a string that has to be there.
+    pub(super) fn required(&self, findings: &mut Findings<'_>, key: &str) -> Option<Text> {
+        if self.get(key).is_none() {
+            findings.add(self.location, &self.entry, key, "is missing");
+        }
+        self.text(findings, key)
+    }
+
+    /// Reads a string or a list of strings.
+    pub(super) fn texts(&self, findings: &mut Findings<'_>, key: &str) -> Vec<Text> {
         match self.get(key) {
             None => Vec::new(),
             Some(value) => match value.get_ref() {
-                toml::de::DeValue::Array(items) => {
-                    items.iter().filter_map(|item| self.text_of(report, key, item)).collect()
-                }
-                _ => self.text_of(report, key, value).into_iter().collect(),
+                DeValue::Array(items) => items.iter().filter_map(|item| self.text_of(findings, key, item)).collect(),
+                _ => self.text_of(findings, key, value).into_iter().collect(),
             },
         }
     }
 
-    /// A table of strings, `{ name = "…" }`.
-    pub(crate) fn pairs(&self, report: &mut Report<'_>, key: &str) -> Vec<(String, Text)> {
+    /// Reads a table of strings, `{ name = "…" }`.
+    pub(super) fn pairs(&self, findings: &mut Findings<'_>, key: &str) -> Vec<(String, Text)> {
         let Some(value) = self.get(key) else { return Vec::new() };
-        let toml::de::DeValue::Table(table) = value.get_ref() else {
-            let place = report.place(value.span().start);
-            report.add(place, &self.entry, key, format!("is {}; write {{ name = \"expression\" }}", kind(value)));
+        let DeValue::Table(table) = value.get_ref() else {
+            let location = findings.location(value.span().start);
+            let message = format!("is {}; write {{ name = \"expression\" }}", type_name(value));
+            findings.add(location, &self.entry, key, message);
             return Vec::new();
         };
         let mut pairs: Vec<(String, Text)> = table
             .iter()
             .filter_map(|(name, value)| {
-                let text = self.text_of(report, &format!("{key}.{}", name.get_ref()), value)?;
+                let text = self.text_of(findings, &format!("{key}.{}", name.get_ref()), value)?;
                 Some((name.get_ref().to_string(), text))
             })
             .collect();
-        // The parser sorts keys by name; the file's own order is what its author expects to read in the SQL.
-        pairs.sort_by_key(|(_, text)| text.place);
+        // The parser sorts keys by name, but the author of the file expects its own order in the SQL.
+        pairs.sort_by_key(|(_, text)| text.location);
         pairs
     }
 
-    pub(crate) fn table_name(&self, report: &mut Report<'_>, key: &str) -> Option<TableName> {
-        let text = self.text(report, key)?;
+    /// Reads a string that names a table.
+    pub(super) fn table_name(&self, findings: &mut Findings<'_>, key: &str) -> Option<TableName> {
+        let text = self.text(findings, key)?;
         if text.sql.split('.').count() > 2 || text.sql.split('.').any(str::is_empty) || text.sql.contains('"') {
             let message = format!("`{}` is not a table; write table or schema.table, without quotes", text.sql);
-            report.add(text.place, &self.entry, key, message);
+            findings.add(text.location, &self.entry, key, message);
             return None;
         }
-        Some(TableName::new(&text.sql, text.place))
+        Some(TableName::new(&text.sql, text.location))
     }
 
     /// `lookup = [{ alias = "…", table = "…", on = "…" }]`
-    pub(crate) fn lookups(&self, report: &mut Report<'_>) -> Vec<Lookup> {
+    pub(super) fn lookups(&self, findings: &mut Findings<'_>) -> Vec<Lookup> {
         let Some(value) = self.get("lookup") else { return Vec::new() };
-        let toml::de::DeValue::Array(items) = value.get_ref() else {
-            let place = report.place(value.span().start);
-            report.add(
-                place,
-                &self.entry,
-                "lookup",
-                "is not a list; write [{ alias = \"…\", table = \"…\", on = \"…\" }]",
-            );
+        let DeValue::Array(items) = value.get_ref() else {
+            let location = findings.location(value.span().start);
+            let message = "is not a list; write [{ alias = \"…\", table = \"…\", on = \"…\" }]";
+            findings.add(location, &self.entry, "lookup", message);
             return Vec::new();
         };
-        let mut lookups = Vec::new();
-        for item in items.iter() {
-            let Some(section) = Section::open(report, &self.entry, item, &["alias", "table", "on"]) else { continue };
-            let alias = section.required(report, "alias");
-            let table = section.required(report, "table").and(section.table_name(report, "table"));
-            let on = section.required(report, "on");
-            let (Some(alias), Some(table), Some(on)) = (alias, table, on) else { continue };
-            let is_name = alias.sql.starts_with(|first: char| first.is_ascii_lowercase())
-                && alias
-                    .sql
-                    .chars()
-                    .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
-            if !is_name || ["new", "old", "this", "ladder", "event"].contains(&alias.sql.as_str()) {
-                let message = format!(
-                    "`{}` cannot be an alias; take a lower-case word other than new, old, this, ladder, event",
-                    alias.sql
-                );
-                report.add(alias.place, &self.entry, "lookup.alias", message);
-                continue;
-            }
-            let on = Text { field: format!("lookup.{}", alias.sql), ..on };
-            lookups.push(Lookup { alias: alias.sql, table, on });
-        }
-        lookups
+        items.iter().filter_map(|item| self.lookup(findings, item)).collect()
     }
 
-    pub(crate) fn required(&self, report: &mut Report<'_>, key: &str) -> Option<Text> {
-        if self.get(key).is_none() {
-            report.add(self.place, &self.entry, key, "is missing");
+    fn lookup(&self, findings: &mut Findings<'_>, item: &'t Value<'t>) -> Option<Lookup> {
+        let section = Section::open(findings, &self.entry, item, &["alias", "table", "on"])?;
+        let alias = section.required(findings, "alias");
+        let table = section.required(findings, "table").and(section.table_name(findings, "table"));
+        let on = section.required(findings, "on");
+        let (alias, table, on) = (alias?, table?, on?);
+        let is_letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+        let is_name =
+            alias.sql.starts_with(|first: char| first.is_ascii_lowercase()) && alias.sql.chars().all(is_letter);
+        if !is_name || RESERVED_ALIASES.contains(&alias.sql.as_str()) {
+            let message = format!(
+                "`{}` cannot be an alias; use a lower-case word other than {}",
+                alias.sql,
+                RESERVED_ALIASES.join(", ")
+            );
+            findings.add(alias.location, &self.entry, "lookup.alias", message);
+            return None;
         }
-        self.text(report, key)
+        let on = Text { field: format!("lookup.{}", alias.sql), ..on };
+        Some(Lookup { alias: alias.sql, table, on })
     }
 
-    fn text_of(&self, report: &mut Report<'_>, field: &str, value: &Value<'_>) -> Option<Text> {
-        let place = report.place(value.span().start);
+    fn text_of(&self, findings: &mut Findings<'_>, field: &str, value: &Value<'_>) -> Option<Text> {
+        let location = findings.location(value.span().start);
         match value.get_ref() {
-            toml::de::DeValue::String(text) => Some(Text { field: field.to_owned(), sql: text.to_string(), place }),
+            DeValue::String(text) => Some(Text { field: field.to_owned(), sql: text.to_string(), location }),
             _ => {
-                report.add(place, &self.entry, field, format!("is {}, not a string", kind(value)));
+                findings.add(location, &self.entry, field, format!("is {}, not a string", type_name(value)));
                 None
             }
         }
     }
 }
 
-fn kind(value: &Value<'_>) -> &'static str {
+/// Returns the type of a value, as a finding calls it.
+fn type_name(value: &Value<'_>) -> &'static str {
     match value.get_ref() {
-        toml::de::DeValue::String(_) => "a string",
-        toml::de::DeValue::Integer(_) | toml::de::DeValue::Float(_) => "a number",
-        toml::de::DeValue::Boolean(_) => "true or false",
-        toml::de::DeValue::Datetime(_) => "a time",
-        toml::de::DeValue::Array(_) => "a list",
-        toml::de::DeValue::Table(_) => "a table",
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }

@@ -1,5 +1,5 @@
-//! The insert that turns changed rows into events. In: the rungs of one table, which are its entries made ready for SQL. Out: the text of
-//! one `insert … select`. The first rung whose condition holds takes the row. It knows nothing of triggers or of the file.
+//! The insert that turns changed rows into events. In: the rules of one table, which are its entries made ready for SQL. Out: the text of
+//! one `insert … select`, in which the first rule whose condition holds takes a row. It knows nothing of triggers or of the mapping file.
 
 use crate::capture::expression::mentions;
 use crate::capture::mapping::Lookup;
@@ -7,98 +7,104 @@ use crate::capture::mapping::Operation;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 
-/// One entry for one operation, with every expression checked and complete.
+/// One entry for one operation, with every expression checked and complete. In the generated SQL, the `case` that picks the rule of a row
+/// is called `ladder`, and the number of the rule `rung`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rung {
-    /// What must have happened.
+pub struct Rule {
+    /// What must have happened to the row.
     pub operation: Operation,
-    /// Columns of which one must have changed; any, when empty.
+    /// Columns of which at least one must have changed; empty if any change will do.
     pub of: Vec<String>,
-    /// What must hold besides.
+    /// A condition that must hold as well, as SQL.
     pub when: Option<String>,
-    /// SQL for the event's name.
+    /// The event's type, as SQL.
     pub event: String,
-    /// The name of its kind.
+    /// What kind of thing the event happened to, as plain text.
     pub entity_type: String,
-    /// SQL for the key.
+    /// Which one it happened to, as SQL.
     pub entity_id: String,
-    /// SQL for the tenant.
+    /// The tenant, as SQL; none for an event that belongs to no tenant.
     pub tenant: Option<String>,
-    /// SQL for the time.
+    /// When it happened, as SQL; the clock if there is none.
     pub occurred_at: Option<String>,
-    /// Rows of other tables.
+    /// The rows of other tables that the expressions may read.
     pub lookups: Vec<Lookup>,
-    /// Names and SQL.
+    /// The context: names and SQL.
     pub context: Vec<(String, String)>,
-    /// Names and SQL.
+    /// The payload: names and SQL.
     pub data: Vec<(String, String)>,
 }
 
-/// The insert for one operation over `rows`, which is a `from` item that names `new`, `old` or both.
-pub fn insert(rungs: &[Rung], operation: Operation, key: &[String], levels: &[(String, String)], rows: &str) -> String {
-    let taken: Vec<&Rung> = match operation {
-        // An update that changes the key cannot be paired with its former self: it is captured as a delete and an insert.
-        Operation::Update if !key.is_empty() => rungs.iter().collect(),
-        _ => rungs.iter().filter(|rung| rung.operation == operation).collect(),
+/// A rule, and its number in the `case` of the generated SQL.
+type Numbered<'r> = (usize, &'r Rule);
+
+/// Returns the insert for one operation. `rows` is a `from` item that yields `new`, `old` or both. `key` are the columns by which an update
+/// was paired; empty if no pairing was needed.
+pub fn insert(rules: &[Rule], operation: Operation, key: &[String], levels: &[(String, String)], rows: &str) -> String {
+    let rules: Vec<&Rule> = match operation {
+        // An update that changes the key cannot be paired with the row it was before: it is captured as a delete and an insert.
+        Operation::Update if !key.is_empty() => rules.iter().collect(),
+        _ => rules.iter().filter(|rule| rule.operation == operation).collect(),
     };
-    let mut arms: Vec<Vec<(usize, &Rung)>> = Vec::new();
-    for (number, rung) in (1..).zip(taken.iter().copied()) {
-        match arms.iter_mut().find(|arm| arm.iter().all(|(_, other)| differ_in_name_only(other, rung))) {
-            Some(arm) => arm.push((number, rung)),
-            None => arms.push(vec![(number, rung)]),
+    let mut branches: Vec<Vec<Numbered<'_>>> = Vec::new();
+    for (number, rule) in (1..).zip(rules.iter().copied()) {
+        match branches.iter_mut().find(|branch| branch.iter().all(|(_, other)| differ_only_in_type(other, rule))) {
+            Some(branch) => branch.push((number, rule)),
+            None => branches.push(vec![(number, rule)]),
         }
     }
     let into = "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at, context, data)";
-    let ladder = ladder(&taken, operation, key);
-    if let [only] = &arms[..] {
-        return flat(into, only, levels, rows, &ladder);
+    let number = rule_number(&rules, operation, key);
+    if let [only] = &branches[..] {
+        return without_union(into, only, levels, rows, &number);
     }
-    let arms: Vec<String> = arms.iter().map(|rungs| indent(&arm(rungs, levels))).collect();
-    let arms = arms.join("    union all\n");
+    let branches: Vec<String> = branches.iter().map(|rules| indent(&branch(rules, levels))).collect();
+    let branches = branches.join("    union all\n");
     format!(
         "{into}
 select event.tenant, event.type, event.entity_type, event.entity_id, event.occurred_at, event.context, event.data
 from {rows}
 cross join lateral (
-    select {ladder} as rung offset 0
+    select {number} as rung offset 0
 ) as ladder
 cross join lateral (
-{arms}) as event;
+{branches}) as event;
 "
     )
 }
 
-/// Where all rungs share one arm, the rows need no subquery for it: what starts at each statement is a smaller plan, and it is the
-/// start that a small statement pays for.
-fn flat(into: &str, rungs: &[(usize, &Rung)], levels: &[(String, String)], rows: &str, ladder: &str) -> String {
-    let this = format!("cross join lateral (select {}.*) as this\n", rungs[0].1.operation.row());
-    let lookups: String = used(rungs[0].1).into_iter().map(join).collect();
-    let values = values(rungs, levels);
-    match rungs {
-        // The planner does not look into a `case`. It must not find out that unpaired rows are not wanted: it would make an inner join
-        // of the full one, and nest it.
-        [(number, _)] => format!("{into}\n{values}from {rows}\n{this}{lookups}where {ladder} = {number};\n"),
+/// Returns the insert for rules that share one branch, so that the rows need no subquery. The plan is smaller then, and starting the plan
+/// is most of what a small statement pays for.
+fn without_union(into: &str, rules: &[Numbered<'_>], levels: &[(String, String)], rows: &str, case: &str) -> String {
+    let this = format!("cross join lateral (select {}.*) as this\n", rules[0].1.operation.row());
+    let lookups: String = used(rules[0].1).into_iter().map(join).collect();
+    let values = values(rules, levels);
+    match rules {
+        // The planner does not look into a `case`, and it must not find out that unpaired rows are not wanted: it would turn the full
+        // join into an inner one, and nest it.
+        [(number, _)] => format!("{into}\n{values}from {rows}\n{this}{lookups}where {case} = {number};\n"),
         _ => format!(
             "{into}\n{values}from {rows}
 cross join lateral (
-    select {ladder} as rung offset 0
+    select {case} as rung offset 0
 ) as ladder
 {this}{lookups}where ladder.rung is not null;\n"
         ),
     }
 }
 
-fn ladder(rungs: &[&Rung], operation: Operation, key: &[String]) -> String {
+/// Returns the `case` that yields the number of the first rule whose condition holds.
+fn rule_number(rules: &[&Rule], operation: Operation, key: &[String]) -> String {
     let numbers = |wanted: Operation| -> String {
         let conditions: String = (1..)
-            .zip(rungs)
-            .filter(|(_, rung)| rung.operation == wanted)
-            .map(|(number, rung)| format!("\n            when {} then {number}", condition(rung)))
+            .zip(rules)
+            .filter(|(_, rule)| rule.operation == wanted)
+            .map(|(number, rule)| format!("\n            when {} then {number}", condition(rule)))
             .collect();
         if conditions.is_empty() { "null".to_owned() } else { format!("case{conditions} end") }
     };
-    // Where each rung looks at columns of its own, it need not be asked first whether anything has changed.
-    let is_narrow = rungs.iter().all(|rung| rung.operation != Operation::Update || !rung.of.is_empty());
+    // If every rule looks at columns of its own, the question whether anything has changed at all is superfluous.
+    let is_narrow = rules.iter().all(|rule| rule.operation != Operation::Update || !rule.of.is_empty());
     let updated = match numbers(Operation::Update) {
         numbers if is_narrow => format!("else {numbers} end"),
         numbers => format!("when new *<> old then {numbers} end"),
@@ -121,57 +127,59 @@ fn ladder(rungs: &[&Rung], operation: Operation, key: &[String]) -> String {
     }
 }
 
-/// `*<>` compares the stored values of two records, so that it takes columns of every type, json among them.
-fn condition(rung: &Rung) -> String {
+/// Returns the condition of a rule. `*<>` compares the stored values of two records, so it works for columns of every type, json included.
+fn condition(rule: &Rule) -> String {
     let mut conditions = Vec::new();
-    if rung.operation == Operation::Update && !rung.of.is_empty() {
+    if rule.operation == Operation::Update && !rule.of.is_empty() {
         let side = |row: &str| {
-            let columns: Vec<String> = rung.of.iter().map(|column| format!("{row}.{}", identifier(column))).collect();
+            let columns: Vec<String> = rule.of.iter().map(|column| format!("{row}.{}", identifier(column))).collect();
             format!("row({})::record", columns.join(", "))
         };
         conditions.push(format!("{} *<> {}", side("new"), side("old")));
     }
-    conditions.extend(rung.when.as_ref().map(|when| format!("({when})")));
+    conditions.extend(rule.when.as_ref().map(|when| format!("({when})")));
     if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
 }
 
-/// Entries of one table mostly say the same of a row under different names, such as started and completed; they share an arm.
-fn differ_in_name_only(one: &Rung, other: &Rung) -> bool {
-    let same = |rung: &Rung| Rung { of: Vec::new(), when: None, event: String::new(), ..rung.clone() };
+/// Returns whether two rules make the same event of a row but for its type, such as started and completed. Most entries of one table do,
+/// and such rules share a branch.
+fn differ_only_in_type(one: &Rule, other: &Rule) -> bool {
+    let same = |rule: &Rule| Rule { of: Vec::new(), when: None, event: String::new(), ..rule.clone() };
     same(one) == same(other) && used(one) == used(other)
 }
 
-fn arm(rungs: &[(usize, &Rung)], levels: &[(String, String)]) -> String {
-    let rung = rungs[0].1;
-    let is_taken = match rungs {
+/// Returns the `select` that makes events of the rows that `rules` take.
+fn branch(rules: &[Numbered<'_>], levels: &[(String, String)]) -> String {
+    let rule = rules[0].1;
+    let is_taken = match rules {
         [(number, _)] => format!("= {number}"),
         _ => {
-            let numbers: Vec<String> = rungs.iter().map(|(number, _)| number.to_string()).collect();
+            let numbers: Vec<String> = rules.iter().map(|(number, _)| number.to_string()).collect();
             format!("in ({})", numbers.join(", "))
         }
     };
-    let lookups: String = used(rung).into_iter().map(join).collect();
-    let values = values(rungs, levels);
-    format!("{values}from (select {}.*) as this\n{lookups}where ladder.rung {is_taken}\n", rung.operation.row())
+    let lookups: String = used(rule).into_iter().map(join).collect();
+    let values = values(rules, levels);
+    format!("{values}from (select {}.*) as this\n{lookups}where ladder.rung {is_taken}\n", rule.operation.row())
 }
 
-/// What an event consists of.
-fn values(rungs: &[(usize, &Rung)], levels: &[(String, String)]) -> String {
-    let rung = rungs[0].1;
-    let event = match rungs {
+/// Returns the values of an event. The rules differ at most in its type.
+fn values(rules: &[Numbered<'_>], levels: &[(String, String)]) -> String {
+    let rule = rules[0].1;
+    let event = match rules {
         [(_, only)] => only.event.clone(),
         _ => {
             let events: Vec<String> =
-                rungs.iter().map(|(number, rung)| format!("when {number} then {}", rung.event)).collect();
+                rules.iter().map(|(number, rule)| format!("when {number} then {}", rule.event)).collect();
             format!("(case ladder.rung {} end)", events.join(" "))
         }
     };
-    let tenant = rung.tenant.as_ref().map_or("''".to_owned(), |sql| format!("coalesce(({sql})::text, '')"));
-    let occurred_at = rung
+    let tenant = rule.tenant.as_ref().map_or("''".to_owned(), |sql| format!("coalesce(({sql})::text, '')"));
+    let occurred_at = rule
         .occurred_at
         .as_ref()
         .map_or("clock_timestamp()".to_owned(), |sql| format!("coalesce(({sql})::timestamptz, clock_timestamp())"));
-    let mut context = format!("jsonb_strip_nulls({})", object(&rung.context));
+    let mut context = format!("jsonb_strip_nulls({})", object(&rule.context));
     if !levels.is_empty() {
         let levels: Vec<(String, String)> = levels.iter().map(|(name, value)| (name.clone(), literal(value))).collect();
         context = format!("{} || {context}", object(&levels));
@@ -182,9 +190,9 @@ fn values(rungs: &[(usize, &Rung)], levels: &[(String, String)]) -> String {
     {context} as context,
     {} as data
 ",
-        literal(&rung.entity_type),
-        rung.entity_id,
-        object(&rung.data),
+        literal(&rule.entity_type),
+        rule.entity_id,
+        object(&rule.data),
     )
 }
 
@@ -192,21 +200,21 @@ fn indent(sql: &str) -> String {
     sql.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// A lookup as a join. `limit 1` keeps one changed row at one event, and the planner at one visit by key for each row: it could
-/// otherwise choose to read the whole table, and a trigger keeps the plan of its first statement.
+/// Returns a lookup as a join. Because of `limit 1`, a changed row makes one event only, and the planner visits the table once for each
+/// row, by key. It could otherwise choose to read the whole table, and a trigger keeps the plan of its first statement.
 pub fn join(lookup: &Lookup) -> String {
     let (alias, table) = (identifier(&lookup.alias), lookup.table.sql());
     format!("left join lateral (select * from {table} as {alias} where {} limit 1) as {alias} on true\n", lookup.on.sql)
 }
 
-/// The lookups that an expression reads, directly or through another lookup; the rest would be work for nothing.
-fn used(rung: &Rung) -> Vec<&Lookup> {
-    let mut read: Vec<&str> = vec![&rung.event, &rung.entity_id];
-    read.extend(rung.tenant.as_deref());
-    read.extend(rung.occurred_at.as_deref());
-    read.extend(rung.context.iter().chain(&rung.data).map(|(_, sql)| sql.as_str()));
+/// Returns the lookups that an expression of the rule reads, directly or through another lookup. The others would cost time for nothing.
+fn used(rule: &Rule) -> Vec<&Lookup> {
+    let mut read: Vec<&str> = vec![&rule.event, &rule.entity_id];
+    read.extend(rule.tenant.as_deref());
+    read.extend(rule.occurred_at.as_deref());
+    read.extend(rule.context.iter().chain(&rule.data).map(|(_, sql)| sql.as_str()));
     let mut used = Vec::new();
-    for lookup in rung.lookups.iter().rev() {
+    for lookup in rule.lookups.iter().rev() {
         if read.iter().any(|sql| mentions(sql, &lookup.alias)) {
             read.push(&lookup.on.sql);
             used.push(lookup);
@@ -216,7 +224,7 @@ fn used(rung: &Rung) -> Vec<&Lookup> {
     used
 }
 
-/// A function takes at most 100 arguments, so a large object is put together of several.
+/// Returns a JSON object. A function takes at most 100 arguments, so a large object is put together from several.
 fn object(fields: &[(String, String)]) -> String {
     if fields.is_empty() {
         return "'{}'::jsonb".to_owned();

@@ -1,19 +1,20 @@
-//! Names and strings as SQL. In: text. Out: the same text, quoted where PostgreSQL needs it. It never looks at the database.
+//! Quotes names and strings for SQL. In: text. Out: the same text, quoted where PostgreSQL requires it. It never asks the database.
 
-/// An identifier, in quotes unless it is plainly lower case.
+/// Returns an identifier: in quotes, unless it is plain lower case and not a reserved word.
 pub fn identifier(name: &str) -> String {
     let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
     if is_plain && !RESERVED.contains(&name) { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-/// A string literal.
+/// Returns a string literal.
 pub fn literal(text: &str) -> String {
     let quoted = format!("'{}'", text.replace('\'', "''"));
     if text.contains('\\') { format!(" E{}", quoted.replace('\\', "\\\\")) } else { quoted }
 }
 
-/// The reserved words that people do use as names of tables and columns; others are quoted by whoever meets a syntax error in the check.
+/// Those words among the ones that PostgreSQL reserves that people use as names of tables and columns. A name that is missing here shows
+/// as a syntax error in the check.
 const RESERVED: &[&str] = &[
     "all",
     "analyse",
@@ -119,7 +120,8 @@ const RESERVED: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{identifier, literal};
+    use super::identifier;
+    use super::literal;
 
     #[test]
     fn names_are_quoted_only_where_they_must_be() {

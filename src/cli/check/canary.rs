@@ -50,7 +50,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a message that the broker has acknowledged may take to come back.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The topics that canaries get in the place of recent events that the publisher takes. If there are none, a made-up event gives a topic.
+/// Returns the topics that canaries get in the place of recent events that the publisher takes. If there are none, a made-up event gives a
+/// topic.
 pub(super) async fn topics(
     client: &Client,
     route: &Route<LaneName>,
@@ -73,7 +74,7 @@ pub(super) async fn topics(
     for row in &rows {
         let Json(context): Json<Box<RawValue>> = row.get(3);
         let Json(data): Json<Box<RawValue>> = row.get(4);
-        let entity = Entity { kind: row.get(1), id: row.get(2) };
+        let entity = Entity { entity_type: row.get(1), id: row.get(2) };
         if topics.len() < MAX_TOPICS && route.takes(&event(row.get(0), entity.clone(), &context, &data)) {
             match publishing.build(&event(EVENT_TYPE, entity, &context, &data), usize::MAX) {
                 Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
@@ -83,7 +84,7 @@ pub(super) async fn topics(
     }
     if topics.is_empty() && problem.is_none() {
         let nothing = RawValue::from_string("{}".to_owned())?;
-        let entity = Entity { kind: "canary".to_owned(), id: "canary".to_owned() };
+        let entity = Entity { entity_type: "canary".to_owned(), id: "canary".to_owned() };
         match publishing.build(&event(EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
             Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
             Err(reason) => problem = Some(reason),

@@ -6,7 +6,7 @@ use crate::lane::mqtt::protocol::Cause;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::lane::mqtt::protocol::Version;
 
-/// The publisher's settings with a client id of the check's own. With the daemon's id, the broker would disconnect the daemon.
+/// Returns the publisher's settings with a client id of the check's own. With the daemon's id, the broker would disconnect the daemon.
 pub(super) fn check_plan(plan: &ConnectOptions) -> ConnectOptions {
     let mut plan = plan.clone();
     plan.client_id.push_str("-check");

@@ -40,13 +40,13 @@ pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Op
 
 /// Checks a mapping against the database before it is attached, and returns the types that its expressions have there.
 pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, report: &mut CheckReport) -> Option<Types> {
-    match capture::describe(client, mapping).await {
-        Ok((found, types)) => {
-            found.iter().for_each(|finding| report.fault("mapping", finding));
-            if found.is_empty() {
+    match capture::check(client, mapping).await {
+        Ok(checked) => {
+            checked.findings.iter().for_each(|finding| report.fault("mapping", finding));
+            if checked.findings.is_empty() {
                 report.ok("mapping", format!("{} fits the database", mapping.file));
             }
-            Some(types)
+            Some(checked.types)
         }
         Err(error) => {
             report.fault("mapping", format!("{:#}", anyhow::Error::from(error)));
@@ -71,8 +71,10 @@ pub(super) async fn sources(client: &mut Client, report: &mut CheckReport) {
         let (name, text): (String, String) = (row.get(0), row.get(1));
         match Mapping::parse(&format!("{name} as attached"), &text) {
             Ok(attached) => match capture::check(client, &attached).await {
-                Ok(found) if found.is_empty() => report.ok("source", format!("{name} fits the database")),
-                Ok(found) => found.iter().for_each(|finding| report.fault("source", finding)),
+                Ok(checked) if checked.findings.is_empty() => {
+                    report.ok("source", format!("{name} fits the database"));
+                }
+                Ok(checked) => checked.findings.iter().for_each(|finding| report.fault("source", finding)),
                 Err(error) => report.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
             },
             Err(problems) => problems.0.iter().for_each(|finding| report.fault("source", finding)),

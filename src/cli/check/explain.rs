@@ -11,12 +11,12 @@ use uuid::Uuid;
 use crate::capture::Mapping;
 use crate::capture::Types;
 use crate::capture::mapping::Capture;
+use crate::capture::mapping::Channel;
+use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::EventType;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::Profile;
 use crate::capture::mapping::Text;
-use crate::capture::mapping::channel::Channel;
-use crate::capture::mapping::channel::EventName;
 use crate::event::Entity;
 use crate::event::Event;
 use crate::event::TenantId;
@@ -32,7 +32,7 @@ const DEFAULT_PATTERN: &str = "{enterprise}/{site}/{area}/{cell}/{event}";
 /// The widest that the first column may be; a longer name pushes the rest of its line to the right.
 const MAX_NAME_WIDTH: usize = 36;
 
-/// The table, as text.
+/// Returns the table, as text.
 pub(super) fn table(mapping: &Mapping, types: Option<&Types>) -> String {
     let mut rows: Vec<[String; 4]> =
         mapping.captures.iter().map(|capture| capture_row(mapping, capture, types)).collect();
@@ -62,11 +62,11 @@ fn capture_row(mapping: &Mapping, capture: &Capture, types: Option<&Types>) -> [
     [name, change(capture), topic, payload]
 }
 
-/// The row of a channel: its notifications give events whose fields the paths of the entry read.
+/// Returns the row of a channel: its notifications give events whose fields the paths of the entry read.
 fn channel_row(mapping: &Mapping, channel: &Channel) -> [String; 4] {
     let (name, event_type) = match &channel.event {
-        EventName::Literal(name) => (name.clone(), name.clone()),
-        EventName::Path(path) => {
+        ChannelEventType::Literal(name) => (name.clone(), name.clone()),
+        ChannelEventType::Path(path) => {
             (format!("<{path}>"), format!("{}.{}", channel.entity_type, path.rsplit('.').next().unwrap_or_default()))
         }
     };
@@ -84,7 +84,7 @@ fn channel_row(mapping: &Mapping, channel: &Channel) -> [String; 4] {
     [name, format!("channel {}", channel.name), topic, payload]
 }
 
-/// The topic and the payload of an event, as a publisher with default settings sends them.
+/// Returns the topic and the payload of an event, as a publisher with default settings sends them.
 fn topic_and_payload(mapping: &Mapping, event: &Event) -> [String; 2] {
     let (naming, format) = match mapping.profile {
         Profile::Andon => (Naming::Ascii, Format::Andon),
@@ -100,7 +100,7 @@ fn topic_and_payload(mapping: &Mapping, event: &Event) -> [String; 2] {
     [topic, payload]
 }
 
-/// The change that an event comes from: the table, its operations, and the conditions.
+/// Returns the change that an event comes from: the table, its operations, and the conditions.
 fn change(capture: &Capture) -> String {
     let mut text = format!("{}, ", capture.table);
     for (index, operation) in capture.operations.iter().enumerate() {
@@ -153,14 +153,14 @@ fn example_event(
         Uuid::from_u128(0x0198_c2f4_0000_7000_8000_0000_0000_0001),
         TenantId(tenant),
         event_type,
-        Entity { kind: entity_type, id: "<id>".to_owned() },
+        Entity { entity_type, id: "<id>".to_owned() },
         "2026-11-20T06:00:00Z".parse().expect("a time"),
         json_object(context),
         json_object(data),
     )
 }
 
-/// An example of a value for a level of the topic.
+/// Returns an example of a value for a level of the topic.
 fn example_level(name: &str) -> Option<&'static str> {
     Some(match name {
         "enterprise" => "Acme",

@@ -16,7 +16,7 @@ use crate::ledger::overview::Details;
 /// How many letters of a reason a list shows. `andon deliveries show` prints all of it.
 const REASON_LETTERS: usize = 80;
 
-/// The counts, with the deliveries below them.
+/// Returns the counts, with the deliveries below them.
 pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> String {
     if counts.is_empty() {
         return "nothing is parked\n".to_owned();
@@ -53,7 +53,7 @@ pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> Strin
     text
 }
 
-/// The counts and the deliveries as JSON.
+/// Returns the counts and the deliveries as JSON.
 pub(super) fn json(counts: &[Count], rows: &[Delivery]) -> Value {
     let counts: Vec<Value> = counts
         .iter()
@@ -124,7 +124,7 @@ pub(super) fn story(now: Timestamp, story: &Details) -> String {
     text
 }
 
-/// What became of the deliveries that were retried or discarded.
+/// Returns what became of the deliveries that were retried or discarded.
 pub(super) fn handled(handled: &[StateChange], destinations: &[(String, String)]) -> String {
     let mut lines = vec![["COUNT", "EVENT", "DESTINATION", "WAS", "NOW", "HAPPENED"].map(str::to_owned).to_vec()];
     for group in handled {
@@ -150,7 +150,7 @@ pub(super) fn handled(handled: &[StateChange], destinations: &[(String, String)]
     if handled.is_empty() { String::new() } else { text_table::columns(&lines) }
 }
 
-/// The first line of a reason, cut to `REASON_LETTERS`.
+/// Returns the first line of a reason, cut to `REASON_LETTERS`.
 fn short(reason: &str) -> String {
     let line = reason.lines().next().unwrap_or_default();
     match line.char_indices().nth(REASON_LETTERS) {
@@ -265,9 +265,9 @@ mod tests {
 
     #[test]
     fn what_was_done_is_told_by_destination_event_and_state() {
-        let done = |kind: &str, now: Option<&str>, count: i64| StateChange {
+        let done = |event_type: &str, now: Option<&str>, count: i64| StateChange {
             lane: LaneName(LANE.to_owned()),
-            event_type: kind.to_owned(),
+            event_type: event_type.to_owned(),
             from: "dead".to_owned(),
             to: now.map(str::to_owned),
             count,

@@ -7,13 +7,13 @@ use crate::cli::time;
 use crate::ledger::replays::ReplayRequest;
 use crate::ledger::replays::ReplayStatus;
 
-/// The line for a replay that was just started.
+/// Returns the line for a replay that was just started.
 pub(super) fn asked(id: i64, wanted: &ReplayRequest) -> String {
     let (count, since, until) = (wanted.total, time::utc(wanted.since), time::utc(wanted.until));
     format!("replay {id}: {count} events from {since} to {until}; Ctrl-C leaves it running")
 }
 
-/// The line that shows the progress of one replay.
+/// Returns the line that shows the progress of one replay.
 pub(super) fn progress(standing: &ReplayStatus) -> String {
     let ReplayStatus { id, destination, delivered, total, .. } = standing;
     let mut text = match standing.state.as_str() {
@@ -33,7 +33,7 @@ pub(super) fn progress(standing: &ReplayStatus) -> String {
     text
 }
 
-/// The table of all replays.
+/// Returns the table of all replays.
 pub(super) fn list(now: Timestamp, standings: &[ReplayStatus]) -> String {
     if standings.is_empty() {
         return "there was no replay yet\n".to_owned();

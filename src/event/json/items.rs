@@ -11,7 +11,7 @@ pub(super) struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// The items of a text that starts with `{` or `[`.
+    /// Returns the items of a text that starts with `{` or `[`.
     pub(super) fn of(json: &'a str) -> Items<'a> {
         Items { rest: json.get(1..).unwrap_or_default(), are_named: json.starts_with('{') }
     }
@@ -41,7 +41,7 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// The end of the value that the text starts with.
+/// Returns the end of the value that the text starts with.
 fn value(text: &str) -> Option<usize> {
     match text.as_bytes().first()? {
         b'"' => string(text),
@@ -51,7 +51,7 @@ fn value(text: &str) -> Option<usize> {
     }
 }
 
-/// The content of a string in quotes, borrowed unless there is an escape in it.
+/// Returns the content of a string in quotes, borrowed unless there is an escape in it.
 pub(super) fn unquoted(string: &str) -> Option<Cow<'_, str>> {
     match mark(string.as_bytes(), 1)? {
         quote if quote + 1 == string.len() => Some(Cow::Borrowed(&string[1..quote])),
@@ -59,7 +59,7 @@ pub(super) fn unquoted(string: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The end of the string that the text starts with: after the first quote that is not escaped.
+/// Returns the end of the string that the text starts with: after the first quote that is not escaped.
 fn string(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = bytes.starts_with(b"\"").then_some(1)?;
@@ -72,7 +72,7 @@ fn string(text: &str) -> Option<usize> {
     }
 }
 
-/// The index of the next quote or backslash. It looks at eight bytes in one step, since most of a text is strings.
+/// Returns the index of the next quote or backslash. It looks at eight bytes in one step, since most of a text is strings.
 fn mark(bytes: &[u8], mut from: usize) -> Option<usize> {
     const EACH: u64 = 0x0101_0101_0101_0101;
     // Sets the highest bit of each byte that is the one looked for; above the first such byte, it may set others as well.
@@ -92,7 +92,7 @@ fn mark(bytes: &[u8], mut from: usize) -> Option<usize> {
     rest.map(|offset| from + offset)
 }
 
-/// The end of the object or array that the text starts with.
+/// Returns the end of the object or array that the text starts with.
 fn nested(text: &str) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, 0);
     loop {

@@ -42,13 +42,13 @@ impl DeadLetters {
         None
     }
 
-    /// Whether one more event may become a dead letter. It counts as one then.
+    /// Returns whether one more event may become a dead letter. It counts as one then.
     pub(super) fn allow_one(&mut self) -> bool {
         self.in_a_row = (self.in_a_row + 1).min(IN_A_ROW + 1);
         self.in_a_row <= IN_A_ROW
     }
 
-    /// How many events are withheld.
+    /// Returns how many events are withheld.
     pub(super) fn withheld(&self) -> usize {
         self.withheld.len()
     }
@@ -60,7 +60,7 @@ impl DeadLetters {
     }
 }
 
-/// The reason to report when the broker and not an event is the trouble.
+/// Returns the reason to report when the broker and not an event is the trouble.
 pub(super) fn no_event_taken(reason: &str) -> String {
     format!("it takes no event: {reason}; after {IN_A_ROW} that are parked dead, the others wait until it takes one")
 }

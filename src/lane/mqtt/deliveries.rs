@@ -39,7 +39,7 @@ impl Deliveries {
         self.due.pop_front().map(Delivery::Parked).or_else(|| self.fresh.pop_front().map(Delivery::FromLog))
     }
 
-    /// Whether one waits to be published.
+    /// Returns whether one waits to be published.
     pub(super) fn has_next(&self) -> bool {
         !self.due.is_empty() || !self.fresh.is_empty()
     }
@@ -52,7 +52,7 @@ impl Deliveries {
         }
     }
 
-    /// How many events the lane may take from the log while the window has room for `free` more.
+    /// Returns how many events the lane may take from the log while the window has room for `free` more.
     pub(super) fn room(&self, free: usize) -> usize {
         if self.progress.has_room() { free.saturating_sub(self.fresh.len()) } else { 0 }
     }

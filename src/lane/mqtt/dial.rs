@@ -2,12 +2,6 @@
 //! otherwise, or the reason why there is none. It never mistakes a broker that went down while it was asked for a broker without MQTT 5:
 //! in 3.1.1 a broker cannot say that it refuses a message.
 
-use std::time::Duration;
-
-use backon::BackoffBuilder as _;
-use backon::ExponentialBackoff;
-use backon::ExponentialBuilder;
-
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::protocol::Cause;
 use crate::lane::mqtt::protocol::ConnectOptions;
@@ -19,9 +13,6 @@ pub(super) struct Dialer {
     /// The broker met MQTT 5 with silence and then accepted 3.1.1. Once, this may be a restart in between; twice, it is the broker's way.
     met_silence: bool,
 }
-
-/// The longest pause between two connections.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Dialer {
     /// Connects, or returns the reason why that failed.
@@ -53,14 +44,4 @@ impl Dialer {
             link.close().await;
         }
     }
-}
-
-/// The pauses between connections. They are random to a degree, so that not all lanes connect at once to a broker that is back.
-pub(super) fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(LONGEST_PAUSE)
-        .without_max_times()
-        .build()
 }

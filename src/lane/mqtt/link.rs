@@ -57,7 +57,7 @@ impl Link {
         })
     }
 
-    /// What the broker allows.
+    /// Returns what the broker allows.
     pub fn limits(&self) -> Limits {
         self.limits
     }

@@ -92,12 +92,12 @@ impl MessageBuilder {
         self
     }
 
-    /// The options of the connection.
+    /// Returns the options of the connection.
     pub fn connect_options(&self) -> &ConnectOptions {
         &self.connect_options
     }
 
-    /// How long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
+    /// Returns how long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
     pub fn stall(&self) -> Duration {
         match self.connect_options.keep_alive {
             Duration::ZERO => LONGEST_STALL,
@@ -105,12 +105,12 @@ impl MessageBuilder {
         }
     }
 
-    /// The status that the broker keeps while the lane is connected.
+    /// Returns the status that the broker keeps while the lane is connected.
     pub fn online(&self) -> Bytes {
         status(&self.gateway, true)
     }
 
-    /// The status that the broker keeps when the lane has disconnected on purpose.
+    /// Returns the status that the broker keeps when the lane has disconnected on purpose.
     pub fn offline(&self) -> Bytes {
         if self.connect_options.is_replay { Bytes::new() } else { status(&self.gateway, false) }
     }

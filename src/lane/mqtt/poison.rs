@@ -19,8 +19,8 @@ pub(super) struct PoisonIsolation {
 pub(super) const FAILURES: u32 = 5;
 
 impl PoisonIsolation {
-    /// How many publishes may be in flight, of at most `window`. `is_greeted` says that the broker has answered the status message on
-    /// this connection: no suspect is sent before that.
+    /// Returns how many publishes may be in flight, of at most `window`. `is_greeted` says that the broker has answered the status message
+    /// on this connection: no suspect is sent before that.
     pub(super) fn window(&self, window: usize, is_greeted: bool) -> usize {
         match (self.left, is_greeted) {
             (0, _) => window,
@@ -29,7 +29,7 @@ impl PoisonIsolation {
         }
     }
 
-    /// Whether events are published one at a time.
+    /// Returns whether events are published one at a time.
     pub(super) fn is_active(&self) -> bool {
         self.left > 0
     }

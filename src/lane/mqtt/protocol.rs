@@ -81,7 +81,7 @@ pub enum Ack {
 }
 
 impl Ack {
-    /// Whether the broker has decided: it took the message, or it never will.
+    /// Returns whether the broker has decided: it took the message, or it never will.
     pub fn is_final(&self) -> bool {
         matches!(self, Ack::Accepted | Ack::Refused(_))
     }

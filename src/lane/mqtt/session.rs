@@ -13,10 +13,10 @@ use crate::lane::delivery::Delivery;
 use crate::lane::mqtt::dead_letter;
 use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::dead_letter::DeadLetters;
-use crate::lane::mqtt::dial::LONGEST_PAUSE;
 use crate::lane::mqtt::poison;
 use crate::lane::mqtt::poison::PoisonIsolation;
 use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::reconnect::LONGEST_PAUSE;
 
 #[cfg(test)]
 mod tests;
@@ -143,7 +143,7 @@ const SMALL_WINDOW: usize = 64;
 const LULL: Duration = Duration::from_millis(1);
 
 impl<'a> Session<'a> {
-    /// The session of a connection that was made at `now`, to a broker that lets `window` publishes be in flight.
+    /// Returns the session of a connection that was made at `now`, to a broker that lets `window` publishes be in flight.
     pub(super) fn new(
         poison: &'a mut PoisonIsolation,
         dead_letters: &'a mut DeadLetters,
@@ -166,26 +166,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// How many publishes may be in flight.
+    /// Returns how many publishes may be in flight.
     pub(super) fn window(&self) -> usize {
         self.poison.window(self.window, self.status == Status::Answered)
     }
 
-    /// Whether the lane is to publish, with `in_flight` publishes unacknowledged. A busy window is filled in portions, because each flush
-    /// costs about the same, but only while acknowledgements come: a broker without TCP_NODELAY keeps them back until its last packet is
-    /// confirmed, by our next publish or by the kernel after 40 ms.
+    /// Returns whether the lane is to publish, with `in_flight` publishes unacknowledged. A busy window is filled in portions, because each
+    /// flush costs about the same, but only while acknowledgements come: a broker without TCP_NODELAY keeps them back until its last packet
+    /// is confirmed, by our next publish or by the kernel after 40 ms.
     pub(super) fn may_publish(&self, in_flight: usize, now: Instant) -> bool {
         let most = self.window();
         let portion = if most < SMALL_WINDOW { 1 } else { most / 4 };
         in_flight + portion <= most || now >= self.lull_at()
     }
 
-    /// When [`Input::Lull`] is due.
+    /// Returns when [`Input::Lull`] is due.
     pub(super) fn lull_at(&self) -> Instant {
         self.waiting_since + LULL
     }
 
-    /// When [`Input::Stalled`] is due, if the lane waits for an acknowledgement.
+    /// Returns when [`Input::Stalled`] is due, if the lane waits for an acknowledgement.
     pub(super) fn stalls_at(&self, in_flight: usize) -> Option<Instant> {
         let needs_status = self.status == Status::Sent && self.poison.is_active();
         (in_flight > 0 || needs_status).then(|| self.waiting_since + self.stall)
@@ -196,7 +196,7 @@ impl<'a> Session<'a> {
         self.waiting_since = now;
     }
 
-    /// Whether the status message has no answer yet.
+    /// Returns whether the status message has no answer yet.
     pub(super) fn awaits_status(&self) -> bool {
         self.status == Status::Sent
     }
@@ -262,7 +262,7 @@ impl<'a> Session<'a> {
         ControlFlow::Break(exit)
     }
 
-    /// Whether the connection owes nothing to those before it.
+    /// Returns whether the connection owes nothing to those before it.
     fn has_lasted(&self, now: Instant) -> bool {
         now.duration_since(self.since) > LONGEST_PAUSE
     }

@@ -52,7 +52,7 @@ enum StoredFailure {
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
 
 impl Unsaved {
-    /// A lane that goes on from this position, which is stored.
+    /// Creates a lane that goes on from this position, which is stored.
     pub(super) fn new(position: i64, now: Instant) -> Unsaved {
         Unsaved {
             state: State::Running,
@@ -85,14 +85,14 @@ impl Unsaved {
         }
     }
 
-    /// Whether there is anything to write besides the ledger's entries. `position` is where the lane is, `is_over` whether it is a replay
-    /// that has delivered everything.
+    /// Returns whether there is anything to write besides the ledger's entries. `position` is where the lane is, `is_over` whether it is a
+    /// replay that has delivered everything.
     pub(super) fn is_due(&self, now: Instant, position: i64, is_over: bool) -> bool {
         let is_idle_too_long = position != self.saved_position && now - self.saved_at > IDLE_CHECKPOINT;
         self.cursor != StoredCursor::UpToDate || (is_over && !self.end_is_saved) || is_idle_too_long
     }
 
-    /// The checkpoint that begins now.
+    /// Returns the checkpoint that begins now.
     pub(super) fn begin(&mut self, position: i64, pending: Ranges, is_over: bool) -> Checkpoint {
         if self.cursor == StoredCursor::Outdated {
             self.cursor = StoredCursor::UpToDate;
@@ -115,12 +115,12 @@ impl Unsaved {
         is_first
     }
 
-    /// Whether the last write failed.
+    /// Returns whether the last write failed.
     pub(super) fn database_is_away(&self) -> bool {
         self.cursor == StoredCursor::DatabaseAway
     }
 
-    /// Whether the database knows all, apart from the ledger's entries.
+    /// Returns whether the database knows all, apart from the ledger's entries.
     pub(super) fn is_nothing(&self) -> bool {
         self.state_is_saved && self.cursor == StoredCursor::UpToDate
     }
@@ -135,7 +135,7 @@ impl Unsaved {
         changes
     }
 
-    /// The state, unless the database knows it.
+    /// Returns the state, unless the database knows it.
     pub(super) fn unsaved_state(&self) -> Option<&State> {
         (!self.state_is_saved).then_some(&self.state)
     }
@@ -152,7 +152,7 @@ impl Unsaved {
         }
     }
 
-    /// Whether it is to be written that the destination does not fail any more.
+    /// Returns whether it is to be written that the destination does not fail any more.
     pub(super) fn has_recovered(&self) -> bool {
         self.failure == StoredFailure::Outdated
     }

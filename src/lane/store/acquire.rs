@@ -5,7 +5,7 @@ use deadpool_postgres::Client;
 use deadpool_postgres::Pool;
 use uuid::Uuid;
 
-use crate::destination::Listed;
+use crate::destination::DestinationRow;
 use crate::feed::Horizon;
 use crate::lane::store::cursor_writer::CursorWriter;
 use crate::lane::store::error::StoreError;
@@ -33,7 +33,7 @@ pub struct Acquired {
 pub async fn acquire(
     pool: &Pool,
     cursor_writer: &CursorWriter,
-    listed: &Listed,
+    listed: &DestinationRow,
     tail: &Horizon,
     daemon: Uuid,
 ) -> Result<Option<Acquired>, StoreError> {
@@ -82,8 +82,8 @@ pub async fn acquire(
     }))
 }
 
-/// The cursor of a lane that has no row yet.
-async fn first_cursor(client: &Client, listed: &Listed, tail: &Horizon) -> Result<(i64, Ranges), StoreError> {
+/// Returns the cursor of a lane that has no row yet.
+async fn first_cursor(client: &Client, listed: &DestinationRow, tail: &Horizon) -> Result<(i64, Ranges), StoreError> {
     if let Some(replay) = &listed.replay {
         return Ok((replay.last, Ranges::span(replay.first, replay.last)));
     }

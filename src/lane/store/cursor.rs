@@ -24,18 +24,18 @@ impl Cursor {
         self.outstanding.remove(&id);
     }
 
-    /// How many events are taken and not done.
+    /// Returns how many events are taken and not done.
     pub fn len(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// Whether the lane is done with all that it took.
+    /// Returns whether the lane is done with all that it took.
     pub fn is_empty(&self) -> bool {
         self.outstanding.is_empty()
     }
 
-    /// What would have to be delivered after a crash: the ids that the lane has not taken yet, which are given, and those that it is not
-    /// done with.
+    /// Returns what would have to be delivered after a crash: the ids that the lane has not taken yet, which are given, and those that it
+    /// is not done with.
     pub fn pending(&self, untaken: Ranges) -> Ranges {
         let mut pending = untaken;
         for (&id, &from) in &self.outstanding {

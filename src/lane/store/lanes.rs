@@ -24,7 +24,7 @@ pub async fn mark_removed(client: &impl GenericClient, kept: &[&LaneName], daemo
     Ok(())
 }
 
-/// Which daemon serves each of these lanes. None for a lane that nobody serves, or that has no row yet.
+/// Returns which daemon serves each of these lanes. None for a lane that nobody serves, or that has no row yet.
 pub async fn served_by(
     client: &impl GenericClient,
     lanes: &[&LaneName],

@@ -174,12 +174,12 @@ impl LaneRow {
         Ok(())
     }
 
-    /// The pool, for reading what is parked.
+    /// Returns the pool, for reading what is parked.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// The lane's name.
+    /// Returns the lane's name.
     pub fn lane(&self) -> &LaneName {
         &self.lane
     }

@@ -75,7 +75,7 @@ impl WebhookClient {
         WebhookClient { requests: self.requests.for_replay(), ..self }
     }
 
-    /// How the webhook's row says that it is to be called.
+    /// Returns how the webhook's row says that it is to be called.
     pub(super) fn webhook(&self) -> &Webhook {
         self.requests.webhook()
     }

@@ -109,7 +109,7 @@ impl Connection {
         self
     }
 
-    /// Whether it can be used for one more request.
+    /// Returns whether it can be used for one more request.
     pub(super) fn is_usable(&self) -> bool {
         !self.sender.is_closed() && self.idle_since.elapsed() < LONGEST_IDLE
     }

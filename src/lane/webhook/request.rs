@@ -95,7 +95,7 @@ impl RequestBuilder {
         if self.webhook.format == Format::Eryxon {
             let signature = signature::eryxon(&self.webhook.secret, &body);
             headers.insert(ERYXON_SIGNATURE, header(&ERYXON_SIGNATURE, signature)?);
-            headers.insert(ERYXON_EVENT, header(&ERYXON_EVENT, event.kind.clone())?);
+            headers.insert(ERYXON_EVENT, header(&ERYXON_EVENT, event.event_type.clone())?);
         }
         if is_replayed || self.is_replay {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));

@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use crate::destination::webhook::Webhook;
 use crate::event::Entity;
 use crate::event::Event;
-use crate::lane::breaker::Breaker;
-use crate::lane::breaker::OPENS_AFTER;
 use crate::lane::delivery::Delivery;
-use crate::lane::order::LaneOrder;
 use crate::lane::webhook::action::Action;
 use crate::lane::webhook::attempt::AttemptResult;
 use crate::lane::webhook::attempt::Outcome;
+use crate::lane::webhook::breaker::Breaker;
+use crate::lane::webhook::breaker::OPENS_AFTER;
 use crate::lane::webhook::dead_letter::FailedAttempt;
 use crate::lane::webhook::dead_letter::RetryRule;
+use crate::lane::webhook::order::LaneOrder;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
 use crate::settings::Order;
@@ -89,12 +89,12 @@ impl WebhookState {
         }
     }
 
-    /// How many attempts may be made at a time while the endpoint is healthy.
+    /// Returns how many attempts may be made at a time while the endpoint is healthy.
     pub(super) fn concurrency(&self) -> usize {
         self.concurrency
     }
 
-    /// How many more events the lane may take from the log.
+    /// Returns how many more events the lane may take from the log.
     ///
     /// While the breaker is open this is enough for a probe to choose from, and no more: events of held entities would only be moved from
     /// the log to the ledger. What was moved counts for as long as it is parked, so that there is room again when it was discarded.
@@ -103,18 +103,19 @@ impl WebhookState {
         (self.concurrency * QUEUED_PER_REQUEST).saturating_sub(taken)
     }
 
-    /// When the next probe is due, if there is something to probe with. The lane then asks for the next attempt although nothing has happened.
+    /// Returns when the next probe is due, if there is something to probe with. The lane then asks for the next attempt although nothing
+    /// has happened.
     pub(super) fn next_probe(&self) -> Option<Instant> {
         let has_next = !self.due.is_empty() || self.queue.is_ready();
         self.breaker.next_probe().filter(|_| self.in_flight == 0 && has_next)
     }
 
-    /// Why the endpoint gets nothing more, if that is so.
+    /// Returns why the endpoint gets nothing more, if that is so.
     pub(super) fn disabled(&self) -> Option<&str> {
         self.disabled.as_deref()
     }
 
-    /// The next delivery to attempt now, if there is one. It counts as in flight until its result comes in.
+    /// Returns the next delivery to attempt now, if there is one. It counts as in flight until its result comes in.
     pub(super) fn next_attempt(&mut self, now: Instant) -> Option<Delivery> {
         let may_start = match self.breaker.next_probe() {
             None => self.in_flight < self.concurrency,

@@ -44,17 +44,17 @@ impl Holes {
         Holes { position, open, seen: None, is_cut: true }
     }
 
-    /// The largest id read.
+    /// Returns the largest id read.
     pub fn position(&self) -> i64 {
         self.position
     }
 
-    /// Whether any id is undecided.
+    /// Returns whether any id is undecided.
     pub fn any(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// The undecided ids.
+    /// Returns the undecided ids.
     pub fn undecided(&self) -> Ranges {
         let mut ranges = Ranges::default();
         for (&first, hole) in &self.open {
@@ -78,7 +78,7 @@ impl Holes {
         }
     }
 
-    /// The holes that every poll looks at: the first of the narrow ones.
+    /// Returns the holes that every poll looks at: the first of the narrow ones.
     pub fn near(&self) -> Ranges {
         let mut near = Ranges::default();
         for (&first, hole) in self.open.iter().filter(|(first, hole)| hole.last - **first < NARROW).take(NEAR) {
@@ -87,8 +87,8 @@ impl Holes {
         near
     }
 
-    /// What this snapshot may show that earlier ones did not: the holes that are worth a look, and whether there may be anything above the
-    /// position.
+    /// Returns what this snapshot may show that earlier ones did not: the holes that are worth a look, and whether there may be anything
+    /// above the position.
     pub fn doubts(&self, now: &Snapshot) -> (Ranges, bool) {
         let Some(seen) = &self.seen else { return (self.undecided(), true) };
         let Some(ended) = now.first_ended_since(seen) else { return (Ranges::default(), self.is_cut) };
@@ -117,7 +117,7 @@ impl Holes {
         self.position = self.position.max(id);
     }
 
-    /// Whether any hole waits for its certificate.
+    /// Returns whether any hole waits for its certificate.
     pub fn needs_certificate(&self) -> bool {
         self.open.values().any(|hole| hole.alive_until.is_none())
     }

@@ -88,13 +88,13 @@ impl PollQueries {
         Ok(())
     }
 
-    /// The statements to use when `lowest` is the first id at or below the position that is to be read.
+    /// Returns the statements to use when `lowest` is the first id at or below the position that is to be read.
     pub(super) fn over(&self, lowest: Option<i64>) -> &TableQueries {
         let reaches = |part: &&TableQueries| lowest.is_none_or(|lowest| lowest >= part.low);
         self.partition.as_ref().filter(reaches).unwrap_or(&self.whole)
     }
 
-    /// The statements over the whole log.
+    /// Returns the statements over the whole log.
     pub(super) fn whole(&self) -> &TableQueries {
         &self.whole
     }
@@ -132,28 +132,28 @@ impl TableQueries {
         })
     }
 
-    /// Whether the log may have rows beyond the table that were visible when these were read.
+    /// Returns whether the log may have rows beyond the table that were visible when these were read.
     pub(super) fn misses(&self, given_out: i64) -> bool {
         given_out >= self.past
     }
 }
 
-/// The rows that are events, with their ids.
+/// Returns the rows that are events, with their ids.
 pub(super) fn events(rows: Vec<Row>) -> impl Iterator<Item = (i64, Row)> {
     rows.into_iter().filter_map(|row| Some((row.get::<_, Option<i64>>(0)?, row)))
 }
 
-/// The largest id that was given out when these rows were read. There is always a row that tells it.
+/// Returns the largest id that was given out when these rows were read. There is always a row that tells it.
 pub(super) fn given_out(rows: &[Row]) -> i64 {
     rows[0].get::<_, Option<i64>>(GIVEN_OUT).unwrap_or(0)
 }
 
-/// How old an event was when it was read, in seconds.
+/// Returns how old an event was when it was read, in seconds.
 pub(super) fn age(row: &Row) -> f64 {
     row.get(AGE_COLUMN)
 }
 
-/// The columns of an event in every row that the tail reads.
+/// Returns the columns of an event in every row that the tail reads.
 fn columns() -> String {
     format!("{}, {AGE}", event_row::COLUMNS)
 }

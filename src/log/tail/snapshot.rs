@@ -26,13 +26,13 @@ impl Snapshot {
         Some(Snapshot { xmin, xmax, running })
     }
 
-    /// The xid below which all transactions had ended.
+    /// Returns the xid below which all transactions had ended.
     pub fn xmin(&self) -> u64 {
         self.xmin
     }
 
-    /// The lowest xid that has ended since an earlier snapshot: one that this snapshot does not count as running, while the earlier one did or
-    /// could not know it yet. Without such an xid, everything that this snapshot shows was visible in the earlier one too.
+    /// Returns the lowest xid that has ended since an earlier snapshot: one that this snapshot does not count as running, while the earlier
+    /// one did or could not know it yet. Without such an xid, everything that this snapshot shows was visible in the earlier one too.
     pub fn first_ended_since(&self, earlier: &Snapshot) -> Option<u64> {
         let known = earlier.running.iter().copied();
         known.chain(earlier.xmax..self.xmax).find(|xid| !self.runs(*xid))

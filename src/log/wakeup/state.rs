@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::log::wakeup::lock::LockRequest;
+use crate::log::wakeup::bell::LockRequest;
 use crate::log::wakeup::writers::ConcurrentWriters;
 
 /// What a poll found.
@@ -131,7 +131,7 @@ impl State {
         self.last_upkeep = Some(now);
     }
 
-    /// How to wait after a poll that found this.
+    /// Returns how to wait after a poll that found this.
     pub(super) fn wait(&mut self, found: Found) -> Wait {
         self.hole_pause =
             if found.events || !self.has_holes { FIRST_HOLE_PAUSE } else { (self.hole_pause * 2).min(LONGEST_SLEEP) };

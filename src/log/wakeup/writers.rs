@@ -38,12 +38,12 @@ impl ConcurrentWriters {
         self.updated = now;
     }
 
-    /// Whether writers had better commit without a NOTIFY.
+    /// Returns whether writers had better commit without a NOTIFY.
     pub(super) fn are_many(&self, now: Instant) -> bool {
         self.average_at(now) > MANY
     }
 
-    /// Whether a NOTIFY in each commit costs the writers nothing.
+    /// Returns whether a NOTIFY in each commit costs the writers nothing.
     pub(super) fn are_few(&self, now: Instant) -> bool {
         self.average_at(now) < FEW
     }

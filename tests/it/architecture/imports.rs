@@ -1,13 +1,13 @@
-//! Which file of a crate imports which, read from the text of its sources. In: the name and the text of each file. Out: a graph of files.
-//! It sees paths from `crate`, `super` and `self`, and paths through a child module that the file declares; it does not see what a macro
+//! Reads from the sources of a crate which file imports which. In: the name and the text of each file. Out: a graph of files. It sees
+//! paths from `crate`, `super` and `self`, and paths through a child module that the file declares. It does not see the paths that a macro
 //! expands to, and it takes a group such as `use crate::a::{b, c}` for an import of `a` alone.
 
 use std::collections::BTreeMap;
 
-/// Each file, the files that it imports, and for each of them a path that says so.
+/// Maps each file to the files that it imports, and each of these to a path that imports it.
 pub(super) type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Builds the graph. Tests do not count: they may import whatever they try together.
+/// Builds the graph. Tests are left out, because they may import any files that they try together.
 pub(super) fn graph(files: &[(String, String)]) -> Graph {
     let has_library = files.iter().any(|(name, _)| name == "lib.rs");
     let files: BTreeMap<String, &(String, String)> = files
@@ -27,7 +27,7 @@ pub(super) fn graph(files: &[(String, String)]) -> Graph {
     graph
 }
 
-/// The module's path in its crate: `a::b` for `a/b.rs`, and nothing for the root.
+/// Returns the module's path in its crate: `a::b` for `a/b.rs`, and an empty path for the root.
 fn module(name: &str) -> String {
     match name.trim_end_matches(".rs") {
         "lib" | "main" => String::new(),
@@ -35,7 +35,7 @@ fn module(name: &str) -> String {
     }
 }
 
-/// The file of the deepest module on the path, which is that of the root if the path names an item of the root.
+/// Returns the file of the deepest module on the path. It is the file of the root if the path names an item of the root.
 fn resolve<'a>(path: &str, files: &BTreeMap<String, &'a (String, String)>) -> Option<&'a str> {
     let mut module = path;
     loop {
@@ -49,13 +49,13 @@ fn resolve<'a>(path: &str, files: &BTreeMap<String, &'a (String, String)>) -> Op
     }
 }
 
-/// The text without its comments and without the module of its tests.
+/// Returns the text without its comments and without the module of its tests.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
 }
 
-/// All paths in the code of a module that lead to a file of the crate, written from the root of the crate.
+/// Returns all paths in a module's code that lead to a file of the crate, written from the root of the crate.
 fn paths(module: &str, code: &str, files: &BTreeMap<String, &(String, String)>) -> Vec<String> {
     let code = without_re_exports(module, code, files);
     let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
@@ -65,7 +65,7 @@ fn paths(module: &str, code: &str, files: &BTreeMap<String, &(String, String)>) 
     let mut paths = Vec::new();
     for (word, base) in bases {
         for (before, after) in occurrences(&code, word) {
-            // `a::word::b` starts elsewhere, and `pub(in crate::a)` is a visibility.
+            // The path `a::word::b` starts at `a`, and `pub(in crate::a)` is a visibility and no import.
             if let Some(rest) =
                 after.strip_prefix("::").filter(|_| !before.ends_with("::") && !before.ends_with("(in "))
             {
@@ -77,7 +77,7 @@ fn paths(module: &str, code: &str, files: &BTreeMap<String, &(String, String)>) 
     paths
 }
 
-/// The code without each `pub use` of an item of a child that the code itself does not use: a parent that only shows an item of its child
+/// Removes each `pub use` of a child's item that the code itself does not use, because a parent that only re-exports an item of its child
 /// does not depend on the child.
 fn without_re_exports(module: &str, code: &str, files: &BTreeMap<String, &(String, String)>) -> String {
     let mut rest = code.to_owned();
@@ -93,13 +93,13 @@ fn without_re_exports(module: &str, code: &str, files: &BTreeMap<String, &(Strin
     rest
 }
 
-/// What a statement makes public under another path, if it is a `pub use`.
+/// Returns the path that a statement re-exports, if it is a `pub use`.
 fn re_export(statement: &str) -> Option<&str> {
     let (visibility, path) = statement.trim().strip_suffix(';')?.rsplit_once("use ")?;
     visibility.trim_end().rsplit('\n').next().filter(|visibility| visibility.starts_with("pub")).map(|_| path)
 }
 
-/// What stands before and after a word, wherever it stands as a whole.
+/// Returns the text before and after each place where the word stands as a whole word.
 fn occurrences<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     code.match_indices(word)
         .map(|(at, _)| (&code[..at], &code[at + word.len()..]))

@@ -1,5 +1,5 @@
-//! Brokers that stop, die or fall silent, and connections that break, while events flow. Nothing is missing, nothing out of order, and
-//! what comes twice was in flight.
+//! Brokers that stop, die or fall silent, and connections that break. In: faults while events flow. Out: whether an event is missing or
+//! out of order, and whether only events that were in flight arrive twice.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -23,13 +23,13 @@ use super::events;
 use super::expected;
 use super::wait_for_all;
 use super::wait_for_done;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_messages;
-use crate::line::marker;
-use crate::plant::connect;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_messages;
+use crate::support::line::marker;
+use crate::support::plant::connect;
 
-/// What the lane may have in flight, by default.
+/// The lane has at most this many events in flight by default.
 const WINDOW: usize = 256;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn forty_thousand_events_survive_three_restarts_and_ten_cuts() {
     let arrivals = Arc::clone(subscriber.messages());
     let inserting = tokio::spawn(async move {
         for part in 0..20 {
-            // Not far ahead, so that each fault meets a lane that is busy.
+            // The plant stays only a little ahead of the subscriber, so that each fault meets a busy lane.
             let arrived = (part as usize).saturating_sub(2) * 2_000;
             arrivals.wait_for_count(PATIENCE, arrived).await.unwrap();
             plant.batch_execute(&chunk(200, part * 10 + 1, part * 10 + 10)).await.unwrap();
@@ -73,7 +73,7 @@ async fn forty_thousand_events_survive_three_restarts_and_ten_cuts() {
     let verdict = judge_messages(&expected(200, 200), &received);
     assert!(verdict.is_clean(), "{verdict:?}");
     assert_eq!(proxy.cuts(), 10);
-    // What the broker sends the subscriber again is marked; the rest of what came twice, the lane sent twice.
+    // The broker marks a message that it sends to the subscriber again. Each duplicate without that mark was sent twice by the lane.
     let mut seen = HashSet::new();
     let repeats = events(&received).filter(|message| !seen.insert(marker(&message.payload)) && !message.dup).count();
     println!("{verdict:?}, of the duplicates {repeats} by the lane");

@@ -1,4 +1,5 @@
-//! A mosquitto as it is installed: twenty publishes at a time, and packets that it fills before they leave.
+//! A mosquitto with the settings of its package, which takes twenty publishes at a time and lets the kernel delay small packets. In: a
+//! backlog. Out: whether the lane drains it without waiting for acknowledgements that the broker's kernel keeps back.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -8,13 +9,13 @@ use rig::MosquittoOptions;
 use serde_json::json;
 
 use super::chunk;
-use crate::line::Line;
+use crate::support::line::Line;
 
 const EVENTS: u32 = 10_000;
 
 /// Such a broker keeps acknowledgements back until its last packet is confirmed. A lane that waits for more of them before it publishes the
-/// next event gets twenty events through in the 40 ms after which the kernel confirms of its own accord. That costs twenty seconds here on
-/// any machine, and a broker that keeps nothing back says what the rest costs on this one.
+/// next event delivers only twenty events in each 40 ms, the time after which the kernel confirms a packet anyway. That costs twenty
+/// seconds here on any machine. The broker that keeps nothing back shows how long the rest takes on this machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledgements_that_a_broker_keeps_back_do_not_hold_up_a_backlog() {
     let at_once = drain(&MosquittoOptions::default()).await;
@@ -24,7 +25,7 @@ async fn acknowledgements_that_a_broker_keeps_back_do_not_hold_up_a_backlog() {
     assert!(kept_back < at_once + held_up / 2, "{kept_back:?} instead of {at_once:?}");
 }
 
-/// How long a backlog takes.
+/// Measures how long the lane takes to deliver a backlog.
 async fn drain(options: &MosquittoOptions) -> Duration {
     let broker = Mosquitto::start(options).unwrap();
     let mut line = Line::new().await;

@@ -1,4 +1,4 @@
-//! The order of a publisher's events at a broker that refuses some for now: a quota, MQTT 5 only.
+//! The order of a publisher's events at a broker that refuses some of them for now, because of a quota. Only MQTT 5 has such an answer.
 
 use std::collections::HashSet;
 
@@ -13,10 +13,10 @@ use serde_json::json;
 use super::chunk;
 use super::events;
 use super::wait_for_all;
-use crate::line::Line;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::marker;
 
-/// A broker that refuses the first event so many times.
+/// Starts a broker that refuses the first event this many times.
 async fn refusing(times: u32) -> (Mosquitto, Tap, Subscriber) {
     let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
     let quota = Some((br#""counter": 1}"#.to_vec(), times));
@@ -25,7 +25,7 @@ async fn refusing(times: u32) -> (Mosquitto, Tap, Subscriber) {
     (broker, tap, subscriber)
 }
 
-/// The counters in the order of their first receipt: what was in flight when a connection ended comes twice.
+/// Returns the counters in the order of their first receipt. Events that were in flight when a connection ended arrive twice.
 fn counters(subscriber: &Subscriber) -> Vec<u64> {
     let mut seen = HashSet::new();
     let received = subscriber.received();
@@ -55,7 +55,7 @@ async fn after_a_refusal_for_now_no_more_events_overtake() {
     line.run(&chunk(1, 1, 3)).await;
 
     line.start();
-    // What was in its window when it was refused for the first time is with the broker already.
+    // The broker already has the events that were in the lane's window when the first one was refused.
     wait_for_all(&subscriber, 2).await;
     line.run(&chunk(1, 4, 9)).await;
     wait_for_all(&subscriber, 9).await;

@@ -1,4 +1,5 @@
-//! An event that ends every connection is found and parked; a broker that merely comes and goes costs no event.
+//! Events that end every connection that they are sent on. In: a broker that breaks on some events, or on all. Out: whether the lane finds
+//! and parks only these, and whether a broker that merely comes and goes costs no event.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use super::emit_with;
 use super::expected;
 use super::set;
 use super::wait_for_all;
-use crate::line::Line;
-use crate::line::judge_messages;
+use crate::support::line::Line;
+use crate::support::line::judge_messages;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_ends_every_connection_is_parked_and_the_others_go_on_in_order() {

@@ -1,5 +1,5 @@
-//! Brokers that say no: to the client, to a topic, to a size. The lane says why, loses nothing that the broker would take, and does not
-//! hammer.
+//! Brokers that refuse a client, a topic or a size. In: events that the broker takes, and events that it refuses. Out: whether the lane
+//! gives the reason, loses no event that the broker would take, and tries again slowly.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use super::emit_with;
 use super::set;
 use super::wait_for_all;
 use super::wait_for_done;
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_messages;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_messages;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_said_and_tried_slowly_until_it_is_right() {
+async fn a_wrong_password_is_reported_and_tried_slowly_until_it_is_right() {
     let users = vec![("andon".to_owned(), "right".to_owned())];
     let broker = Mosquitto::start(&MosquittoOptions { users, ..MosquittoOptions::default() }).unwrap();
     let tap = Tap::start(broker.port(), TapOptions::default()).await.unwrap();
@@ -46,13 +46,16 @@ async fn a_wrong_password_is_said_and_tried_slowly_until_it_is_right() {
     line.stop().await.unwrap();
     assert_eq!(reason, "the broker refused the connection: NotAuthorized");
     assert!(pauses > Duration::from_millis(1500), "five connections within {pauses:?}");
-    assert!(!tap.seen().snapshot().iter().any(|seen| **seen == Seen::Connect(4)), "a refusal is no want of MQTT 5");
+    assert!(
+        !tap.seen().snapshot().iter().any(|seen| **seen == Seen::Connect(4)),
+        "a refused password does not mean that the broker lacks MQTT 5"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_the_broker_refuses_costs_only_its_own_events() {
     let acl = Some("topic write acme/good/#\ntopic write andon/#\ntopic read #\n".to_owned());
-    // With no limit on its queue, mosquitto 2.0.11 ends the connection with each refusal.
+    // Without a limit on its queue, mosquitto 2.0.11 ends the connection at each refusal.
     let options = MosquittoOptions { acl, max_queued_messages: 10_000, ..MosquittoOptions::default() };
     let broker = Mosquitto::start(&options).unwrap();
     let subscriber = Subscriber::start(broker.port()).await.unwrap();

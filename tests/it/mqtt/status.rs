@@ -1,4 +1,5 @@
-//! The retained status topic: online while the lane is connected, offline when it is not, however it went.
+//! The retained status topic. In: a lane that connects, is cut off, and stops. Out: whether the topic says online while the lane is
+//! connected and offline otherwise, both after a cut and after a stop.
 
 use rig::Mosquitto;
 use rig::MosquittoOptions;
@@ -10,34 +11,34 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
 
-/// What a status message says; nothing if it is none.
-fn said(message: &Message) -> Option<bool> {
+/// Returns what a status message says: true for online. Other messages give `None`.
+fn status(message: &Message) -> Option<bool> {
     let is_status = message.topic.starts_with("andon/test/andon.mqtt_publishers_");
     is_status.then(|| serde_json::from_slice::<Value>(&message.payload).unwrap()["online"] == true)
 }
 
-/// Waits for the next thing that is said.
-async fn next(messages: &mut Follower<Message>) -> bool {
-    let said = async {
+/// Waits for the next status message, and returns what it says.
+async fn next_status(messages: &mut Follower<Message>) -> bool {
+    let next = async {
         loop {
-            if let Some(online) = said(&*messages.next().await) {
+            if let Some(online) = status(&*messages.next().await) {
                 return online;
             }
         }
     };
-    timeout(PATIENCE, said).await.expect("something is said")
+    timeout(PATIENCE, next).await.expect("a status message arrives")
 }
 
-/// What somebody learns who comes now.
+/// Returns the status that a new subscriber receives at once.
 async fn retained(broker: &Mosquitto) -> bool {
     let late = Subscriber::start(broker.port()).await.unwrap();
     late.wait_received(PATIENCE, 1).await.unwrap();
     let received = late.received();
     assert!(received[0].retain && received[0].topic.ends_with("/status"), "{received:?}");
-    said(&received[0]).unwrap()
+    status(&received[0]).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,17 +51,17 @@ async fn the_status_topic_says_whether_the_lane_is_connected() {
     line.publisher(proxy.port(), json!({})).await;
 
     line.start();
-    assert!(next(&mut statuses).await);
+    assert!(next_status(&mut statuses).await);
     assert!(retained(&broker).await);
 
     proxy.refuse(true).await.unwrap();
     proxy.cut();
-    assert!(!next(&mut statuses).await);
-    assert!(!retained(&broker).await, "the last will spoke");
+    assert!(!next_status(&mut statuses).await);
+    assert!(!retained(&broker).await, "the broker published the last will");
 
     proxy.refuse(false).await.unwrap();
-    assert!(next(&mut statuses).await);
+    assert!(next_status(&mut statuses).await);
     line.stop().await.unwrap();
-    assert!(!next(&mut statuses).await);
-    assert!(!retained(&broker).await, "it said so itself");
+    assert!(!next_status(&mut statuses).await);
+    assert!(!retained(&broker).await, "the lane published the status before it stopped");
 }

@@ -1,4 +1,5 @@
-//! TLS to the broker: whom the lane trusts, whom it refuses, and how it says so.
+//! TLS to the broker. In: certificates that are right, expired, or for another name. Out: whether the lane trusts only the right ones, and
+//! tells the operator what to change about the others.
 
 use std::path::PathBuf;
 
@@ -16,9 +17,9 @@ use serde_json::json;
 
 use super::set;
 use super::wait_for_done;
-use crate::line::Line;
+use crate::support::line::Line;
 
-/// A certificate authority of a test's own, with its files.
+/// A certificate authority that a test makes for itself, with its files.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -36,11 +37,11 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), pem, directory }
     }
 
-    /// Certificate and key for a name, valid until the end of a year.
+    /// Returns a certificate and its key for a name, valid until the end of the year `until`.
     fn sign(&self, name: &str, until: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        // Named as its issuer, it would count as signed by itself.
+        // With the same name as its issuer, the certificate would count as self-signed.
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_after = rcgen::date_time_ymd(until, 12, 31);
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
@@ -69,7 +70,7 @@ impl Drop for Authority {
     }
 }
 
-/// A gateway with a publisher for each of these brokers, and one event.
+/// Starts a gateway with a publisher for each of these brokers, and emits one event.
 async fn line(publishers: &[(&Mosquitto, Value)]) -> (Line, Vec<String>) {
     let mut line = Line::new().await;
     let mut lanes = Vec::new();

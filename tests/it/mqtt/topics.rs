@@ -1,4 +1,5 @@
-//! Topics end to end: each naming with each policy for missing values, at a real broker.
+//! Topics from end to end. In: each naming with each policy for missing values. Out: whether the event arrives at a real broker under the
+//! topic that they give, or is parked with the reason.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use serde_json::json;
 use super::events;
 use super::is_event;
 use super::wait_for_done;
-use crate::line::Line;
-use crate::line::PATIENCE;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_naming_and_each_policy_has_its_own_topic() {

@@ -1,4 +1,5 @@
-//! Which version of MQTT the lane speaks: 5 where the broker has it, 3.1.1 where it has not, whatever way the broker says so.
+//! The version of MQTT that the lane speaks. In: brokers that have MQTT 5, and brokers that refuse it in several ways. Out: whether the
+//! lane speaks 5 to the former and 3.1.1 to the latter.
 
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use super::chunk;
 use super::events;
 use super::expected;
 use super::wait_for_all;
-use crate::line::Line;
-use crate::line::judge_messages;
+use crate::support::line::Line;
+use crate::support::line::judge_messages;
 
-/// What a subscriber gets through a broker with these manners, and the versions that were asked for.
+/// Returns the messages that a subscriber gets from a broker that treats MQTT 5 in this way, and the versions that the lane asked for.
 async fn through(mqtt5: Mqtt5) -> (Vec<Arc<Message>>, Vec<u8>) {
     let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
     let tap = Tap::start(broker.port(), TapOptions { mqtt5, ..TapOptions::default() }).await.unwrap();
@@ -43,7 +44,8 @@ fn is_mqtt5(message: &Message) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_refuses_mqtt_5_gets_3_1_1() {
-    // In the words of MQTT 5, and in those of 3.1.1, which a client of MQTT 5 does not understand: to it they are silence.
+    // The first broker refuses with a packet of MQTT 5. The second refuses with a packet of 3.1.1, which a client of MQTT 5 cannot read, so
+    // that the lane sees no answer at all.
     for (answer, asked) in [(vec![0x20, 3, 0, 0x84, 0], vec![5, 4]), (vec![0x20, 2, 0, 1], vec![5, 4, 5, 4])] {
         let (received, versions) = through(Mqtt5::Answered(answer.clone())).await;
 
@@ -59,7 +61,7 @@ async fn a_broker_that_hangs_up_on_mqtt_5_gets_3_1_1() {
 
     let verdict = judge_messages(&expected(10, 100), &received);
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
-    assert_eq!(versions, [5, 4, 5, 4], "it is asked twice, for it might only have been restarting");
+    assert_eq!(versions, [5, 4, 5, 4], "the broker is asked twice, because it might only have been restarting");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! A gateway that loses its database, or is stopped, while webhooks are being called. In: cut connections and stops at bad moments.
-//! Out: whether anything is lost, out of order, or sent twice that need not be.
+//! A gateway that loses its database, or is stopped, while it calls webhooks. In: cut connections and stops at bad moments. Out: whether
+//! any event is lost, out of order, or sent twice without need.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_requests;
-use crate::line::wait_for_requests;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_requests;
+use crate::support::line::wait_for_requests;
 
-/// The same database by another port.
+/// Returns the URL of the same database through the proxy.
 fn through(proxy: &Proxy, url: &str) -> String {
     let server = Postgres::shared().port();
     url.replace(&format!(":{server}/"), &format!(":{}/", proxy.port()))
@@ -32,7 +32,7 @@ async fn a_database_that_goes_away_between_attempts_costs_nothing_but_time() {
 
     for accepted in [50, 120, 200] {
         receiver.wait_accepted(PATIENCE, accepted).await.unwrap();
-        // What fails while the database is away cannot be parked: it is to wait in memory, and hold its entity.
+        // A delivery that fails while the database is away cannot be parked. It must wait in memory and hold its entity there.
         proxy.refuse(true).await.unwrap();
         proxy.cut();
         let before = receiver.received().len();
@@ -46,7 +46,7 @@ async fn a_database_that_goes_away_between_attempts_costs_nothing_but_time() {
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
-    assert!(receiver.received().len() > receiver.accepted().len(), "some were tried again");
+    assert!(receiver.received().len() > receiver.accepted().len(), "some events were tried again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn a_stop_lets_open_requests_end_and_writes_down_that_they_did() {
     receiver.wait_received(PATIENCE, 4).await.unwrap();
 
     line.stop().await.unwrap();
-    assert_eq!((receiver.received().len(), receiver.accepted().len()), (4, 4), "none was begun after the stop");
+    assert_eq!((receiver.received().len(), receiver.accepted().len()), (4, 4), "no request was begun after the stop");
     line.start();
 
     receiver.wait_accepted(PATIENCE, 8).await.unwrap();

@@ -1,5 +1,5 @@
-//! Rows that change while the gateway runs. In: new, edited, deactivated and deleted webhooks. Out: whether each change is felt within
-//! a second, touches no other lane, and loses nothing that is in hand.
+//! Rows that change while the gateway runs. In: new, edited, deactivated and deleted webhooks. Out: whether each change takes effect
+//! within a second, leaves the other lanes alone, and loses no event that the lane holds in memory.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -8,17 +8,17 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::SECRET;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::line::wait_for_requests;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::SECRET;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::line::wait_for_requests;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Line {
-    /// A webhook that names no time to start at.
+    /// Inserts a webhook without `start_at`, so that it starts with the events that come after it.
     async fn webhook_from_now(&self, url: &str, settings: &str) -> String {
         let row = self
             .client
@@ -36,7 +36,7 @@ impl Line {
         self.client.query_one("select epoch from andon.lanes where lane = $1", &[&lane]).await.unwrap().get(0)
     }
 
-    /// Changes a lane's row, and returns how long it took until the lane was another one, or gone.
+    /// Changes the row of a lane's destination, and returns how long it took until the lane was replaced or gone.
     async fn changed(&self, lane: &str, change: &str) -> Duration {
         let before = self.epoch(lane).await;
         let row = lane.split_once('/').unwrap().1;
@@ -47,7 +47,7 @@ impl Line {
     }
 }
 
-/// Entity and counter of what was accepted on a path.
+/// Returns entity and counter of each request that was accepted on a path.
 fn accepted(receiver: &Receiver, path: &str) -> Vec<(String, u64)> {
     receiver.accepted().iter().filter(|it| it.path == path).map(|it| marker(&it.body)).collect()
 }
@@ -115,7 +115,7 @@ async fn events_that_a_webhook_did_not_want_before_its_edit_do_not_come_after_it
     line.webhook(&receiver.url("/neighbour"), json!({})).await;
     line.run("update andon.webhooks set events = '{part.*}' where url like '%/hook'").await;
     line.start();
-    // The second of them is in the stream: the lane has caught up.
+    // The lane reads the second of them from the live stream, so it has caught up.
     for counter in 1..=2 {
         line.run("select andon.emit('part.created', '{\"entity\": \"p\", \"counter\": 1}', 'acme')").await;
         receiver.wait_accepted(PATIENCE, 2 * counter).await.unwrap();
@@ -198,7 +198,7 @@ async fn a_webhook_that_is_about_to_be_disabled_can_be_edited_all_the_same() {
     line.emit("acme", "slow", 1).await;
     receiver.wait_received(PATIENCE, 1).await.unwrap();
     line.emit("acme", "e", 1).await;
-    // It waits for the slow one to end before it stands still.
+    // The lane is disabled, and still waits for the slow request to end.
     line.state(&lane, "disabled").await;
 
     let to = format!("update andon.webhooks set url = '{}'", receiver.url("/new"));

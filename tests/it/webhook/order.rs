@@ -1,20 +1,20 @@
-//! The three orders of a webhook. In: endpoints that fail for some events, or for all. Out: what was delivered in which order, and what
-//! waited for what.
+//! The three orders of a webhook. In: endpoints that fail for some events, or for all. Out: whether the events arrive in the order that
+//! was asked for, and whether only those wait that must.
 
 use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::marker;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::marker;
 
-/// Entity and counter of what was accepted, in its order.
+/// Returns entity and counter of each accepted request, in the order of acceptance.
 fn accepted(receiver: &Receiver) -> Vec<(String, u64)> {
     receiver.accepted().iter().map(|request| marker(&request.body)).collect()
 }
 
-/// The same of the log from a place on.
+/// Returns entity and counter of each event in the log whose id is greater than `after`.
 async fn logged(line: &Line, after: i64) -> Vec<(String, u64)> {
     let sql = "select data ->> 'entity', (data ->> 'counter')::int8 from andon.events where id > $1 order by id";
     let rows = line.client.query(sql, &[&after]).await.unwrap();
@@ -43,7 +43,7 @@ async fn in_strict_order_all_events_come_in_the_order_of_the_log_through_failure
     assert_eq!(line.state(&lane, "running").await, "");
     line.stop().await.unwrap();
     assert_eq!(accepted(&receiver), logged(&line, 0).await);
-    assert!(receiver.received().iter().all(|request| request.beside.is_empty()), "one at a time");
+    assert!(receiver.received().iter().all(|request| request.concurrent.is_empty()), "one at a time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn in_strict_order_a_failing_delivery_keeps_all_others_in_the_log() {
 
     assert!(receiver.received().iter().all(|request| marker(&request.body).0 == "stuck"));
     let sql = "select count(*) from andon.events, andon.lanes where id > position or pending @> id";
-    assert_eq!(line.client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 1000, "they stay in the log");
+    assert_eq!(line.client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 1000, "the events stay in the log");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,13 +124,13 @@ async fn without_order_two_of_an_entity_are_tried_at_the_same_time() {
 
     line.run(&format!("begin; {}; {}; commit", emit(1), emit(2))).await;
 
-    // Both out of the log, and then both out of the ledger.
+    // The lane sends both from the log, and then both again from the ledger.
     receiver.wait_received(PATIENCE, 4).await.unwrap();
     line.stop().await.unwrap();
-    let beside: Vec<_> = receiver.received().iter().map(|request| request.beside.len()).collect();
-    assert_eq!(beside, [0, 1, 0, 1]);
+    let concurrent: Vec<_> = receiver.received().iter().map(|request| request.concurrent.len()).collect();
+    assert_eq!(concurrent, [0, 1, 0, 1]);
 }
 
 fn emit(counter: u64) -> String {
-    crate::line::emit_sql("acme", "e", counter)
+    crate::support::line::emit_sql("acme", "e", counter)
 }

@@ -1,5 +1,5 @@
-//! Deliveries that do not go straight through. In: endpoints that fail in each way. Out: whether the schedule, `Retry-After`, 410 and
-//! the breaker do what they say, with all of it in the ledger.
+//! Deliveries that fail at first. In: endpoints that fail in every way. Out: whether the schedule, `Retry-After`, 410 and the breaker work
+//! as documented, and whether the ledger records each attempt.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
-use crate::line::Line;
-use crate::line::PATIENCE;
-use crate::line::judge_requests;
-use crate::line::marker;
-use crate::line::wait_for_requests;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+use crate::support::line::judge_requests;
+use crate::support::line::marker;
+use crate::support::line::wait_for_requests;
 
 impl Line {
-    /// What was tried, as `attempt outcome code`, in its order.
+    /// Returns the lane's attempts as `attempt outcome code`, the oldest first.
     async fn attempts(&self, lane: &str) -> Vec<String> {
         let sql = "select attempt || ' ' || outcome || ' ' || coalesce(code::text, '-') from andon.attempts
             where lane = $1 order by at, attempt";
         self.client.query(sql, &[&lane]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
-    /// Position and pending ids of a lane.
+    /// Returns the position and the pending ids of a lane.
     pub(super) async fn cursor(&self, lane: &str) -> (i64, String) {
         let sql = "select position, pending::text from andon.lanes where lane = $1";
         let row = self.client.query_one(sql, &[&lane]).await.unwrap();
@@ -43,7 +43,7 @@ async fn a_delivery_is_tried_by_its_schedule_and_dead_after_the_last_attempt() {
 
     receiver.wait_accepted(PATIENCE, 1).await.unwrap();
     line.stop().await.unwrap();
-    assert_eq!(marker(&receiver.accepted()[0].body), ("e".to_owned(), 2), "the next of the entity goes on");
+    assert_eq!(marker(&receiver.accepted()[0].body), ("e".to_owned(), 2), "the entity's next event goes on");
     assert_eq!(line.parked(&lane).await, ["dead 3 answered 500: 500"]);
     assert_eq!(line.attempts(&lane).await[..3], ["1 retry 500", "2 retry 500", "3 dead 500"]);
     assert_eq!(receiver.received().len(), 4);
@@ -127,12 +127,12 @@ async fn the_breaker_opens_probes_one_at_a_time_and_closes_with_nothing_lost() {
     let expected = line.emit_all(30, 5).await;
     line.start();
     assert_eq!(line.state(&lane, "open").await, "answered 503: 503");
-    // Five failures open it; what was open beside the fifth may end after it.
+    // Five failures open the breaker. Requests that were in progress at the fifth failure may end after it.
     let opened = receiver.received().len();
     receiver.wait_received(PATIENCE, opened + 2).await.unwrap();
     let received = receiver.received();
     assert!(received.len() < 5 + 4 + 4, "{} attempts", received.len());
-    assert!(received.iter().rev().take(2).all(|probe| probe.beside.is_empty()), "probes are made one at a time");
+    assert!(received.iter().rev().take(2).all(|probe| probe.concurrent.is_empty()), "probes are made one at a time");
     receiver.answer("/hook", Answer::status(200).after(Duration::from_millis(20)));
 
     wait_for_requests(&receiver, &expected).await;
@@ -140,7 +140,7 @@ async fn the_breaker_opens_probes_one_at_a_time_and_closes_with_nothing_lost() {
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
-    assert!(receiver.accepted().iter().any(|request| request.beside.len() == 3), "as many at a time as before");
+    assert!(receiver.accepted().iter().any(|request| request.concurrent.len() == 3), "as many at a time as before");
     assert_eq!(line.parked(&lane).await, Vec::<String>::new());
 }
 
@@ -149,7 +149,7 @@ async fn an_outage_costs_no_event_its_attempts() {
     let receiver = Receiver::start().await.unwrap();
     receiver.answer("/hook", Answer::status(503));
     let mut line = Line::new().await;
-    // A second attempt would be the last.
+    // The schedule allows two attempts, so that a second failure would make a delivery dead.
     let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1s"], "concurrency": 1})).await;
     line.emit_all(5, 1).await;
     line.start();
@@ -185,7 +185,8 @@ async fn the_events_of_a_dead_endpoint_stay_in_the_log_even_if_their_entities_ar
     line.stop().await.unwrap();
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
-    // The first of each entity, what the lane may take while the breaker is open, and what two probes let in.
+    // The ledger may hold the first event of each entity, those that the lane may take while the breaker is open, and those that two
+    // probes let in.
     assert!(parked <= 5 + 32 + 2 * 16, "{parked} of 300 were moved into the ledger");
 }
 
@@ -249,7 +250,11 @@ async fn parked_deliveries_survive_a_restart_and_go_on_in_their_order() {
     line.emit("acme", "e", 4).await;
     line.start();
     line.until("select count(*) = 4 from andon.deliveries").await;
-    assert_eq!(receiver.accepted().len(), 0, "not before its time, and none before it");
+    assert_eq!(
+        receiver.accepted().len(),
+        0,
+        "no delivery is tried before its time, nor before an earlier one of its entity"
+    );
     line.stop().await.unwrap();
     line.run("update andon.deliveries set next_attempt_at = now() where state = 'retry'").await;
     line.start();

@@ -133,7 +133,7 @@ impl Destinations {
     }
 }
 
-/// Whether a destination is never touched.
+/// Returns whether a destination is never touched.
 pub(super) fn is_live(number: usize) -> bool {
     manner(number) == Manner::Live
 }

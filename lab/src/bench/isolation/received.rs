@@ -56,7 +56,7 @@ impl Received {
         }
     }
 
-    /// The next counter of an entity.
+    /// Returns the next counter of an entity.
     pub(super) fn next_counter(&self, audience: Audience, entity: &str) -> u64 {
         self.committed.get(&audience).and_then(|entities| entities.get(entity)).copied().unwrap_or(0) + 1
     }
@@ -79,17 +79,17 @@ impl Received {
         Ok(())
     }
 
-    /// Whether every destination has received everything that was committed for it.
+    /// Returns whether every destination has received everything that was committed for it.
     pub(super) fn all_arrived(&self) -> bool {
         (0..ALL).all(|number| self.has_arrived(number))
     }
 
-    /// Whether those that are never touched have received everything.
+    /// Returns whether those that are never touched have received everything.
     pub(super) fn live_arrived(&self) -> bool {
         (0..ALL).filter(|number| destinations::is_live(*number)).all(|number| self.has_arrived(number))
     }
 
-    /// The destinations that still lack something, for messages.
+    /// Returns the destinations that still lack something, for messages.
     pub(super) fn lacking(&self) -> Vec<usize> {
         (0..ALL).filter(|number| !self.has_arrived(*number)).collect()
     }

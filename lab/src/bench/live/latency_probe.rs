@@ -52,7 +52,7 @@ struct Envelope {
 const BATCH: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The time since 1970, like PostgreSQL's `clock_timestamp()`.
+/// Returns the time since 1970, like PostgreSQL's `clock_timestamp()`.
 pub(super) fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -77,7 +77,7 @@ impl LatencyProbe {
         Ok(LatencyProbe { arrived, _lifeline: lifeline })
     }
 
-    /// How many events arrived since `forget`.
+    /// Returns how many events arrived since `forget`.
     pub(super) fn count(&self) -> usize {
         lock(&self.arrived).len()
     }

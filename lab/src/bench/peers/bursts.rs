@@ -11,12 +11,12 @@ use crate::bench::peers::plant;
 
 pub(super) const VARIANTS: [&str; 2] = ["peer", "andon"];
 
-/// The name of the figure that shows how fast a consumer can be.
+/// Returns the name of the figure that shows how fast a consumer can be.
 pub(super) fn rate(peer: &str) -> String {
     format!("{peer}: events/s, from the commit of an import")
 }
 
-/// The name of the figure that shows what an event costs a consumer.
+/// Returns the name of the figure that shows what an event costs a consumer.
 pub(super) fn work(peer: &str) -> String {
     format!("{peer}: its processor time, us/event")
 }

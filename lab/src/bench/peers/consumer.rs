@@ -59,7 +59,7 @@ impl Program {
 }
 
 impl Consumer {
-    /// Its processor time so far, in seconds.
+    /// Returns its processor time so far, in seconds.
     pub(super) fn worked(&self) -> Result<f64> {
         match self {
             Consumer::Andon(daemon) => usage::processor(daemon.running()?),
@@ -69,7 +69,7 @@ impl Consumer {
         }
     }
 
-    /// The end of its log, for messages.
+    /// Returns the end of its log, for messages.
     pub(super) fn log_tail(&self) -> String {
         match self {
             Consumer::Andon(daemon) => daemon.log_tail(),

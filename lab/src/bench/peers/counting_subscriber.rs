@@ -89,12 +89,12 @@ impl CountingSubscriber {
         Ok(CountingSubscriber { socket, counted })
     }
 
-    /// What arrived since `forget`.
+    /// Returns what arrived since `forget`.
     pub(super) fn tally(&self) -> Tally {
         lock(&self.counted).tally
     }
 
-    /// The first event since `forget`.
+    /// Returns the first event since `forget`.
     pub(super) fn sample(&self) -> Option<String> {
         lock(&self.counted).sample.clone()
     }

@@ -48,7 +48,7 @@ impl Packages {
         Ok(packages)
     }
 
-    /// The names and versions of the packages.
+    /// Returns the names and versions of the packages.
     pub(super) fn names(&self) -> String {
         self.versions.iter().map(|(name, version)| format!("{name}@{version}")).collect::<Vec<_>>().join(" ")
     }

@@ -34,7 +34,7 @@ entity_id = 'new.machine'
 context = { cell = 'new.cell' }
 columns = ['job_number', 'operator', 'quantity', 'scrap', 'note']";
 
-/// What a peer makes of a report: SQL for the JSON of the row `report`.
+/// Returns what a peer makes of a report: SQL for the JSON of the row `report`.
 pub(super) fn body(report: &str) -> String {
     format!(
         r#"format('{{"id":"%s","type":"machine.reported","timestamp":"%s","tenant":"acme","entity":{{"type":"machine","id":"%s"}},"context":%s,"data":%s}}',

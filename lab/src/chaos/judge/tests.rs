@@ -23,7 +23,7 @@ fn receipt(entity: &str, counter: u64, at: f64) -> Receipt {
     Receipt { entity: entity.to_owned(), counter, nonce, at, is_redelivered: false }
 }
 
-/// What all destinations receive when all is well. Entity e0 is a job of acme, and e8 a job of globex.
+/// Returns what all destinations receive when all is well. Entity e0 is a job of acme, and e8 a job of globex.
 fn all_well() -> HashMap<String, Receipts> {
     DESTINATIONS
         .iter()

@@ -36,10 +36,10 @@ impl Broker {
 
 fn delivery(id: i64) -> Delivery {
     let json = || RawValue::from_string("{}".to_owned()).unwrap();
-    let entity = Entity { kind: "job".to_owned(), id: "1".to_owned() };
+    let entity = Entity { entity_type: "job".to_owned(), id: "1".to_owned() };
     let tenant = TenantId("acme".to_owned());
-    let kind = "job.created".to_owned();
-    let event = Event::new(id, Uuid::nil(), tenant, kind, entity, Timestamp::UNIX_EPOCH, json(), json());
+    let event_type = "job.created".to_owned();
+    let event = Event::new(id, Uuid::nil(), tenant, event_type, entity, Timestamp::UNIX_EPOCH, json(), json());
     Delivery::FromLog(Arc::new(event))
 }
 

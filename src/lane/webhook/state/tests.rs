@@ -22,13 +22,13 @@ struct Lane {
 }
 
 fn entity(id: &str) -> Entity {
-    Entity { kind: "job".to_owned(), id: id.to_owned() }
+    Entity { entity_type: "job".to_owned(), id: id.to_owned() }
 }
 
 fn event(id: i64, of: &str) -> Arc<Event> {
     let json = || RawValue::from_string("{}".to_owned()).unwrap();
-    let (tenant, kind) = (TenantId("acme".to_owned()), "job.made".to_owned());
-    Arc::new(Event::new(id, Uuid::nil(), tenant, kind, entity(of), Timestamp::UNIX_EPOCH, json(), json()))
+    let (tenant, event_type) = (TenantId("acme".to_owned()), "job.made".to_owned());
+    Arc::new(Event::new(id, Uuid::nil(), tenant, event_type, entity(of), Timestamp::UNIX_EPOCH, json(), json()))
 }
 
 fn parked(id: i64, of: &str, attempts: i32, age: Duration) -> Parked {

@@ -62,7 +62,7 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         Some(next)
     }
 
-    /// Whether there is work that may be tried now.
+    /// Returns whether there is work that may be tried now.
     pub fn is_ready(&self) -> bool {
         let may_go = self.order != Order::Strict || !self.is_busy && self.entities.is_empty();
         may_go && !self.ready.is_empty()
@@ -109,12 +109,12 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         }
     }
 
-    /// The entities that are held back because some of their work is parked.
+    /// Returns the entities that are held back because some of their work is parked.
     pub fn held(&self) -> impl Iterator<Item = &E> {
         self.entities.iter().filter(|(_, work)| matches!(work, EntityWork::Held)).map(|(entity, _)| entity)
     }
 
-    /// How many pieces of work are ready or wait.
+    /// Returns how many pieces of work are ready or wait.
     pub fn queued(&self) -> usize {
         self.queued
     }

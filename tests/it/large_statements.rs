@@ -1,7 +1,7 @@
 //! Statements of many rows. In: a session that fixed its plans with a small statement, and then a large one. Out: whether the large one is
 //! captured completely, in order and in time.
 
-use crate::plant::Plant;
+use crate::support::plant::Plant;
 
 const TENANT: &str = "00000000-0000-0000-0000-00000000000a";
 const JOB: &str = "00000000-0000-0000-0000-000000000001";

@@ -1,5 +1,5 @@
-//! A plant for the tests of capture: a database with Andon's schema, the eryxon reference schema and a little work. In: SQL. Out: the
-//! events that it left in the log, as text that reads well in a failed assertion.
+//! A plant for the tests of capture: a database with Andon's schema, the eryxon reference schema and a few rows. In: SQL. Out: the
+//! events that it left in the log, as values that read well in a failed assertion.
 
 use std::path::Path;
 
@@ -11,9 +11,9 @@ use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
 pub(crate) const ERYXON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sources/eryxon.toml");
-pub(crate) const SCHEMA: &str = include_str!("../../config/sources/eryxon.schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("../../../config/sources/eryxon.schema.sql");
 
-/// One tenant, one cell, one job with one part and one operation; ids that can be told apart.
+/// Inserts one tenant, one cell, and one job with one part and one operation, all with ids that are easy to tell apart.
 const PLANT: &str = "
     insert into tenants (id, name) values ('00000000-0000-0000-0000-00000000000a', 'acme');
     insert into cells (id, tenant_id, name)
@@ -34,13 +34,13 @@ pub(crate) struct Plant {
 }
 
 impl Plant {
-    /// An empty database with Andon's schema.
+    /// Creates a database with Andon's schema and no other tables.
     pub(crate) async fn empty() -> Plant {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         Plant::copy_of(&TEMPLATE, async |client| drop(andon::migrate::migrate(client).await.unwrap())).await
     }
 
-    /// A copy of a database that is made once for all tests, because making it takes longer than to copy it.
+    /// Copies a database that is made once for all tests, because copying it is faster than making it.
     async fn copy_of(template: &OnceCell<String>, make: impl AsyncFnOnce(&mut Client)) -> Plant {
         let template = template
             .get_or_init(async || {
@@ -48,7 +48,7 @@ impl Plant {
                 let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
                 let connection = tokio::spawn(connection);
                 make(&mut client).await;
-                // A database to which somebody is connected cannot be copied.
+                // PostgreSQL refuses to copy a database while someone is connected to it.
                 drop(client);
                 connection.await.unwrap().unwrap();
                 url
@@ -58,13 +58,13 @@ impl Plant {
         Plant { client: connect(&url).await, url }
     }
 
-    /// The eryxon schema and its little plant, not attached yet.
+    /// Creates a database with the eryxon schema and the rows of [`PLANT`]. It is not attached yet.
     pub(crate) async fn built() -> Plant {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         Plant::copy_of(&TEMPLATE, build).await
     }
 
-    /// The same, attached.
+    /// Creates the same plant and attaches it.
     pub(crate) async fn attached() -> Plant {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         Plant::copy_of(&TEMPLATE, async |client| {
@@ -74,7 +74,7 @@ impl Plant {
         .await
     }
 
-    /// A database with these tables, attached by this mapping.
+    /// Creates a database with these tables and attaches it with this mapping.
     pub(crate) async fn with(schema: &str, mapping: &str) -> Plant {
         let mut plant = Plant::empty().await;
         plant.run(schema).await;
@@ -114,7 +114,7 @@ impl Plant {
         types
     }
 
-    /// What could not be captured: operation, key, SQL state, message.
+    /// Returns the failures of capture, each as operation, key, SQL state and message.
     pub(crate) async fn errors(&self) -> Vec<(String, Option<String>, String, String)> {
         let errors = "select operation, key, sqlstate, message from andon.capture_errors order by id";
         let rows = self.client.query(errors, &[]).await.unwrap();

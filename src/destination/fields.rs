@@ -1,5 +1,5 @@
-//! The columns of a destination's row, and its `settings`. In: the row as JSON. Out: typed values, and every problem met on the way.
-//! It never stops at the first problem.
+//! The columns of a destination's row, and the fields of its `settings`. In: the row as JSON. Out: typed values, and every problem met on
+//! the way. It never stops at the first problem.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use sha2::Sha256;
 
 use crate::nearest::nearest;
 
-/// Columns that are written while the destination is used: a change of them changes nothing.
+/// Columns that are written while the destination is in use. A change of them does not change the destination.
 const BOOKKEEPING: [&str; 5] = ["last_connected_at", "last_error", "created_at", "updated_at", "created_by"];
 
-/// A row that is being read.
+/// A row that is being read, and the problems so far.
 pub(super) struct Fields<'a> {
     row: &'a Value,
     settings: Map<String, Value>,
@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
         Fields { row, settings, known: BTreeSet::new(), problems }
     }
 
-    /// A column as text; None where it is null, empty or missing.
+    /// Reads a column as text, unless it is null, empty or missing.
     pub(super) fn text(&self, column: &str) -> Option<String> {
         match self.row.get(column)? {
             Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
@@ -44,16 +44,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn flag(&self, column: &str, otherwise: bool) -> bool {
-        self.row.get(column).and_then(Value::as_bool).unwrap_or(otherwise)
+    /// Reads a boolean column, or `default` if it is null or missing.
+    pub(super) fn flag(&self, column: &str, default: bool) -> bool {
+        self.row.get(column).and_then(Value::as_bool).unwrap_or(default)
     }
 
+    /// Reads a column that is an array of strings.
     pub(super) fn list(&self, column: &str) -> Vec<String> {
         let items = self.row.get(column).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// A setting, through the reader of its text; a number counts as its text. `wanted` says what would be right.
+    /// Reads a setting, read from its text by `read`; a number counts as its text. Messages say that `wanted` would be right.
     pub(super) fn setting<T>(
         &mut self,
         name: &'static str,
@@ -72,7 +74,7 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// A setting that is a list of texts.
+    /// Reads a setting that is a list of strings.
     pub(super) fn list_setting(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.known.insert(name);
         let value = self.settings.get(name)?;
@@ -80,7 +82,7 @@ impl<'a> Fields<'a> {
             .as_array()
             .and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
         if texts.is_none() {
-            self.problem(format!("settings.{name} is not a list of texts"));
+            self.problem(format!("settings.{name} is not a list of strings"));
         }
         texts
     }
@@ -89,7 +91,7 @@ impl<'a> Fields<'a> {
         self.problems.push(problem);
     }
 
-    /// All problems, those of settings that nobody asked for included.
+    /// Returns all problems, including settings that nobody asked for.
     pub(super) fn problems(mut self) -> Vec<String> {
         for name in self.settings.keys().filter(|name| !self.known.contains(name.as_str())) {
             let hint = match nearest(name, self.known.iter().copied()) {
@@ -101,7 +103,7 @@ impl<'a> Fields<'a> {
         self.problems
     }
 
-    /// A digest of all that matters in the row.
+    /// Reads a digest of all columns except the bookkeeping.
     pub(super) fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
         for (column, value) in self.row.as_object().into_iter().flatten() {

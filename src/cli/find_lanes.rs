@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::ledger::overview;
 use crate::nearest::nearest;
 
-/// The lanes of the destination that is named by its name, its lane, or the key of its row.
+/// Returns the lanes of the destination that is named by its name, its lane, or the key of its row.
 pub(super) async fn lanes(client: &Client, wanted: &str) -> Result<Vec<String>, Failure> {
     let known =
         overview::destinations(client).await.context("cannot read andon.lanes; has `andon migrate` been run?")?;
@@ -33,7 +33,7 @@ pub(super) async fn lanes(client: &Client, wanted: &str) -> Result<Vec<String>, 
     Ok(found)
 }
 
-/// The only lane of the destination. Several are a failure, since a command that changes something must not guess.
+/// Returns the only lane of the destination. Several are a failure, since a command that changes something must not guess.
 pub(super) async fn one_lane(client: &Client, wanted: &str) -> Result<String, Failure> {
     let mut found = lanes(client, wanted).await?;
     match (found.pop(), found.is_empty()) {

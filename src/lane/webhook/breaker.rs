@@ -30,12 +30,12 @@ impl Breaker {
         Breaker { opens_after, state: BreakerState::Closed { failures_in_a_row: 0 } }
     }
 
-    /// Whether attempts are made as usual.
+    /// Returns whether attempts are made as usual.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, BreakerState::Closed { .. })
     }
 
-    /// When the next probe is due, if the breaker is open.
+    /// Returns when the next probe is due, if the breaker is open.
     pub fn next_probe(&self) -> Option<Instant> {
         match self.state {
             BreakerState::Closed { .. } => None,

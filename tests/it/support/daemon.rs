@@ -1,4 +1,4 @@
-//! `andon run` as a process of its own, for the tests that kill, pause or deceive it. In: the URL of a database. Out: a running daemon.
+//! `andon run` as a separate process, for the tests that kill, pause or deceive it. In: the URL of a database. Out: a running daemon.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use rig::Daemon;
 use rig::DaemonOptions;
 
-/// Starts a daemon with its defaults.
+/// Starts a daemon with the default settings.
 pub(crate) async fn start(url: &str) -> Daemon {
     start_with(url, vec![]).await
 }
 
-/// Starts a daemon with these variables in addition to our own.
+/// Starts a daemon with these environment variables, in addition to those of this process.
 pub(crate) async fn start_with(url: &str, environment: Vec<(OsString, OsString)>) -> Daemon {
     let options = DaemonOptions { environment, ..DaemonOptions::default() };
     let daemon = Daemon::prepare(Path::new(env!("CARGO_BIN_EXE_andon")), url, options).unwrap();

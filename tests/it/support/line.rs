@@ -1,5 +1,5 @@
-//! A gateway on a database of its own, for the tests of delivery. In: destinations and events. Out: what the witnesses received, and
-//! the verdict on it. Its destinations start at the beginning of the log, so that no test has to wait before it works.
+//! A gateway with a database of its own, for the tests of delivery. In: destinations and events. Out: what the witnesses received, and
+//! the verdict on it. Its destinations start at the beginning of the log, so that a test may emit its events before the gateway runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,19 +31,19 @@ use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::plant::Plant;
-use crate::plant::connect;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// For how long nothing at all may happen. It is longer than the longest pause of the gateway, the minute between two looks at a webhook
-/// that fails. A test that passes never waits it out.
+/// A test fails once nothing at all has happened for this long. It is longer than the longest pause of the gateway, which is the minute
+/// between two attempts at a failing webhook. A test that passes never waits for all of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Every lane has passed every event.
+/// This query gives true once every lane has passed every event.
 pub(crate) const ALL_DONE: &str =
     "select bool_and(position >= (select max(id) from andon.events) and pending = '{}') from andon.lanes";
 
-/// What changes while a gateway works, and stays the same while it hangs.
+/// This query gives a digest that changes while a gateway works, and stays the same while it hangs.
 const PROGRESS: &str = "select md5(concat(
     (select string_agg(lanes::text, ' ' order by lane) from andon.lanes),
     (select (count(*), sum(attempts), max(id))::text from andon.deliveries),
@@ -56,12 +56,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A database with Andon's schema, and no gateway yet.
+    /// Creates a database with Andon's schema. No gateway runs yet.
     pub(crate) async fn new() -> Line {
         Line::of(Plant::empty().await)
     }
 
-    /// The same, on a server of the test's own.
+    /// Does the same on a server that the test has for itself.
     pub(crate) async fn on(server: &Postgres) -> Line {
         let url = server.create_database().await.unwrap();
         let mut client = connect(&url).await;
@@ -69,21 +69,22 @@ impl Line {
         Line { client, url, running: None }
     }
 
-    /// On a plant that is built already.
+    /// Uses the database of a plant that is built already.
     pub(crate) fn of(plant: Plant) -> Line {
         Line { client: plant.client, url: plant.url, running: None }
     }
 
-    /// A database that has everything already.
+    /// Uses a database that has everything already.
     pub(crate) async fn at(url: &str) -> Line {
         Line { client: connect(url).await, url: url.to_owned(), running: None }
     }
 
-    /// A publisher of tenant `acme` that wants everything; `settings` are merged in. Returns the lane's name.
+    /// Inserts a publisher of tenant `acme` that wants all events, with `settings` merged in. Returns the lane's name.
     pub(crate) async fn publisher(&self, port: u16, settings: Value) -> String {
         self.publisher_of("acme", "{tenant_id}/{entity_id}/{event}", port, settings).await
     }
 
+    /// Inserts a publisher of any tenant, with its topic pattern. Returns the lane's name.
     pub(crate) async fn publisher_of(&self, tenant: &str, pattern: &str, port: u16, settings: Value) -> String {
         let row = self
             .client
@@ -97,11 +98,12 @@ impl Line {
         format!("andon.mqtt_publishers/{}", row.get::<_, Uuid>(0))
     }
 
-    /// A webhook of tenant `acme` that wants everything. Returns the lane's name.
+    /// Inserts a webhook of tenant `acme` that wants all events. Returns the lane's name.
     pub(crate) async fn webhook(&self, url: &str, settings: Value) -> String {
         self.webhook_of("acme", url, settings).await
     }
 
+    /// Inserts a webhook of any tenant. Returns the lane's name.
     pub(crate) async fn webhook_of(&self, tenant: &str, url: &str, settings: Value) -> String {
         let row = self
             .client
@@ -120,7 +122,7 @@ impl Line {
         self.start_at(&self.url.clone());
     }
 
-    /// The same, with another way to the database.
+    /// Starts the gateway with another URL of the database, such as that of a proxy.
     pub(crate) fn start_at(&mut self, url: &str) {
         prepare_process();
         let settings = gateway::Settings {
@@ -158,7 +160,7 @@ impl Line {
         self.emit_more(entities, 0, last).await
     }
 
-    /// The same for the counters behind `after`.
+    /// Emits the counters `after + 1` to `last` in the same way.
     pub(crate) async fn emit_more(&self, entities: u64, after: u64, last: u64) -> BTreeMap<String, u64> {
         self.run(&format!(
             "insert into andon.events (tenant, type, entity_type, entity_id, data)
@@ -170,7 +172,7 @@ impl Line {
         (1..=entities).map(|entity| (format!("e{entity}"), last)).collect()
     }
 
-    /// Waits until a query that gives one boolean says true. The patience counts from the last time that the lanes were seen to move.
+    /// Waits until a query for one boolean gives true. It fails if neither the lanes nor the tail have moved for [`PATIENCE`].
     pub(crate) async fn until(&self, sql: &str) {
         let end = Instant::now() + PATIENCE * LONGEST;
         let mut clock = tokio::time::interval(Duration::from_millis(20));
@@ -185,7 +187,7 @@ impl Line {
         }
     }
 
-    /// State and reason of a lane, once it is in that state.
+    /// Waits until a lane is in this state, and returns the reason that it gives.
     pub(crate) async fn state(&self, lane: &str, state: &str) -> String {
         self.until(&format!("select exists (select from andon.lanes where lane = '{lane}' and state = '{state}')"))
             .await;
@@ -193,7 +195,7 @@ impl Line {
         self.client.query_one(sql, &[&lane]).await.unwrap().get(0)
     }
 
-    /// What is parked, as `state attempts reason`, oldest first.
+    /// Returns the lane's parked deliveries as `state attempts reason`, the oldest first.
     pub(crate) async fn parked(&self, lane: &str) -> Vec<String> {
         let sql =
             "select state || ' ' || attempts || ' ' || reason from andon.deliveries where lane = $1 order by event";
@@ -201,11 +203,11 @@ impl Line {
     }
 }
 
-/// A session that can listen, and the record of what it hears.
+/// Connects a session that can listen, and records the notifications that it receives.
 pub(crate) async fn listener(url: &str) -> (Client, Arc<Record<String>>) {
     let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    let heard = Arc::new(Record::new());
-    let record = Arc::clone(&heard);
+    let received = Arc::new(Record::new());
+    let record = Arc::clone(&received);
     tokio::spawn(async move {
         while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(note) = message {
@@ -213,22 +215,24 @@ pub(crate) async fn listener(url: &str) -> (Client, Arc<Record<String>>) {
             }
         }
     });
-    (client, heard)
+    (client, received)
 }
 
+/// Returns the SQL that emits one event with a counter.
 pub(crate) fn emit_sql(tenant: &str, entity: &str, counter: u64) -> String {
     let data = json!({"entity": entity, "counter": counter});
     format!("select andon.emit('job.updated', '{data}', '{tenant}', 'job', '{entity}')")
 }
 
+/// Installs the TLS provider and the log, which a process has only once.
 pub(crate) fn prepare_process() {
-    // Another test of this process may have done either already.
+    // Another test in this process may already have installed them.
     drop(rustls::crypto::ring::default_provider().install_default());
     let filter = tracing_subscriber::EnvFilter::try_from_env("ANDON_LOG").unwrap_or_else(|_| "andon=info".into());
     drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
 }
 
-/// Entity and counter of a payload, in the andon format.
+/// Reads the entity and the counter from a payload in the andon format.
 pub(crate) fn marker(payload: &[u8]) -> (String, u64) {
     let payload: Value = serde_json::from_slice(payload).unwrap();
     let entity = payload["data"]["entity"].as_str().unwrap().to_owned();
@@ -274,6 +278,7 @@ fn judge(expected: &BTreeMap<String, u64>, markers: impl Iterator<Item = (String
     oracle.verdict().clone()
 }
 
+/// Makes a destination start at the beginning of the log.
 fn from_the_start(mut settings: Value) -> Value {
     settings["start_at"] = json!("2000-01-01T00:00:00Z");
     settings

@@ -1,0 +1,155 @@
+//! Turns an entry of the mapping into rules for the SQL generator. In: the entry and its table. Out: one rule for each operation, complete
+//! and with every expression checked; where something does not fit, a finding, and a rule that must not be installed.
+
+use tokio_postgres::Error;
+use tokio_postgres::types::Type;
+
+use crate::capture::check::checker::Checker;
+use crate::capture::mapping::Capture;
+use crate::capture::mapping::EventType;
+use crate::capture::mapping::Lookup;
+use crate::capture::mapping::Operation;
+use crate::capture::mapping::Text;
+use crate::capture::scope::Scope;
+use crate::capture::sql::event;
+use crate::capture::sql::event::Rule;
+use crate::capture::sql::quote::identifier;
+use crate::capture::sql::quote::literal;
+use crate::capture::table::Found;
+use crate::capture::table::Table;
+
+/// Returns the rules of one entry.
+pub(super) async fn rules(checker: &mut Checker<'_>, capture: &Capture, table: &Table) -> Result<Vec<Rule>, Error> {
+    for column in &capture.of {
+        checker.column(capture, column, table);
+    }
+    let mut columns = Vec::new();
+    for column in &capture.columns {
+        if checker.column(capture, column, table) {
+            columns.push(column);
+        }
+    }
+    if capture.entity_id.is_none() && table.key.is_empty() {
+        let message = format!("is missing, and {} has no primary key to take it from", capture.table);
+        checker.report(&capture.entry(), "entity_id", capture.location, message);
+    }
+    let mut rules = Vec::new();
+    for operation in &capture.operations {
+        rules.push(rule(checker, capture, *operation, table, &columns).await?);
+    }
+    Ok(rules)
+}
+
+async fn rule(
+    checker: &mut Checker<'_>,
+    capture: &Capture,
+    operation: Operation,
+    table: &Table,
+    columns: &[&Text],
+) -> Result<Rule, Error> {
+    let mut scope = Scope::of(operation, table);
+    if let Some(when) = &capture.when {
+        checker.condition(capture, &scope, when).await?;
+    }
+    scope.add_this(operation, table);
+    let lookups = lookups(checker, capture, &mut scope).await?;
+    let event = event_type(checker, capture, &scope).await?;
+    for text in [&capture.entity_id, &capture.tenant].into_iter().flatten() {
+        checker.expression(capture, &scope, text).await?;
+    }
+    let occurred_at = occurred_at(checker, capture, &scope).await?;
+    let mut context = Vec::new();
+    for (name, text) in &capture.context {
+        context.push((name.clone(), checker.value(capture, &scope, text).await?));
+    }
+    let data = data(checker, capture, &scope, operation, columns).await?;
+    Ok(Rule {
+        operation,
+        of: capture.of.iter().map(|column| column.sql.clone()).collect(),
+        when: capture.when.as_ref().map(|text| text.sql.clone()),
+        event,
+        entity_type: capture.entity_type.clone(),
+        entity_id: entity_id(capture, operation, table),
+        tenant: capture.tenant.as_ref().map(|text| text.sql.clone()),
+        occurred_at,
+        lookups,
+        context,
+        data,
+    })
+}
+
+/// Adds the looked-up rows to the scope, one after the other: a later lookup may read an earlier one.
+async fn lookups(checker: &mut Checker<'_>, capture: &Capture, scope: &mut Scope) -> Result<Vec<Lookup>, Error> {
+    let mut lookups = Vec::new();
+    for lookup in &capture.lookups {
+        let table = match checker.table(&lookup.table).await? {
+            Found::Table(table) => table,
+            Found::NoTable(reason) => {
+                checker.report(&capture.entry(), &lookup.on.field, lookup.table.location, reason);
+                scope.broken.push(lookup.alias.clone());
+                continue;
+            }
+        };
+        let with_row = scope.with_row(&lookup.alias, &table);
+        if checker.condition(capture, &with_row, &lookup.on).await? {
+            scope.add_lookup(&lookup.alias, &table, &event::join(lookup));
+            lookups.push(lookup.clone());
+        } else {
+            scope.broken.push(lookup.alias.clone());
+        }
+    }
+    Ok(lookups)
+}
+
+async fn event_type(checker: &mut Checker<'_>, capture: &Capture, scope: &Scope) -> Result<String, Error> {
+    match &capture.event {
+        EventType::Literal(name) => Ok(literal(name)),
+        EventType::Sql(text) => {
+            checker.expression(capture, scope, text).await?;
+            Ok(format!("({})", text.sql))
+        }
+    }
+}
+
+/// Returns the entry's expression, or the primary key; several columns are joined by slashes.
+fn entity_id(capture: &Capture, operation: Operation, table: &Table) -> String {
+    let row = operation.row();
+    let key: Vec<String> = table.key.iter().map(|column| format!("{row}.{}", identifier(column))).collect();
+    match (&capture.entity_id, key.as_slice()) {
+        (Some(text), _) => text.sql.clone(),
+        (None, [only]) => only.clone(),
+        (None, several) => format!("concat_ws('/', {})", several.join(", ")),
+    }
+}
+
+async fn occurred_at(checker: &mut Checker<'_>, capture: &Capture, scope: &Scope) -> Result<Option<String>, Error> {
+    let Some(text) = &capture.occurred_at else { return Ok(None) };
+    let sql = checker.value(capture, scope, text).await?;
+    if let Some(data_type) = checker.expression(capture, scope, text).await?
+        && ![Type::TIMESTAMPTZ, Type::TIMESTAMP, Type::DATE].contains(&data_type)
+    {
+        let message = format!("is of type {}; a timestamp is needed", data_type.name());
+        checker.report(&capture.entry(), &text.field, text.location, message);
+    }
+    Ok(Some(sql))
+}
+
+/// Returns the payload: `columns` under their own names, and `data`, which wins where both name the same field.
+async fn data(
+    checker: &mut Checker<'_>,
+    capture: &Capture,
+    scope: &Scope,
+    operation: Operation,
+    columns: &[&Text],
+) -> Result<Vec<(String, String)>, Error> {
+    let mut data = Vec::new();
+    for column in columns.iter().filter(|column| capture.data.iter().all(|(name, _)| *name != column.sql)) {
+        let sql = format!("{}.{}", operation.row(), identifier(&column.sql));
+        let text = Text { field: format!("columns.{}", column.sql), sql, location: column.location };
+        data.push((column.sql.clone(), checker.value(capture, scope, &text).await?));
+    }
+    for (name, text) in &capture.data {
+        data.push((name.clone(), checker.value(capture, scope, text).await?));
+    }
+    Ok(data)
+}

@@ -1,0 +1,43 @@
+//! Why a source could not be checked, attached or detached. Whatever the reason, nothing was changed.
+
+use crate::capture::finding::Problems;
+
+/// Why a source could not be attached or detached.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The mapping does not fit the database.
+    #[error("the mapping does not fit the database:\n{0}")]
+    Findings(Problems),
+    /// Another transaction held a table for longer than we may make the plant wait.
+    #[error(
+        "table {table} is busy: a transaction kept it locked through {attempts} attempts; end it or try again when it is quiet"
+    )]
+    Busy {
+        /// The table, as SQL.
+        table: String,
+        /// How often a lock was asked for.
+        attempts: u32,
+    },
+    /// The schema is not there yet, or too old.
+    #[error("schema andon is missing or old; run `andon migrate` first")]
+    NotMigrated,
+    /// No source of that name is attached.
+    #[error("source `{0}` is not attached here; `select name from andon.sources` lists those that are")]
+    Unknown(String),
+    /// PostgreSQL refused a statement.
+    #[error("cannot {doing}")]
+    Database {
+        /// What the statement was for.
+        doing: String,
+        /// What PostgreSQL said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+impl SourceError {
+    /// PostgreSQL refused a statement; `doing` says what the statement was for.
+    pub(super) fn database(doing: impl Into<String>, source: tokio_postgres::Error) -> SourceError {
+        SourceError::Database { doing: doing.into(), source }
+    }
+}

@@ -1,0 +1,6 @@
+//! What the tests stand on: a database with Andon's schema (`plant`), a gateway on it with its destinations and the judging of what
+//! arrived (`line`), and `andon run` as a process (`daemon`).
+
+pub(crate) mod daemon;
+pub(crate) mod line;
+pub(crate) mod plant;
