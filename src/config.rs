@@ -64,7 +64,7 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Problems { path: origin(file), problems }) }
     }
 
-    /// Like `load`, but returns the problems instead of failing. A value with a problem has its default.
+    /// Does the same as `load`, but returns the problems instead of failing. A value with a problem has its default.
     pub fn inspect(
         file: Option<&Path>,
         environment: Environment,
@@ -113,8 +113,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Ten years, which is longer than anybody needs and within what PostgreSQL can calculate.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// A URL that is meant for Andon beats one that is meant for any program: first the command line, then ANDON_…, then the file, and last
-/// DATABASE_URL.
+/// Chooses the URL of the database. One that is meant for Andon beats one that is meant for any program: first the command line, then
+/// ANDON_…, then the file, and last DATABASE_URL.
 fn database(layers: &mut Layers, url: Option<&str>) -> database::Settings {
     let set = layers.secret("database", "url");
     let fallback = || layers.variable("DATABASE_URL").map(Secret::new);

@@ -68,9 +68,9 @@ pub enum DatabaseError {
 /// How long connecting may take, and how long a server may be silent before TCP asks whether it is still there.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Options for the server. JIT is off because reads of ranges look costly to the planner and are not: to compile them would take longer than
-/// to run them. The keepalives let the server notice within half a minute that we are gone: until then our session holds the lock that lets
-/// only one daemon's tail lead.
+/// Options for the server. JIT is off because reads of ranges look costly to the planner and are not: to compile them would take longer
+/// than to run them. The keepalives let the server notice within half a minute that we are gone: until then our session holds the lock that
+/// lets only one daemon's tail lead.
 const OPTIONS: &str = "-c jit=off -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 
 /// A connection, which has to be polled. Notifications come out of it.
@@ -108,7 +108,7 @@ impl Database {
         self
     }
 
-    /// User, host, port and database, for messages.
+    /// Returns user, host, port and database, for messages.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -134,7 +134,8 @@ impl Database {
         pool.wait_timeout(Some(PATIENCE)).create_timeout(Some(PATIENCE)).build().map_err(DatabaseError::Pool)
     }
 
-    /// As in libpq, `prefer` goes on without TLS when TLS fails, and `require` does not. Unlike in libpq, `require` verifies the certificate.
+    /// As in libpq, `prefer` goes on without TLS when TLS fails, and `require` does not. Unlike in libpq, `require` verifies the
+    /// certificate.
     async fn open(&self) -> Result<(Client, Link), tokio_postgres::Error> {
         let mut config = self.config.clone();
         if self.without_tls.load(Ordering::Relaxed) {

@@ -31,7 +31,7 @@ impl AsRef<str> for LaneName {
     }
 }
 
-/// What follows the name of a destination's lane in the name of a replay's lane.
+/// The text between a destination's lane and a replay's number in the name of a replay's lane.
 const REPLAY: &str = "~replay/";
 
 impl LaneName {

@@ -9,7 +9,8 @@ use uuid::Uuid;
 pub use json::Field;
 pub use json::Json;
 
-/// The type of the event that Andon itself emits when it disables a destination. Its entity is a [`DESTINATION`], with the lane's name as id.
+/// The type of the event that Andon itself emits when it disables a destination. Its entity is a [`DESTINATION`], with the lane's name as
+/// id.
 pub const DISABLED: &str = "andon.destination.disabled";
 /// The type of the entity of a [`DISABLED`] event.
 pub const DESTINATION: &str = "destination";
@@ -18,7 +19,8 @@ pub const DESTINATION: &str = "destination";
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(pub String);
 
-/// A thing with a history of its own, such as one job or one machine. Events of one entity are delivered in the order in which they happened.
+/// A thing with a history of its own, such as one job or one machine. Events of one entity are delivered in the order in which they
+/// happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entity {
     /// Its type, for example `job`.
@@ -65,7 +67,7 @@ impl Event {
         Event { id, event_id, tenant, event_type, entity, occurred_at, context: context.into(), data: data.into() }
     }
 
-    /// About how many bytes of memory it takes, for buffers that are bounded in bytes.
+    /// Returns roughly how many bytes of memory the event takes, for buffers that are bounded in bytes.
     pub fn size(&self) -> usize {
         // The event itself and each of its texts are allocations of their own, and the allocator adds something to each.
         const ALLOCATIONS: usize = 7;

@@ -47,7 +47,7 @@ pub struct Taken {
     pub from: i64,
 }
 
-/// What a lane gets when it pulls.
+/// The answer that a lane gets when it pulls.
 #[derive(Debug)]
 pub enum Pulled {
     /// Its next events, or none when there is nothing new.
@@ -166,8 +166,8 @@ impl Feed {
     }
 
     /// Puts a lane into the stream. It must have dealt with every id up to the horizon `seen`; what came since is put into its inbox.
-    /// Returns whether the lane is in the stream. It is not if what came since is no longer in memory: then it has to read on, up to a newer
-    /// horizon, and to join again.
+    /// Returns whether the lane is in the stream. It is not if what came since is no longer in memory: then it has to read on, up to a
+    /// newer horizon, and to join again.
     pub fn join(&self, route: &Route<LaneName>, wake: &Arc<Notify>, seen: &Horizon) -> bool {
         let mut state = self.state();
         let State { recent, horizon, router, inboxes } = &mut *state;
@@ -214,12 +214,12 @@ impl Feed {
         self.catching_up.load(Ordering::Relaxed)
     }
 
-    /// A lane begins to catch up.
+    /// Counts a lane that begins to catch up.
     pub fn begin_catching_up(&self) {
         self.catching_up.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A lane has caught up, or has ended.
+    /// Stops counting a lane that has caught up or has ended.
     pub fn end_catching_up(&self) {
         self.catching_up.fetch_sub(1, Ordering::Relaxed);
     }

@@ -39,7 +39,7 @@ use crate::lane::webhook::attempt::WebhookClient;
 use crate::log::reader::Reader;
 use crate::topic::Equipment;
 
-/// What the lanes of a daemon share.
+/// The handles and settings that the lanes of a daemon share.
 #[derive(Debug, Clone)]
 pub struct LaneContext {
     /// The identity of this daemon among those that serve the database.
@@ -72,7 +72,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Takes the lane over, from its stored cursor. None while another daemon has it.
+    /// Takes the lane over from its stored cursor, unless another daemon has it.
     pub async fn open(listed: DestinationRow, context: &LaneContext) -> Result<Option<Lane>, StoreError> {
         let tail = context.feed.horizon().borrow().clone();
         let acquired =

@@ -1,6 +1,6 @@
-//! The ledger: deliveries that did not succeed at once, the attempts that were made, and the replays that somebody asked for. In: what a lane
-//! parks, and how later attempts end. Out: what is due, which entities are held back, and a record of what was tried. A lane writes it in
-//! the transaction that moves its cursor, so that a delivery is always in exactly one of the two places.
+//! The ledger: deliveries that did not succeed at once, the attempts that were made, and the replays that somebody asked for. In: what a
+//! lane parks, and how later attempts end. Out: what is due, which entities are held back, and a record of what was tried. A lane writes it
+//! in the transaction that moves its cursor, so that a delivery is always in exactly one of the two places.
 
 pub mod attempts;
 pub mod deliveries;
@@ -23,7 +23,7 @@ pub struct Entries {
     pub parked: Vec<Undelivered>,
     /// How attempts at parked deliveries ended.
     pub settled: Vec<Settlement>,
-    /// What was tried.
+    /// The attempts that were made.
     pub attempts: Vec<Attempt>,
 }
 
@@ -80,7 +80,7 @@ pub struct Settlement {
     pub id: i64,
     /// The event's entity, whose next delivery may be due now.
     pub entity: Entity,
-    /// What is to become of the delivery. None if it was delivered.
+    /// The future of the delivery, unless it was delivered.
     pub fate: Option<Fate>,
     /// How often it was tried, this attempt included.
     pub attempts: i32,
@@ -123,7 +123,7 @@ pub struct StateChange {
     pub event_type: String,
     /// The state before.
     pub from: String,
-    /// The state now. None if they were discarded.
+    /// The state now, unless they were discarded.
     pub to: Option<String>,
     /// How many deliveries these are.
     pub count: i64,

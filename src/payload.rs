@@ -188,7 +188,7 @@ mod tests {
         );
     }
 
-    /// What the andon payload is, as a serializer writes it.
+    /// The andon payload, as a serializer writes it.
     #[derive(Serialize)]
     struct Model<'a> {
         id: Uuid,

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use crate::quantity::QuantityError;
 use crate::quantity::duration;
 
-/// A receiver may ask for a pause, but not for ever.
+/// A receiver may ask for a pause, but not without a limit.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A wait is stretched at random by up to this share, so that deliveries that failed together are not all tried again together.
@@ -66,7 +66,7 @@ impl Schedule {
         self.0.get(index).map(|wait| wait.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0)))
     }
 
-    /// Like [`Schedule::delay`], but at least as long as the receiver asked for with its `Retry-After`.
+    /// Returns the same wait as [`Schedule::delay`], but at least the one that the receiver asked for with its `Retry-After`.
     pub fn delay_at_least(&self, attempt: u32, random: f64, retry_after: Option<Duration>) -> Option<Duration> {
         self.delay(attempt, random).map(|wait| wait.max(retry_after.unwrap_or_default()))
     }

@@ -10,7 +10,7 @@ use crate::event::TenantId;
 /// Which events a destination wants: `job.created`, `job.*` (all below `job.`) or `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventPattern {
-    /// What the event's type has to begin with.
+    /// The text that the event's type has to begin with.
     stem: String,
     /// Whether the type may go on after the stem.
     is_open: bool,
@@ -41,7 +41,7 @@ impl EventPattern {
     }
 }
 
-/// What one lane wants.
+/// The events that one lane wants.
 #[derive(Debug, Clone)]
 pub struct Route<L> {
     /// The tenant whose events it gets.

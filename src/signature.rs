@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_published_vectors_are_met() {
-        // The first is the example of the Standard Webhooks libraries. The second is from the documentation of Svix, which wrote the scheme.
+        // The first is the example of the Standard Webhooks libraries. The second is from the documentation of Svix, which wrote the
+        // scheme.
         let body = br#"{"email":"test@example.com","username":"test_user"}"#;
         assert_eq!(
             sign(

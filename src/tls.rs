@@ -23,7 +23,7 @@ pub enum TlsProblem {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file.
         source: pem::Error,
     },
     /// The file holds no certificate.

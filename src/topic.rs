@@ -82,7 +82,7 @@ fn longest_of(longest: &Option<(String, usize)>) -> String {
     longest.as_ref().map_or(String::new(), |(name, bytes)| format!(" (`{{{name}}}` alone has {bytes})"))
 }
 
-/// What happens to a placeholder without a value.
+/// The policy for a placeholder without a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Missing {
     /// `_` takes its place, so that all topics of a pattern have the same depth.

@@ -85,8 +85,8 @@ pub(crate) async fn run(options: ChaosOptions, andon: &Andon) -> Result<ExitCode
     let happened = Mutex::new(Vec::new());
     let committed = tokio::select! {
         played = play(scenario, &line, &received, start, narrator, &happened) => played?,
-        () = load_probe::watch(&line.database, start, &happened) => unreachable!("the probe watches for ever"),
-        () = received.watch(line.witness()) => unreachable!("a witness watches for ever"),
+        () = load_probe::watch(&line.database, start, &happened) => unreachable!("the probe never ends"),
+        () = received.watch(line.witness()) => unreachable!("a witness never ends"),
         failed = supervise(&line, start, narrator) => return failed.map(|()| ExitCode::FAILURE),
     };
     let mut happened = happened.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -156,7 +156,7 @@ impl Demo {
         tokio::select! {
             played = playing => played?,
             failed = keep_running(&self.gateway) => failed?,
-            () = received.watch(&self.outlets, witness, &self.receiver) => unreachable!("a witness watches for ever"),
+            () = received.watch(&self.outlets, witness, &self.receiver) => unreachable!("a witness never ends"),
         }
         let report = report::Report::new(&Log::read(&self.database).await?, &committed, &received);
         let is_clean = report.print(options.json)?;

@@ -96,7 +96,7 @@ impl Witness {
     }
 }
 
-/// A message. The gateway's own status is no event.
+/// Returns a message as an arrival. The gateway's own status is no event.
 fn published(broker: usize, message: &Message) -> Option<Arrival> {
     let arrival = Arrival {
         way: Way::Mqtt(broker),
@@ -135,7 +135,7 @@ fn posted(request: &Received) -> Arrival {
     }
 }
 
-/// MQTT 5 names the event in a property; older subscribers find it in the payload, where the format has it.
+/// Returns the id of the event. MQTT 5 names it in a property; older subscribers find it in the payload, where the format has it.
 fn event_of(message: &Message) -> Option<Uuid> {
     match message.user_properties.iter().find(|(name, _)| name == "event_id") {
         Some((_, id)) => id.parse().ok(),

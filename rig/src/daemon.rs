@@ -37,7 +37,7 @@ pub struct Daemon {
     is_told_to_end: AtomicBool,
 }
 
-/// What may differ from one daemon to the next.
+/// The settings that may differ from one daemon to the next.
 #[derive(Debug, Clone, Default)]
 pub struct DaemonOptions {
     /// The text of its configuration file.
@@ -101,7 +101,7 @@ impl Daemon {
         }
     }
 
-    /// Its process id; an error that shows its log if it does not run.
+    /// Returns its process id, or an error that shows its log if it does not run.
     pub fn running(&self) -> Result<i32> {
         self.pid().ok_or_else(|| self.fault("does not run"))
     }
@@ -148,7 +148,7 @@ impl Daemon {
         }
     }
 
-    /// Starts it again, after a pause, whenever it ended although nobody told it to, as a supervisor would. `saw` hears of each end and
+    /// Starts it again, after a pause, whenever it ended although no test ended it, as a supervisor would. `saw` is called at each end and
     /// each start, and its error gives up. It runs for as long as it is polled.
     pub async fn supervise(&self, pause: Duration, mut saw: impl FnMut(State) -> Result<()>) -> Result<()> {
         loop {

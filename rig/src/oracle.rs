@@ -8,14 +8,14 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-/// What became of the expected events.
+/// The fate of the expected events, in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Events that were committed.
     pub expected: u64,
     /// Distinct ones of them that arrived.
     pub delivered: u64,
-    /// Those that did not.
+    /// Distinct ones of them that did not arrive.
     pub missing: u64,
     /// Receipts beyond the first of an event.
     pub duplicates: u64,
@@ -26,7 +26,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Everything arrived, in order, and nothing else did. Duplicates are allowed: delivery is at least once.
+    /// Returns whether everything arrived in order, and nothing else arrived. Duplicates are allowed, because delivery is at least once.
     pub fn is_clean(&self) -> bool {
         self.missing == 0 && self.out_of_order == 0 && self.phantom == 0
     }
@@ -45,7 +45,7 @@ struct Entity {
 }
 
 impl Oracle {
-    /// Nothing has arrived yet. `expected` holds the highest counter that was committed of each entity.
+    /// Creates an oracle that has seen nothing yet. `expected` holds the highest counter that was committed of each entity.
     pub fn new(expected: &BTreeMap<String, u64>) -> Oracle {
         let entity = |committed: u64| Entity { committed, latest: 0, seen: HashSet::new() };
         let entities = expected.iter().map(|(name, committed)| (name.clone(), entity(*committed))).collect();
@@ -53,7 +53,7 @@ impl Oracle {
         Oracle { entities, verdict: Verdict { expected: count, missing: count, ..Verdict::default() } }
     }
 
-    /// The next receipt.
+    /// Judges the next receipt.
     pub fn push(&mut self, entity: &str, counter: u64) {
         let known = self.entities.get_mut(entity).filter(|entity| (1..=entity.committed).contains(&counter));
         let Some(entity) = known else {
@@ -72,7 +72,7 @@ impl Oracle {
         entity.latest = counter.max(entity.latest);
     }
 
-    /// Returns what became of the expected events so far.
+    /// Returns the verdict on the receipts so far.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }

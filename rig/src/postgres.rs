@@ -35,13 +35,13 @@ impl Postgres {
         Postgres::start_with(&["fsync=off"])
     }
 
-    /// The same, but commits wait for the disk, as a plant's do: for measurements. What it holds fits into its buffers, and no checkpoint
+    /// Starts a server for measurements, whose commits wait for the disk as a plant's do. Its data fits into its buffers, and no checkpoint
     /// falls into a measurement that had not fallen into the one it is compared with.
     pub fn start_durable() -> Result<Postgres> {
         Postgres::start_with(&["fsync=on", "shared_buffers=512MB", "max_wal_size=8GB", "checkpoint_timeout=30min"])
     }
 
-    /// The same, with settings of one's own: `name=value`.
+    /// Starts a server with other settings, each as `name=value`.
     pub fn start_with(own: &[&str]) -> Result<Postgres> {
         let initdb = process::program("initdb", PACKAGE)?;
         let postgres = process::program("postgres", PACKAGE)?;
@@ -76,10 +76,10 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The one server that all tests of this process share; each makes a database of its own.
+    /// Returns the one server that all tests of this process share. Each test makes its own database.
     ///
     /// # Panics
-    /// When it cannot be started: a test without its server must fail, loudly.
+    /// Panics when the server cannot be started, because a test without its server must fail loudly.
     pub fn shared() -> &'static Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| match Postgres::start() {

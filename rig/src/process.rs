@@ -87,7 +87,7 @@ pub struct ServerOptions {
     pub end: Signal,
 }
 
-/// What is known of the server.
+/// The state of the server, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Never started.
@@ -142,12 +142,12 @@ impl Server {
         let (sender, state) = watch::channel(State::New);
         std::thread::Builder::new().name(format!("rig-{}", options.name)).spawn(move || {
             for line in reports.lines().map_while(Result::ok) {
-                let told = match line.split_once(' ') {
+                let report = match line.split_once(' ') {
                     Some(("pid", number)) => number.parse().map(State::Running),
                     Some(("ended", status)) => status.parse().map(State::Ended),
                     _ => continue,
                 };
-                sender.send_replace(told.unwrap_or(State::New));
+                sender.send_replace(report.unwrap_or(State::New));
             }
         })?;
         Ok(Server { name: options.name, directory, user: options.user, keeper, lifeline, state })

@@ -1,5 +1,5 @@
 //! A TCP proxy that breaks connections on command. In: connections to its own port. Out: the same bytes at the target's port, unless it
-//! was told to cut, reset, half-open, stall, slow down or refuse connections. It never changes a byte.
+//! has to cut, reset, half-open, stall, slow down or refuse connections. It never changes a byte.
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -70,39 +70,39 @@ enum Manner {
 }
 
 impl Answer {
-    /// A status code and a short body.
+    /// Answers with a status code and a short body.
     pub fn status(status: u16) -> Answer {
         Answer { status, delay: Duration::ZERO, headers: Vec::new(), manner: Manner::Plain }
     }
 
-    /// A redirect (301) to this URL.
+    /// Answers with a redirect (301) to this URL.
     pub fn redirect(location: &str) -> Answer {
         let mut answer = Answer::status(301);
         answer.headers.push((LOCATION, location.to_owned()));
         answer
     }
 
-    /// 200 with a body that never ends.
+    /// Answers with 200 and a body that never ends.
     pub fn endless() -> Answer {
         Answer { manner: Manner::EndlessBody, ..Answer::status(200) }
     }
 
-    /// No answer, while the connection stays open.
+    /// Never answers, and keeps the connection open.
     pub fn hang() -> Answer {
         Answer { manner: Manner::Hang, ..Answer::status(200) }
     }
 
-    /// No answer; the connection is closed.
+    /// Closes the connection without an answer.
     pub fn drop_connection() -> Answer {
         Answer { manner: Manner::Drop, ..Answer::status(200) }
     }
 
-    /// The same answer after a delay.
+    /// Delays the answer.
     pub fn after(self, delay: Duration) -> Answer {
         Answer { delay, ..self }
     }
 
-    /// The same answer, with a `Retry-After` header.
+    /// Adds a `Retry-After` header to the answer.
     pub fn retry_after(mut self, value: &str) -> Answer {
         self.headers.push((RETRY_AFTER, value.to_owned()));
         self
@@ -142,7 +142,7 @@ struct Open<'a> {
 }
 
 impl Receiver {
-    /// Starts it on a free port. Every path answers 200 until it is told otherwise.
+    /// Starts it on a free port. Every path answers 200 until a test changes that.
     pub async fn start() -> Result<Receiver> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for the receiver")?;
         let port = listener.local_addr()?.port();
@@ -300,7 +300,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
         }
         Manner::Hang => std::future::pending().await,
         // An error of the service makes hyper close the connection.
-        Manner::Drop => anyhow::bail!("told to drop the connection"),
+        Manner::Drop => anyhow::bail!("the receiver has to drop the connection"),
     };
     let mut response = Response::builder().status(answer.status);
     for (name, value) in answer.headers {

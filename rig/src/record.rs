@@ -22,7 +22,7 @@ pub struct Record<T> {
 }
 
 impl<T> Record<T> {
-    /// Nothing seen yet.
+    /// Creates an empty record.
     pub fn new() -> Record<T> {
         Record { entries: Mutex::new(Vec::new()), length: watch::Sender::new(0) }
     }
@@ -34,17 +34,17 @@ impl<T> Record<T> {
         self.length.send_replace(entries.len());
     }
 
-    /// Returns everything so far.
+    /// Returns all entries so far.
     pub fn snapshot(&self) -> Vec<Arc<T>> {
         self.entries().clone()
     }
 
-    /// Returns how much there is so far.
+    /// Returns the number of entries so far.
     pub fn len(&self) -> usize {
         self.entries().len()
     }
 
-    /// Returns whether nothing came yet.
+    /// Returns whether there is no entry yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -76,7 +76,7 @@ impl<T> Record<T> {
     /// condition that looked at all entries again at each new one would take longer with each.
     ///
     /// The patience counts from the last entry that came, because a slow machine makes everything come later, and nothing stop coming.
-    /// So that a wait ends even if entries come for ever, it lasts [`LONGEST`] times the patience at most.
+    /// A wait must end even if entries never cease to come, so it lasts [`LONGEST`] times the patience at most.
     pub async fn wait_for(&self, patience: Duration, mut is_enough: impl FnMut(&T) -> bool) -> Result<()> {
         let mut length = self.length.subscribe();
         let mut seen = 0;
@@ -125,7 +125,7 @@ pub struct Follower<T> {
 }
 
 impl<T> Follower<T> {
-    /// Returns the next entry; waits for it. Losing the future loses no entry.
+    /// Waits for the next entry, and returns it. Losing the future loses no entry.
     pub async fn next(&mut self) -> Arc<T> {
         loop {
             self.length.mark_unchanged();
@@ -204,7 +204,7 @@ mod tests {
         let error = tokio::select! {
             // However late the wait is polled, something came since it was polled before.
             biased;
-            () = trickle => unreachable!("it trickles for ever"),
+            () = trickle => unreachable!("the trickle never ends"),
             waited = record.wait_for_count(patience, usize::MAX) => waited.unwrap_err().to_string(),
         };
 

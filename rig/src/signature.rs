@@ -82,7 +82,7 @@ fn standard(secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), &'stat
     if is_signed { Ok(()) } else { Err("webhook-signature is wrong") }
 }
 
-/// `X-Eryxon-Signature: sha256=<hex>`: the body alone, keyed with the secret as text.
+/// Verifies `X-Eryxon-Signature: sha256=<hex>`, which signs the body alone with the secret's text as the key.
 fn eryxon(secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
     let Some(header) = text(headers, "x-eryxon-signature") else { return Ok(()) };
     let hex = header.strip_prefix("sha256=").ok_or("x-eryxon-signature does not start with sha256=")?;

@@ -45,7 +45,7 @@ pub struct Message {
     pub at: Instant,
 }
 
-/// What to subscribe to, and as which user.
+/// The topics to subscribe to, and the user.
 #[derive(Debug, Clone)]
 pub struct SubscriberOptions {
     /// The broker's port on 127.0.0.1.

@@ -242,7 +242,7 @@ fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Packet id, topic and payload of a PUBLISH; the id is 0 for QoS 0.
+/// Returns packet id, topic and payload of a PUBLISH. The id is 0 for QoS 0.
 fn publish(kind: u8, mut body: Bytes, level: u8) -> (u16, String, Bytes) {
     let length = usize::from(body.get_u16());
     let topic = String::from_utf8_lossy(&body.split_to(length)).into_owned();

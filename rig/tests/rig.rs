@@ -146,7 +146,7 @@ async fn exchange(port: u16, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_receiver_answers_as_told() {
+async fn a_receiver_answers_as_configured() {
     let receiver = Receiver::start().await.unwrap();
     receiver.answer_next("/flaky", 2, &Answer::status(503).retry_after("7"));
     receiver.answer("/moved", Answer::redirect("http://127.0.0.1/elsewhere"));

@@ -21,7 +21,7 @@ use crate::capture::plan::InstallPlan;
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What attaching or detaching has done.
+/// The changes that attaching or detaching has made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The source.

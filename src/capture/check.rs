@@ -25,7 +25,7 @@ const WEBHOOK_COLUMNS: &[&str] = &["id", "url", "events", "active"];
 /// A mapping, and what the database makes of it.
 #[derive(Debug)]
 pub struct CheckedMapping {
-    /// What must be put right first, in the order of the file.
+    /// The faults that must be corrected first, in the order of the file.
     pub findings: Vec<Finding>,
     /// The tables, in the order of the file.
     pub tables: Vec<CheckedTable>,
@@ -70,7 +70,7 @@ pub async fn check_mapping(transaction: &Transaction<'_>, mapping: &Mapping) -> 
     Ok(CheckedMapping { findings, tables, types })
 }
 
-/// The source's own tables of destinations must exist and have the columns that a destination needs.
+/// Checks that the source's own tables of destinations exist and have the columns that a destination needs.
 async fn destination_tables(checker: &mut Checker<'_>, mapping: &Mapping) -> Result<(), Error> {
     let tables = [
         ("mqtt_publishers", &mapping.mqtt_publishers, PUBLISHER_COLUMNS),

@@ -27,9 +27,9 @@ pub enum SourceError {
     /// PostgreSQL refused a statement.
     #[error("cannot {doing}")]
     Database {
-        /// What the statement was for.
+        /// The purpose of the statement.
         doing: String,
-        /// What PostgreSQL said.
+        /// The error that PostgreSQL returned.
         #[source]
         source: tokio_postgres::Error,
     },

@@ -42,7 +42,7 @@ pub struct Mapping {
 pub enum Profile {
     /// Andon's own.
     Andon,
-    /// Those that Eryxon Flow sends.
+    /// The payload and headers that Eryxon Flow sends.
     Eryxon,
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for TableName {
     }
 }
 
-/// What happened to a row.
+/// The kind of change that happened to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// The row is new.

@@ -65,7 +65,7 @@ const WITHOUT_ZONE: &str = "timestamp without time zone";
 /// The most columns that a proposal sends.
 const MOST_COLUMNS: usize = 12;
 
-/// What the rows of a table seem to be.
+/// The kind of thing that the rows of a table seem to be.
 enum Rows {
     /// Things that go from one status to the next; this column holds the status.
     Things(Column),

@@ -33,7 +33,7 @@ pub enum TriggerLevel {
     },
 }
 
-/// What the database has under a name.
+/// The object that the database has under a name.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A table that can be captured.

@@ -42,7 +42,7 @@ impl GlobalOptions {
         self.inspect(config::environment()).map_or(true, |(_, problems)| !problems.iter().any(missing))
     }
 
-    /// Returns the database of the configuration. This does not connect to it.
+    /// Returns the database of the configuration, without connecting to it.
     pub(super) fn database(&self) -> Result<Database, Failure> {
         Database::new(&self.load()?.database).map_err(|error| Failure::Usage(error.into()))
     }

@@ -168,7 +168,7 @@ async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
     unreachable!("the loop ends only by returning")
 }
 
-/// The exit status is 0 only when everything was delivered.
+/// Returns the exit status, which is 0 only when everything was delivered.
 fn exit_status(standing: &ReplayStatus) -> ExitCode {
     let is_complete = standing.state == "done" && standing.dead == 0 && standing.lost == 0;
     if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }

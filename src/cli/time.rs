@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_written_out_or_told_by_how_long_ago_it_is() {
+    fn a_time_is_written_out_or_given_as_an_age() {
         let now: Timestamp = "2026-11-20T06:00:00Z".parse().unwrap();
         let read = |text: &str| parse(text, now).map(|time| time.to_string());
 

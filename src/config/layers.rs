@@ -143,7 +143,7 @@ impl<'a> Layers<'a> {
         self.quantity(section, key, default, range, &limits, quantity::bytes)
     }
 
-    /// One of a few words; messages list them as `wanted`.
+    /// Reads one of a few words, which messages list as `wanted`.
     pub(super) fn choice<T>(
         &mut self,
         section: &str,
@@ -180,7 +180,7 @@ impl<'a> Layers<'a> {
         outcome.or_else(|message| self.refuse(&found.key, message).ok_or(())).unwrap_or(default)
     }
 
-    /// Returns the path of a file, which must be readable.
+    /// Reads the path of a file, which must be readable.
     pub(super) fn file(&mut self, section: &str, key: &str) -> Option<PathBuf> {
         let found = self.find(section, key)?;
         let Some(text) = found.value.as_str().filter(|text| !text.is_empty()) else {

@@ -14,7 +14,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file is not TOML. The line is not shown, because it may contain a password.
@@ -26,7 +26,7 @@ pub enum ConfigError {
         line: usize,
         /// The column in characters, counted from one.
         column: usize,
-        /// What the parser said.
+        /// The message of the parser.
         message: String,
     },
     /// Values of the file or of the environment cannot be used.

@@ -57,7 +57,7 @@ fn uncommented(line: &str) -> &str {
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_key() {
+fn every_problem_is_reported_at_once_with_its_key() {
     let text = r#"
         loose = 1
         [database]

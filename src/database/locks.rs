@@ -10,11 +10,11 @@ use tokio_postgres::Transaction;
 /// The first key of every lock, so that none collides with a lock of the plant's own: "Ando" in ASCII.
 const KEY: i32 = 1_097_753_711;
 
-/// What is locked. The number is the second key.
+/// The things that can be locked. The number is the second key of the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
-    /// Taken exclusively by a tail that sleeps, and shared by each writer that finds nobody asleep: see `src/log/wakeup`. In SQL, `andon.ring()`
-    /// and the generated capture functions take it.
+    /// Taken exclusively by a tail that sleeps, and shared by each writer that finds nobody asleep: see `src/log/wakeup`. In SQL,
+    /// `andon.ring()` and the generated capture functions take it.
     Bell = 1,
     /// Held by the one daemon whose tail rings for all daemons of the database.
     LeadingTail = 2,

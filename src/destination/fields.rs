@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
         items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Reads a setting, read from its text by `read`; a number counts as its text. Messages say that `wanted` would be right.
+    /// Reads a setting from its text with `read`; a number counts as its text. Messages say that `wanted` would be right.
     pub(super) fn setting<T>(
         &mut self,
         name: &'static str,
@@ -103,7 +103,7 @@ impl<'a> Fields<'a> {
         self.problems
     }
 
-    /// Reads a digest of all columns except the bookkeeping.
+    /// Returns a digest of all columns except the bookkeeping.
     pub(super) fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
         for (column, value) in self.row.as_object().into_iter().flatten() {

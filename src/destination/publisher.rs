@@ -114,7 +114,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     })
 }
 
-/// Host, port and TLS. `broker_url` is a host, or a URL whose scheme can ask for TLS and whose port wins over the column `port`.
+/// Reads host, port and TLS. `broker_url` is a host, or a URL whose scheme can ask for TLS and whose port wins over the column `port`.
 fn address(fields: &mut Fields) -> Option<(String, u16, bool)> {
     let Some(text) = fields.text("broker_url") else {
         fields.problem("broker_url is empty; set it to the broker's host, or to mqtt://host".to_owned());

@@ -119,8 +119,8 @@ fn members<'a, const N: usize>(json: &'a str, names: &[&str; N]) -> [Option<Fiel
     found
 }
 
-/// Writes a number as a tree of JSON values would: a fraction as the nearest float, and an integer as it stands, unless it is too large or a
-/// negative zero.
+/// Writes a number as a tree of JSON values would: a fraction as the nearest float, and an integer as it stands, unless it is too large or
+/// a negative zero.
 fn number(text: &str) -> Option<Cow<'_, str>> {
     match text.parse::<i64>() {
         Ok(_) if text != "-0" => Some(Cow::Borrowed(text)),

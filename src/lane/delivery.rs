@@ -7,7 +7,7 @@ use crate::ledger::Fate;
 use crate::ledger::Parked;
 use crate::ledger::Settlement;
 
-/// What a lane tries to deliver.
+/// A delivery that a lane tries to make.
 #[derive(Debug)]
 pub(super) enum Delivery {
     /// The lane took the event from the log and has not tried it yet.

@@ -1,5 +1,6 @@
-//! Where a lane's events come from. In: the feed while the lane keeps up; the log itself after a start, and while the lane has fallen behind.
-//! Out: the lane's events, each of them once, in an order that keeps each entity's, and the cursor for the checkpoint. It never delivers.
+//! Where a lane's events come from. In: the feed while the lane keeps up; the log itself after a start, and while the lane has fallen
+//! behind. Out: the lane's events, each of them once, in an order that keeps each entity's, and the cursor for the checkpoint. It never
+//! delivers.
 
 mod log_pages;
 
@@ -44,7 +45,7 @@ pub struct Intake {
     replayed: Option<Vec<EventPattern>>,
 }
 
-/// What a lane goes through, from its start to the live events. A lane that falls behind goes back to `CatchingUp`; a replay never leaves
+/// The phases of a lane, from its start to the live events. A lane that falls behind goes back to `CatchingUp`; a replay never leaves
 /// it.
 #[derive(Debug)]
 enum Phase {
@@ -203,7 +204,7 @@ impl Intake {
         events.into_iter().map(|taken| taken.event).collect()
     }
 
-    /// The lane is done with an event.
+    /// Records that the lane is done with an event.
     pub fn done(&mut self, id: i64) {
         self.cursor.done(id);
     }
@@ -213,7 +214,7 @@ impl Intake {
         self.cursor.len() - self.read.len()
     }
 
-    /// About where the lane is, without the cost of a checkpoint: a lane that has just fallen behind the feed may not be as far.
+    /// Returns roughly where the lane is, without the cost of a checkpoint. A lane that has just fallen behind the feed may not be as far.
     pub fn position(&self) -> i64 {
         match &self.phase {
             Phase::AwaitingTail { position, .. } => *position,

@@ -33,7 +33,7 @@ use crate::ledger::Undelivered;
 pub struct Progress {
     /// Where the lane's events come from.
     pub intake: Intake,
-    /// What the next checkpoint writes into the ledger.
+    /// The entries that the next checkpoint writes into the ledger.
     pub entries: Entries,
     row: LaneRow,
     unsaved: Unsaved,
@@ -74,7 +74,7 @@ impl CursorWrite {
 }
 
 impl Progress {
-    /// Returns the progress of a lane that goes on from its stored cursor.
+    /// Creates the progress of a lane that goes on from its stored cursor.
     pub fn new(row: LaneRow, intake: Intake) -> Progress {
         let unsaved = Unsaved::new(intake.position(), Instant::now());
         Progress { intake, entries: Entries::default(), row, unsaved, writing: None }
@@ -104,13 +104,13 @@ impl Progress {
         !self.unsaved.database_is_away() && !is_slow && self.entries.parked.len() < UNWRITTEN
     }
 
-    /// The event is delivered.
+    /// Records that the event is delivered.
     pub fn done(&mut self, event: &Event) {
         self.intake.done(event.id);
         self.unsaved.delivered();
     }
 
-    /// The lane passes the event undelivered.
+    /// Records that the lane passes the event without delivering it.
     pub fn park(&mut self, event: Arc<Event>, fate: Fate, attempts: i32, reason: &str) {
         self.intake.done(event.id);
         self.entries.parked.push(Undelivered { event, fate, attempts, reason: reason.to_owned() });
@@ -121,8 +121,8 @@ impl Progress {
         if self.unsaved.set_state(state) { self.write_state().await } else { Ok(()) }
     }
 
-    /// The destination fails, and has taken nothing since it began to. Returns whether it has failed for so long that the lane is to be
-    /// disabled.
+    /// Records that the destination fails, and has taken nothing since it began to. Returns whether it has failed for so long that the lane
+    /// is to be disabled.
     pub async fn failed(&mut self) -> Result<bool, Lost> {
         match self.row.failed(self.unsaved.has_recovered(), LONGEST_FAILURE).await {
             Ok(is_too_long) => {
@@ -133,7 +133,7 @@ impl Progress {
         }
     }
 
-    /// The destination takes what it gets.
+    /// Records that the destination takes the events that it gets.
     pub fn succeeded(&mut self) {
         self.unsaved.destination_works();
     }
@@ -174,8 +174,8 @@ impl Progress {
         if self.is_due() { self.write().await } else { Ok(Vec::new()) }
     }
 
-    /// Writes the last checkpoint of a lane that stops, to the event, even if it has delivered nothing lately: its destination may have been
-    /// changed to want event types that have gone by, and those are not to be delivered now.
+    /// Writes the last checkpoint of a lane that stops, to the event, even if it has delivered nothing lately: its destination may have
+    /// been changed to want event types that have gone by, and those are not to be delivered now.
     pub async fn finish(&mut self) -> Result<(), Lost> {
         self.end_writing().await?;
         let (position, _) = self.intake.checkpoint();

@@ -45,7 +45,7 @@ pub struct WebhookLane {
     state: WebhookState,
 }
 
-/// What the event that reports a disabled lane calls it.
+/// The kind of lane, as the event that reports a disabled lane names it.
 const KIND: &str = "webhook";
 
 impl WebhookLane {

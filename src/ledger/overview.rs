@@ -1,5 +1,5 @@
-//! What people see of the ledger. In: a connection, and what they ask for. Out: counts, rows, and the details of one delivery, as values. It
-//! only reads.
+//! What people see of the ledger. In: a connection, and what they ask for. Out: counts, rows, and the details of one delivery, as values.
+//! It only reads.
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -155,7 +155,7 @@ pub async fn list(client: &Client, filter: &Filter, limit: i64) -> Result<Vec<De
     Ok(rows.iter().map(delivery).collect())
 }
 
-/// Returns all that is known of one delivery. None if it is not parked any more.
+/// Returns all that is known of one delivery, if it is still parked.
 pub async fn details(client: &Client, id: i64) -> Result<Option<Details>, Error> {
     let found = client
         .query_opt(

@@ -1,5 +1,5 @@
-//! Writes and reads `andon.replays`. In: requests to deliver a part of the log again. Out: the replays that run, and how far each is. A lane
-//! of its own delivers a replay as any lane delivers; this file only knows that the replay was asked for, and when it is over.
+//! Writes and reads `andon.replays`. In: requests to deliver a part of the log again. Out: the replays that run, and how far each is. A
+//! lane of its own delivers a replay as any lane delivers; this file only knows that the replay was asked for, and when it is over.
 
 use jiff::Timestamp;
 use tokio_postgres::Error;
@@ -57,7 +57,7 @@ pub struct ReplayStatus {
     pub asked_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// What keeps it from making progress.
+    /// The reason why it makes no progress.
     pub trouble: Option<String>,
 }
 

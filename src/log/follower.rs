@@ -101,7 +101,7 @@ impl Follower {
         }
     }
 
-    /// It listens before the first read, so that what is committed in between is found by the read.
+    /// Opens the session once. It listens before the first read, so that the read finds everything that is committed in between.
     async fn try_open(&self, reached: Option<Reached>) -> anyhow::Result<Opened> {
         let (client, connection) = self.database.connect_apart().await?;
         let listening =

@@ -1,6 +1,6 @@
-//! The partitions of the log. In: limits of age and size. Out: partitions that are made before the log reaches them, and emptied and dropped
-//! once they are beyond a limit. It never waits for a lock that would make a writer of the plant wait behind it, and never looks at a lane:
-//! whoever empties a partition has to set its lanes forward first.
+//! The partitions of the log. In: limits of age and size. Out: partitions that are made before the log reaches them, and emptied and
+//! dropped once they are beyond a limit. It never waits for a lock that would make a writer of the plant wait behind it, and never looks at
+//! a lane: whoever empties a partition has to set its lanes forward first.
 
 use std::time::Duration;
 

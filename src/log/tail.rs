@@ -30,7 +30,7 @@ use crate::log::tail::read::Read;
 use crate::log::tail::read::read;
 use crate::ranges::Ranges;
 
-/// What one poll found.
+/// The events and holes that one poll found.
 #[derive(Debug)]
 pub struct Batch {
     /// Late arrivals first (their ids are below the position before this poll), then new ones.

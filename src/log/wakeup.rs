@@ -43,7 +43,8 @@ pub(crate) struct Wakeup {
 const TIMER_TICK: Duration = Duration::from_millis(2);
 
 impl Wakeup {
-    /// The client must be the one that reads the log: the bell's lock belongs to its session, and is asked for ahead of a read.
+    /// Prepares the next poll. The client must be the one that reads the log: the bell's lock belongs to its session, and is asked for
+    /// ahead of a read.
     pub(crate) async fn prepare(
         client: Arc<Client>,
         signals: Arc<Signals>,
@@ -82,7 +83,7 @@ impl Wakeup {
         self.state.is_upkeep_due(Instant::now())
     }
 
-    /// The upkeep was done.
+    /// Records that the upkeep was done.
     pub(crate) fn upkeep_done(&mut self) {
         self.state.upkeep_done(Instant::now());
     }

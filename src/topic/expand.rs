@@ -1,5 +1,5 @@
-//! Makes the topic of an event from a pattern. In: a compiled pattern, an event, and what the publisher and the equipment map know. Out: the
-//! topic, or the reason why there is none. Every value passes through the naming, so none can add a level or a wildcard.
+//! Makes the topic of an event from a pattern. In: a compiled pattern, an event, and what the publisher and the equipment map know. Out:
+//! the topic, or the reason why there is none. Every value passes through the naming, so none can add a level or a wildcard.
 
 use std::borrow::Cow;
 
@@ -150,7 +150,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The event itself comes first, then the equipment map, then the defaults of the publisher.
+    /// Returns the value of a level. The event itself comes first, then the equipment map, then the defaults of the publisher.
     fn level(&self, level: Level) -> Option<Cow<'a, str>> {
         self.of_event(level)
             .or_else(|| self.of_equipment(level).map(Cow::Borrowed))

@@ -24,7 +24,7 @@ pub(super) enum Piece {
     Placeholder { name: Name, default: Option<String> },
 }
 
-/// What a placeholder stands for.
+/// The value that a placeholder stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name {
     Level(Level),
@@ -96,11 +96,11 @@ impl fmt::Display for Name {
 pub struct PatternProblem {
     /// The character that is wrong, counted from one.
     pub column: usize,
-    /// What is wrong there.
+    /// The fault at that column.
     pub fault: PatternFault,
 }
 
-/// What can be wrong with a pattern.
+/// A fault that a pattern can have.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum PatternFault {
@@ -267,7 +267,7 @@ impl Reader {
         Err(PatternFault::Unknown { name: text.to_owned(), hint })
     }
 
-    /// A default is copied into the topic as it was written, so the rules of literal text apply to it.
+    /// Checks a default. It is copied into the topic as it was written, so the rules of literal text apply to it.
     fn check_default(&mut self, open: usize, name: &str, from: usize, end: usize) {
         if from == end {
             self.report(from - 1, PatternFault::NoDefault(format!("{name}|")));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once_with_their_columns() {
+    fn all_faults_are_reported_at_once_with_their_columns() {
         insta::assert_snapshot!(problems("/plant/{cel}//{}/a+b/#/{event|}/}x\u{7}/{site|a/b}/{temperature}/{data.}/{cell"), @r"
         column 1: leading `/` makes an empty level; remove it
         column 8: unknown placeholder `{cel}`; did you mean `{cell}`?

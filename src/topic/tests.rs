@@ -123,7 +123,7 @@ fn policies() -> impl Strategy<Value = Option<Missing>> {
     prop::sample::select(vec![None, Some(Missing::Placeholder), Some(Missing::Drop), Some(Missing::Reject)])
 }
 
-/// Any text, with dangerous characters more often than others.
+/// Generates any text, with dangerous characters more often than others.
 fn values() -> impl Strategy<Value = String> {
     prop::collection::vec(
         prop_oneof![any::<char>(), prop::sample::select(vec!['/', '+', '#', '$', '\0', ' ', '.', '_'])],

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::command::run_andon;
 use crate::support::line::Line;
 
-/// Returns a broker with these rights, and a tap through which it appears to lack MQTT 5.
+/// Starts a broker with these rights, and a tap through which it appears to lack MQTT 5.
 async fn broker(acl: &str) -> (Mosquitto, Tap) {
     let options =
         MosquittoOptions { acl: Some(acl.to_owned()), max_queued_messages: 10_000, ..MosquittoOptions::default() };

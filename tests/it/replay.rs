@@ -190,7 +190,7 @@ async fn the_live_flow_does_not_wait_for_a_replay() {
 
     let accepted = receiver.accepted();
     let again = accepted.iter().filter(|it| is_marked(it)).count();
-    assert!(again < 400, "the live events came behind the replay");
+    assert!(again < 400, "the live events came after the replay");
     line.stop().await.unwrap();
     // The replay has at most two of its own requests open at a time, however many live ones there are.
     let own = |it: &Arc<Received>| it.concurrent.iter().filter(|body| marker(body).1 <= 20).count();

@@ -24,7 +24,7 @@ use crate::support::line::listener;
 
 const HOOKS: u64 = 4;
 
-/// Four webhooks, each on a path of its own.
+/// Creates four webhooks, each on a path of its own.
 async fn four_hooks() -> (Line, Receiver) {
     let receiver = Receiver::start().await.unwrap();
     let line = Line::new().await;
@@ -34,7 +34,7 @@ async fn four_hooks() -> (Line, Receiver) {
     (line, receiver)
 }
 
-/// How many lanes each daemon serves, in ascending order.
+/// Waits until the daemons serve these numbers of lanes, in ascending order.
 async fn shares(line: &Line, shares: &[i64]) {
     line.until(&format!(
         "select coalesce(array_agg(lanes order by lanes), '{{}}') = array{shares:?}::int8[] from (

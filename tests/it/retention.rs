@@ -114,7 +114,7 @@ async fn what_is_old_and_passed_goes_with_its_partition_and_nothing_else_does() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_is_away_for_too_long_is_told_exactly_how_many_events_it_lost() {
+async fn a_lane_that_is_away_for_too_long_reports_exactly_how_many_events_it_lost() {
     let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
     let subscriber = Subscriber::start(broker.port()).await.unwrap();
     let mut line = Line::in_small_partitions().await;

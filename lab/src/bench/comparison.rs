@@ -120,8 +120,8 @@ impl Comparison {
             let baseline = median(&row.figures[0]);
             let variants = self.variants.iter().zip(&row.figures).map(|(variant, figures)| {
                 let figure = median(figures);
-                let told = json!({"median": figure, "ratio": ratio(figure, baseline), "rounds": figures});
-                ((*variant).to_owned(), told)
+                let summary = json!({"median": figure, "ratio": ratio(figure, baseline), "rounds": figures});
+                ((*variant).to_owned(), summary)
             });
             json!({"what": row.what, "variants": Value::Object(variants.collect())})
         });

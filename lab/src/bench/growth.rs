@@ -136,7 +136,7 @@ async fn cost(
         if row.get::<_, i64>(1) >= population.tenants {
             break row.get(0);
         }
-        ensure!(Instant::now() < deadline, "the gateway does not take up its lanes:\n{}", servers.daemon.log_tail());
+        ensure!(Instant::now() < deadline, "the gateway does not start its lanes:\n{}", servers.daemon.log_tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let (gateway, database) = (servers.gateway_worked()?, servers.database_worked()?);

@@ -217,12 +217,12 @@ impl Bench {
     }
 }
 
-/// Waits until the gateway has taken up all lanes, so that none misses an event by starting after it.
+/// Waits until the gateway has started all lanes, so that none misses an event by starting after it.
 async fn lanes_are_there(client: &Client, daemon: &Daemon) -> Result<()> {
     let deadline = Instant::now() + ARRIVAL;
     let mut clock = tokio::time::interval(LOOK);
     while client.query_one("select count(*) from andon.lanes", &[]).await?.get::<_, i64>(0) < ALL as i64 {
-        ensure!(Instant::now() < deadline, "the gateway does not take up its lanes:\n{}", daemon.log_tail());
+        ensure!(Instant::now() < deadline, "the gateway does not start its lanes:\n{}", daemon.log_tail());
         clock.tick().await;
     }
     Ok(())

@@ -145,7 +145,7 @@ impl Bench {
     async fn lane_runs(&self, client: &tokio_postgres::Client) -> Result<()> {
         let deadline = Instant::now() + ARRIVAL;
         while client.query_one("select count(*) from andon.lanes", &[]).await?.get::<_, i64>(0) == 0 {
-            ensure!(Instant::now() < deadline, "the gateway does not take up its lane:\n{}", self.daemon.log_tail());
+            ensure!(Instant::now() < deadline, "the gateway does not start its lane:\n{}", self.daemon.log_tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         // The lane connects to its broker after that.

@@ -30,6 +30,6 @@ fn field(path: &str, name: &str) -> Option<String> {
 }
 
 fn version(program: &str, package: &str, option: &str) -> Option<String> {
-    let told = Command::new(process::program(program, package).ok()?).arg(option).output().ok()?;
-    Some(String::from_utf8_lossy(&told.stdout).lines().next()?.trim().to_owned())
+    let output = Command::new(process::program(program, package).ok()?).arg(option).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
 }

@@ -90,7 +90,7 @@ impl Servers {
         usage::processor(self.daemon.running()?)
     }
 
-    /// PostgreSQL's processor time so far, in seconds.
+    /// Returns PostgreSQL's processor time so far, in seconds.
     pub(super) fn database_worked(&self) -> Result<f64> {
         usage::processor(self.stage.postgres.pid().context("PostgreSQL ended")?)
     }

@@ -1,6 +1,6 @@
-//! A receiver that costs little because it only counts. In: POSTs to any path. Out: how many distinct deliveries arrived, and when the first
-//! and the last of them did. It checks every thousandth signature, and answers 400 to a wrong one and to a delivery without an id, so that
-//! the bench misses it. It runs on a thread of its own, so that it shares only the machine with what is measured.
+//! A receiver that costs little because it only counts. In: POSTs to any path. Out: how many distinct deliveries arrived, and when the
+//! first and the last of them did. It checks every thousandth signature, and answers 400 to a wrong one and to a delivery without an id, so
+//! that the bench misses it. It runs on a thread of its own, so that it shares only the machine with what is measured.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -33,7 +33,7 @@ pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// One in this many signatures is checked.
 const SAMPLE: u64 = 1000;
 
-/// What arrived.
+/// The deliveries that arrived, in numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     /// Deliveries with different ids.
@@ -45,7 +45,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Distinct deliveries per second.
+    /// Returns the distinct deliveries per second.
     pub(super) fn rate(&self) -> f64 {
         self.span.map_or(f64::NAN, |(first, last)| self.distinct as f64 / (last - first).as_secs_f64())
     }
@@ -91,7 +91,7 @@ impl Sink {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Returns what arrived since `forget`.
+    /// Returns the deliveries that arrived since `forget`.
     pub(super) fn tally(&self) -> Tally {
         lock(&self.counted).tally
     }

@@ -41,7 +41,7 @@ const RISK: f64 = LEASE / 2.0;
 /// Seconds until everything has arrived that a daemon sent before it ended.
 const LAST_WORDS: f64 = 0.2;
 
-/// What one fault costs one destination.
+/// The cost of one fault for one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Cost {
     /// How many times the deliveries in flight may repeat.
@@ -167,8 +167,8 @@ fn absence(it: &Happened) -> Option<Absence> {
     Some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon })
 }
 
-/// A full disk for parked deliveries is such a time for webhooks, because a checkpoint that parks something is written with it or not at
-/// all.
+/// Returns the time of a full disk for parked deliveries, which is such an absence for webhooks, because a checkpoint that parks something
+/// is written with it or not at all.
 fn absence_of_parking(it: &Happened) -> Option<Absence> {
     matches!(it.fault, Fault::DiskFull { table: "deliveries", .. }).then(|| Absence {
         from: it.from,
@@ -223,7 +223,7 @@ mod tests {
 
     const LASTS: Duration = Duration::from_secs(5);
 
-    /// Ten arrivals a second at each destination, for a minute.
+    /// Makes ten arrivals a second at each destination, for a minute.
     fn arrivals() -> Vec<Vec<f64>> {
         vec![(0..600).map(|tenth| f64::from(tenth) / 10.0 + 0.05).collect(); DESTINATIONS.len()]
     }

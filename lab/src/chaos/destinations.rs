@@ -17,7 +17,7 @@ pub(super) struct Destination {
     pub(super) role: Role,
 }
 
-/// What is done to a destination's row.
+/// The changes that are made to a destination's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Nothing is done to it.

@@ -48,7 +48,7 @@ pub(super) enum Link {
     Destination(usize),
 }
 
-/// What happens to a link.
+/// The way in which a link breaks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Breakage {
     Cut,
@@ -70,7 +70,7 @@ pub(super) enum Manner {
     IsSlow,
 }
 
-/// What is changed in a destination's row.
+/// The change that is made in a destination's row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Change {
     /// Its settings, its pattern or its URL.
@@ -82,7 +82,7 @@ pub(super) enum Change {
 }
 
 impl Fault {
-    /// Returns its name in the report.
+    /// Returns the fault's name in the report.
     pub(super) fn name(&self) -> String {
         match self {
             Fault::KillDaemon { .. } => "kill daemon".to_owned(),
@@ -107,7 +107,7 @@ impl Fault {
         }
     }
 
-    /// Returns how long the fault lasts. What it breaks may need longer to come back.
+    /// Returns how long the fault lasts. The broken part may need longer to come back.
     pub(super) fn lasts(&self) -> Duration {
         match *self {
             Fault::KillDaemon { away, .. }
@@ -139,7 +139,7 @@ impl Fault {
         }
     }
 
-    /// Returns what it works on. Two faults on the same subject do not overlap.
+    /// Returns the subject that the fault works on. Two faults on the same subject do not overlap.
     pub(super) fn subject(&self) -> Subject {
         match *self {
             Fault::KillDaemon { daemon, .. } | Fault::StopDaemon { daemon, .. } | Fault::PauseDaemon { daemon, .. } => {
@@ -160,7 +160,7 @@ impl Fault {
     }
 }
 
-/// What a fault works on.
+/// The thing that a fault works on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     Daemon(usize),

@@ -37,7 +37,7 @@ pub(super) struct Judgement {
     /// The faults that caused duplicates or allow some, with the largest first.
     #[serde(skip)]
     pub(super) sources: Vec<Source>,
-    /// What is wrong, in words.
+    /// The faults that were found, in words.
     #[serde(skip)]
     pub(super) complaints: Vec<String>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Figures {
     pub(super) duplicates_allowed: u64,
 }
 
-/// What one fault accounts for.
+/// The duplicates that one fault accounts for.
 #[derive(Debug)]
 pub(super) struct Source {
     /// The fault and its second, in words.
@@ -59,7 +59,7 @@ pub(super) struct Source {
     pub(super) allowed: u64,
 }
 
-/// What the judge needs to know.
+/// The evidence that the judge needs.
 pub(super) struct Evidence<'a> {
     pub(super) seed: u64,
     pub(super) replicas: usize,

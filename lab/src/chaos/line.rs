@@ -101,7 +101,7 @@ impl Line {
     pub(super) async fn supervise(&self, daemon: usize, start: Instant, narrator: Narrator) -> Result<()> {
         let note = |state| {
             if let State::Ended(status) = state {
-                let what = format!("{} ended by itself with status {status}; starting it again", name(daemon));
+                let what = format!("{} ended of its own accord with status {status}; starting it again", name(daemon));
                 narrator.note(start, &what);
             }
             Ok(())
@@ -142,7 +142,7 @@ pub(super) async fn heal(proxy: &Proxy) -> Result<()> {
     proxy.refuse(false).await
 }
 
-/// A confirmed commit must outlive a crash of the server, or the judge would hold the gateway to what never was.
+/// Asserts that a confirmed commit outlives a crash of the server. Otherwise the judge would expect events that the crash has undone.
 async fn assert_commits_are_durable(client: &Client) -> Result<()> {
     for setting in ["synchronous_commit", "full_page_writes"] {
         let value: String = client.query_one(&format!("show {setting}"), &[]).await?.get(0);

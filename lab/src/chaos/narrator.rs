@@ -27,17 +27,17 @@ impl Narrator {
     /// Prints what happens, with the second of the run.
     pub(super) fn say(self, start: Instant, what: &str) {
         if !self.json {
-            print_line(&told(start, what));
+            print_line(&timed(start, what));
         }
     }
 
     /// Prints what nobody ordered, whatever the options say.
     pub(super) fn note(self, start: Instant, what: &str) {
-        eprintln!("chaos: {}", told(start, what).trim_start());
+        eprintln!("chaos: {}", timed(start, what).trim_start());
     }
 }
 
-fn told(start: Instant, what: &str) -> String {
+fn timed(start: Instant, what: &str) -> String {
     format!("{:7.1} s  {what}", start.elapsed().as_secs_f64())
 }
 

@@ -1,5 +1,5 @@
-//! The report at the end of a chaos run. In: the judgement. Out: lines, or one line of JSON; for a run that is not clean also what is wrong,
-//! and where the daemons' logs are. It judges nothing itself.
+//! The report at the end of a chaos run. In: the judgement. Out: lines, or one line of JSON; for a run that is not clean also what is
+//! wrong, and where the daemons' logs are. It judges nothing itself.
 
 use anyhow::Context;
 use anyhow::Result;

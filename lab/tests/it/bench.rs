@@ -42,7 +42,7 @@ fn one_event_goes_to_many() {
 }
 
 #[test]
-fn a_backlog_is_drained_and_memory_is_told() {
+fn a_backlog_is_drained_and_memory_is_reported() {
     let report = figures(&["backlog", "--events", "3000"]);
 
     has_figures(&report, "peak memory of the gateway, MiB", &["last"]);

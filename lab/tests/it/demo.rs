@@ -56,7 +56,7 @@ impl Demo {
         Pid::from_raw(pid.await.expect("the gateway runs in time"))
     }
 
-    /// The shift is over: what is still on its way arrives, and the demo ends.
+    /// Ends the shift. The events that are still on their way arrive, and then the demo ends.
     fn interrupt(&self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap());
         nix::sys::signal::kill(pid, Signal::SIGINT).unwrap();

@@ -24,7 +24,7 @@ pub struct System {
     pub webhooks: Option<String>,
     /// Its reference schema.
     pub schema: String,
-    /// What happens in it.
+    /// The work that happens in it.
     pub shift: Shift,
 }
 

@@ -74,7 +74,7 @@ impl<'c> Checker<'c> {
         Ok(found)
     }
 
-    /// Returns whether the table has the column.
+    /// Checks that the table has the column.
     pub(super) fn column(&mut self, capture: &Capture, column: &Text, table: &Table) -> bool {
         if table.columns.contains(&column.sql) {
             return true;
@@ -86,7 +86,7 @@ impl<'c> Checker<'c> {
         false
     }
 
-    /// Returns whether the expression is true or false, as a condition has to be.
+    /// Checks that the expression is true or false, as a condition has to be.
     pub(super) async fn condition(&mut self, capture: &Capture, scope: &Scope, text: &Text) -> Result<bool, Error> {
         match self.expression(capture, scope, text).await? {
             Some(Type::BOOL) => Ok(true),
@@ -146,7 +146,7 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// Whether PostgreSQL knows the time zone of the source is checked by asking for the time there.
+    /// Checks that PostgreSQL knows the time zone of the source, by asking for the time there.
     pub(super) async fn time_zone(&mut self) -> Result<(), Error> {
         let Some(zone) = &self.mapping.time_zone else { return Ok(()) };
         let query = format!("select now() at time zone {}", literal(&zone.sql));

@@ -193,7 +193,7 @@ pub(super) fn check_expression(findings: &mut Findings<'_>, entry: &str, text: &
     }
 }
 
-/// An entry without conditions takes every row, so the entries below it for the same change are never tried.
+/// Reports an entry that is never tried, because an earlier one for the same change has no conditions and takes every row.
 fn report_if_unreachable(findings: &mut Findings<'_>, earlier: &[Capture], capture: &Capture) {
     for operation in &capture.operations {
         let takes_all = earlier.iter().find(|entry| {

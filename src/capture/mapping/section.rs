@@ -63,7 +63,7 @@ impl<'t> Section<'t> {
         Some(Section::of_table(findings, entry, location, table, known))
     }
 
-    /// Like `open`, for a table that has been parsed already, such as the whole file.
+    /// Does the same as `open` for a table that has been parsed already, such as the whole file.
     pub(super) fn of_table(
         findings: &mut Findings<'_>,
         entry: &str,

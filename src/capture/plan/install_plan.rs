@@ -2,7 +2,7 @@
 
 use crate::capture::sql::quote::identifier;
 
-/// What happens to the capture of a table.
+/// The change that a plan makes to the capture of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The table was not captured before.
@@ -44,7 +44,7 @@ impl Lock {
 }
 
 impl InstallPlan {
-    /// The first statement. While we wait for a lock, everybody who wants to write to the table waits for us, so the wait is short.
+    /// Returns the first statement. While we wait for a lock, everybody who wants to write to the table waits for us, so the wait is short.
     pub fn opening(&self) -> String {
         "set local lock_timeout = '500ms';\n".to_owned()
     }

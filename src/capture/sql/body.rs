@@ -42,7 +42,7 @@ pub(super) struct TriggerFunction<'a> {
 }
 
 impl TriggerFunction<'_> {
-    /// Returns the body.
+    /// Returns the body of the function.
     pub(super) fn body(&self) -> String {
         match self.table.level {
             TriggerLevel::Statement => self.statement_body(),

@@ -11,7 +11,7 @@ use crate::capture::sql::quote::literal;
 /// is called `ladder`, and the number of the rule `rung`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// What must have happened to the row.
+    /// The change that must have happened to the row.
     pub operation: Operation,
     /// Columns of which at least one must have changed; empty if any change will do.
     pub of: Vec<String>,

@@ -13,7 +13,7 @@ pub fn literal(text: &str) -> String {
     if text.contains('\\') { format!(" E{}", quoted.replace('\\', "\\\\")) } else { quoted }
 }
 
-/// Those words among the ones that PostgreSQL reserves that people use as names of tables and columns. A name that is missing here shows
+/// The words reserved by PostgreSQL that people use as names of tables and columns. A name that is missing here shows
 /// as a syntax error in the check.
 const RESERVED: &[&str] = &[
     "all",

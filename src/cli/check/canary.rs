@@ -27,7 +27,7 @@ use crate::lane::mqtt::protocol::Incoming;
 use crate::router::Route;
 use crate::topic::Topic;
 
-/// What became of the message on one topic.
+/// The outcome of the canary on one topic.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// It came back.

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_is_told_by_destination_event_and_state() {
+    fn changes_are_reported_by_destination_event_and_state() {
         let done = |event_type: &str, now: Option<&str>, count: i64| StateChange {
             lane: LaneName(LANE.to_owned()),
             event_type: event_type.to_owned(),

@@ -1,5 +1,5 @@
-//! Reads the log for a lane, one page ahead. In: the ids that the lane has not read. Out: page after page of events, each of which knows the
-//! ids that the lane's cursor keeps pending with it.
+//! Reads the log for a lane, one page ahead. In: the ids that the lane has not read. Out: page after page of events, each of which knows
+//! the ids that the lane's cursor keeps pending with it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::ranges::Ranges;
 /// Pages of the log.
 #[derive(Debug)]
 pub(super) struct LogPages {
-    /// None while it reads.
+    /// The reader, unless a read is in progress.
     reader: Option<Reader>,
     /// The page that is being read. Reading goes on while the lane does other things, so that a page is there once the one before it has
     /// been sent.
@@ -28,8 +28,8 @@ impl LogPages {
         LogPages { reader: Some(reader), reading: None }
     }
 
-    /// Reads the first page of `unread` and takes its ids out of there. None when the database did not answer. Dropping the future loses
-    /// nothing.
+    /// Reads the first page of `unread` and takes its ids out of there. Returns `None` when the database did not answer. Dropping the
+    /// future loses nothing.
     pub(super) async fn next(&mut self, unread: &mut Ranges) -> Option<Vec<Taken>> {
         self.start_reading(unread);
         let reading = self.reading.as_mut().expect("a page is being read since the line before");
@@ -52,7 +52,7 @@ impl LogPages {
     }
 }
 
-/// Reads a page. None when the database does not answer.
+/// Reads a page, or returns `None` when the database does not answer.
 async fn read(mut reader: Reader, unread: Ranges) -> (Reader, Option<Page>) {
     match reader.page(&unread).await {
         Ok(page) => (reader, Some(page)),

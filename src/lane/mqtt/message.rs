@@ -40,7 +40,7 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// What a PUBLISH needs besides topic and payload: headers, packet id, the event's id as a user property, the content type.
+/// The most bytes that a PUBLISH needs besides topic and payload: headers, packet id, the event's id as a user property, the content type.
 const OVERHEAD: usize = 128;
 /// The upper limit of [`MessageBuilder::stall`].
 const LONGEST_STALL: Duration = Duration::from_secs(30);

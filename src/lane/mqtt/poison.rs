@@ -1,5 +1,5 @@
-//! Finds a poison message: an event that the broker answers by ending the connection, and that would otherwise be sent for ever. In: how
-//! connections end. Out: how many publishes may be in flight, and which event is poison. It never blames an event for a broker that is
+//! Finds a poison message: an event that the broker answers by ending the connection, and that would otherwise be sent again and again. In:
+//! how connections end. Out: how many publishes may be in flight, and which event is poison. It never blames an event for a broker that is
 //! down. A connection counts against an event only if the broker had just answered the status message on it and it then ended on this one
 //! event, alone in flight; and it takes several such connections in a row, with growing pauses between them.
 

@@ -50,11 +50,11 @@ pub enum Version {
 pub struct Refusal {
     /// The reason, as a text for people.
     pub reason: String,
-    /// What the reason says about the version of MQTT that was tried.
+    /// The relation of the refusal to the version of MQTT that was tried.
     pub cause: Cause,
 }
 
-/// What a refusal has to do with the version of MQTT.
+/// The relation of a refusal to the version of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The broker says that it does not speak this version.
@@ -65,7 +65,7 @@ pub enum Cause {
     Other,
 }
 
-/// What the broker said about a publish.
+/// The broker's answer to a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ack {
     /// The broker has the message.
@@ -87,7 +87,7 @@ impl Ack {
     }
 }
 
-/// What comes in for a subscription.
+/// A packet that comes in for a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// The broker has answered the request to subscribe; the value says whether it granted it.
@@ -96,7 +96,7 @@ pub enum Incoming {
     Message(Bytes),
 }
 
-/// What the broker allows on a connection.
+/// The limits that the broker sets for a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// How many publishes may be unacknowledged at once.

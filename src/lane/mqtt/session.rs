@@ -21,7 +21,7 @@ use crate::lane::mqtt::reconnect::LONGEST_PAUSE;
 #[cfg(test)]
 mod tests;
 
-/// What can happen while a lane is connected.
+/// The events that can happen while a lane is connected.
 #[derive(Debug)]
 pub(super) enum Input {
     /// The lane is asked to stop, and has this time to finish.
@@ -46,7 +46,7 @@ pub(super) enum Input {
     Published { is_idle: bool },
 }
 
-/// What the lane is to do about an input. The connection goes on.
+/// A task that the lane carries out because of an input. The connection goes on.
 #[derive(Debug)]
 pub(super) enum Action {
     Nothing,
@@ -83,7 +83,7 @@ pub(super) enum Exit {
 /// A delivery and the broker's answer to it.
 pub(super) type Acknowledged = (Delivery, Ack);
 
-/// What a connection leaves to the next one.
+/// The knowledge that a connection leaves to the next one.
 #[derive(Debug)]
 pub(super) struct Conclusion {
     /// Why the connection ended, or why the broker is held to be the trouble.
@@ -94,7 +94,7 @@ pub(super) struct Conclusion {
     pub(super) was_greeted: bool,
     /// The event that was found to be poison.
     pub(super) dead_letter: Option<DeadLetter>,
-    /// What had no acknowledgement, oldest first.
+    /// The deliveries that had no acknowledgement, oldest first.
     pub(super) send_again: Vec<Delivery>,
 }
 
@@ -120,7 +120,7 @@ pub(super) struct Session<'a> {
     unacknowledged: Vec<Delivery>,
 }
 
-/// What became of the status message.
+/// The progress of the status message.
 #[derive(Debug, PartialEq, Eq)]
 enum Status {
     Sent,
@@ -143,7 +143,7 @@ const SMALL_WINDOW: usize = 64;
 const LULL: Duration = Duration::from_millis(1);
 
 impl<'a> Session<'a> {
-    /// Returns the session of a connection that was made at `now`, to a broker that lets `window` publishes be in flight.
+    /// Creates the session of a connection that was made at `now`, to a broker that lets `window` publishes be in flight.
     pub(super) fn new(
         poison: &'a mut PoisonIsolation,
         dead_letters: &'a mut DeadLetters,

@@ -1,5 +1,5 @@
-//! What the database does not know yet of a lane. In: what the lane delivers and reports, and how each write ends. Out: whether a checkpoint
-//! is due, and what it writes. It is a value: it never does I/O, and never looks at a clock.
+//! What the database does not know yet of a lane. In: what the lane delivers and reports, and how each write ends. Out: whether a
+//! checkpoint is due, and what it writes. It is a value: it never does I/O, and never looks at a clock.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::lane::store::row::Checkpoint;
 use crate::lane::store::state::State;
 use crate::ranges::Ranges;
 
-/// What is to be written besides the ledger's entries.
+/// The changes of the lane's row that are not written yet. The ledger's entries are kept elsewhere.
 #[derive(Debug)]
 pub(super) struct Unsaved {
     state: State,
@@ -37,12 +37,12 @@ enum StoredCursor {
     DatabaseAway,
 }
 
-/// What the lane's row says of a failure of the destination.
+/// The failure of the destination, as the lane's row has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StoredFailure {
     /// It may say that the destination fails: an earlier run may have written it.
     Possible,
-    /// The same, but something was delivered since, which is to be written.
+    /// The row shows a failure, but the destination has taken an event since, and the row must be updated.
     Outdated,
     /// It does not say so.
     None,
@@ -66,13 +66,13 @@ impl Unsaved {
         }
     }
 
-    /// An event of the log was delivered.
+    /// Records that an event of the log was delivered.
     pub(super) fn delivered(&mut self) {
         self.delivered += 1;
         self.outdate();
     }
 
-    /// The lane stops at this position, which is to be stored even if nothing was delivered since.
+    /// Records that the lane stops at this position, which must be stored even if nothing was delivered since.
     pub(super) fn stops_at(&mut self, position: i64) {
         if position != self.saved_position {
             self.outdate();
@@ -100,7 +100,7 @@ impl Unsaved {
         Checkpoint { position, pending, delivered: self.delivered, is_over }
     }
 
-    /// A checkpoint succeeded. Events may have been delivered since it began.
+    /// Records that a checkpoint succeeded. Events may have been delivered since it began.
     pub(super) fn saved(&mut self, checkpoint: &Checkpoint, now: Instant) {
         self.delivered -= checkpoint.delivered;
         self.cursor = if self.delivered > 0 { StoredCursor::Outdated } else { StoredCursor::UpToDate };
@@ -108,7 +108,7 @@ impl Unsaved {
         (self.saved_position, self.saved_at) = (checkpoint.position, now);
     }
 
-    /// A write failed, whatever it was of. Returns whether it is the first since the last checkpoint that succeeded.
+    /// Records that a write failed, of whatever kind. Returns whether it is the first since the last checkpoint that succeeded.
     pub(super) fn failed(&mut self) -> bool {
         let is_first = !self.database_is_away();
         self.cursor = StoredCursor::DatabaseAway;
@@ -120,7 +120,7 @@ impl Unsaved {
         self.cursor == StoredCursor::DatabaseAway
     }
 
-    /// Returns whether the database knows all, apart from the ledger's entries.
+    /// Returns whether there is nothing left to write, apart from the ledger's entries.
     pub(super) fn is_nothing(&self) -> bool {
         self.state_is_saved && self.cursor == StoredCursor::UpToDate
     }
@@ -140,29 +140,29 @@ impl Unsaved {
         (!self.state_is_saved).then_some(&self.state)
     }
 
-    /// The state was written.
+    /// Records that the state was written.
     pub(super) fn state_saved(&mut self) {
         self.state_is_saved = true;
     }
 
-    /// The destination took something.
+    /// Records that the destination took an event.
     pub(super) fn destination_works(&mut self) {
         if self.failure == StoredFailure::Possible {
             self.failure = StoredFailure::Outdated;
         }
     }
 
-    /// Returns whether it is to be written that the destination does not fail any more.
+    /// Returns whether the row still shows a failure although the destination no longer fails.
     pub(super) fn has_recovered(&self) -> bool {
         self.failure == StoredFailure::Outdated
     }
 
-    /// That was written.
+    /// Records that the recovery was written.
     pub(super) fn recovery_saved(&mut self) {
         self.failure = StoredFailure::None;
     }
 
-    /// It was written that the destination fails.
+    /// Records that the failure of the destination was written.
     pub(super) fn failure_saved(&mut self) {
         self.failure = StoredFailure::Possible;
     }

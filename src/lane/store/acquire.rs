@@ -21,14 +21,14 @@ pub struct Acquired {
     pub position: i64,
     /// The ids at or below `position` that are not done.
     pub pending: Ranges,
-    /// Why the lane is disabled. None if it is not, or if its destination has been changed since it was.
+    /// Why the lane is disabled. There is no reason if it is not disabled, or if its destination has been changed since.
     pub disabled: Option<String>,
 }
 
-/// Takes a lane over under a new epoch. None while another living daemon has it.
+/// Takes a lane over under a new epoch, unless another living daemon has it.
 ///
-/// A lane that has no row yet starts at the tail, or, if its destination names a time, at this time of the log. A lane whose destination was
-/// removed and comes back starts in the same way, but never before its old position: what it delivered then is not delivered again. The
+/// A lane that has no row yet starts at the tail, or, if its destination names a time, at this time of the log. A lane whose destination
+/// was removed and comes back starts in the same way, but never before its old position: what it delivered then is not delivered again. The
 /// lane of a replay has the ids of the replay as pending, and nothing else.
 pub async fn acquire(
     pool: &Pool,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::feed::Taken;
 use crate::ranges::Ranges;
 
-/// What a lane has taken and is not done with.
+/// The events that a lane has taken and is not done with.
 #[derive(Debug, Default)]
 pub struct Cursor {
     /// The id of each event, with the lowest id that stays pending as long as the event does.
@@ -14,12 +14,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The lane takes an event.
+    /// Records that the lane takes an event.
     pub fn take(&mut self, taken: &Taken) {
         self.outstanding.insert(taken.event.id, taken.from);
     }
 
-    /// The lane is done with an event: it is acknowledged, or the next checkpoint parks it.
+    /// Records that the lane is done with an event, because it is acknowledged or the next checkpoint parks it.
     pub fn done(&mut self, id: i64) {
         self.outstanding.remove(&id);
     }

@@ -19,7 +19,7 @@ pub(super) struct CursorUpdate {
     pub(super) delivered: i64,
 }
 
-/// What to do about a row that another transaction has locked.
+/// The way to treat a row that another transaction has locked.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LockedRows {
     /// Wait until it is free.
@@ -37,8 +37,8 @@ impl LockedRows {
     }
 }
 
-/// Writes these cursors in one statement. Returns the lanes whose cursors were written: not those that have lost their rows, nor those whose
-/// locked rows were left out.
+/// Writes these cursors in one statement. Returns the lanes whose cursors were written: not those that have lost their rows, nor those
+/// whose locked rows were left out.
 pub(super) async fn write(
     client: &impl GenericClient,
     updates: &[&CursorUpdate],

@@ -26,7 +26,7 @@ struct Request {
     answer: oneshot::Sender<Result<Written, Arc<DatabaseError>>>,
 }
 
-/// What became of a cursor.
+/// The outcome of writing a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     Yes,

@@ -16,7 +16,7 @@ pub struct FallenBehind {
     pub lane: LaneName,
     /// The tenant whose events it takes.
     pub tenant: TenantId,
-    /// What people call its destination.
+    /// The name that people use for its destination.
     pub name: String,
     /// Whether it is delivering.
     pub is_running: bool,

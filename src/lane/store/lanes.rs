@@ -24,7 +24,7 @@ pub async fn mark_removed(client: &impl GenericClient, kept: &[&LaneName], daemo
     Ok(())
 }
 
-/// Returns which daemon serves each of these lanes. None for a lane that nobody serves, or that has no row yet.
+/// Returns which daemon serves each of these lanes. A lane that nobody serves, or that has no row yet, has none.
 pub async fn served_by(
     client: &impl GenericClient,
     lanes: &[&LaneName],
@@ -49,8 +49,8 @@ pub async fn release(client: &impl GenericClient, lanes: &[&LaneName], daemon: U
     Ok(())
 }
 
-/// The log went back to `to`, and so do the lanes. Each gets a new epoch, so that nothing is written of what was read before. Returns how
-/// many lanes had been further.
+/// Moves the lanes back to `to`, because the log went back to it. Each gets a new epoch, so that nothing is written of what was read
+/// before. Returns how many lanes had been further.
 pub async fn rewind(pool: &Pool, to: i64) -> Result<u64, StoreError> {
     let client = pool.get().await?;
     let further: i64 = client.query_one("select count(*) from andon.lanes where position > $1", &[&to]).await?.get(0);

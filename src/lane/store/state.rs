@@ -1,6 +1,6 @@
 //! What a lane is doing, as people read it in `andon.lanes`.
 
-/// What a lane is doing, as far as the lane itself says so. The supervisor marks lanes as removed.
+/// The state of a lane, as far as the lane itself reports it. The supervisor marks lanes as removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// It is delivering.

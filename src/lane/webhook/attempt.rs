@@ -30,7 +30,7 @@ pub struct WebhookClient {
     clock: Clock,
 }
 
-/// What one attempt brought.
+/// The result of one attempt.
 #[derive(Debug)]
 pub(super) struct AttemptResult {
     pub(super) outcome: Outcome,
@@ -42,7 +42,7 @@ pub(super) struct AttemptResult {
     pub(super) excerpt: String,
 }
 
-/// What the endpoint's answer means for the delivery.
+/// The meaning of the endpoint's answer for the delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The endpoint answered with a 2xx.
@@ -75,7 +75,7 @@ impl WebhookClient {
         WebhookClient { requests: self.requests.for_replay(), ..self }
     }
 
-    /// Returns how the webhook's row says that it is to be called.
+    /// Returns the settings of the webhook's row.
     pub(super) fn webhook(&self) -> &Webhook {
         self.requests.webhook()
     }

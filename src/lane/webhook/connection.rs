@@ -50,7 +50,7 @@ pub(super) enum SendError {
     Request(hyper::Error),
 }
 
-/// A connection that was idle for longer may be dead without either end having been told: a firewall on the way may have forgotten it.
+/// A connection that was idle for longer may be dead without either end knowing: a firewall on the way may have forgotten it.
 const LONGEST_IDLE: Duration = Duration::from_secs(90);
 /// TCP notices with this that an endpoint has vanished, however long an attempt may take.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -95,7 +95,7 @@ impl Connector {
     async fn connect(&self) -> Result<Connection, SendError> {
         let stream = self.https.call(self.origin.clone()).await.map_err(SendError::Connect)?;
         let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Request)?;
-        // This task ends when the sender is dropped or the endpoint closes the connection, and whoever waits for a response is told.
+        // This task ends when the sender is dropped or the endpoint closes the connection, and a waiting request then gets an error.
         tokio::spawn(connection);
         sender.ready().await.map_err(SendError::Request)?;
         Ok(Connection { sender, idle_since: Instant::now() })

@@ -79,7 +79,7 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         }
     }
 
-    /// The entity's work that was tried is done, and the next may be tried.
+    /// Records that the entity's work that was tried is done, so that the next may be tried.
     pub fn done(&mut self, entity: &E) {
         self.is_busy = false;
         let Some(EntityWork::Busy(waiting)) = self.entities.get_mut(entity) else { return };
@@ -89,7 +89,7 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         }
     }
 
-    /// The entity's work that was tried is going to be parked. Returns the work that waited for it, which has to be parked as well. In
+    /// Records that the entity's work that was tried is going to be parked. Returns the work that waited for it, which has to be parked as well. In
     /// `entity`, all later work is returned by [`LaneOrder::push`] from now on.
     pub fn hold(&mut self, entity: E) -> Vec<T> {
         self.is_busy = false;
@@ -102,7 +102,7 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         }
     }
 
-    /// Nothing of the entity is parked any more.
+    /// Records that nothing of the entity is parked any more.
     pub fn release(&mut self, entity: &E) {
         if matches!(self.entities.get(entity), Some(EntityWork::Held)) {
             self.entities.remove(entity);

@@ -49,7 +49,7 @@ enum Source {
     Ledger,
 }
 
-/// What can happen to the lane.
+/// The events that can happen to the lane.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Events came from the log.

@@ -1,5 +1,5 @@
-//! The tail's row in `andon.tail`. In: how far the tail is. Out: where it goes on, or that the log went back in time. It compares the server
-//! with the one that was read before; it never reads an event.
+//! The tail's row in `andon.tail`. In: how far the tail is. Out: where it goes on, or that the log went back in time. It compares the
+//! server with the one that was read before; it never reads an event.
 
 use std::sync::Arc;
 
@@ -103,7 +103,7 @@ pub async fn rewind(client: &Client, to: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// `row` is the one that [`load`] has read.
+/// Compares the server with the one that was read before. `row` is the one that [`load`] has read.
 async fn went_back(client: &Client, row: &Row, reached: Option<&Reached>) -> Result<Option<WentBack>, Error> {
     let (position, last_id): (i64, i64) = (row.get(0), row.get(6));
     let known: (Option<i64>, Option<i32>) = (row.get(2), row.get(3));

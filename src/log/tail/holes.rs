@@ -7,8 +7,8 @@
 //! does not show was rolled back.
 //!
 //! The same xid spares most looks. Every transaction that could fill a hole has an xid below it, and a row becomes visible only when its
-//! transaction ends. So a hole that was empty in the last snapshot is empty in this one too, unless an xid below the hole's has ended between
-//! them. The hole of an import of a million rows is looked at when the import commits, and not at each poll until then.
+//! transaction ends. So a hole that was empty in the last snapshot is empty in this one too, unless an xid below the hole's has ended
+//! between them. The hole of an import of a million rows is looked at when the import commits, and not at each poll until then.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct Holes {
     open: BTreeMap<i64, Hole>,
     /// All holes are as this snapshot showed them, or a later one. Before the first look nothing is known.
     seen: Option<Snapshot>,
-    /// That snapshot may have shown more rows above the position than were read.
+    /// Whether that snapshot may have shown more rows above the position than were read.
     is_cut: bool,
 }
 
@@ -63,7 +63,7 @@ impl Holes {
         ranges
     }
 
-    /// A row whose id lay in a hole is visible now.
+    /// Records that a row whose id lay in a hole is visible now.
     pub fn arrived(&mut self, id: i64) {
         let Some((&first, &hole)) = self.open.range(..=id).next_back() else { return };
         if hole.last < id {
@@ -101,15 +101,15 @@ impl Holes {
         (doubtful, true)
     }
 
-    /// Everything that was doubtful in this snapshot has been read, and the late rows have `arrived`: drops the holes that the snapshot proves
-    /// to be rolled back. `is_cut` says that there may be more above the position than was read.
+    /// Call this when everything doubtful in this snapshot has been read and the late rows have `arrived`. It drops the holes that the
+    /// snapshot proves to be rolled back. `is_cut` says that there may be more above the position than was read.
     pub fn looked(&mut self, now: Snapshot, is_cut: bool) {
         self.open.retain(|_, hole| hole.alive_until.is_none_or(|xid| now.xmin() < xid));
         self.seen = Some(now);
         self.is_cut = is_cut;
     }
 
-    /// The reader has read this id, the next one in order; every id that was skipped is a new hole.
+    /// Records that the reader has read this id, the next one in order. Every id that was skipped is a new hole.
     pub fn read(&mut self, id: i64) {
         if id > self.position + 1 {
             self.open.insert(self.position + 1, Hole { last: id - 1, alive_until: None });
@@ -232,9 +232,10 @@ mod tests {
         }
     }
 
-    /// Polls as the tail does. While there are no holes, it needs no snapshot. Otherwise one snapshot shows the near holes and what is new, and
-    /// where it says that other holes are worth a look, all of them are read in portions in another snapshot. A poll must show everything
-    /// that is committed by then, up to where it read: a late row that came a poll later might come after one that depends on it.
+    /// Polls as the tail does. While there are no holes, it needs no snapshot. Otherwise one snapshot shows the near holes and what is new,
+    /// and where it says that other holes are worth a look, all of them are read in portions in another snapshot. A poll must show
+    /// everything that is committed by then, up to where it read: a late row that came a poll later might come after one that depends on
+    /// it.
     fn poll(server: &mut Server, holes: &mut Holes, limit: usize, ends_meanwhile: Option<u8>) -> Poll {
         let end_one = |server: &mut Server| ends_meanwhile.into_iter().for_each(|who| server.end(who, true));
         if !holes.any() {

@@ -2,8 +2,8 @@
 //! the holes, over one partition while everything is in it, over the whole log otherwise. It decides nothing about an event.
 //!
 //! To read the whole log, PostgreSQL locks every partition and opens every index before it knows which one it needs: that is more than half
-//! of what a poll costs. A poll of one partition may miss only what lies beyond the end of the partition, and the last value of the identity
-//! tells whether anything can. It is read while the snapshot is held, so no row is visible whose id it does not cover.
+//! of what a poll costs. A poll of one partition may miss only what lies beyond the end of the partition, and the last value of the
+//! identity tells whether anything can. It is read while the snapshot is held, so no row is visible whose id it does not cover.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) struct TableQueries {
     past: i64,
     /// The rows beyond the position `$1`, `$2` at most.
     pub(super) fresh: Statement,
-    /// The same, and all rows in the ranges of ids from `$3` to `$4`, in no order.
+    /// Reads the same rows, and all rows in the ranges of ids from `$3` to `$4`, in no order.
     pub(super) fresh_and_late: Statement,
 }
 
@@ -143,7 +143,7 @@ pub(super) fn events(rows: Vec<Row>) -> impl Iterator<Item = (i64, Row)> {
     rows.into_iter().filter_map(|row| Some((row.get::<_, Option<i64>>(0)?, row)))
 }
 
-/// Returns the largest id that was given out when these rows were read. There is always a row that tells it.
+/// Returns the largest id that was given out when these rows were read. There is always a row that contains it.
 pub(super) fn given_out(rows: &[Row]) -> i64 {
     rows[0].get::<_, Option<i64>>(GIVEN_OUT).unwrap_or(0)
 }

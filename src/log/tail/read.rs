@@ -108,7 +108,7 @@ fn snapshot(text: &str) -> Snapshot {
     Snapshot::parse(text).expect("PostgreSQL writes a snapshot as xmin:xmax:xips")
 }
 
-/// The driver has no Rust type for an xid8; its text is a decimal.
+/// Reads an xid8, for which the driver has no Rust type. Its text is a decimal number.
 fn xid(text: &str) -> u64 {
     text.parse().expect("PostgreSQL writes an xid8 as a decimal")
 }

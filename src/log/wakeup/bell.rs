@@ -13,7 +13,7 @@ use tokio_postgres::Statement;
 
 use crate::database::locks::Lock;
 
-/// What a poll asks of the lock before it reads.
+/// The request that a poll makes of the lock before it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockRequest {
     /// Leave the lock as it is.

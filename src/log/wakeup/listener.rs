@@ -12,15 +12,15 @@ use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 use tokio_postgres::Connection;
 
-/// One signal for each meaning of a notification. A signal remembers at most one notification, since whoever waits for it looks at everything
-/// anyway.
+/// One signal for each meaning of a notification. A signal remembers at most one notification, since whoever waits for it looks at
+/// everything anyway.
 #[derive(Debug, Default)]
 pub struct Signals {
     /// A writer committed while the tail slept.
     pub bell: Notify,
     /// A destination or a source was changed. The supervisor of the lanes waits for this.
     pub destinations: Notify,
-    /// The same, for the task that listens to the channels of the sources.
+    /// The sources may have changed, for the task that listens to their channels.
     pub sources: Notify,
     /// Counts how often something other than a lane may have changed parked deliveries. Every lane waits for this.
     pub deliveries: watch::Sender<u64>,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::log::wakeup::bell::LockRequest;
 use crate::log::wakeup::writers::ConcurrentWriters;
 
-/// What a poll found.
+/// The result of a poll, as far as the wake-up needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
     /// It read events.
@@ -19,7 +19,7 @@ pub(crate) struct Found {
     pub(crate) is_cut: bool,
 }
 
-/// What is to be done with what a poll found.
+/// The consequences of a poll for the tail and for other daemons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Polled {
     /// There is something to hand on: events, or holes that are open or were until now.
@@ -88,7 +88,7 @@ impl State {
         self.writers.record(now, ages.iter().copied());
     }
 
-    /// Many writers are spared the bell, and few are asked to ring.
+    /// Returns what to ask of the lock: many writers are spared the bell, and few are asked to ring.
     pub(super) fn lock_request(&self, now: Instant) -> LockRequest {
         if self.is_asleep && self.writers.are_many(now) {
             LockRequest::Release

@@ -1,5 +1,5 @@
-//! Estimates how many writers are between their event and the end of their commit at the same time. In: the age of each event when it
-//! was read, by the server's clock. Out: whether so many commit at once that NOTIFY, which makes them commit one after the other, would
+//! Estimates how many writers are between their event and the end of their commit at the same time. In: the age of each event when it was
+//! read, by the server's clock. Out: whether too many commit at once, so that NOTIFY, which makes them commit one after the other, would
 //! cost them something. The estimate is a number of writers and not a rate, so that it holds for fast disks and slow ones.
 
 use std::time::Duration;

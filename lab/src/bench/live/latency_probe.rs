@@ -1,6 +1,6 @@
-//! The subscriber of the live bench. In: what is published. Out: each payload with the wall-clock time of its receipt. It shares the machine
-//! with what is measured, so it costs as little as possible: it has a thread of its own, uses QoS 0, and reads the payloads only when the
-//! spell is over.
+//! The subscriber of the live bench. In: what is published. Out: each payload with the wall-clock time of its receipt. It shares the
+//! machine with what is measured, so it costs as little as possible: it has a thread of its own, uses QoS 0, and reads the payloads only
+//! when the spell is over.
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,6 +1,6 @@
-//! The plant of the live bench: sessions that insert rows at set times, each row in a transaction of its own. In: a rate. Out: how many rows
-//! were committed. A writer that is late catches up and skips nothing. A timer has a resolution of a millisecond, so several rows may be
-//! due at once; no writer spins to be more exact, because the processors are needed elsewhere.
+//! The plant of the live bench: sessions that insert rows at set times, each row in a transaction of its own. In: a rate. Out: how many
+//! rows were committed. A writer that is late catches up and skips nothing. A timer has a resolution of a millisecond, so several rows may
+//! be due at once; no writer spins to be more exact, because the processors are needed elsewhere.
 
 use std::time::Duration;
 

@@ -89,7 +89,7 @@ impl CountingSubscriber {
         Ok(CountingSubscriber { socket, counted })
     }
 
-    /// Returns what arrived since `forget`.
+    /// Returns the events that arrived since `forget`.
     pub(super) fn tally(&self) -> Tally {
         lock(&self.counted).tally
     }

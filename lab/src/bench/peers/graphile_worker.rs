@@ -1,5 +1,5 @@
-//! graphile-worker next to Andon, to signed webhooks. In: servers and options. Out: the figures of bursts and backlogs. graphile-worker gets
-//! its jobs through its own function, a hundred at a time in a transaction; with Andon, the plant's table is written as well.
+//! graphile-worker next to Andon, to signed webhooks. In: servers and options. Out: the figures of bursts and backlogs. graphile-worker
+//! gets its jobs through its own function, a hundred at a time in a transaction; with Andon, the plant's table is written as well.
 
 use std::time::Duration;
 use std::time::Instant;

@@ -34,7 +34,7 @@ entity_id = 'new.machine'
 context = { cell = 'new.cell' }
 columns = ['job_number', 'operator', 'quantity', 'scrap', 'note']";
 
-/// Returns what a peer makes of a report: SQL for the JSON of the row `report`.
+/// Returns the SQL that makes the JSON of the row `report`, which is the body that a peer sends.
 pub(super) fn body(report: &str) -> String {
     format!(
         r#"format('{{"id":"%s","type":"machine.reported","timestamp":"%s","tenant":"acme","entity":{{"type":"machine","id":"%s"}},"context":%s,"data":%s}}',
@@ -45,14 +45,14 @@ pub(super) fn body(report: &str) -> String {
     )
 }
 
-/// SQL for reports number `$1` to `$2`. Their bodies have 500 bytes or a few more.
+/// Returns the SQL for reports number `$1` to `$2`. Their bodies have 500 bytes or a few more.
 pub(super) fn reports() -> &'static str {
     "select (n % 1000)::int as machine, 'cell_' || n % 40 as cell, 'J-' || 100000 + n % 900000 as job_number,
         'operator ' || n % 90 as operator, (n % 500)::int as quantity, (n % 7)::int as scrap, repeat('x', 209) as note
     from generate_series($1::bigint, $2::bigint) n"
 }
 
-/// SQL that puts reports into the plant's table.
+/// Returns the SQL that puts reports into the plant's table.
 pub(super) fn insert() -> String {
     format!("insert into reports (machine, cell, job_number, operator, quantity, scrap, note) {}", reports())
 }

@@ -9,7 +9,7 @@ use crate::chaos::fault::Fault;
 
 use super::*;
 
-/// Three events of one entity in each tenant.
+/// Returns three events of one entity in each tenant.
 fn committed() -> Committed {
     let facts = |entity: &str| {
         let fact = |counter| Fact { nonce: format!("{entity}-{counter}"), event_id: Uuid::nil(), at: 1000.5 };
@@ -23,7 +23,7 @@ fn receipt(entity: &str, counter: u64, at: f64) -> Receipt {
     Receipt { entity: entity.to_owned(), counter, nonce, at, is_redelivered: false }
 }
 
-/// Returns what all destinations receive when all is well. Entity e0 is a job of acme, and e8 a job of globex.
+/// Returns the receipts of all destinations when nothing goes wrong. Entity e0 is a job of acme, and e8 a job of globex.
 fn all_well() -> HashMap<String, Receipts> {
     DESTINATIONS
         .iter()
@@ -55,7 +55,7 @@ fn what_arrives_once_and_in_order_is_clean() {
 }
 
 #[test]
-fn a_loss_is_seen_and_told_with_its_time() {
+fn a_loss_is_seen_and_reported_with_its_time() {
     let judgement = altered("steady-a", |receipts| drop(receipts.remove(1)));
 
     assert_eq!(judgement.missing, 1);
@@ -80,7 +80,7 @@ fn what_a_volatile_destination_did_not_get_may_have_come_while_it_was_off() {
 }
 
 #[test]
-fn a_disorder_is_seen_and_told_with_what_came_before() {
+fn a_disorder_is_seen_and_reported_with_what_came_before() {
     for label in ["steady-c", "volatile-a"] {
         let judgement = altered(label, |receipts| receipts.swap(0, 1));
 

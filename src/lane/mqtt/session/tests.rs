@@ -10,7 +10,7 @@ use crate::event::TenantId;
 
 const STALL: Duration = Duration::from_secs(2);
 
-/// What a lane keeps from one connection to the next.
+/// The values that a lane keeps from one connection to the next.
 #[derive(Default)]
 struct Broker {
     poison: PoisonIsolation,

@@ -14,7 +14,7 @@ use crate::signature::WebhookSecret;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The state of a lane without a network or a database, and the time that it is told.
+/// The state of a lane without a network or a database, and the time that it is given.
 struct Lane {
     state: WebhookState,
     now: Instant,
