@@ -45,7 +45,7 @@ impl WebhookSecret {
     /// Reads the value of a `secret_key` column.
     ///
     /// - After `whsec_`, the rest is base64, and the decoded bytes are the key.
-    /// - Several of these may stand there, separated by white space. All of them sign, so that a receiver can change from one to the next.
+    /// - There may be several of these, separated by white space. All of them sign, so that a receiver can change from one to the next.
     /// - Any other text is one key, byte by byte. White space inside it is part of the key, and white space around it is not.
     pub fn parse(text: &str) -> Result<WebhookSecret, SecretProblem> {
         let whole = keyed(text.as_bytes());

@@ -88,7 +88,7 @@ pub enum Missing {
     /// `_` takes its place, so that all topics of a pattern have the same depth.
     #[default]
     Placeholder,
-    /// It is left out, and so is its level if nothing else stands there.
+    /// It is left out, and so is its level if the level contains nothing else.
     Drop,
     /// The event has no topic.
     Reject,

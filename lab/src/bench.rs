@@ -65,7 +65,8 @@ enum Which {
     DrainWebhook(drain::DrainBench),
     /// One event to ten publishers and ten webhooks: against as many bare loops at once
     FanOut(fan_out::FanOutBench),
-    /// Millions of events wait, for destinations that are at very different places of the log: memory, and the last of them against the first
+    /// Millions of events wait, for destinations that are at very different places of the log: memory, and the last of them against the
+    /// first
     Backlog(backlog::BacklogBench),
     /// What an event costs with more destinations, tenants and entities
     Growth(growth::GrowthBench),

@@ -113,7 +113,7 @@ impl Mosquitto {
         self.server().end(Signal::SIGTERM)
     }
 
-    /// Kills it (SIGKILL). What it acknowledged since its last save is lost, to subscribers too.
+    /// Kills it (SIGKILL). The messages that it acknowledged since its last save are lost, to subscribers too.
     pub fn kill(&self) -> Result<()> {
         self.server().end(Signal::SIGKILL)
     }

@@ -1,5 +1,5 @@
-//! The advisory locks of Andon. An advisory lock is only a number, so whoever picks one must see all of them: they stand here, including
-//! those that only the functions of the schema take. A test compares this table with the migrations.
+//! The advisory locks of Andon. An advisory lock is only a number, so anyone who picks one must see all of them. They are all listed here,
+//! including those that only the functions of the schema take. A test compares this table with the migrations.
 
 use std::fmt;
 

@@ -270,8 +270,8 @@ fn publish_next(
     None
 }
 
-/// Waits for the acknowledgements of what is in flight when a connection ends, and carries out what they ask for. What would end the
-/// connection does not matter any more.
+/// Waits for the acknowledgements of what is in flight when a connection ends, and carries out what they ask for. An input that would end
+/// the connection does not matter any more.
 async fn settle(
     session: &mut Session<'_>,
     deliveries: &mut Deliveries,

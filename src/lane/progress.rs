@@ -49,7 +49,7 @@ struct CursorWrite {
     since: Instant,
 }
 
-/// How often a busy lane writes its cursor. What was acknowledged since may be delivered twice after a crash.
+/// How often a busy lane writes its cursor. Events that were acknowledged since may be delivered twice after a crash.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 /// At how many different moments of that time the lanes' clocks tick, however many lanes there are.
 const SLOTS: u8 = 8;

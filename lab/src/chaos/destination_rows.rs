@@ -1,5 +1,5 @@
 //! The rows of the destinations. In: what is to be changed. Out: changes to `andon.mqtt_publishers` and `andon.webhooks`, as an
-//! administrator would make them, with as many tries as it takes. What the gateway makes of them is not its concern.
+//! administrator would make them, with as many tries as it takes. It does not look at how the gateway reacts.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The people of the shift, each on a connection of their own, who do one cycle after the other. In: the steps and a rate. Out:
-//! transactions, committed or rolled back, and the events that each of them left in the log. What becomes of the events is not its concern.
+//! transactions, committed or rolled back, and the events that each of them left in the log. It does not look at what becomes of the
+//! events.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,5 @@
 //! Reads the `[[channel]]` entries of a mapping. In: the file's root section. Out: the channels, with their paths. Paths are not judged:
-//! only a notification shows whether something stands there.
+//! only a notification shows whether there is a value.
 
 use toml::de::DeValue;
 

@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 
 use crate::secret::Secret;
 
-/// Says how to reach a broker, as whom, and what it is to do when the connection is lost.
+/// Says how to reach a broker, as which user, and which last will it is to publish when the connection is lost.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     /// Host name or address.

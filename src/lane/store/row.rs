@@ -61,7 +61,7 @@ impl LaneRow {
         if written.is_empty() { Err(self.lost()) } else { Ok(()) }
     }
 
-    /// Writes the cursor and the entries in one transaction. Returns the entities of which nothing is parked any more. What is written is
+    /// Writes the cursor and the entries in one transaction. Returns the entities of which nothing is parked any more. Written entries are
     /// taken out of `entries`; after an error all of it is still there.
     pub async fn write_checkpoint(
         &self,

@@ -97,7 +97,7 @@ impl WebhookState {
     /// Returns how many more events the lane may take from the log.
     ///
     /// While the breaker is open this is enough for a probe to choose from, and no more: events of held entities would only be moved from
-    /// the log to the ledger. What was moved counts for as long as it is parked, so that there is room again when it was discarded.
+    /// the log to the ledger. The moved events count for as long as they are parked, so that there is room again when they were discarded.
     pub(super) fn room(&self) -> usize {
         let taken = self.queue.queued() + self.in_flight + self.moved_while_open.len();
         (self.concurrency * QUEUED_PER_REQUEST).saturating_sub(taken)

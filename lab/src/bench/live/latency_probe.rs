@@ -116,7 +116,7 @@ async fn see(
     if client.try_subscribe(filter, QoS::AtMostOnce).is_err() {
         return;
     }
-    // The loop ends with the connection. What comes after that is missing in the count.
+    // The loop ends with the connection. Messages that come after that are missing in the count.
     while let Ok(event) = events.poll().await {
         match event {
             Event::Incoming(Packet::Publish(publish)) => lock(arrived).push((wall_clock(), publish.payload)),
