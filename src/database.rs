@@ -74,7 +74,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const OPTIONS: &str = "-c jit=off -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 
 /// A connection, which has to be polled. Notifications come out of it.
-pub type Link = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+pub type PostgresConnection = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// Everything that a connection to the database needs. Clones share it.
 #[derive(Clone)]
@@ -114,7 +114,7 @@ impl Database {
     }
 
     /// Creates a client and its connection, which the caller has to poll.
-    pub async fn connect_apart(&self) -> Result<(Client, Link), DatabaseError> {
+    pub async fn connect_apart(&self) -> Result<(Client, PostgresConnection), DatabaseError> {
         self.open().await.map_err(|source| DatabaseError::Connect { target: self.target.clone(), source })
     }
 
@@ -136,7 +136,7 @@ impl Database {
 
     /// As in libpq, `prefer` goes on without TLS when TLS fails, and `require` does not. Unlike in libpq, `require` verifies the
     /// certificate.
-    async fn open(&self) -> Result<(Client, Link), tokio_postgres::Error> {
+    async fn open(&self) -> Result<(Client, PostgresConnection), tokio_postgres::Error> {
         let mut config = self.config.clone();
         if self.without_tls.load(Ordering::Relaxed) {
             config.ssl_mode(SslMode::Disable);
@@ -173,7 +173,7 @@ impl Connect for Database {
     }
 }
 
-fn spawned(link: Link) -> JoinHandle<()> {
+fn spawned(link: PostgresConnection) -> JoinHandle<()> {
     tokio::spawn(async move {
         // Whoever waits for an answer gets the error too; this line shows when it happened.
         if let Err(error) = link.await {

@@ -64,7 +64,7 @@ pub struct Settings {
 const POOL: usize = 8;
 
 /// Why `serve` returned.
-enum Ended {
+enum ServeOutcome {
     /// The gateway was asked to stop.
     Stopped,
     /// The log went back in time, so all lanes start again from what exists.
@@ -88,7 +88,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let gateway = Gateway { settings, database, pool, follower, leases, clock };
     tokio::pin!(stop);
     let serving = async {
-        while let Ended::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
+        while let ServeOutcome::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
             rewind(&gateway.pool, &client, &went_back).await?;
         }
         // If this fails, the other daemons only have to wait until the lease runs out.
@@ -113,15 +113,15 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn serve(&self, mut stop: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<Ended> {
+    async fn serve(&self, mut stop: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<ServeOutcome> {
         let opened = tokio::select! {
             biased;
-            () = &mut stop => return Ok(Ended::Stopped),
+            () = &mut stop => return Ok(ServeOutcome::Stopped),
             opened = open(&self.follower) => opened,
         };
         let (session, first) = match opened {
             Ok(opened) => opened,
-            Err((client, went_back)) => return Ok(Ended::WentBack(client, went_back)),
+            Err((client, went_back)) => return Ok(ServeOutcome::WentBack(client, went_back)),
         };
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
         let context = LaneContext {
@@ -142,10 +142,10 @@ impl Gateway {
         let following = AbortOnDropHandle::new(following);
         let ended = tokio::select! {
             biased;
-            () = stop => Ended::Stopped,
+            () = stop => ServeOutcome::Stopped,
             ended = following => {
                 let (client, went_back) = ended.context("following the log")?;
-                Ended::WentBack(client, went_back)
+                ServeOutcome::WentBack(client, went_back)
             }
             error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
             () = retention::run(&self.pool, &self.settings.retention, &self.settings.defaults) => {
@@ -155,7 +155,7 @@ impl Gateway {
                 unreachable!("listening has no end")
             }
         };
-        if matches!(ended, Ended::WentBack(..)) {
+        if matches!(ended, ServeOutcome::WentBack(..)) {
             // The lanes' epochs were raised, or are about to be: what the lanes have in hand belongs to a log that no longer exists.
             supervisor.abandon().await?;
             return Ok(ended);

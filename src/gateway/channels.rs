@@ -19,7 +19,7 @@ use crate::capture::mapping::Channel;
 use crate::capture::notification::Notified;
 use crate::capture::notification::Unreadable;
 use crate::database::Database;
-use crate::database::Link;
+use crate::database::PostgresConnection;
 use crate::database::locks::Lock;
 use crate::log::wakeup::listener::Signals;
 
@@ -91,7 +91,7 @@ async fn listen_once(database: &Database, pool: &Pool, signals: &Signals) -> any
 }
 
 /// Keeps the socket drained. It waits for nothing but room in the queue, because an unread socket would hold up the server.
-async fn drain(mut connection: Link, sender: mpsc::Sender<Notification>) {
+async fn drain(mut connection: PostgresConnection, sender: mpsc::Sender<Notification>) {
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if let AsyncMessage::Notification(notification) = message
             && sender.send((notification.channel().to_owned(), notification.payload().to_owned())).await.is_err()
