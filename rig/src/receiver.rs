@@ -26,6 +26,7 @@ use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
 use hyper::header::RETRY_AFTER;
+use hyper::http::request::Parts;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -141,6 +142,13 @@ struct Open<'a> {
     number: u64,
 }
 
+/// What is known of a request once it has arrived whole.
+struct Arrival<'a> {
+    open: Open<'a>,
+    received: Arc<Received>,
+    answer: Answer,
+}
+
 impl Receiver {
     /// Starts it on a free port. Every path answers 200 until a test changes that.
     pub async fn start() -> Result<Receiver> {
@@ -224,13 +232,20 @@ impl Shared {
         act(paths.entry(path.to_owned()).or_default())
     }
 
-    /// Registers an open request, and returns the bodies of the other open ones.
-    fn open(&self, path: &str, body: &Bytes) -> (Open<'_>, Vec<Bytes>) {
+    /// Registers a request as open, records it, and returns its answer. This happens under one lock, so that the order of the record is
+    /// the order in which requests saw each other.
+    fn arrive(&self, path: &str, head: Parts, body: Bytes, signature: Signature) -> Arrival<'_> {
         self.with_path(path, |found| {
+            let answer = found.next_answer(&body).unwrap_or_else(|| Answer::status(200));
             let concurrent = found.open.iter().map(|(_, body)| body.clone()).collect();
             found.arrivals += 1;
             found.open.push((found.arrivals, body.clone()));
-            (Open { shared: self, path: path.to_owned(), number: found.arrivals }, concurrent)
+            let open = Open { shared: self, path: path.to_owned(), number: found.arrivals };
+            let path = head.uri.to_string();
+            let at = Instant::now();
+            let received = Arc::new(Received { path, headers: head.headers, body, signature, at, concurrent });
+            self.received.append(Arc::clone(&received));
+            Arrival { open, received, answer }
         })
     }
 }
@@ -280,17 +295,14 @@ type Body = BoxBody<Bytes, Infallible>;
 async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let path = head.uri.to_string();
-    let (open, concurrent) = shared.open(head.uri.path(), &body);
-    let (secret, answer) = shared.with_path(head.uri.path(), |found| (found.secret.clone(), found.next_answer(&body)));
+    let path = head.uri.path().to_owned();
+    let secret = shared.with_path(&path, |found| found.secret.clone());
     let signature =
         secret.as_deref().map_or(Signature::NotChecked, |secret| Signature::of(secret, &head.headers, &body));
-    let mut answer = answer.unwrap_or_else(|| Answer::status(200));
-    if let Signature::Invalid(_) = signature {
+    let Arrival { open, received, mut answer } = shared.arrive(&path, head, body, signature);
+    if let Signature::Invalid(_) = received.signature {
         answer = Answer::status(401);
     }
-    let received = Arc::new(Received { path, headers: head.headers, body, signature, at: Instant::now(), concurrent });
-    shared.received.append(Arc::clone(&received));
     tokio::time::sleep(answer.delay).await;
     let body = match answer.manner {
         Manner::Plain => Full::new(Bytes::from(format!("{}\n", answer.status))).boxed(),
