@@ -1,4 +1,4 @@
-//! What a lane is doing, as people read it in `andon.lanes`.
+//! Says what a lane is doing, in the words that people read in `andon.lanes`.
 
 /// The state of a lane, as far as the lane itself reports it. The supervisor marks lanes as removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
