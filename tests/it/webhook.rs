@@ -3,6 +3,7 @@
 
 mod answers;
 mod away;
+mod limits;
 mod live;
 mod order;
 mod retry;

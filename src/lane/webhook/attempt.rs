@@ -52,6 +52,8 @@ pub(super) enum Outcome {
     },
     /// The endpoint answered with a 410: it wants no more deliveries at all.
     Gone,
+    /// Nothing was sent, because this event can never be. That says nothing about the endpoint.
+    Unsendable,
 }
 
 impl WebhookClient {
@@ -90,7 +92,7 @@ impl WebhookClient {
                 Ok(Err(error)) => (broken_off(slot, error.to_string()).await, None),
                 Err(_) => (broken_off(slot, format!("no answer within {longest:?}")).await, None),
             },
-            Err(problem) => (unanswered(problem), slot),
+            Err(problem) => (AttemptResult { outcome: Outcome::Unsendable, ..unanswered(problem) }, slot),
         };
         (AttemptResult { latency: started.elapsed(), ..result }, kept)
     }

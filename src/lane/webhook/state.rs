@@ -154,6 +154,7 @@ impl WebhookState {
                 match result.outcome {
                     Outcome::Delivered => self.delivered(delivery, &result),
                     Outcome::Failed { retry_after } => self.failed(delivery, &result, retry_after, random, now),
+                    Outcome::Unsendable => self.park(delivery, &result, Fate::Dead),
                     Outcome::Gone => {
                         self.put_back(delivery);
                         self.disabled = Some(result.reason());

@@ -47,6 +47,10 @@ fn gone() -> AttemptResult {
     AttemptResult { outcome: Outcome::Gone, status: Some(410), ..delivered() }
 }
 
+fn unsendable() -> AttemptResult {
+    AttemptResult { outcome: Outcome::Unsendable, status: None, excerpt: "too large".to_owned(), ..delivered() }
+}
+
 /// Retries are due after an hour, so that no test gets to them by accident.
 fn lane(order: Order, concurrency: usize) -> Lane {
     let webhook = Webhook {
@@ -55,6 +59,7 @@ fn lane(order: Order, concurrency: usize) -> Lane {
         format: Format::default(),
         concurrency,
         timeout: SECOND,
+        max_payload: 1024,
         retry: Schedule::parse(&["1h"]).unwrap(),
         order,
         ca_file: None,
@@ -136,6 +141,39 @@ fn what_follows_a_failed_event_of_its_entity_is_parked_with_it_until_the_entity_
     lane.state.handle(Input::Released(vec![entity("a")]), lane.now);
     lane.take(&["a"]);
     assert_eq!(ids(&lane.start_all()), [4]);
+}
+
+#[test]
+fn an_event_that_cannot_be_sent_is_dead_and_says_nothing_about_its_endpoint() {
+    for order in [Order::Entity, Order::Strict, Order::None] {
+        let mut lane = lane(order, 1);
+        lane.take(&["a"; 10]);
+
+        for _ in 0..9 {
+            let delivery = lane.start_all().remove(0);
+            let actions = lane.end(delivery, unsendable());
+            let [Action::Record(attempt), Action::Park { fate: Fate::Dead, reason, .. }] = &actions[..] else {
+                panic!("{actions:?}")
+            };
+            assert_eq!((attempt.outcome, reason.as_str()), ("dead", "too large"));
+        }
+
+        assert!(lane.state.breaker.is_closed());
+        let last = lane.start_all().remove(0);
+        assert!(matches!(&lane.end(last, delivered())[..], [Action::MarkDelivered(event), _] if event.id == 10));
+    }
+}
+
+#[test]
+fn an_event_that_cannot_be_sent_is_no_probe() {
+    let mut lane = lane(Order::Entity, 1);
+    lane.open();
+    lane.take(&["f", "g"]);
+
+    let too_large = lane.probe();
+    lane.end(too_large, unsendable());
+
+    assert_eq!(ids(&lane.start_all()), [7], "the next one probes at once");
 }
 
 #[test]
