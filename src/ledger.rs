@@ -71,6 +71,8 @@ pub struct Parked {
     pub age: Duration,
     /// Whether somebody asked for it again.
     pub replayed: bool,
+    /// The time until it is due; only a probe is tried before.
+    pub due_in: Duration,
 }
 
 /// How an attempt at a parked delivery ended.

@@ -75,6 +75,7 @@ impl WebhookLane {
             }
             let room = if self.progress.has_room() { self.state.room() } else { 0 };
             let probe = self.state.next_probe();
+            let probe_load = self.retries.probe_load(self.state.next_probe_in_want());
             tokio::select! {
                 biased;
                 grace = stop.asked() => return self.drain(grace).await,
@@ -94,6 +95,9 @@ impl WebhookLane {
                 }
                 () = self.retries.until_next_load(self.state.due.is_empty()) => self.load_retries().await?,
                 () = sleep_until(probe.unwrap_or_else(Instant::now)), if probe.is_some() => {}
+                () = sleep_until(probe_load.unwrap_or_else(Instant::now)), if probe_load.is_some() => {
+                    self.retries.load_probe(&mut self.progress, &mut self.state.due).await?;
+                }
                 events = self.progress.intake.next(room), if room > 0 => self.handle(Input::Taken(events)).await?,
             }
             if let Some(reason) = self.state.disabled() {

@@ -6,6 +6,7 @@ mod away;
 mod limits;
 mod live;
 mod order;
+mod probe;
 mod retry;
 
 use rig::receiver::Answer;

@@ -32,7 +32,7 @@ fn event(id: i64, of: &str) -> Arc<Event> {
 }
 
 fn parked(id: i64, of: &str, attempts: i32, age: Duration) -> Parked {
-    Parked { id, event: event(id, of), attempts, age, replayed: true }
+    Parked { id, event: event(id, of), attempts, age, replayed: true, due_in: Duration::ZERO }
 }
 
 fn delivered() -> AttemptResult {
@@ -248,6 +248,24 @@ fn a_parked_delivery_that_was_a_failed_probe_keeps_its_attempts_and_waits_for_th
 
     let [Action::Settle(settlement), Action::ReportFailure { .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!((settlement.attempts, settlement.fate), (1, Some(Fate::Retry(2 * SECOND))));
+}
+
+#[test]
+fn a_lane_that_only_probes_says_when_it_lacks_something_to_probe_with() {
+    let mut lane = lane(Order::Entity, 4);
+    assert_eq!(lane.state.next_probe_in_want(), None, "it does not probe");
+    lane.open();
+
+    assert_eq!(lane.state.next_probe_in_want(), Some(lane.now + SECOND));
+    let early = Parked { due_in: 60 * MINUTE, ..parked(1, "a", 1, MINUTE) };
+    lane.state.due.push_back(early);
+    assert_eq!(lane.state.next_probe_in_want(), None, "there is one now");
+    let probe = lane.probe();
+    assert_eq!(lane.state.next_probe_in_want(), None, "one is in flight");
+    let actions = lane.end(probe, failed());
+
+    let [Action::Settle(settlement), _] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((settlement.attempts, settlement.fate), (1, Some(Fate::Retry(60 * MINUTE))), "it keeps its time");
 }
 
 #[test]
