@@ -3,6 +3,7 @@
 //! in the transaction that moves its cursor, so that a delivery is always in exactly one of the two places.
 
 pub mod attempts;
+pub mod culprits;
 pub mod deliveries;
 pub mod overview;
 pub mod replays;

@@ -301,7 +301,7 @@ fn state_change(row: &Row) -> StateChange {
 }
 
 /// Makes the first delivery that is left of each entity due, if it is waiting. Returns the entities that have none left, except dead ones.
-async fn make_next_due(
+pub(super) async fn make_next_due(
     transaction: &Transaction<'_>,
     lane: &LaneName,
     entities: HashSet<Entity>,
@@ -311,7 +311,8 @@ async fn make_next_due(
         let row = transaction
             .query_opt(
                 "select id, state from andon.deliveries
-                where lane = $1 and entity_type = $2 and entity_id = $3 and state <> 'dead' order by event limit 1",
+                where lane = $1 and hashtextextended(entity_id, 0) = hashtextextended($3, 0)
+                    and entity_type = $2 and entity_id = $3 and state <> 'dead' order by event limit 1",
                 &[&lane.0, &entity.entity_type, &entity.id],
             )
             .await?;
