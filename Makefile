@@ -16,8 +16,8 @@ chaos: lab
 bench: lab
 	@target/release/andon-lab bench all --save bench/results.json $(ARGS)
 
-# Runs one bench: make bench-live, bench-capture, bench-isolation, …; `andon-lab bench --help` lists them. Options go through ARGS.
-# ARGS="--before path/to/andon" compares with the `andon` of another build, in turns.
+# Runs one bench: make bench-live, bench-capture, bench-isolation, …; `target/release/andon-lab bench --help` lists them. Options go through
+# ARGS. ARGS="--before path/to/andon" compares with the `andon` of another build, in turns.
 bench-%: lab
 	@target/release/andon-lab bench $* $(ARGS)
 

@@ -61,7 +61,7 @@ enum Command {
     Source(source::Source),
     /// Report every fault in configuration, database, sources, destinations and brokers
     ///
-    /// It changes nothing and sends no event. The exit status is 1 when there is a fault.
+    /// It changes nothing, and sends nothing except with --canary. The exit status is 1 when there is a fault.
     Check(check::Check),
     /// Deliver events until told to stop
     ///

@@ -60,8 +60,8 @@ pub struct Settings {
     pub retention: Retention,
 }
 
-/// The connections that all lanes share, for cursors, parked deliveries and reading the log when a lane has fallen behind.
-const POOL: usize = 8;
+/// How many connections all lanes share, for cursors, parked deliveries and reading the log when a lane has fallen behind.
+const POOL_SIZE: usize = 8;
 
 /// Why `serve` returned.
 enum ServeOutcome {
@@ -78,7 +78,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let leases = LeaseKeeper::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
     // A daemon that finds our lease expired recognises our sessions by this mark, and ends them.
     let database = settings.database.clone().marked(&lease::session_mark(leases.id));
-    let pool = database.pool(POOL)?;
+    let pool = database.pool(POOL_SIZE)?;
     let follower = Arc::new(Follower {
         database: database.clone(),
         signals: Arc::new(Signals::default()),

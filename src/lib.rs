@@ -5,7 +5,7 @@
 //!       (source)            └► bell     (log)                  └─────► lane(webhook) ─► POST   ─► 2xx    ─► cursor
 //!                                                                         └─► parked (ledger): retry, waiting, dead
 //! ```
-//! The modules below are listed in the order in which an event passes through them.
+//! The modules below are listed so that each imports only those that stand above it.
 
 // Values, without I/O.
 pub mod event;

@@ -14,8 +14,7 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, name)| name)
 }
 
-/// Returns the edit distance, except that a missing or superfluous prefix or suffix (`job`/`jobs`, `cell`/`current_cell`) counts as one
-/// edit.
+/// Returns the edit distance, or 1 if one name, of three letters at least, begins or ends the other (`job`/`jobs`, `cell`/`current_cell`).
 fn cost(wanted: &str, name: &str) -> usize {
     let (short, long) = if wanted.len() < name.len() { (wanted, name) } else { (name, wanted) };
     let is_part = short.len() >= 3 && (long.strip_prefix(short).is_some() || long.strip_suffix(short).is_some());

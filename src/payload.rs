@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eryxon_payloads_are_that_systems() {
+    fn in_format_eryxon_the_payloads_are_those_of_an_eryxon_system() {
         let event = event("acme", "operation.completed", DATA);
 
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What arrived, where and when. In: the records of subscribers, taps and a receiver. Out: one arrival after the other, with the
+//! Tells what arrived, where and when. In: the records of subscribers, taps and a receiver. Out: one arrival after the other, with the
 //! destination and the event that it names. It reads messages as a stranger would, and judges nothing.
 
 use std::time::Instant;

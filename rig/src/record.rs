@@ -1,5 +1,5 @@
-//! What a witness saw, in order. In: entries, as they come. Out: snapshots, a follower that misses none, and waits that are shown each
-//! entry once. It never forgets and never reorders.
+//! Keeps what a witness saw, in order. In: entries, as they come. Out: snapshots, a follower that misses none, and waits that are shown
+//! each entry once. It never forgets and never reorders.
 
 use std::sync::Arc;
 use std::sync::Mutex;

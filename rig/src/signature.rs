@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_reference_library_signs_is_valid() {
+    fn a_signature_of_the_reference_library_is_valid() {
         let headers = signed(b"{}", now());
 
         assert_eq!(Signature::of(SECRET, &headers, b"{}"), Signature::Valid);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_here_is_what_the_reference_library_signs() {
+    fn a_signature_made_here_is_the_one_that_the_reference_library_makes() {
         let signature = standardwebhooks::Webhook::new(SECRET).unwrap().sign("msg_1", 1_700_000_000, b"{}").unwrap();
 
         assert_eq!(Key::parse(SECRET).unwrap().sign("msg_1", 1_700_000_000, b"{}"), signature);

@@ -1,4 +1,4 @@
-//! Why a source could not be checked, attached or detached. Whatever the reason, nothing was changed.
+//! Says why a source could not be checked, attached or detached. Whatever the reason, nothing was changed.
 
 use crate::capture::finding::Problems;
 

@@ -1,5 +1,5 @@
-//! What is wrong with a mapping, and where. In: a location in the file and a message. Out: one line that a person can act on. It judges
-//! nothing: reading and checking do.
+//! Says what is wrong with a mapping, and where. In: a location in the file and a message. Out: one line that a person can act on. It
+//! judges nothing: reading and checking do.
 
 use std::fmt;
 

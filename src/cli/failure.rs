@@ -1,4 +1,4 @@
-//! Why a command failed, and the exit status that tells a script: 2 when the user has to write something else, 1 for any other fault.
+//! Says why a command failed, and gives a script the exit status: 2 when the user has to write something else, 1 for any other fault.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration: errors and problems as text that a person can act on. They never contain a secret.
+//! Says what is wrong with a configuration, in errors and problems that a person can act on. They never contain a secret.
 
 use std::fmt;
 use std::io;

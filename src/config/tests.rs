@@ -1,4 +1,4 @@
-//! What the configuration says to people who write it.
+//! Tests what the configuration says to people who write it.
 
 use super::*;
 

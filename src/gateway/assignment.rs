@@ -1,5 +1,5 @@
-//! Which daemon serves which lane. In: all lanes with the daemons that serve them now, and the living daemons. Out: the daemon that should
-//! serve each lane. The result depends on nothing else, so every daemon works it out for itself and no coordinator is needed. A lane
+//! Decides which daemon serves which lane. In: all lanes with the daemons that serve them now, and the living daemons. Out: the daemon that
+//! should serve each lane. The result depends on nothing else, so every daemon works it out for itself and no coordinator is needed. A lane
 //! stays where it is unless moving it evens out the load.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
-//! Where a lane's events come from. In: the feed while the lane keeps up; the log itself after a start, and while the lane has fallen
-//! behind. Out: the lane's events, each of them once, in an order that keeps each entity's, and the cursor for the checkpoint. It never
-//! delivers.
+//! Takes in a lane's events. In: the feed while the lane keeps up; the log itself after a start, and while the lane has fallen behind. Out:
+//! the lane's events, each of them once, in an order that keeps each entity's, and the cursor for the checkpoint. It never delivers.
 
 mod log_pages;
 

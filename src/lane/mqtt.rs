@@ -214,35 +214,49 @@ impl MqttLane {
                 deliveries.write_settled_retries().await?;
             }
         };
-        let reason = match exit {
-            Exit::Stop(grace) => {
-                // What is not acknowledged in time stays pending, and whoever continues the lane sends it.
-                drop(timeout(grace, settle(&mut session, deliveries, &mut in_flight)).await);
-                // The goodbye is sent after the status message, so there is no need to wait for the acknowledgement of that here.
-                drop(link.announce(status_topic, messages.offline()));
-                link.close().await;
-                return Ok(Over::Stopped);
-            }
-            Exit::Ended(reason) => reason,
-            Exit::Lost => link.ended().await,
-        };
-        drop(link);
-        // What was acknowledged counts; all else is sent again before anything else, oldest first.
-        settle(&mut session, deliveries, &mut in_flight).await?;
-        if session.awaits_status() {
-            drop(session.handle(Input::Status(status.await), Instant::now()));
-        }
-        let conclusion = session.conclude(reason, Instant::now());
-        if let Some(letter) = conclusion.dead_letter {
-            deliveries.dead_letter(letter);
-        }
-        conclusion.send_again.into_iter().rev().for_each(|delivery| deliveries.put_back(delivery));
-        let reason = match conclusion.was_greeted {
-            true => conclusion.reason,
-            false => format!("{} (before it took our status on `{status_topic}`)", conclusion.reason),
-        };
-        Ok(Over::Broken { reason, was_useful: conclusion.was_useful })
+        finish(exit, link, session, in_flight, status, deliveries, messages).await
     }
+}
+
+/// Ends a connection, and settles what was in flight on it. What had no acknowledgement is sent again on the next connection.
+async fn finish(
+    exit: Exit,
+    mut link: Link,
+    mut session: Session<'_>,
+    mut in_flight: FuturesOrdered<impl Future<Output = Acknowledged>>,
+    status: impl Future<Output = Ack>,
+    deliveries: &mut Deliveries,
+    messages: &MessageBuilder,
+) -> Result<Over, Lost> {
+    let status_topic = &messages.connect_options().status_topic;
+    let reason = match exit {
+        Exit::Stop(grace) => {
+            // What is not acknowledged in time stays pending, and whoever continues the lane sends it.
+            drop(timeout(grace, settle(&mut session, deliveries, &mut in_flight)).await);
+            // The goodbye is sent after the status message, so there is no need to wait for the acknowledgement of that here.
+            drop(link.announce(status_topic, messages.offline()));
+            link.close().await;
+            return Ok(Over::Stopped);
+        }
+        Exit::Ended(reason) => reason,
+        Exit::Lost => link.ended().await,
+    };
+    drop(link);
+    // What was acknowledged counts; all else is sent again before anything else, oldest first.
+    settle(&mut session, deliveries, &mut in_flight).await?;
+    if session.awaits_status() {
+        drop(session.handle(Input::Status(status.await), Instant::now()));
+    }
+    let conclusion = session.conclude(reason, Instant::now());
+    if let Some(letter) = conclusion.dead_letter {
+        deliveries.dead_letter(letter);
+    }
+    conclusion.send_again.into_iter().rev().for_each(|delivery| deliveries.put_back(delivery));
+    let reason = match conclusion.was_greeted {
+        true => conclusion.reason,
+        false => format!("{} (before it took our status on `{status_topic}`)", conclusion.reason),
+    };
+    Ok(Over::Broken { reason, was_useful: conclusion.was_useful })
 }
 
 /// Publishes the next delivery, if one waits and the connection takes it. Events that cannot be published are parked dead.

@@ -1,4 +1,4 @@
-//! How a lane is asked to stop, with a time in which it may finish what it has in hand, and how it has ended.
+//! Tells a lane that it is asked to stop, with a time in which it may finish what it has in hand, and says how it has ended.
 
 use std::time::Duration;
 

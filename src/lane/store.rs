@@ -1,5 +1,5 @@
-//! What a lane keeps in the database: its row in `andon.lanes`, with the cursor and the state, and how they are written. This folder is the
-//! only writer of that table.
+//! Reads and writes what a lane keeps in the database: its row in `andon.lanes`, with the cursor and the state. This folder is the only
+//! writer of that table.
 
 pub mod acquire;
 pub mod cursor;

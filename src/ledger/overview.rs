@@ -1,5 +1,5 @@
-//! What people see of the ledger. In: a connection, and what they ask for. Out: counts, rows, and the details of one delivery, as values.
-//! It only reads.
+//! Reads what people want to know of the ledger. In: a connection, and what they ask for. Out: counts, rows, and the details of one
+//! delivery, as values. It only reads.
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;

@@ -1,5 +1,5 @@
-//! How the tail learns that there is something to read. In: what its polls find, and the bell. Out: how long it waits before the next one.
-//! It never polls while it can sleep, and never sleeps while a commit could pass unheard.
+//! Tells the tail that there is something to read. In: what its polls find, and the bell. Out: how long it waits before the next one. It
+//! never polls while it can sleep, and never sleeps while a commit could pass unheard.
 //!
 //! While few write, the tail keeps the bell's lock: each commit rings, and is answered by one read. While many do, NOTIFY would make them
 //! commit one after the other: the tail gives the lock back, they are silent, and it polls.

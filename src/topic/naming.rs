@@ -1,4 +1,4 @@
-//! How values are written in topics. In: any text from the database. Out: the same text, without anything that MQTT forbids or that would
+//! Writes values as levels of a topic. In: any text from the database. Out: the same text, without anything that MQTT forbids or that would
 //! add a level. If nothing is left of a value, `expand` decides what happens.
 
 use deunicode::deunicode_char;

@@ -1,4 +1,4 @@
-//! What topics look like, and what no value can do to them.
+//! Tests what topics look like, and what no value can do to them.
 
 use std::collections::HashMap;
 

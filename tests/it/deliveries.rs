@@ -151,7 +151,7 @@ async fn what_is_parked_is_counted_listed_and_shown() {
     assert!(list.out.ends_with("1 of 3 are listed; --limit 3 lists all\n"), "{}", list.out);
     assert_eq!((waiting["counts"][0]["count"].as_i64(), waiting["deliveries"].as_array().unwrap().len()), (Some(2), 2));
     for expected in
-        ["answered 500: 500", r#"{"entity": "e", "counter": 1}"#, "job e\n", "2 later ones of the same entity"]
+        ["answered 500: 500", r#"{"entity": "e", "counter": 1}"#, "job e\n", "2 later events of the same entity"]
     {
         assert!(story.out.contains(expected), "{expected} is not in\n{}", story.out);
     }

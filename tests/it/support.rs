@@ -1,4 +1,4 @@
-//! What the tests stand on: a database with Andon's schema (`plant`), a gateway on it with its destinations and the judging of what
+//! Sets up what the tests stand on: a database with Andon's schema (`plant`), a gateway on it with its destinations and the judging of what
 //! arrived (`line`), and `andon run` as a process (`daemon`).
 
 pub(crate) mod daemon;

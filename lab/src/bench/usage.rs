@@ -1,5 +1,5 @@
-//! What a process uses. In: a process id. Out: the processor time of the process, its threads and its children, and its memory at the
-//! peak. It reads `/proc` and asks nobody.
+//! Measures what a process uses. In: a process id. Out: the processor time of the process, its threads and its children, and its memory at
+//! the peak. It reads `/proc` and asks nobody.
 
 use std::path::Path;
 use std::path::PathBuf;

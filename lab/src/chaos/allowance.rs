@@ -1,4 +1,4 @@
-//! How much may come twice. In: the faults that happened, and when each destination received something. Out: for each fault and each
+//! Says how much may come twice. In: the faults that happened, and when each destination received something. Out: for each fault and each
 //! destination, how many duplicates the fault accounts for. The rule has two parts:
 //!
 //! - *In flight*: a fault that breaks a destination's connections, moves its lane or loses its answers repeats what was under way without

@@ -1,4 +1,4 @@
-//! What was committed. In: a database. Out: tables in which each event of the run is written next to the log, and at the end their
+//! Records what was committed. In: a database. Out: tables in which each event of the run is written next to the log, and at the end their
 //! content. Only the database is asked, because a writer that lost its connection does not know whether its commit succeeded.
 
 use std::collections::BTreeMap;

@@ -102,8 +102,8 @@ impl Row {
         }
     }
 
-    /// Returns settings that keep no more in flight than the allowance assumes, and that retry so many times that no delivery is dead when
-    /// a fault is over.
+    /// Returns settings that keep no more in flight than the allowance assumes, and that retry for longer than any fault lasts, so that no
+    /// delivery is dead when it is over.
     fn settings(&self, from_the_start: bool) -> Value {
         let less = u64::from(self.version.is_multiple_of(2));
         let mut settings = match self.destination.way {

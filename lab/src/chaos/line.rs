@@ -101,7 +101,7 @@ impl Line {
     pub(super) async fn supervise(&self, daemon: usize, start: Instant, narrator: Narrator) -> Result<()> {
         let note = |state| {
             if let State::Ended(status) = state {
-                let what = format!("{} ended of its own accord with status {status}; starting it again", name(daemon));
+                let what = format!("{} ended by itself with status {status}; starting it again", name(daemon));
                 narrator.note(start, &what);
             }
             Ok(())

@@ -1,5 +1,5 @@
-//! What people read while a chaos run goes on. In: what happens. Out: lines on standard output, as far as the options ask for them, and
-//! lines on standard error for what nobody ordered.
+//! Tells people what happens while a chaos run goes on. In: what happens. Out: lines on standard output, as far as the options ask for
+//! them, and lines on standard error for what nobody ordered.
 
 use std::io::Write;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What the destinations of a chaos run received. In: arrivals, as the witness reports them. Out: the receipts of each destination in their
-//! order, with the second of the run. It judges nothing.
+//! Keeps what the destinations of a chaos run received. In: arrivals, as the witness reports them. Out: the receipts of each destination in
+//! their order, with the second of the run. It judges nothing.
 
 use std::collections::HashMap;
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! Which faults happen when. In: a scenario with its seed. Out: the faults, each with its moment; the same scenario gives the same faults.
-//! Two faults on the same subject never overlap, while others may.
+//! Decides which faults happen when. In: a scenario with its seed. Out: the faults, each with its moment; the same scenario gives the same
+//! faults. Two faults on the same subject never overlap, while others may.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Which destinations a daemon serves. In: the daemon and the database. Out: the numbers of the destinations, if the database can say. Only
-//! the allowance for duplicates uses it: what is missing or out of order is judged without asking the gateway.
+//! Finds out which destinations a daemon serves. In: the daemon and the database. Out: the numbers of the destinations, if the database can
+//! say. Only the allowance for duplicates uses it: what is missing or out of order is judged without asking the gateway.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What was committed. In: the events of each transaction of the shift, before and after its commit, and the log at the end. Out: when
-//! each commit was asked for, how many events were committed, and the judgement of what arrived. It takes nothing from the gateway.
+//! Knows what was committed. In: the events of each transaction of the shift, before and after its commit, and the log at the end. Out:
+//! when each commit was asked for, how many events were committed, and the judgement of what arrived. It takes nothing from the gateway.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What people read while the demo runs. In: what happens. Out: lines on standard output, as far as the options ask for them.
+//! Tells people what happens while the demo runs. In: what happens. Out: lines on standard output, as far as the options ask for them.
 
 use std::io::Write;
 

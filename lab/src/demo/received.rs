@@ -1,5 +1,5 @@
-//! What the demo's destinations received. In: arrivals, as the witness reports them, and when each commit was asked for. Out: for each way
-//! the events in their order with the tenant at whose destination they arrived, and how long they took. It judges nothing.
+//! Keeps what the demo's destinations received. In: arrivals, as the witness reports them, and when each commit was asked for. Out: for
+//! each way the events in their order with the tenant at whose destination they arrived, and how long they took. It judges nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;

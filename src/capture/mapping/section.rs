@@ -13,7 +13,7 @@ use crate::nearest::nearest;
 
 type Value<'t> = toml::Spanned<DeValue<'t>>;
 
-/// Names that generated SQL uses itself, so that a lookup cannot have them.
+/// The names that generated SQL uses itself: no lookup can have one of them as its alias.
 const RESERVED_ALIASES: [&str; 5] = ["new", "old", "this", "ladder", "event"];
 
 /// The findings so far, and the file that they are about.
@@ -142,7 +142,7 @@ impl<'t> Section<'t> {
         Some(TableName::new(&text.sql, text.location))
     }
 
-    /// `lookup = [{ alias = "…", table = "…", on = "…" }]`
+    /// Reads the lookups of an entry, `lookup = [{ alias = "…", table = "…", on = "…" }]`.
     pub(super) fn lookups(&self, findings: &mut Findings<'_>) -> Vec<Lookup> {
         let Some(value) = self.get("lookup") else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {

@@ -102,7 +102,8 @@ pub(super) fn story(now: Timestamp, story: &Details) -> String {
         facts.push(("replayed", "by hand; its receiver is told so".to_owned()));
     }
     if story.later_parked > 0 {
-        facts.push(("behind it", format!("{} later ones of the same entity", story.later_parked)));
+        let events = if story.later_parked == 1 { "event" } else { "events" };
+        facts.push(("behind it", format!("{} later {events} of the same entity", story.later_parked)));
     }
     facts.extend([("context", story.context.clone()), ("data", story.data.clone())]);
     let lines: Vec<Vec<String>> = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
@@ -232,7 +233,7 @@ mod tests {
             latency_ms: code.map(|_| 12.4),
             excerpt: Some(excerpt.to_owned()),
         };
-        let parked = Details {
+        let mut parked = Details {
             delivery: delivery(12, "retry", 2, "no answer within 15s"),
             event: 4711,
             context: r#"{"cell": "Laser 1"}"#.to_owned(),
@@ -253,7 +254,7 @@ mod tests {
         parked       2026-11-20 01:00:05Z (1h 59m ago)
         tried        2
         replayed     by hand; its receiver is told so
-        behind it    3 later ones of the same entity
+        behind it    3 later events of the same entity
         context      {"cell": "Laser 1"}
         data         {"quantity": 1.10}
 
@@ -261,6 +262,8 @@ mod tests {
         2026-11-20 01:00:05Z  1        retry    500   12 ms  try later
         2026-11-20 01:00:05Z  2        retry    -     -      no answer within 15s
         "#);
+        parked.later_parked = 1;
+        assert!(story(at("03:00:00"), &parked).contains("behind it    1 later event of the same entity\n"));
     }
 
     #[test]

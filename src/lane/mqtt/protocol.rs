@@ -1,4 +1,4 @@
-//! What both versions of MQTT have in common: how to reach a broker, and what a broker can answer. It is plain data and knows neither
+//! Holds what both versions of MQTT have in common: how to reach a broker, and what a broker can answer. It is plain data and knows neither
 //! version.
 
 use std::sync::Arc;

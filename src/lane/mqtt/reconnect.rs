@@ -1,5 +1,5 @@
-//! When to connect to a broker again. A lane of MQTT has no breaker: a broker is either there or it is not, so the lane pauses between its
-//! connections, and its events wait in the log.
+//! Decides when to connect to a broker again. A lane of MQTT has no breaker: a broker is either there or it is not, so the lane pauses
+//! between its connections, and its events wait in the log.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the database does not know yet of a lane. In: what the lane delivers and reports, and how each write ends. Out: whether a
+//! Knows what of a lane is not in the database yet. In: what the lane delivers and reports, and how each write ends. Out: whether a
 //! checkpoint is due, and what it writes. It is a value: it never does I/O, and never looks at a clock.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Why a lane could not write: either it has lost its row for good, or the database failed and the lane tries again.
+//! Says why a lane could not write: either it has lost its row for good, or the database failed and the lane tries again.
 
 use std::sync::Arc;
 

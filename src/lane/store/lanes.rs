@@ -1,5 +1,5 @@
-//! What is written of many lanes at once, by the supervisor and not by a lane: which exist, which daemon serves them, and where they stand
-//! after the log went back in time.
+//! Writes the rows of many lanes at once, for the supervisor and not for a lane: which lanes exist, which daemon serves them, and where
+//! they stand after the log went back in time.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a lane is doing, as people read it in `andon.lanes`.
+//! Says what a lane is doing, in the words that people read in `andon.lanes`.
 
 use crate::ledger::culprits;
 

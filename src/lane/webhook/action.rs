@@ -1,4 +1,4 @@
-//! What the lane of a webhook has to do after something has happened. The state decides it, and the lane carries it out.
+//! Lists the tasks that a webhook's lane may have after something has happened. The state chooses them, and the lane carries them out.
 
 use std::sync::Arc;
 

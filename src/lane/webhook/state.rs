@@ -1,6 +1,6 @@
-//! What a webhook's lane knows and decides, as a value. In: events from the log, results of attempts, and entities of which nothing is
-//! parked any more. Out: which delivery to attempt next, and what is to be written down. It never does I/O and never looks at a clock: the
-//! lane carries out what it answers.
+//! Decides what a webhook's lane does next. In: events from the log, results of attempts, and entities of which nothing is parked any more.
+//! Out: which delivery to attempt next, and what is to be written down. It is a value: it never does I/O and never looks at a clock, and
+//! the lane carries out what it answers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -22,8 +22,8 @@ pub(super) struct PollQueries {
     partition: Option<TableQueries>,
     /// The largest id that was given out when the last poll looked.
     given_out: i64,
-    /// When a partition was last looked for.
-    looked: Option<Instant>,
+    /// When the tail last searched for a partition.
+    searched_at: Option<Instant>,
     /// The rows in the ranges of ids from `$1` to `$2`, in order, `$3` at most.
     pub(super) late: Statement,
     /// Draws an xid.
@@ -48,8 +48,8 @@ const AGE_COLUMN: usize = 9;
 const GIVEN_OUT: usize = 10;
 pub(super) const SNAPSHOT: usize = 11;
 
-/// How often a partition is looked for while the tail has none.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often the tail searches for a partition while it has none.
+const SEARCH_AGAIN: Duration = Duration::from_secs(1);
 
 impl PollQueries {
     /// Prepares the statements over the whole log.
@@ -65,7 +65,7 @@ impl PollQueries {
             ))
             .await?;
         let certificate = client.prepare("select pg_current_xact_id()::text").await?;
-        Ok(PollQueries { whole, partition: None, given_out: 0, looked: None, late, certificate })
+        Ok(PollQueries { whole, partition: None, given_out: 0, searched_at: None, late, certificate })
     }
 
     /// Switches to the partition that contains `position + 1`, if there is one that may be read.
@@ -75,8 +75,8 @@ impl PollQueries {
         if self.partition.as_ref().is_some_and(is_over) {
             self.partition = None;
         }
-        if self.partition.is_none() && self.looked.is_none_or(|last| last.elapsed() >= LOOK_AGAIN) {
-            self.looked = Some(Instant::now());
+        if self.partition.is_none() && self.searched_at.is_none_or(|last| last.elapsed() >= SEARCH_AGAIN) {
+            self.searched_at = Some(Instant::now());
             // A role that may read the log as a whole need not be allowed to read its partitions.
             let find = "select part::text, low, past from andon.log_partitions()
                 where low <= $1 and past > $2 and has_table_privilege(part, 'select')";

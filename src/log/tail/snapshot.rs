@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_was_running_before_or_not_there_yet() {
+    fn a_transaction_that_has_ended_since_ran_before_or_began_since() {
         assert_eq!(first_ended("10:10:", "10:10:"), None);
         assert_eq!(first_ended("10:15:10,12", "10:15:10,12"), None);
         assert_eq!(first_ended("10:15:10,12", "10:15:10"), Some(12));
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_snapshot_is_none() {
+    fn a_text_that_is_no_snapshot_gives_none() {
         for text in ["", "10", "10:15", "10:15:x", "a:15:"] {
             assert_eq!(Snapshot::parse(text), None, "{text}");
         }

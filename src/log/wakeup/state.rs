@@ -1,5 +1,5 @@
-//! What the tail knows about how it will be woken, and what follows from it. In: what each poll found, and the time. Out: what to ask of
-//! the bell's lock, what to hand on, and how to wait. It never reads a clock and does no I/O.
+//! Decides how the tail will be woken. In: what each poll found, and the time. Out: what to ask of the bell's lock, what to hand on, and
+//! how to wait. It never reads a clock and does no I/O.
 
 use std::time::Duration;
 

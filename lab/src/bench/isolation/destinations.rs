@@ -101,7 +101,7 @@ impl Destinations {
         Ok(())
     }
 
-    /// Turns the bad ones bad.
+    /// Makes the bad destinations fail, each in its own manner.
     pub(super) async fn fail(&self) -> Result<()> {
         for number in 0..WEBHOOKS {
             match manner(number) {
@@ -119,7 +119,7 @@ impl Destinations {
         Ok(())
     }
 
-    /// Heals all.
+    /// Makes all destinations work again.
     pub(super) async fn heal(&self) -> Result<()> {
         for number in (0..WEBHOOKS).filter(|number| manner(*number) != Manner::Live) {
             self.receiver.answer(&path(number), Answer::status(200));
@@ -165,7 +165,7 @@ fn events(number: usize) -> Vec<&'static str> {
     if is_live(number) { vec!["to_all.*", "to_live.*"] } else { vec!["to_all.*", "to_bad.*"] }
 }
 
-/// Returns settings with short times, so that a lane notices within a spell that its destination is bad.
+/// Returns settings with short times, so that a lane finds out that its destination is bad before this part of the round is over.
 fn settings(number: usize) -> Value {
     match manner(number) {
         Manner::BlackHoled if number < WEBHOOKS => json!({"timeout": "2s"}),

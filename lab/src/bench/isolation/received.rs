@@ -1,6 +1,6 @@
-//! What the destinations of the isolation bench received. In: the events as they are committed, and what the witness saw. Out: latencies of
-//! those destinations that are never touched, whether everything has arrived, and the oracle's verdict on each destination. It asks the
-//! witness only when asked to, so that it takes no time from the measurement.
+//! Keeps what the destinations of the isolation bench received. In: the events as they are committed, and what the witness saw. Out:
+//! latencies of those destinations that are never touched, whether everything has arrived, and the oracle's verdict on each destination. It
+//! asks the witness only when asked to, so that it takes no time from the measurement.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;

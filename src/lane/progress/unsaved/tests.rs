@@ -1,4 +1,4 @@
-//! What is unsaved, against a model of the database that counts deliveries, and the rules one by one.
+//! Tests what is unsaved against a model of the database that counts deliveries, and tests the rules one by one.
 
 use proptest::prelude::*;
 
