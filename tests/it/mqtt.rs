@@ -9,6 +9,7 @@ mod refused;
 mod status;
 mod tls;
 mod topics;
+mod trouble;
 mod version;
 
 use std::collections::BTreeMap;
