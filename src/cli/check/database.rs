@@ -107,6 +107,9 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
                                    coalesce(reason, 'no reason given'))
                from andon.lanes where state in ('open', 'disabled')
              union all
+             select 'progress', format('%s (%s) delivers, but %s (since %s)', lane, name, reason, state_since::timestamptz(0))
+               from andon.lanes where state = 'retrying' and reason like 'cannot write its progress: %'
+             union all
              select 'lane', format('%s (%s) fell too far behind and lost %s events, the last at %s', lane, name, lost, lost_at::timestamptz(0))
                from andon.lanes where lost > 0
              union all
@@ -122,6 +125,7 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
                 match row.get::<_, &str>(0) {
                     // Nobody will ever get these events, so it takes a person to say that this is known.
                     "log" => report.fault("log", problem),
+                    "progress" => report.fault("lane", problem),
                     "capture" => report.warning("capture", problem),
                     "lane" => report.warning("lane", problem),
                     _ => report.warning("deliveries", problem),
