@@ -121,6 +121,7 @@ const RIG: MayImport = &[
     ("record", &[]),
     ("reference", &["postgres", "receiver"]),
     ("scripted_broker", &["packet", "record"]),
+    ("scripted_endpoint", &["record"]),
     ("signature", &[]),
     ("subscriber", &["process", "record"]),
     ("tap", &["packet", "record"]),
