@@ -1,5 +1,5 @@
 //! Throw-away servers and witnesses for the tests and the lab. In: the programs of the distribution. Out: a real PostgreSQL, a real
-//! mosquitto, a broker and an endpoint that follow scripts, a webhook receiver, a subscriber, a proxy that breaks connections, the daemon
+//! mosquitto, a broker and an endpoint that follow a script, a webhook receiver, a subscriber, a proxy that breaks connections, the daemon
 //! as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner, however
 //! the owner ends. It imports nothing of Andon, so that it can bear witness.
 
@@ -13,8 +13,8 @@ pub mod proxy;
 pub mod receiver;
 pub mod record;
 pub mod reference;
-pub mod scripted_endpoint;
 pub mod scripted_broker;
+pub mod scripted_endpoint;
 pub mod signature;
 pub mod subscriber;
 pub mod tap;

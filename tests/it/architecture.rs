@@ -34,7 +34,7 @@ const PRODUCT: MayImport = &[
     ("tls", &[]),
     ("database", &["secret", "tls"]),
     ("migrate", &["database"]),
-    ("capture", &["database", "event", "nearest"]),
+    ("capture", &["database", "nearest"]),
     // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
@@ -120,8 +120,8 @@ const RIG: MayImport = &[
     ("receiver", &["record", "signature"]),
     ("record", &[]),
     ("reference", &["postgres", "receiver"]),
-    ("scripted_endpoint", &["record"]),
     ("scripted_broker", &["packet", "record"]),
+    ("scripted_endpoint", &["record"]),
     ("signature", &[]),
     ("subscriber", &["process", "record"]),
     ("tap", &["packet", "record"]),

@@ -2,7 +2,9 @@
 //! gets all events in order, and whether the lane reports what the broker acknowledged and refused.
 
 mod broken;
+mod hostile;
 mod installed;
+mod lacking;
 mod order;
 mod poison;
 mod refused;

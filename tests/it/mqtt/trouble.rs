@@ -12,7 +12,7 @@ use rig::scripted_broker::disconnect;
 use serde_json::json;
 
 use super::chunk;
-use crate::support::line::ALL_DONE;
+use super::wait_for_done;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::marker;
@@ -58,7 +58,7 @@ async fn no_event_is_lost_at(broker: &ScriptedBroker, trouble: &AtomicBool, meet
     let reason = line.state(&lane, "retrying").await;
     trouble.store(false, Ordering::SeqCst);
     let before = broker.seen().snapshot().iter().filter(|request| request.is_event()).count();
-    line.until(ALL_DONE).await;
+    wait_for_done(&line, &lane).await;
     line.state(&lane, "running").await;
 
     line.stop().await.unwrap();
@@ -134,7 +134,7 @@ async fn an_event_that_the_broker_fails_on_is_dead_and_the_others_arrive_on_the_
     let parked_alone = line.parked(&lane).await;
     line.emit("acme", "e1", 2).await;
     line.until("select count(*) = 1 from andon.deliveries where state = 'dead'").await;
-    line.until(ALL_DONE).await;
+    wait_for_done(&line, &lane).await;
 
     line.stop().await.unwrap();
     assert!(
