@@ -152,11 +152,11 @@ impl Postgres {
 
     fn wait_ready(&self) -> Result<()> {
         let server = self.server();
-        // The status line of the lock file says `ready` when it takes connections; an open port alone comes too early.
+        // The status line of the lock file says `ready`, or `standby`, when it takes connections; an open port alone comes too early.
         let lock_file = server.directory().join("data/postmaster.pid");
         server.wait_ready(|| {
             let status = std::fs::read_to_string(&lock_file).unwrap_or_default();
-            status.lines().nth(7).is_some_and(|word| word.trim() == "ready")
+            status.lines().nth(7).is_some_and(|word| ["ready", "standby"].contains(&word.trim()))
                 && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         })
     }
