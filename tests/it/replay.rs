@@ -140,7 +140,7 @@ async fn a_publisher_marks_it_in_a_user_property_and_leaves_no_status_behind() {
     let later = Subscriber::start(broker.port()).await.unwrap();
     later.wait_received(PATIENCE, 1).await.unwrap();
     let kept: Vec<String> = later.received().iter().filter(|it| it.retain).map(|it| it.topic.clone()).collect();
-    assert_eq!(kept, [format!("andon/test/{}/status", lane.replace('/', "_"))]);
+    assert_eq!(kept, [format!("andon/test/{}/status", lane.replace(['/', '.'], "_"))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,7 +156,19 @@ fn status(gateway: &str, online: bool) -> Bytes {
     Bytes::from(status.to_string())
 }
 
-/// Makes one topic level of a name: the status topic consists of our own names, but the host name or the table in it may hold anything.
+/// Makes one topic level of a name: the status topic consists of our own names, but the host name or the table in it may hold anything. A dot
+/// does not stay either: RabbitMQ makes a level of it, and nats-server before 2.10 closes the connection, so that no event would arrive.
 fn level(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).collect()
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::level;
+
+    #[test]
+    fn a_name_in_the_status_topic_is_one_level_that_every_broker_takes() {
+        assert_eq!(level("andon.mqtt_publishers/5f3c-1"), "andon_mqtt_publishers_5f3c-1");
+        assert_eq!(level("gateway 1.plant/#+"), "gateway_1_plant___");
+    }
 }
