@@ -1,4 +1,4 @@
-//! The peers as npm packages. In: a directory that stays from run to run. Out: the packages of `lab/peers/package.json` installed there, in
+//! npm packages. In: a manifest with exact versions, and a directory that stays from run to run. Out: the packages installed there, in
 //! exactly those versions, and node to run them. It runs no script of a package, and installs nothing that is there already.
 
 use std::path::Path;
@@ -10,32 +10,38 @@ use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::ensure;
 use serde_json::Value;
+use serde_json::json;
 
 use rig::process;
 
 /// The distribution's packages that hold node and npm.
 const PROGRAMS: &str = "nodejs npm";
-const WANTED: &str = include_str!("../../../peers/package.json");
 
 /// Where node and the packages are.
-pub(super) struct Packages {
-    pub(super) node: PathBuf,
-    pub(super) modules: PathBuf,
-    versions: Vec<(String, String)>,
+pub(crate) struct Packages {
+    pub(crate) node: PathBuf,
+    pub(crate) modules: PathBuf,
+    wanted: Vec<Package>,
+}
+
+/// A package of a manifest: the name of its directory, and what npm installs there, such as `name@version`.
+struct Package {
+    directory: String,
+    package: String,
 }
 
 impl Packages {
     /// Installs the packages that are not there yet, and blocks meanwhile.
-    pub(super) fn install(directory: &Path) -> Result<Packages> {
+    pub(crate) fn install(directory: &Path, manifest: &str) -> Result<Packages> {
         let node = process::program("node", PROGRAMS)?;
         let npm = process::program("npm", PROGRAMS)?;
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let directory = directory.canonicalize()?;
-        let packages = Packages { node, modules: directory.join("node_modules"), versions: wanted(WANTED)? };
+        let packages = Packages { node, modules: directory.join("node_modules"), wanted: wanted(manifest)? };
         if packages.are_there() {
             return Ok(packages);
         }
-        std::fs::write(directory.join("package.json"), WANTED).context("cannot write package.json")?;
+        std::fs::write(directory.join("package.json"), manifest).context("cannot write package.json")?;
         let installed = Command::new(npm)
             .args(["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(&directory)
@@ -49,39 +55,70 @@ impl Packages {
     }
 
     /// Returns the names and versions of the packages.
-    pub(super) fn names(&self) -> String {
-        self.versions.iter().map(|(name, version)| format!("{name}@{version}")).collect::<Vec<_>>().join(" ")
+    pub(crate) fn names(&self) -> String {
+        self.wanted.iter().map(|wanted| wanted.package.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     fn are_there(&self) -> bool {
-        self.versions.iter().all(|(name, version)| {
-            let manifest = std::fs::read_to_string(self.modules.join(name).join("package.json")).unwrap_or_default();
-            serde_json::from_str::<Value>(&manifest).is_ok_and(|manifest| manifest["version"] == **version)
+        self.wanted.iter().all(|wanted| {
+            let manifest = self.modules.join(&wanted.directory).join("package.json");
+            let manifest = std::fs::read_to_string(manifest).unwrap_or_default();
+            serde_json::from_str::<Value>(&manifest).is_ok_and(|manifest| manifest["version"] == *wanted.version())
         })
     }
 }
 
-fn wanted(manifest: &str) -> Result<Vec<(String, String)>> {
+impl Package {
+    fn version(&self) -> &str {
+        self.package.rsplit('@').next().unwrap_or_default()
+    }
+}
+
+/// Returns a manifest that names only one of the packages of another one.
+pub(crate) fn only(manifest: &str, name: &str) -> Result<String> {
+    let mut manifest: Value = serde_json::from_str(manifest).context("package.json is no JSON")?;
+    let version = manifest["dependencies"][name].as_str().with_context(|| format!("package.json has no {name}"))?;
+    manifest["dependencies"] = json!({name: version});
+    Ok(manifest.to_string())
+}
+
+fn wanted(manifest: &str) -> Result<Vec<Package>> {
     let manifest: Value = serde_json::from_str(manifest).context("package.json is no JSON")?;
     let dependencies = manifest["dependencies"].as_object().context("package.json names no dependencies")?;
-    let versions = dependencies.iter().map(|(name, version)| {
-        Ok((name.clone(), version.as_str().with_context(|| format!("{name} has no version"))?.to_owned()))
+    let wanted = dependencies.iter().map(|(name, version)| {
+        let version = version.as_str().with_context(|| format!("{name} has no version"))?;
+        // `npm:` stands before a package that goes into a directory of another name.
+        let package = version.strip_prefix("npm:").map_or_else(|| format!("{name}@{version}"), str::to_owned);
+        Ok(Package { directory: name.clone(), package })
     });
-    versions.collect()
+    wanted.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MANIFESTS: [&str; 2] = [include_str!("../peers/package.json"), include_str!("../compat/package.json")];
+
     #[test]
     fn versions_are_exact() {
-        let versions = wanted(WANTED).unwrap();
+        for package in MANIFESTS.iter().flat_map(|manifest| wanted(manifest).unwrap()) {
+            let version = package.version().split('-').next().unwrap();
 
-        assert!(versions.iter().any(|(name, _)| name == "node-red"));
-        assert!(versions.iter().any(|(name, _)| name == "graphile-worker"));
-        for (name, version) in versions {
-            assert!(version.split('.').all(|part| part.parse::<u32>().is_ok()), "{name}: {version}");
+            assert!(version.split('.').all(|part| part.parse::<u32>().is_ok()), "{}", package.package);
+            assert_eq!(version.split('.').count(), 3, "{}", package.package);
         }
+    }
+
+    #[test]
+    fn a_package_may_stand_in_a_directory_of_another_name() {
+        let manifest =
+            json!({"dependencies": {"postgresql-9": "npm:@servers/postgres@9.6.1-beta.2", "other": "1.0.0"}});
+
+        let wanted = wanted(&only(&manifest.to_string(), "postgresql-9").unwrap()).unwrap();
+
+        assert_eq!(wanted.len(), 1);
+        assert_eq!((&*wanted[0].directory, &*wanted[0].package), ("postgresql-9", "@servers/postgres@9.6.1-beta.2"));
+        assert_eq!(wanted[0].version(), "9.6.1-beta.2");
     }
 }

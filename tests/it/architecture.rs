@@ -149,6 +149,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "lab/src/bench",
             "lab/src/chaos.rs",
+            "lab/src/compat.rs",
             "lab/src/demo.rs",
             "lab/src/main.rs",
             "src/cli",
