@@ -13,6 +13,7 @@ mod canary;
 mod capture;
 mod channels;
 mod command;
+mod database;
 mod deliveries;
 mod disabled;
 mod horizon;
