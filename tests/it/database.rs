@@ -3,6 +3,7 @@
 
 mod addresses;
 mod connections;
+mod encodings;
 mod fitness;
 mod poolers;
 mod sessions;
