@@ -2,6 +2,7 @@
 //! Andon's own on a server that takes writes. It runs no query but those that prepare a session or take an advisory lock, and never shows
 //! a password.
 
+mod anchor;
 mod dial;
 mod error;
 pub mod locks;
@@ -28,6 +29,7 @@ use tokio_postgres::Client;
 use tokio_postgres::Config;
 use tokio_postgres::error::SqlState;
 
+use crate::database::anchor::Anchor;
 use crate::database::dial::Hosts;
 pub use crate::database::dial::PostgresConnection;
 pub use crate::database::error::DatabaseError;
@@ -51,6 +53,8 @@ pub struct Database {
     ignored: Vec<String>,
     /// Whether connections were found to be sessions of their own, in a database that Andon can work with.
     is_judged: Arc<Mutex<bool>>,
+    /// The session beside which pooled connections are used, if they are not to be used without one.
+    anchor: Option<Anchor>,
 }
 
 /// Checks that a URL can be read.
@@ -77,13 +81,34 @@ impl Database {
                 "a parameter of the database's URL means nothing to Andon and is ignored"
             );
         }
-        Ok(Database { hosts, ignored: address.ignored, is_judged: Arc::default() })
+        Ok(Database { hosts, ignored: address.ignored, is_judged: Arc::default(), anchor: None })
     }
 
     /// Returns the same database, with this mark at the end of the name of each session.
     pub fn marked(mut self, mark: &str) -> Database {
         self.hosts.mark(mark);
         self
+    }
+
+    /// Returns the same database, whose pools use only connections to the server of the session that was given to [`Database::anchor_at`]
+    /// last.
+    pub fn anchored(self) -> Database {
+        Database { anchor: Some(Anchor::default()), ..self }
+    }
+
+    /// Lets the pools use connections to the server of this session. Those that were opened before are used no more.
+    pub async fn anchor_at(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        match &self.anchor {
+            Some(anchor) => anchor.set(client).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the pools use no connection until there is another anchor.
+    pub fn lose_anchor(&self) {
+        if let Some(anchor) = &self.anchor {
+            anchor.clear();
+        }
     }
 
     /// Returns user, host, port and database, for messages.
@@ -122,6 +147,7 @@ impl Database {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(Config::new(), self.clone(), recycling);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
+        let pool = self.anchor.iter().fold(pool, |pool, anchor| anchor.guard(pool));
         let patience = Some(self.hosts.patience());
         pool.wait_timeout(patience).create_timeout(patience).build().map_err(DatabaseError::Pool)
     }

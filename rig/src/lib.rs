@@ -1,7 +1,7 @@
 //! Throw-away servers and witnesses for the tests and the lab. In: the programs of the distribution. Out: a real PostgreSQL, a real
-//! mosquitto, a PgBouncer, a webhook receiver, a subscriber, a proxy that breaks connections, the daemon as a child process, and the oracle
-//! that judges what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner, however the owner ends. It imports nothing
-//! of Andon, so that it can bear witness.
+//! mosquitto, a PgBouncer, a webhook receiver, an endpoint that answers by a script, a subscriber, a proxy that breaks connections, the
+//! daemon as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner,
+//! however the owner ends. It imports nothing of Andon, so that it can bear witness.
 
 pub mod daemon;
 pub mod mosquitto;
@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod record;
 pub mod reference;
+pub mod scripted_endpoint;
 pub mod signature;
 pub mod subscriber;
 pub mod tap;
@@ -25,5 +26,6 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use receiver::Receiver;
+pub use scripted_endpoint::ScriptedEndpoint;
 pub use subscriber::Subscriber;
 pub use tap::Tap;

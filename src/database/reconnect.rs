@@ -10,6 +10,8 @@ use backon::ExponentialBuilder;
 use tokio::time::Instant;
 
 const SHORTEST: Duration = Duration::from_millis(100);
+/// A session that lasted for this long was a good one, however it ended.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The history of one session that is opened again and again.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct Failure {
 }
 
 impl Reconnect {
-    /// Starts without a history. The pauses grow to about this length; a session that lasts for as long as that counts as healthy.
+    /// Starts without a history. No pause will be longer than this.
     pub fn new(longest: Duration) -> Reconnect {
         Reconnect { longest, pauses: pauses(longest), told: None, opened: None }
     }
@@ -44,7 +46,7 @@ impl Reconnect {
 
     /// Records that the session could not be opened, or was lost.
     pub fn failed(&mut self, now: Instant, cause: &str) -> Failure {
-        if self.opened.take().is_some_and(|opened| now - opened >= self.longest) {
+        if self.opened.take().is_some_and(|opened| now - opened >= MOMENT) {
             self.pauses = pauses(self.longest);
         }
         let is_news = self.told.as_deref() != Some(cause);
@@ -53,9 +55,10 @@ impl Reconnect {
     }
 }
 
-/// The pauses get longer, and are different for each daemon, so that they do not all come back at the same moment.
+/// The pauses get longer, and are different for each daemon, so that they do not all come back at the same moment: up to as much again is
+/// added to each at random.
 fn pauses(longest: Duration) -> ExponentialBackoff {
-    let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(SHORTEST).with_max_delay(longest);
+    let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(SHORTEST).with_max_delay(longest / 2);
     pauses.without_max_times().build()
 }
 
@@ -84,13 +87,13 @@ mod tests {
         let mut pause = Duration::ZERO;
         for _ in 0..20 {
             reconnect.opened(now);
-            now += LONGEST / 2;
+            now += MOMENT / 2;
             pause = reconnect.failed(now, "permission denied").pause;
         }
-        assert!(pause >= LONGEST, "{pause:?}");
+        assert!((LONGEST / 2..=LONGEST).contains(&pause), "{pause:?}");
 
         reconnect.opened(now);
-        let healthy = reconnect.failed(now + LONGEST, "the connection was closed");
+        let healthy = reconnect.failed(now + MOMENT, "the connection was closed");
 
         assert!(healthy.pause <= SHORTEST * 2, "{healthy:?}");
     }

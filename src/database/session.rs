@@ -51,7 +51,8 @@ const SETTINGS: &[(&str, &str)] = &[
 
 /// Makes the settings, in one round trip. Fails on a server that takes no writes.
 ///
-/// A commit that nobody waits for is not enough for a cursor, and one that waits for a standby is too much unless the plant's own do so.
+/// Whether a commit waits for the disk or for a standby stays as the plant has it: what a crash takes back is found out when the log is
+/// opened again, and to wait for a standby that is gone would stop every lane.
 /// Triggers of destinations have to fire, but only a superuser may say so; `andon check` looks at this.
 pub(super) async fn prepare(client: &Client) -> Result<(), Error> {
     client.batch_execute(&statements()).await
@@ -81,8 +82,6 @@ fn statements() -> String {
         select set_config(wanted.name, wanted.value, false)
         from (
             values {}
-            union all
-            select 'synchronous_commit', 'local' where current_setting('synchronous_commit') = 'off'
             union all
             select 'session_replication_role', 'origin' where current_setting('is_superuser') = 'on'
         ) wanted (name, value)

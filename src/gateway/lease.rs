@@ -72,13 +72,19 @@ impl LeaseKeeper {
     /// Renews the lease forever, through lost connections.
     pub(super) async fn keep(&self, database: &Database) {
         let mut reconnect = Reconnect::new(LONGEST_PAUSE);
+        let mut was_held = false;
         loop {
             let Err(error) = self.renew(database, &mut reconnect).await;
             let error = format!("{error:#}");
             let failure = reconnect.failed(Instant::now(), &error);
-            if failure.is_news {
+            // A lease that is still held is missed by nobody yet.
+            let is_held = self.lease.borrow().holds();
+            if is_held {
+                tracing::debug!(error, "cannot renew the lease yet");
+            } else if failure.is_news || was_held {
                 tracing::warn!(error, "cannot renew the lease, without which nothing is delivered; trying again");
             }
+            was_held = is_held;
             tokio::time::sleep(failure.pause).await;
         }
     }
@@ -151,9 +157,7 @@ impl LeaseKeeper {
             let row = row.context("the database does not answer")??;
             self.clock.set(row.get::<_, Timestamp>(0), std::time::Instant::now());
             self.renewed(asked, row.get(1));
-            if reconnect.opened(Instant::now()) {
-                tracing::info!("the lease is renewed again");
-            }
+            reconnect.opened(Instant::now());
             if row.get(2) {
                 end_expired_daemons(&client, self.id).await.context("ending the sessions of a daemon that is gone")?;
             }
@@ -168,6 +172,9 @@ impl LeaseKeeper {
         self.lease.send_if_modified(|lease| {
             // If the lease ran out between two renewals, another daemon may have declared this one dead in that time: this is a new lease.
             let term = if asked < lease.until { lease.term } else { lease.term + 1 };
+            if term != lease.term {
+                tracing::info!("this daemon holds a lease");
+            }
             let is_news = term != lease.term || living != lease.living;
             if living.len() != lease.living.len() {
                 tracing::info!(daemons = living.len(), "daemons that share the lanes");

@@ -55,7 +55,8 @@ pub enum Opened {
     /// The tail has read for the first time. That decides the holes that an earlier run left open, which must happen before any lane asks
     /// what is decided; and a log that cannot be read is not open.
     Ready(Box<Session>, Batch),
-    /// The log went back in time. The lanes and the tail have to be rewound first, through this connection.
+    /// The log is not the one that was read. What is in memory has to be forgotten, and what is stored may have to be set back through this
+    /// connection.
     WentBack(Client, WentBack),
 }
 
@@ -65,7 +66,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const LONGEST_OPENING: Duration = Duration::from_secs(60);
 
 impl Follower {
-    /// Opens the tail as soon as the database lets it. `reached` is how far it was before a connection was lost.
+    /// Opens the tail as soon as the database lets it, and anchors the pools to its session. `reached` is how far it was before a connection
+    /// was lost.
     pub async fn open(&self, reached: Option<Reached>, reconnect: &mut Reconnect) -> Opened {
         loop {
             self.pulse.fetch_add(1, Ordering::Relaxed);
@@ -90,17 +92,21 @@ impl Follower {
         }
     }
 
-    /// Reads until the connection fails, and hands on what it reads.
-    pub async fn follow(&self, mut session: Box<Session>, accept: impl Fn(Batch)) -> anyhow::Error {
+    /// Reads until the connection fails, and hands on what it reads. Returns why it ended, and how far it was.
+    pub async fn follow(&self, mut session: Box<Session>, accept: impl Fn(Batch)) -> (anyhow::Error, Reached) {
         let ended = self.read(&mut session, accept).await;
-        match ended {
+        // Until the log is proved to be the same, nothing that was learned from it may be written: there may be another server by now.
+        self.database.lose_anchor();
+        let error = match ended {
             Err(error) => error.context("reading the log"),
             Ok(()) => listener::ended(session.listening.await),
-        }
+        };
+        (error, session.tail.reached())
     }
 
     /// Opens the session once. It listens before the first read, so that the read finds everything that is committed in between.
     async fn try_open(&self, reached: Option<Reached>) -> anyhow::Result<Opened> {
+        let is_again = reached.is_some();
         let (client, connection) = self.database.connect_apart().await?;
         let listening =
             listener::listen(client, connection, Arc::clone(&self.signals)).await.context("listening for the bell")?;
@@ -114,6 +120,11 @@ impl Follower {
         let wakeup =
             Wakeup::prepare(Arc::clone(tail.client()), signals, has_company).await.context("opening the log")?;
         let first = tail.poll().await.context("reading the log")?;
+        self.database.anchor_at(tail.client()).await.context("opening the log")?;
+        if is_again {
+            // The supervisor looks whether the lanes' rows are still what the lanes know of, and whether it has missed a notification.
+            self.signals.destinations.notify_one();
+        }
         Ok(Opened::Ready(Box::new(Session { tail, wakeup, listening }), first))
     }
 

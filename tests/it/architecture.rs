@@ -120,6 +120,7 @@ const RIG: MayImport = &[
     ("receiver", &["record", "signature"]),
     ("record", &[]),
     ("reference", &["postgres", "receiver"]),
+    ("scripted_endpoint", &["record"]),
     ("signature", &[]),
     ("subscriber", &["process", "record"]),
     ("tap", &["record"]),

@@ -16,6 +16,7 @@ mod command;
 mod database;
 mod deliveries;
 mod disabled;
+mod failover;
 mod horizon;
 mod isolation;
 mod large_statements;

@@ -50,7 +50,7 @@ impl Tailing {
                 panic!("the log went back")
             };
             first.events.iter().for_each(|event| record.append(Arc::new(event.id)));
-            let error = follower
+            let (error, _) = follower
                 .follow(session, |batch| batch.events.iter().for_each(|event| record.append(Arc::new(event.id))))
                 .await;
             panic!("{error:#}");

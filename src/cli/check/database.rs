@@ -102,6 +102,9 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
                                    coalesce(reason, 'no reason given'))
                from andon.lanes where state in ('open', 'disabled')
              union all
+             select 'progress', format('%s (%s) delivers, but %s (since %s)', lane, name, reason, state_since::timestamptz(0))
+               from andon.lanes where state = 'retrying' and reason like 'cannot write its progress: %'
+             union all
              select 'lane', format('%s (%s) fell too far behind and lost %s events, the last at %s', lane, name, lost, lost_at::timestamptz(0))
                from andon.lanes where lost > 0
              union all
@@ -114,6 +117,10 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
         Ok(rows) => {
             for row in rows {
                 let subject = match row.get::<_, &str>(0) {
+                    "progress" => {
+                        report.fault("lane", row.get::<_, String>(1));
+                        continue;
+                    }
                     "capture" => "capture",
                     "lane" => "lane",
                     _ => "deliveries",

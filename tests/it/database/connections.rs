@@ -120,5 +120,5 @@ async fn a_lease_that_cannot_be_renewed_is_told_once_with_its_cause() {
     daemon.stop().await.unwrap();
     let log = daemon.log();
     let told = |text: &str| log.lines().filter(|line| line.contains(text)).count();
-    assert_eq!((told("permission denied for table daemons"), told("the lease is renewed again")), (1, 1), "{log}");
+    assert_eq!((told("permission denied for table daemons"), told("this daemon holds a lease")), (1, 1), "{log}");
 }

@@ -20,7 +20,7 @@ fn pooler(mode: &str, lines: &[&str]) -> PgBouncer {
 
 /// The settings that Andon makes, where they differ from PostgreSQL's defaults: a session of the plant must not have any of them.
 const LEFT_BEHIND: &str = "select count(*) from pg_settings where source = 'session' and name in
-    ('jit', 'row_security', 'search_path', 'enable_seqscan', 'synchronous_commit', 'idle_in_transaction_session_timeout')";
+    ('jit', 'row_security', 'search_path', 'enable_seqscan', 'idle_in_transaction_session_timeout')";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_shares_its_sessions_is_refused_and_nothing_is_left_on_them() {

@@ -31,7 +31,6 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("idle_in_transaction_session_timeout", "100ms", "60000"),
     ("search_path", "nowhere", "pg_catalog, pg_temp"),
     ("row_security", "on", "off"),
-    ("synchronous_commit", "off", "local"),
     ("session_replication_role", "replica", "origin"),
     ("DateStyle", "SQL, DMY", "ISO, MDY"),
     ("IntervalStyle", "sql_standard", "postgres"),
