@@ -9,7 +9,7 @@ mod order;
 mod poison;
 mod refused;
 mod status;
-mod tls;
+pub(crate) mod tls;
 mod topics;
 mod trouble;
 mod version;
