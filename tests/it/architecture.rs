@@ -162,6 +162,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sd_notify", &["src/gateway"]),
     ("tokio_postgres_rustls", &["src/database.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
+    ("tower_service", &["src/lane/webhook/lookup.rs"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),
 ];
 
