@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 use tokio_postgres::types::Json;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use crate::capture::Mapping;
 use crate::capture::mapping::Channel;
@@ -168,7 +170,7 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
             match (refusal, &outcome) {
                 // The event itself cannot be stored, for example because of a character that PostgreSQL does not accept, or because it is
                 // nested too deep.
-                (Some(refusal), Ok(_)) if ["22", "54"].contains(&&refusal.code().code()[..2]) => {
+                (Some(refusal), Ok(_)) if ["22", "23", "54"].contains(&&refusal.code().code()[..2]) => {
                     outcome = Err((refusal.code().code().to_owned(), refusal.message().to_owned()));
                 }
                 (Some(refusal), Err(_)) => {
@@ -190,9 +192,11 @@ async fn emit(pool: &Pool, channel: &Channel, event: &Notified) -> anyhow::Resul
     let Notified { event_type, tenant, entity_id, context, data } = event;
     let client = pool.get().await?;
     let statement = client.prepare_cached("select andon.emit($1, $2, $3, $4, $5, $6)").await?;
-    client
-        .execute(&statement, &[event_type, &Json(data), tenant, &channel.entity_type, entity_id, &Json(context)])
-        .await?;
+    let (data, context) = (Json(data), Json(context));
+    let parameters: [&(dyn ToSql + Sync); 6] = [event_type, &data, tenant, &channel.entity_type, entity_id, &context];
+    if client.query_one(&statement, &parameters).await?.get::<_, Option<Uuid>>(0).is_none() {
+        tracing::warn!(channel = channel.name, entity_id, "a notification is no event; andon.capture_errors says why");
+    }
     Ok(())
 }
 
