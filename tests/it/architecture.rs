@@ -166,6 +166,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["src/lane/mqtt/socket.rs"]),
     ("tokio_postgres_rustls", &["src/database/dial.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
+    ("tower_service", &["src/lane/webhook/lookup.rs"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),
 ];
 
