@@ -1,11 +1,12 @@
 //! Throw-away servers and witnesses for the tests and the lab. In: the programs of the distribution. Out: a real PostgreSQL, a real
-//! mosquitto, a PgBouncer, a webhook receiver, an endpoint that answers by a script, a subscriber, a proxy that breaks connections, the
-//! daemon as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner,
+//! mosquitto, a PgBouncer, a broker and an endpoint that follow a script, a webhook receiver, a subscriber, a proxy that breaks connections,
+//! the daemon as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner,
 //! however the owner ends. It imports nothing of Andon, so that it can bear witness.
 
 pub mod daemon;
 pub mod mosquitto;
 pub mod oracle;
+mod packet;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
@@ -13,6 +14,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod record;
 pub mod reference;
+pub mod scripted_broker;
 pub mod scripted_endpoint;
 pub mod signature;
 pub mod subscriber;
@@ -26,6 +28,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use receiver::Receiver;
+pub use scripted_broker::ScriptedBroker;
 pub use scripted_endpoint::ScriptedEndpoint;
 pub use subscriber::Subscriber;
 pub use tap::Tap;
