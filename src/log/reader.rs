@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
+use tokio_postgres::types::ToSql;
 
 use crate::event::Event;
 use crate::event::TenantId;
 use crate::log::event_row;
+use crate::log::portion;
+use crate::log::portion::RowLimit;
 use crate::ranges::Ranges;
 
 /// The outcome of one read.
@@ -17,9 +20,12 @@ pub struct Page {
     pub events: Vec<Arc<Event>>,
     /// The ids that need not be read again.
     pub covered: Ranges,
+    /// The weight of the first event, if there was no room for it. Then nothing is covered.
+    pub too_large: Option<usize>,
 }
 
-/// The most rows of a page, since each lane that is behind holds a page in memory.
+/// The rows that the first page asks for, and those that any page asks for at most.
+const FIRST_ROWS: usize = 16;
 const ROWS: usize = 256;
 /// The fewest and the most ids that a page covers. Between them a page grows for as long as few rows of it are the tenant's.
 const NARROW: u64 = 256;
@@ -28,23 +34,25 @@ const WIDE: u64 = 64_000;
 const PROBES: usize = 256;
 
 /// A reader of the log for one tenant.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     pool: Pool,
     tenant: TenantId,
     width: u64,
+    limit: RowLimit,
 }
 
 impl Reader {
     /// Creates a reader of `tenant`'s events.
     pub fn new(pool: Pool, tenant: TenantId) -> Reader {
-        Reader { pool, tenant, width: NARROW }
+        Reader { pool, tenant, width: NARROW, limit: RowLimit::new(FIRST_ROWS, ROWS) }
     }
 
-    /// Reads the first part of `wanted`. The future may be dropped without losing anything.
-    pub async fn page(&mut self, wanted: &Ranges) -> anyhow::Result<Page> {
-        let mut probes = first_ids(wanted, self.width);
-        let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().unzip();
+    /// Reads the first part of `wanted`, as far as its events weigh no more than `room`. The future may be dropped without losing anything.
+    pub async fn page(&mut self, wanted: &Ranges, room: usize) -> anyhow::Result<Page> {
+        let mut covered = first_ids(wanted, self.width);
+        let rows = self.limit.rows();
+        let (lows, highs): (Vec<i64>, Vec<i64>) = covered.iter().unzip();
         let client = self.pool.get().await?;
         let statement = client
             .prepare_cached(&format!(
@@ -55,17 +63,31 @@ impl Reader {
                 event_row::COLUMNS
             ))
             .await?;
-        let rows = client.query(&statement, &[&lows, &highs, &self.tenant.0, &(ROWS as i64)]).await?;
-        let events = rows.iter().map(event_row::event).collect::<Result<Vec<_>, _>>()?;
-        if events.len() == ROWS
-            && let Some(last) = events.last()
-        {
-            probes.remove(last.id + 1, i64::MAX);
-            self.width = NARROW;
-        } else {
-            self.width = (self.width * 2).min(WIDE);
+        let parameters: [&(dyn ToSql + Sync); 4] = [&lows, &highs, &self.tenant.0, &rows];
+        let portion = portion::read(&client, &statement, &parameters, room / 2).await?;
+        let mut is_cut = portion.is_cut || portion.rows.len() as i64 == rows;
+        let (mut events, mut weight) = (Vec::with_capacity(portion.rows.len()), 0);
+        for row in portion.rows {
+            let event = event_row::event(&row)?;
+            weight += event.weight();
+            if weight <= room {
+                events.push(event);
+            } else if events.is_empty() {
+                return Ok(Page { events, covered: Ranges::default(), too_large: Some(weight) });
+            } else {
+                weight -= event.weight();
+                is_cut = true;
+                break;
+            }
         }
-        Ok(Page { events, covered: probes })
+        if let Some(last) = events.last() {
+            self.limit.learn(events.len(), weight, room);
+            if is_cut {
+                covered.remove(last.id + 1, i64::MAX);
+            }
+        }
+        self.width = if is_cut { NARROW } else { (self.width * 2).min(WIDE) };
+        Ok(Page { events, covered, too_large: None })
     }
 }
 

@@ -21,6 +21,7 @@ use tokio_postgres::Error;
 
 use crate::event::Event;
 use crate::log::event_row;
+use crate::log::portion::RowLimit;
 use crate::log::tail::checkpoint::Reached;
 use crate::log::tail::checkpoint::ServerIdentity;
 use crate::log::tail::checkpoint::WentBack;
@@ -55,6 +56,7 @@ pub struct Tail {
     ages: Vec<f64>,
     /// The last poll left something for the next.
     is_cut: bool,
+    limit: RowLimit,
 }
 
 impl Tail {
@@ -76,8 +78,8 @@ impl Tail {
         let stored = (stored.position, stored.undecided);
         let (position, undecided) = reached.map_or_else(|| stored.clone(), |at| (at.position, at.undecided));
         let holes = Holes::resume(position, &undecided);
-        let client = Arc::new(client);
-        Ok(Ok(Tail { client, queries, holes, undecided, stored, server, ages: Vec::new(), is_cut: false }))
+        let (client, limit) = (Arc::new(client), RowLimit::new(read::ROWS, read::ROWS));
+        Ok(Ok(Tail { client, queries, holes, undecided, stored, server, ages: Vec::new(), is_cut: false, limit }))
     }
 
     /// Returns the server that it reads.
@@ -104,7 +106,7 @@ impl Tail {
         let mut holes = self.holes.clone();
         self.queries.switch_partition(&self.client, holes.position()).await?;
         // Both are sent at once, in this order.
-        let (answer, read) = join(request, read(&self.client, &self.queries, &mut holes)).await;
+        let (answer, read) = join(request, read(&self.client, &self.queries, &mut holes, &mut self.limit)).await;
         let (answer, Read { late, fresh, given_out, is_cut }) = (answer?, read?);
         let mut events = Vec::with_capacity(late.len() + fresh.len());
         for row in &late {
@@ -117,7 +119,7 @@ impl Tail {
         }
         self.ages.clear();
         self.ages.extend(late.iter().chain(&fresh).map(query::age));
-        if holes.any() || !self.undecided.is_empty() {
+        if holes.version() != self.holes.version() {
             self.undecided = Arc::new(holes.undecided());
         }
         self.holes = holes;

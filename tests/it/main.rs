@@ -18,6 +18,7 @@ mod disabled;
 mod horizon;
 mod isolation;
 mod large_statements;
+mod memory;
 mod migrate;
 mod mqtt;
 mod promises;

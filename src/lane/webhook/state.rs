@@ -110,6 +110,16 @@ impl WebhookState {
         self.breaker.next_probe().filter(|_| self.in_flight == 0 && has_next)
     }
 
+    /// Gives up the events of the log that are not being tried, while the breaker is open.
+    pub(super) fn give_up_waiting(&mut self) -> Vec<Arc<Event>> {
+        self.queue.give_up()
+    }
+
+    /// Returns when the endpoint is probed next, whatever there is to probe with; none while it is healthy.
+    pub(super) fn probes_at(&self) -> Option<Instant> {
+        self.breaker.next_probe()
+    }
+
     /// Returns why the endpoint gets nothing more, if that is so.
     pub(super) fn disabled(&self) -> Option<&str> {
         self.disabled.as_deref()
