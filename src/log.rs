@@ -7,6 +7,7 @@ pub mod partitions;
 mod portion;
 pub mod reader;
 pub mod recent;
+mod set_aside;
 pub mod tail;
 pub mod time_range;
 pub mod wakeup;

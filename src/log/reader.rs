@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
+use tokio_postgres::Client;
+use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
 use crate::event::Event;
@@ -11,6 +13,8 @@ use crate::event::TenantId;
 use crate::log::event_row;
 use crate::log::portion;
 use crate::log::portion::RowLimit;
+use crate::log::set_aside;
+use crate::log::set_aside::Portion;
 use crate::ranges::Ranges;
 
 /// The outcome of one read.
@@ -20,13 +24,15 @@ pub struct Page {
     pub events: Vec<Arc<Event>>,
     /// The ids that need not be read again.
     pub covered: Ranges,
-    /// The weight of the first event, if there was no room for it. Then nothing is covered.
+    /// The weight of the first event, if there was no room for it.
     pub too_large: Option<usize>,
 }
 
 /// The rows that the first page asks for, and those that any page asks for at most.
 const FIRST_ROWS: usize = 16;
 const ROWS: usize = 256;
+/// The most rows of a page that is read row by row.
+const SINGLE_ROWS: usize = 64;
 /// The fewest and the most ids that a page covers. Between them a page grows for as long as few rows of it are the tenant's.
 const NARROW: u64 = 256;
 const WIDE: u64 = 64_000;
@@ -53,7 +59,7 @@ impl Reader {
         let mut covered = first_ids(wanted, self.width);
         let rows = self.limit.rows();
         let (lows, highs): (Vec<i64>, Vec<i64>) = covered.iter().unzip();
-        let client = self.pool.get().await?;
+        let mut client = self.pool.get().await?;
         let statement = client
             .prepare_cached(&format!(
                 // Lateral, so that each range is one probe of the index: a plain join was planned as a walk through the whole log.
@@ -64,31 +70,56 @@ impl Reader {
             ))
             .await?;
         let parameters: [&(dyn ToSql + Sync); 4] = [&lows, &highs, &self.tenant.0, &rows];
-        let portion = portion::read(&client, &statement, &parameters, room / 2).await?;
-        let mut is_cut = portion.is_cut || portion.rows.len() as i64 == rows;
-        let (mut events, mut weight) = (Vec::with_capacity(portion.rows.len()), 0);
-        for row in portion.rows {
-            let event = event_row::event(&row)?;
-            weight += event.weight();
-            if weight <= room {
-                events.push(event);
-            } else if events.is_empty() {
-                return Ok(Page { events, covered: Ranges::default(), too_large: Some(weight) });
-            } else {
-                weight -= event.weight();
-                is_cut = true;
-                break;
+        let found = match portion::read(&client, &statement, &parameters, room / 2).await {
+            Ok(portion) => Portion {
+                is_cut: portion.is_cut || portion.rows.len() as i64 == rows,
+                found: portion.rows.iter().map(set_aside::decode).collect(),
+            },
+            Err(error) if set_aside::is_of_a_row(&error) => one_by_one(&mut client, &covered, &self.tenant).await?,
+            Err(error) => return Err(error.into()),
+        };
+        let (mut events, mut odd) = (Vec::with_capacity(found.found.len()), Vec::new());
+        let (mut is_cut, mut last, mut weight, mut too_large) = (found.is_cut, None, 0, None);
+        for row in found.found {
+            let id = set_aside::id(&row);
+            match row {
+                Ok(event) if weight + event.weight() > room => {
+                    is_cut = true;
+                    too_large = events.is_empty().then(|| event.weight());
+                    break;
+                }
+                Ok(event) => {
+                    weight += event.weight();
+                    events.push(event);
+                }
+                Err(set_aside) => odd.push(set_aside),
             }
+            last = Some(id);
         }
-        if let Some(last) = events.last() {
-            self.limit.learn(events.len(), weight, room);
-            if is_cut {
-                covered.remove(last.id + 1, i64::MAX);
-            }
+        set_aside::record(&client, &odd).await?;
+        self.limit.learn(events.len(), weight, room);
+        if is_cut {
+            covered.remove(last.map_or(i64::MIN, |last| last + 1), i64::MAX);
         }
         self.width = if is_cut { NARROW } else { (self.width * 2).min(WIDE) };
-        Ok(Page { events, covered, too_large: None })
+        Ok(Page { events, covered, too_large })
     }
+}
+
+/// Reads the rows of a page that the server refuses to send, up to the one that is at fault.
+async fn one_by_one(client: &mut Client, probes: &Ranges, tenant: &TenantId) -> Result<Portion, Error> {
+    let transaction = client.transaction().await?;
+    let mut page = Portion::default();
+    for range in probes.iter() {
+        let portion =
+            set_aside::read_each(&transaction, range, Some(&tenant.0), SINGLE_ROWS - page.found.len()).await?;
+        page.found.extend(portion.found);
+        page.is_cut = portion.is_cut;
+        if page.is_cut {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// Returns the lowest `count` ids of a set, in at most [`PROBES`] ranges.
