@@ -6,9 +6,11 @@ mod assignment;
 mod channels;
 pub mod destinations;
 mod lease;
+mod pools;
 pub mod retention;
 mod supervisor;
 mod systemd;
+mod table_error;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
+use tokio::task::JoinError;
 use tokio_postgres::Client;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,8 +29,11 @@ use crate::database::Database;
 use crate::destination::Defaults;
 use crate::feed::Feed;
 use crate::gateway::lease::LeaseKeeper;
+use crate::gateway::pools::Pools;
 use crate::gateway::supervisor::Supervisor;
 use crate::lane::LaneContext;
+use crate::lane::file_reads::FileReads;
+use crate::lane::store::Stores;
 use crate::lane::store::cursor_writer::CursorWriter;
 use crate::lane::store::lanes;
 use crate::log::follower::Follower;
@@ -60,9 +66,6 @@ pub struct Settings {
     pub retention: Retention,
 }
 
-/// How many connections all lanes share, for cursors, parked deliveries and reading the log when a lane has fallen behind.
-const POOL_SIZE: usize = 8;
-
 /// Why `serve` returned.
 enum ServeOutcome {
     /// The gateway was asked to stop.
@@ -78,21 +81,21 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let leases = LeaseKeeper::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
     // A daemon that finds our lease expired recognises our sessions by this mark, and ends them.
     let database = settings.database.clone().marked(&lease::session_mark(leases.id));
-    let pool = database.pool(POOL_SIZE)?;
+    let pools = Pools::new(&database)?;
     let follower = Arc::new(Follower {
         database: database.clone(),
         signals: Arc::new(Signals::default()),
         pulse: Arc::new(AtomicU64::new(0)),
         has_company,
     });
-    let gateway = Gateway { settings, database, pool, follower, leases, clock };
+    let gateway = Gateway { settings, database, pools, follower, leases, clock };
     tokio::pin!(stop);
     let serving = async {
         while let ServeOutcome::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
-            rewind(&gateway.pool, &client, &went_back).await?;
+            rewind(&gateway.pools.house, &client, &went_back).await?;
         }
         // If this fails, the other daemons only have to wait until the lease runs out.
-        drop(gateway.leases.leave(&gateway.pool).await);
+        drop(gateway.leases.leave(&gateway.pools.house).await);
         Ok(())
     };
     tokio::select! {
@@ -106,7 +109,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
 struct Gateway {
     settings: Settings,
     database: Database,
-    pool: Pool,
+    pools: Pools,
     follower: Arc<Follower>,
     leases: LeaseKeeper,
     clock: Clock,
@@ -124,17 +127,21 @@ impl Gateway {
             Err((client, went_back)) => return Ok(ServeOutcome::WentBack(client, went_back)),
         };
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
+        let (cursors, writing) = CursorWriter::new(self.pools.cursors.clone());
+        // It goes on until the lanes have stopped, because they store their cursors then.
+        let mut writing = AbortOnDropHandle::new(tokio::spawn(writing));
         let context = LaneContext {
             daemon_id: self.leases.id,
             gateway_name: self.settings.name.clone(),
-            pool: self.pool.clone(),
-            cursor_writer: CursorWriter::start(self.pool.clone()),
+            stores: Stores { cursors, ledger: self.pools.ledger.clone() },
+            log: self.pools.log.clone(),
             feed: Arc::clone(&feed),
             ledger_changes: self.follower.signals.deliveries.subscribe(),
             database_clock: self.clock.clone(),
+            files: FileReads::default(),
             equipment: Arc::clone(&self.settings.equipment),
         };
-        let mut supervisor = Supervisor::new(context, self.settings.defaults.clone());
+        let mut supervisor = Supervisor::new(context, self.pools.clone(), self.settings.defaults.clone());
         let signals = &self.follower.signals;
         // Following the log is a task of its own, so that a batch is handled on the thread that received it, and polling it does not
         // poll the other branches as well.
@@ -148,10 +155,12 @@ impl Gateway {
                 ServeOutcome::WentBack(client, went_back)
             }
             error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
-            () = retention::run(&self.pool, &self.settings.retention, &self.settings.defaults) => {
+            // It ends with the last lane, and the supervisor outlives all lanes.
+            ended = &mut writing => return Err(unexpected_end("the writer of cursors", ended)),
+            () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults) => {
                 unreachable!("retention has no end")
             }
-            () = Box::pin(channels::run(&self.database, &self.pool, signals)) => {
+            () = Box::pin(channels::run(&self.database, &self.pools.house, signals)) => {
                 unreachable!("listening has no end")
             }
         };
@@ -164,10 +173,18 @@ impl Gateway {
         supervisor.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
         // If this write fails, lanes that are ahead of the stored tail wait for it after the next start. That costs time, nothing else.
-        if let Ok(client) = self.pool.get().await {
+        if let Ok(client) = self.pools.house.get().await {
             drop(checkpoint::store(&client, horizon.position, &horizon.undecided).await);
         }
         Ok(ended)
+    }
+}
+
+/// Says that a task has ended without which nothing goes on. The process ends then, and whatever supervises it starts it again.
+fn unexpected_end(task: &str, ended: Result<(), JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(()) => anyhow::anyhow!("{task} has ended"),
+        Err(error) => anyhow::Error::new(error).context(format!("{task} has failed")),
     }
 }
 

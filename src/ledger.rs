@@ -16,6 +16,12 @@ use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
 
+/// Returns SQL for a time of the ledger that can be shown and reckoned with. PostgreSQL also stores `infinity` and years that Andon's times
+/// cannot hold, and somebody may have written one of those by hand.
+fn within_reach(time: &str) -> String {
+    format!("greatest(least({time}, timestamptz '9999-01-01'), timestamptz '0001-01-01')")
+}
+
 /// What a lane has to write at its next checkpoint, besides the cursor.
 #[derive(Debug, Default)]
 pub struct Entries {

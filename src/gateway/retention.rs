@@ -119,9 +119,10 @@ async fn lost(transaction: &Transaction<'_>, lane: &FallenBehind, patterns: &Pat
     Ok(counts.iter().filter(|(event_type, _)| is_wanted(event_type)).map(|(_, count)| count).sum())
 }
 
-async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
+async fn patterns(client: &mut Client, defaults: &Defaults) -> Patterns {
+    // The lanes of a table that cannot be read are among those whose losses are counted for all events.
     let listed = match destinations::lanes(client, defaults).await {
-        Ok(listed) => listed,
+        Ok(listing) => listing.active,
         Err(error) => {
             tracing::warn!(
                 error = format!("{error:#}"),

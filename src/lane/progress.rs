@@ -51,6 +51,8 @@ struct CursorWrite {
 
 /// How often a busy lane writes its cursor. Events that were acknowledged since may be delivered twice after a crash.
 const CHECKPOINT: Duration = Duration::from_millis(500);
+/// How long writing a cursor may take before the lane takes nothing new. It is longer than the pauses that the writer of cursors makes.
+const SLOW_WRITE: Duration = Duration::from_secs(3);
 /// At how many different moments of that time the lanes' clocks tick, however many lanes there are.
 const SLOTS: u8 = 8;
 /// How many parked deliveries may wait for the database. A lane with more than that takes nothing new.
@@ -69,7 +71,7 @@ impl CursorWrite {
     }
 
     fn is_slow(&self) -> bool {
-        self.since.elapsed() > CHECKPOINT && self.is_under_way()
+        self.since.elapsed() > SLOW_WRITE && self.is_under_way()
     }
 }
 

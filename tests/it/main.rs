@@ -14,6 +14,7 @@ mod capture;
 mod channels;
 mod command;
 mod deliveries;
+mod destinations;
 mod disabled;
 mod horizon;
 mod isolation;

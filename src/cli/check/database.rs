@@ -92,7 +92,10 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
              union all
              select 'lane', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0),
                                    coalesce(reason, 'no reason given'))
-               from andon.lanes where state in ('open', 'disabled')
+               from andon.lanes where state in ('open', 'disabled', 'paused')
+             union all
+             select 'fault', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0), reason)
+               from andon.lanes where reason like 'cannot read the destinations in %' or reason like 'it failed by a fault of Andon%'
              union all
              select 'lane', format('%s (%s) fell too far behind and lost %s events, the last at %s', lane, name, lost, lost_at::timestamptz(0))
                from andon.lanes where lost > 0
@@ -106,6 +109,11 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
         Ok(rows) => {
             for row in rows {
                 let subject = match row.get::<_, &str>(0) {
+                    // `andon run` cannot do its work, whatever the role of `andon check` can do.
+                    "fault" => {
+                        report.fault("lane", row.get::<_, String>(1));
+                        continue;
+                    }
                     "capture" => "capture",
                     "lane" => "lane",
                     _ => "deliveries",
@@ -118,16 +126,20 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
 }
 
 /// Checks every active row of the destination tables, and returns the destinations that can be used.
-pub(super) async fn destinations(client: &Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
+pub(super) async fn destinations(client: &mut Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
     let defaults = Defaults { mqtt: config.mqtt.clone(), webhook: config.webhook.clone() };
-    let listed = match destinations::list(client, &defaults).await {
-        Ok(listed) => listed,
+    let listing = match destinations::list(client, &defaults).await {
+        Ok(listing) => listing,
         Err(error) => {
             report.fault("destination", format!("{error:#}"));
             return Vec::new();
         }
     };
-    if listed.is_empty() {
+    for unread in &listing.unread {
+        report.fault("destination", &unread.reason);
+    }
+    let listed = listing.active;
+    if listed.is_empty() && listing.unread.is_empty() {
         report.warning("destination", "no destination is active; events stay in the log until there is one");
     }
     let mut usable = Vec::new();

@@ -35,6 +35,9 @@ pub enum DatabaseError {
     /// `pending` of a lane's row holds what Andon does not write.
     #[error("the stored cursor cannot be read")]
     Pending(#[source] NotRanges),
+    /// Somebody else holds the lock of the lane's row.
+    #[error("another session has locked the lane's row in andon.lanes")]
+    Locked,
     /// The task that writes the cursors has ended, which only a panic can do.
     #[error("the writer of cursors has ended")]
     CursorWriter,
