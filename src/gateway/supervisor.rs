@@ -76,9 +76,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const UNREAD_RETRY: Duration = Duration::from_secs(5);
 /// The least time between two looks at the destinations, because a plant may write into its own table all the time. If a look takes
 /// long, the time is a multiple of that.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-const LOOKS_SHARE: u32 = 4;
-const LONGEST_BETWEEN: Duration = Duration::from_millis(800);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
+const LOOKS_SHARE: u32 = 2;
+const LONGEST_BETWEEN: Duration = Duration::from_millis(400);
 /// How long a lane whose row has changed may take to finish what is under way. It is short, because the change should take effect
 /// within a second.
 const CHANGE_GRACE: Duration = Duration::from_millis(300);
