@@ -11,6 +11,7 @@ pub mod retention;
 mod supervisor;
 mod systemd;
 mod table_error;
+mod unread_counts;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -139,7 +139,7 @@ impl MqttLane {
                 biased;
                 _ = stop.asked() => return Ok(None),
                 connected = &mut connecting => return Ok(Some(connected)),
-                _ = clock.tick() => self.deliveries.checkpoint().await?,
+                () = clock.tick(true) => self.deliveries.checkpoint().await?,
             }
         }
     }
@@ -153,7 +153,7 @@ impl MqttLane {
                 biased;
                 _ = stop.asked() => return Ok(true),
                 () = sleep_until(until) => return Ok(false),
-                _ = clock.tick() => self.deliveries.checkpoint().await?,
+                () = clock.tick(true) => self.deliveries.checkpoint().await?,
             }
         }
     }
@@ -186,10 +186,12 @@ impl MqttLane {
             }
             let room = deliveries.room(session.window().saturating_sub(in_flight.len()));
             let stalls_at = session.stalls_at(in_flight.len());
+            // A connection that lasts shows that the broker works, which is seen at a tick.
+            let is_busy = deliveries.progress.is_busy() || deliveries.progress.may_have_failed();
             let input = tokio::select! {
                 biased;
                 grace = &mut asked => Input::Stop(grace),
-                _ = clock.tick() => Input::Tick,
+                () = clock.tick(is_busy) => Input::Tick,
                 Some(first) = in_flight.next(), if !in_flight.is_empty() => Input::Acknowledged(first),
                 () = deliveries.retries.until_next_load(deliveries.due.is_empty()) => Input::RetriesDue,
                 ack = &mut status, if session.awaits_status() => Input::Status(ack),
