@@ -37,6 +37,8 @@ use crate::lane::stop::Stopper;
 use crate::lane::store::enlist;
 use crate::lane::store::enlist::Enlisted;
 use crate::lane::store::error::Lost;
+use crate::lane::store::lanes;
+use crate::lane::store::row::Claim;
 use crate::lane::store::row::LaneRow;
 use crate::lane::store::state::State;
 use crate::log::wakeup::listener::Signals;
@@ -176,8 +178,10 @@ impl Supervisor {
     async fn stop_changed(&mut self, roster: &Roster) -> anyhow::Result<bool> {
         let wanted: HashSet<(&LaneName, &str)> =
             roster.ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
+        let lost = self.lost().await?;
         let is_leaving = |(lane, running): &(&LaneName, &Running)| {
-            !wanted.contains(&(*lane, &running.fingerprint)) && !roster.listing.is_unread(lane)
+            let is_wanted = wanted.contains(&(*lane, &running.fingerprint)) || roster.listing.is_unread(lane);
+            !is_wanted || lost.contains(*lane)
         };
         let mut leaving: HashSet<LaneName> =
             self.running.iter().filter(is_leaving).map(|(lane, _)| lane.clone()).collect();
@@ -194,6 +198,14 @@ impl Supervisor {
             leaving.remove(&self.forget(ended)?);
         }
         Ok(true)
+    }
+
+    /// Returns the lanes that run here although their rows are not what they know of any more.
+    async fn lost(&self) -> anyhow::Result<HashSet<LaneName>> {
+        // What a lane knows comes first: the rows can only have more by the time they are read.
+        let claims: Vec<Claim> = self.running.values().map(|running| running.row.claim()).collect();
+        let client = self.pools.house.get().await?;
+        Ok(lanes::taken_away(&**client, &claims).await?.into_iter().collect())
     }
 
     /// Waits for a lane to end without having been asked to. Returns an error that the gateway cannot recover from.

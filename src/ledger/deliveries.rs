@@ -3,7 +3,6 @@
 //! on this machine does no harm.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::GenericClient;
@@ -12,15 +11,13 @@ use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
-use crate::event::Event;
-use crate::event::Json;
-use crate::event::TenantId;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
 use crate::ledger::Selection;
 use crate::ledger::Settlement;
 use crate::ledger::StateChange;
 use crate::ledger::Undelivered;
+use crate::ledger::parked_row;
 use crate::ledger::within_reach;
 
 /// Parks the deliveries of events that the lane's cursor passes in this transaction.
@@ -63,6 +60,10 @@ pub async fn park(
             ],
         )
         .await?;
+    // What they were to wait for may be gone: somebody has deleted it and told nobody.
+    let waiting = undelivered.iter().filter(|it| it.fate == Fate::Waiting).map(|it| &it.event.entity);
+    let waiting: HashSet<&Entity> = waiting.collect();
+    make_next_due(transaction, lane, &Vec::from_iter(waiting)).await?;
     Ok(())
 }
 
@@ -161,18 +162,15 @@ pub async fn due(
     let rows = client
         .query(
             &format!(
-                "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, {}, context, data, replayed,
-                    extract(epoch from now() - {})::float8
-                from andon.deliveries
+                "select {} from andon.deliveries
                 where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
                 order by next_attempt_at, event limit $3",
-                within_reach("occurred_at"),
-                within_reach("parked_at")
+                parked_row::columns()
             ),
             &[&lane.0, &in_hand, &i64::try_from(most).unwrap_or(i64::MAX)],
         )
         .await?;
-    let parked = rows.iter().map(parked).collect::<Result<Vec<_>, _>>()?;
+    let parked = rows.iter().map(parked_row::read).collect::<Result<Vec<_>, _>>()?;
     let in_hand: Vec<i64> = in_hand.iter().copied().chain(parked.iter().map(|it| it.id)).collect();
     let next: Option<f64> = client
         .query_opt(
@@ -184,6 +182,19 @@ pub async fn due(
         .await?
         .map(|row| row.get(0));
     Ok((parked, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
+}
+
+/// Reads the delivery that is due next, however long that takes, without those that are named.
+pub async fn next_but(
+    client: &impl GenericClient,
+    lane: &LaneName,
+    ids: &[i64],
+) -> Result<Option<Parked>, tokio_postgres::Error> {
+    let sql = format!(
+        "select {} from andon.deliveries where lane = $1 and state = 'retry' and id <> all ($2) order by next_attempt_at, event limit 1",
+        parked_row::columns()
+    );
+    client.query_opt(&sql, &[&lane.0, &ids]).await?.as_ref().map(parked_row::read).transpose()
 }
 
 /// Makes the selected deliveries due now, marks them as replayed, and wakes their lanes. Each entity keeps its order: a selected delivery
@@ -324,7 +335,7 @@ fn state_change(row: &Row) -> StateChange {
 }
 
 /// Makes the first delivery that is left of each entity due, if it is waiting. Returns the entities that have none left, except dead ones.
-async fn make_next_due(
+pub(super) async fn make_next_due(
     transaction: &Transaction<'_>,
     lane: &LaneName,
     entities: &[&Entity],
@@ -339,7 +350,8 @@ async fn make_next_due(
                 select place, first.id, first.state
                 from unnest($2::text[], $3::text[]) with ordinality it (entity_type, entity_id, place) left join lateral (
                     select id, state from andon.deliveries parked
-                    where lane = $1 and parked.entity_type = it.entity_type and parked.entity_id = it.entity_id and state <> 'dead'
+                    where lane = $1 and hashtextextended(parked.entity_id, 0) = hashtextextended(it.entity_id, 0)
+                        and parked.entity_type = it.entity_type and parked.entity_id = it.entity_id and state <> 'dead'
                     order by event limit 1
                 ) first on true
             ), due as (
@@ -365,24 +377,4 @@ fn state_and_delay(fate: Fate) -> (&'static str, Option<f64>) {
         Fate::Waiting => ("waiting", None),
         Fate::Dead => ("dead", None),
     }
-}
-
-fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
-    let event = Event::new(
-        row.try_get(2)?,
-        row.try_get(3)?,
-        TenantId(row.try_get(4)?),
-        row.try_get(5)?,
-        Entity { entity_type: row.try_get(6)?, id: row.try_get(7)? },
-        row.try_get(8)?,
-        row.try_get::<_, Json>(9)?,
-        row.try_get::<_, Json>(10)?,
-    );
-    Ok(Parked {
-        id: row.try_get(0)?,
-        event: Arc::new(event),
-        attempts: row.try_get(1)?,
-        replayed: row.try_get(11)?,
-        age: Duration::from_secs_f64(row.try_get::<_, f64>(12)?.max(0.0)),
-    })
 }

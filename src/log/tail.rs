@@ -9,6 +9,7 @@
 
 pub mod checkpoint;
 pub mod holes;
+mod one_by_one;
 mod query;
 mod read;
 pub mod snapshot;
@@ -18,11 +19,14 @@ use std::sync::Arc;
 use futures_util::future::join;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
+use uuid::Uuid;
 
 use crate::event::Event;
-use crate::log::event_row;
+use crate::log::set_aside;
+use crate::log::set_aside::Found;
+use crate::log::set_aside::SetAside;
+use crate::log::tail::checkpoint::Mark;
 use crate::log::tail::checkpoint::Reached;
-use crate::log::tail::checkpoint::ServerIdentity;
 use crate::log::tail::checkpoint::WentBack;
 use crate::log::tail::holes::Holes;
 use crate::log::tail::query::PollQueries;
@@ -50,7 +54,7 @@ pub struct Tail {
     undecided: Arc<Ranges>,
     /// The position and the open holes that `andon.tail` has.
     stored: (i64, Arc<Ranges>),
-    server: ServerIdentity,
+    mark: Mark,
     /// How old the events of the last poll were, in seconds.
     ages: Vec<f64>,
     /// The last poll left something for the next.
@@ -58,8 +62,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Goes on where `andon.tail` says, or, after a lost connection, where the tail had `reached`. If the log went back in time, it gives
-    /// the client back instead: call [`checkpoint::rewind`], then open again.
+    /// Goes on where `andon.tail` says, or, after a lost connection, where the tail had `reached`. If the log is not the one that was read,
+    /// it gives the client back instead: set back what is to be set back, forget what was read, then open again.
     pub async fn open(client: Client, reached: Option<Reached>) -> Result<Result<Tail, (Client, WentBack)>, Error> {
         let stored = match checkpoint::load(&client, reached.as_ref()).await? {
             Ok(stored) => stored,
@@ -72,17 +76,17 @@ impl Tail {
             set enable_seqscan = off; set enable_bitmapscan = off";
         client.batch_execute(settings).await?;
         let queries = PollQueries::prepare(&client).await?;
-        let server = stored.server;
+        let mark = stored.mark;
         let stored = (stored.position, stored.undecided);
         let (position, undecided) = reached.map_or_else(|| stored.clone(), |at| (at.position, at.undecided));
         let holes = Holes::resume(position, &undecided);
         let client = Arc::new(client);
-        Ok(Ok(Tail { client, queries, holes, undecided, stored, server, ages: Vec::new(), is_cut: false }))
+        Ok(Ok(Tail { client, queries, holes, undecided, stored, mark, ages: Vec::new(), is_cut: false }))
     }
 
-    /// Returns the server that it reads.
-    pub fn server(&self) -> ServerIdentity {
-        self.server
+    /// Returns how far it is, and how the log that it reads can be recognised.
+    pub(crate) fn reached(&self) -> Reached {
+        Reached { position: self.holes.position(), undecided: Arc::clone(&self.undecided), mark: self.mark.clone() }
     }
 
     /// Returns the connection that it reads on.
@@ -105,24 +109,36 @@ impl Tail {
         self.queries.switch_partition(&self.client, holes.position()).await?;
         // Both are sent at once, in this order.
         let (answer, read) = join(request, read(&self.client, &self.queries, &mut holes)).await;
-        let (answer, Read { late, fresh, given_out, is_cut }) = (answer?, read?);
-        let mut events = Vec::with_capacity(late.len() + fresh.len());
-        for row in &late {
-            events.push(event_row::event(row)?);
-        }
-        for row in &fresh {
-            let event = event_row::event(row)?;
-            holes.read(event.id);
-            events.push(event);
-        }
+        let answer = answer?;
         self.ages.clear();
-        self.ages.extend(late.iter().chain(&fresh).map(query::age));
+        let mut read_rows = ReadRows::default();
+        let (given_out, is_cut) = match read {
+            Ok(Read { late, fresh, given_out, is_cut }) => {
+                self.ages.extend(late.iter().chain(&fresh).map(query::age));
+                read_rows.late(late.iter().map(set_aside::decode));
+                read_rows.fresh(fresh.iter().map(set_aside::decode), &mut holes);
+                (given_out, is_cut)
+            }
+            Err(error) if set_aside::is_of_a_row(&error) => {
+                holes = self.holes.clone();
+                let read = one_by_one::read(&self.client, &self.queries, &mut holes).await?;
+                read_rows.late(read.late.into_iter());
+                read_rows.fresh(read.fresh.into_iter(), &mut holes);
+                (read.given_out, read.is_cut)
+            }
+            Err(error) => return Err(error),
+        };
+        set_aside::record(&self.client, &read_rows.set_aside).await?;
+        if let Some(last) = read_rows.last {
+            self.mark.event = last;
+        }
         if holes.any() || !self.undecided.is_empty() {
             self.undecided = Arc::new(holes.undecided());
         }
         self.holes = holes;
         self.queries.set_given_out(given_out);
         self.is_cut = is_cut;
+        let events = read_rows.events;
         Ok((answer, Batch { events, position: self.holes.position(), undecided: Arc::clone(&self.undecided) }))
     }
 
@@ -144,5 +160,39 @@ impl Tail {
             self.stored = now;
         }
         Ok(())
+    }
+}
+
+/// The rows of one poll.
+#[derive(Default)]
+struct ReadRows {
+    events: Vec<Arc<Event>>,
+    set_aside: Vec<SetAside>,
+    /// The last new one, by which the log can be recognised if it could be read.
+    last: Option<Option<Uuid>>,
+}
+
+impl ReadRows {
+    fn late(&mut self, rows: impl ExactSizeIterator<Item = Found>) {
+        self.events.reserve(rows.len());
+        for row in rows {
+            self.add(row);
+        }
+    }
+
+    fn fresh(&mut self, rows: impl ExactSizeIterator<Item = Found>, holes: &mut Holes) {
+        self.events.reserve(rows.len());
+        for row in rows {
+            holes.read(set_aside::id(&row));
+            self.last = Some(row.as_ref().ok().map(|event| event.event_id));
+            self.add(row);
+        }
+    }
+
+    fn add(&mut self, row: Found) {
+        match row {
+            Ok(event) => self.events.push(event),
+            Err(set_aside) => self.set_aside.push(set_aside),
+        }
     }
 }

@@ -40,6 +40,10 @@ pub struct Enlisted {
     pub passed_over: Option<Ranges>,
 }
 
+/// The epoch of a lane that is taken over now. It is a time, so that it is none that was given out before, not even by a server whose last
+/// writes are lost: nothing of what a lane knew then can be written under it.
+const NEW_EPOCH: &str = "(extract(epoch from clock_timestamp()) * 1000000)::int8";
+
 /// How many lanes one statement takes, so that their rows are not locked for long.
 const AT_ONCE: usize = 2000;
 
@@ -102,7 +106,8 @@ async fn enlist_part(
     let rows = take(client, listed, &cursors, daemon).await?;
     let mut enlisted = Vec::with_capacity(rows.len());
     for row in &rows {
-        let (lane, own) = (LaneName(row.get(0)), LaneRow::new(stores.clone(), LaneName(row.get(0)), row.get(1)));
+        let (lane, own) =
+            (LaneName(row.get(0)), LaneRow::new(stores.clone(), LaneName(row.get(0)), row.get(1), row.get(10)));
         let read = match read(row, own.clone()) {
             Ok(read) => read,
             Err(error) => without_cursor(own, &error).await?,
@@ -132,7 +137,7 @@ async fn take(
     let replays: Vec<Option<i64>> = listed.iter().map(|it| it.replay.as_ref().map(|replay| replay.id)).collect();
     client
         .query(
-            "with wanted as materialized (
+            &format!("with wanted as materialized (
                 select * from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[])
                     it (lane, tenant, name, position, pending, state, reason, fingerprint, replay)
             ), free as (
@@ -140,7 +145,7 @@ async fn take(
                 where l.daemon = $10 or not andon.is_served(l.daemon) for no key update of l skip locked
             ), taken as (
                 update andon.lanes l set
-                    tenant = it.tenant, name = it.name, epoch = l.epoch + 1, fingerprint = it.fingerprint, daemon = $10,
+                    tenant = it.tenant, name = it.name, epoch = greatest(l.epoch + 1, {NEW_EPOCH}), fingerprint = it.fingerprint, daemon = $10,
                     position = case when l.state = 'removed' then greatest(it.position, l.position) else l.position end,
                     pending = case when l.state = 'removed' and it.position > l.position then it.pending::int8multirange else l.pending end,
                     state = case when l.state = 'disabled' and l.fingerprint = it.fingerprint then l.state else it.state end,
@@ -149,18 +154,19 @@ async fn take(
                     state_since = case when l.state = it.state then l.state_since else now() end,
                     updated_at = now()
                 from wanted it join free using (lane) where l.lane = it.lane
-                returning l.lane, l.epoch, l.position, l.pending, l.state, l.reason,
+                returning l.lane, l.epoch, l.writes, l.position, l.pending, l.state, l.reason,
                     free.state = 'removed' was_removed, free.position old_position, free.pending old_pending
             ), created as (
                 insert into andon.lanes (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
-                select lane, tenant, name, position, pending::int8multirange, 1, state, reason, fingerprint, $10, replay from wanted
+                select lane, tenant, name, position, pending::int8multirange, {NEW_EPOCH}, state, reason, fingerprint, $10, replay from wanted
                 where not exists (select from andon.lanes known where known.lane = wanted.lane)
                 on conflict do nothing
-                returning lane, epoch, position, pending, state, reason, false, position, pending
+                returning lane, epoch, writes, position, pending, state, reason, false, position, pending
             )
             select lane, epoch, position, pending::text, state, reason, was_removed, old_position, old_pending::text,
-                exists (select from andon.deliveries parked where parked.lane = it.lane and parked.state <> 'dead')
-            from (select * from taken union all select * from created) it",
+                exists (select from andon.deliveries parked where parked.lane = it.lane and parked.state <> 'dead'),
+                writes
+            from (select * from taken union all select * from created) it"),
             &[
                 &texts(|it| &it.lane.0),
                 &texts(|it| &it.tenant.0),

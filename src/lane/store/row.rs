@@ -2,6 +2,9 @@
 //! lane's epoch: a daemon that has lost the lane writes nothing. It never decides where the cursor stands.
 
 use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool_postgres::GenericClient;
@@ -21,6 +24,7 @@ use crate::lane::store::error::StoreError;
 use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::attempts;
+use crate::ledger::culprits;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
 
@@ -30,11 +34,26 @@ pub struct LaneRow {
     stores: Stores,
     lane: LaneName,
     epoch: i64,
+    /// How many writes of the row are known to have been made. Clones share it.
+    writes: Arc<AtomicI64>,
 }
 
-/// How often and how soon a cursor is tried again whose row is locked, before the lane says that it cannot write its progress.
+/// What a lane knows of its row. A row that has another epoch, or fewer writes, is not what the lane knows of any more.
+#[derive(Debug)]
+pub struct Claim {
+    /// The lane's name.
+    pub lane: LaneName,
+    /// The epoch under which the lane writes.
+    pub epoch: i64,
+    /// How many writes the row has at least.
+    pub writes: i64,
+}
+
+/// How often and how soon a write is tried again whose row is locked, before the lane says that it cannot write its progress. Most locks are
+/// those of another write of Andon's and last a millisecond.
 const LOCKED_TRIES: u32 = 10;
-const LOCKED_PAUSE: Duration = Duration::from_millis(200);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Selects the lane's own row and locks it, unless somebody else has locked it: then nothing is written, and nobody waits.
 const OWN: &str = "lane = (select lane from andon.lanes where lane = $1 and epoch = $2 for no key update skip locked)";
@@ -52,22 +71,50 @@ pub struct Checkpoint {
     pub is_over: bool,
 }
 
+/// The way to write the entries of a checkpoint into the ledger.
+#[derive(Debug, Clone, Copy)]
+enum Parking {
+    /// All of them, or none.
+    Together,
+    /// Each alone, after the database has refused them together, because one of them must not keep the others from being written.
+    OneByOne,
+}
+
+fn is_refusal(error: &StoreError) -> bool {
+    let StoreError::Database(error) = error else { return false };
+    matches!(&**error, DatabaseError::Statement(error) if culprits::is_refusal(error))
+}
+
+/// Writes again while somebody else has locked the row, for a while. Between the attempts it keeps no connection from others.
+async fn patiently<T, Work>(write: impl Fn() -> Work) -> Result<T, StoreError>
+where
+    Work: Future<Output = Result<T, StoreError>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..LOCKED_TRIES {
+        match write().await {
+            Err(error) if error.is_of_a_lock() => tokio::time::sleep(pause).await,
+            written => return written,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    write().await
+}
+
 impl LaneRow {
-    pub(super) fn new(stores: Stores, lane: LaneName, epoch: i64) -> LaneRow {
-        LaneRow { stores, lane, epoch }
+    pub(super) fn new(stores: Stores, lane: LaneName, epoch: i64, writes: i64) -> LaneRow {
+        LaneRow { stores, lane, epoch, writes: Arc::new(AtomicI64::new(writes)) }
     }
 
     /// Writes only the cursor, in one statement with those of other lanes that come at the same time.
     pub async fn write_cursor(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let update = self.cursor_update(checkpoint, checkpoint.delivered);
-        for _ in 0..LOCKED_TRIES {
-            match self.stores.cursors.write(update.clone()).await? {
-                Written::Yes => return Ok(()),
-                Written::Locked => tokio::time::sleep(LOCKED_PAUSE).await,
-                Written::Lost => return Err(self.lost()),
-            }
-        }
-        Err(DatabaseError::Locked.into())
+        patiently(|| self.write_update(update.clone())).await
+    }
+
+    async fn write_update(&self, update: CursorUpdate) -> Result<(), StoreError> {
+        self.has_written(self.outcome(self.stores.cursors.write(update).await?)?);
+        Ok(())
     }
 
     /// Writes the cursor and the entries in one transaction. Returns the entities of which nothing is parked any more. Written entries are
@@ -80,27 +127,55 @@ impl LaneRow {
         let retried = entries.settled.iter().filter(|settlement| settlement.fate.is_none()).count();
         let delivered = checkpoint.delivered + i64::try_from(retried).unwrap_or(i64::MAX);
         let update = self.cursor_update(checkpoint, delivered);
+        let free = match patiently(|| self.write_all(checkpoint, &update, entries, Parking::Together)).await {
+            Err(error) if is_refusal(&error) => {
+                culprits::make_plain(entries);
+                patiently(|| self.write_all(checkpoint, &update, entries, Parking::OneByOne)).await
+            }
+            written => written,
+        }?;
+        drop(mem::take(entries));
+        Ok(free)
+    }
+
+    async fn write_all(
+        &self,
+        checkpoint: &Checkpoint,
+        update: &CursorUpdate,
+        entries: &Entries,
+        parking: Parking,
+    ) -> Result<Vec<Entity>, StoreError> {
         let mut client = self.stores.ledger.get().await?;
-        let transaction = client.transaction().await?;
-        match cursor_update::write(&transaction, &[&update]).await?.first() {
-            Some(Written::Yes) => {}
-            Some(Written::Locked) => return Err(DatabaseError::Locked.into()),
-            Some(Written::Lost) | None => return Err(self.lost()),
+        let mut transaction = client.transaction().await?;
+        let written = cursor_update::write(&transaction, &[update]).await?;
+        let writes = self.outcome(written.first().copied().unwrap_or(Written::Lost))?;
+        let mut free = match parking {
+            Parking::Together => {
+                deliveries::park(&transaction, &self.lane, &entries.parked).await?;
+                Vec::new()
+            }
+            Parking::OneByOne => culprits::park_each(&mut transaction, &self.lane, &entries.parked).await?,
+        };
+        free.extend(deliveries::settle(&transaction, &self.lane, &entries.settled).await?);
+        match parking {
+            Parking::Together => attempts::record(&transaction, &self.lane, &entries.attempts).await?,
+            Parking::OneByOne => culprits::record(&mut transaction, &self.lane, &entries.attempts).await?,
         }
-        deliveries::park(&transaction, &self.lane, &entries.parked).await?;
-        let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
-        attempts::record(&transaction, &self.lane, &entries.attempts).await?;
         if checkpoint.is_over {
             // The supervisors look at the destinations and replays, and find that this one is over.
             transaction.execute("select andon.notify_destinations()", &[]).await?;
         }
         transaction.commit().await?;
-        drop(mem::take(entries));
+        self.has_written(writes);
         Ok(free)
     }
 
     /// Returns the entities of which something is parked that later events wait for, and makes the first delivery of each due if none is.
     pub async fn resume_held(&self) -> Result<Vec<Entity>, StoreError> {
+        patiently(|| self.take_up_held()).await
+    }
+
+    async fn take_up_held(&self) -> Result<Vec<Entity>, StoreError> {
         let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
         let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share skip locked";
@@ -114,22 +189,37 @@ impl LaneRow {
 
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> Result<(), StoreError> {
+        match patiently(|| self.write_state(state)).await {
+            Err(error) if is_refusal(&error) => self.write_state(&state.in_ascii()).await,
+            written => written,
+        }
+    }
+
+    async fn write_state(&self, state: &State) -> Result<(), StoreError> {
         if let State::Disabled { destination_kind, reason } = state {
             return self.disable(destination_kind, reason).await;
         }
         let (name, reason) = state.columns();
         let sql = format!(
-            "update andon.lanes set state = $3, reason = $4,
-                state_since = case when state = $3 then state_since else now() end where {OWN}"
+            "update andon.lanes set state = $3, reason = $4, writes = writes + 1,
+                state_since = case when state = $3 then state_since else now() end
+            where {OWN} returning writes"
         );
         let client = self.stores.ledger.get().await?;
-        let written = client.execute(&sql, &[&self.lane.0, &self.epoch, &name, &reason]).await?;
-        if written == 0 { Err(self.locked_or_lost(&client).await) } else { Ok(()) }
+        match client.query_opt(&sql, &[&self.lane.0, &self.epoch, &name, &reason]).await? {
+            Some(row) => self.has_written(row.get(0)),
+            None => return Err(self.locked_or_lost(&client).await),
+        }
+        Ok(())
     }
 
     /// Writes that the destination fails; `since_now` says that it did not fail until now. Returns whether it has failed for longer than
     /// `longest`, by the database's clock. A day without any attempt also ends a failure, because nobody is to blame for a plant's holidays.
     pub async fn failed(&self, since_now: bool, longest: &str) -> Result<bool, StoreError> {
+        patiently(|| self.write_failure(since_now, longest)).await
+    }
+
+    async fn write_failure(&self, since_now: bool, longest: &str) -> Result<bool, StoreError> {
         let sql = format!(
             "update andon.lanes set failed_at = now(),
                 failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
@@ -143,11 +233,16 @@ impl LaneRow {
         }
     }
 
-    /// Writes that the destination does not fail any more, if the row says that it does.
+    /// Writes that the destination does not fail any more.
     pub async fn succeeded(&self) -> Result<(), StoreError> {
-        let sql = format!("update andon.lanes set failing_since = null where {OWN} and failing_since is not null");
-        self.stores.ledger.get().await?.execute(&sql, &[&self.lane.0, &self.epoch]).await?;
-        Ok(())
+        patiently(|| self.write_success()).await
+    }
+
+    async fn write_success(&self) -> Result<(), StoreError> {
+        let sql = format!("update andon.lanes set failing_since = null where {OWN}");
+        let client = self.stores.ledger.get().await?;
+        let written = client.execute(&sql, &[&self.lane.0, &self.epoch]).await?;
+        if written == 0 { Err(self.locked_or_lost(&client).await) } else { Ok(()) }
     }
 
     /// Writes that the destination is disabled, and emits an event that tells the tenant's other destinations, in one transaction.
@@ -159,11 +254,11 @@ impl LaneRow {
         let Some(row) = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await? else {
             return Err(self.locked_or_lost(&transaction).await);
         };
-        transaction
-            .execute(
-                "update andon.lanes set state = 'disabled', reason = $2,
+        let written = transaction
+            .query_one(
+                "update andon.lanes set state = 'disabled', reason = $2, writes = writes + 1,
                     state_since = case when state = 'disabled' then state_since else now() end
-                where lane = $1",
+                where lane = $1 returning writes",
                 &[&self.lane.0, &reason],
             )
             .await?;
@@ -178,7 +273,13 @@ impl LaneRow {
                 .await?;
         }
         transaction.commit().await?;
+        self.has_written(written.get(0));
         Ok(())
+    }
+
+    /// Returns what the lane knows of its row.
+    pub fn claim(&self) -> Claim {
+        Claim { lane: self.lane.clone(), epoch: self.epoch, writes: self.writes.load(Ordering::Relaxed) }
     }
 
     /// Returns the pool, for reading what is parked.
@@ -195,19 +296,35 @@ impl LaneRow {
         CursorUpdate {
             lane: self.lane.clone(),
             epoch: self.epoch,
+            writes: self.writes.load(Ordering::Relaxed),
             position: checkpoint.position,
             pending: checkpoint.pending.to_string(),
             delivered,
         }
     }
 
+    /// Returns how many writes of the row were made, if it is written.
+    fn outcome(&self, written: Written) -> Result<i64, StoreError> {
+        match written {
+            Written::Yes(writes) => Ok(writes),
+            Written::Locked => Err(DatabaseError::Locked.into()),
+            Written::Lost => Err(self.lost()),
+        }
+    }
+
     /// Says why the row could not be written.
     async fn locked_or_lost(&self, client: &impl GenericClient) -> StoreError {
-        match cursor_update::owned(client, &[&self.lane.0], &[self.epoch]).await {
+        match cursor_update::owned(client, &[&self.lane.0], &[self.epoch], &[self.writes.load(Ordering::Relaxed)]).await
+        {
             Ok(owned) if owned.is_empty() => self.lost(),
             Ok(_) => DatabaseError::Locked.into(),
             Err(error) => error.into(),
         }
+    }
+
+    /// Remembers that a write was committed, after which the row had so many.
+    fn has_written(&self, writes: i64) {
+        self.writes.fetch_max(writes, Ordering::Relaxed);
     }
 
     fn lost(&self) -> StoreError {
