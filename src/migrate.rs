@@ -19,6 +19,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_predicates_and_notifications", include_str!("../migrations/0008_predicates_and_notifications.sql")),
     ("0009_log", include_str!("../migrations/0009_log.sql")),
     ("0010_webhook", include_str!("../migrations/0010_webhook.sql")),
+    ("0011_destination", include_str!("../migrations/0011_destination.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
 use tokio_postgres::Client;
-use tokio_postgres::Transaction;
 
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
 use crate::gateway::destinations;
+use crate::gateway::unread_counts::UnreadCounts;
 use crate::lane::store::fallen_behind;
 use crate::lane::store::fallen_behind::FallenBehind;
 use crate::ledger::attempts;
@@ -83,15 +83,23 @@ async fn shorten(
     limit: Limit,
     patterns: &Patterns,
 ) -> anyhow::Result<bool> {
-    let transaction = client.transaction().await?;
-    let behind = fallen_behind::lanes(&transaction, partition.low, partition.past).await?;
     // A lane that is making progress, however slowly, or that waited for a daemon to come back, loses events only to the size limit.
-    if limit == Limit::Age && behind.iter().any(|lane| lane.is_running) {
+    let must_stay = |behind: &[FallenBehind]| limit == Limit::Age && behind.iter().any(|lane| lane.is_running);
+    let behind = fallen_behind::lanes(client, partition.low, partition.past).await?;
+    if must_stay(&behind) {
+        return Ok(false);
+    }
+    let counts = UnreadCounts::count(client, behind).await?;
+    let transaction = client.transaction().await?;
+    let behind = fallen_behind::lock(&transaction, partition.low, partition.past).await?;
+    if must_stay(&behind) {
         return Ok(false);
     }
     let mut losses = Vec::new();
     for lane in behind {
-        let lost = lost(&transaction, &lane, patterns).await?;
+        let wanted = patterns.get(&lane.lane);
+        let is_wanted = |event_type: &str| wanted.is_none_or(|wanted| wanted.includes(event_type));
+        let lost = counts.of(&transaction, &lane, is_wanted).await?;
         fallen_behind::skip(&transaction, &lane.lane, (partition.low, partition.past), lost).await?;
         losses.push((lane, lost));
     }
@@ -111,17 +119,10 @@ async fn shorten(
     Ok(true)
 }
 
-/// Counts the events of a partition that the lane had not taken and would have delivered.
-async fn lost(transaction: &Transaction<'_>, lane: &FallenBehind, patterns: &Patterns) -> anyhow::Result<i64> {
-    let wanted = patterns.get(&lane.lane);
-    let is_wanted = |event_type: &str| wanted.is_none_or(|wanted| wanted.includes(event_type));
-    let counts = partitions::count(transaction, &lane.tenant, &lane.unread).await?;
-    Ok(counts.iter().filter(|(event_type, _)| is_wanted(event_type)).map(|(_, count)| count).sum())
-}
-
-async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
+async fn patterns(client: &mut Client, defaults: &Defaults) -> Patterns {
+    // The lanes of a table that cannot be read are among those whose losses are counted for all events.
     let listed = match destinations::lanes(client, defaults).await {
-        Ok(listed) => listed,
+        Ok(listing) => listing.active,
         Err(error) => {
             tracing::warn!(
                 error = format!("{error:#}"),

@@ -16,6 +16,7 @@ mod command;
 mod conflicts;
 mod database;
 mod deliveries;
+mod destinations;
 mod disabled;
 mod failover;
 mod horizon;
