@@ -140,6 +140,7 @@ impl Gateway {
         let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed)));
         // It goes on until the lanes have stopped: without the tail's session, they get no connection to store their cursors.
         let mut following = AbortOnDropHandle::new(following);
+        let horizon = feed.horizon();
         let ended = tokio::select! {
             biased;
             () = stop => ServeOutcome::Stopped,
@@ -148,7 +149,7 @@ impl Gateway {
                 ServeOutcome::WentBack(client, went_back)
             }
             error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
-            () = retention::run(&self.pool, &self.settings.retention, &self.settings.defaults) => {
+            () = retention::run(&self.pool, &self.settings.retention, &self.settings.defaults, &horizon) => {
                 unreachable!("retention has no end")
             }
             () = Box::pin(channels::run(&self.database, &self.pool, signals)) => {
