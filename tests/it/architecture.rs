@@ -34,7 +34,8 @@ const PRODUCT: MayImport = &[
     ("tls", &[]),
     ("database", &["secret", "tls"]),
     ("migrate", &["database"]),
-    ("capture", &["database", "nearest"]),
+    // A notification is read as JSON, digit by digit, as an event of the log is.
+    ("capture", &["database", "event", "nearest"]),
     // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
