@@ -157,6 +157,7 @@ impl Gateway {
         let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed), reconnect));
         // It goes on until the lanes have stopped: without the tail's session, they get no connection to store their cursors.
         let mut following = AbortOnDropHandle::new(following);
+        let horizon = feed.horizon();
         let ended = tokio::select! {
             biased;
             () = stop => ServeOutcome::Stopped,
@@ -167,7 +168,7 @@ impl Gateway {
             error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
             // It ends with the last lane, and the supervisor outlives all lanes.
             ended = &mut writing => return Err(unexpected_end("the writer of cursors", ended)),
-            () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults) => {
+            () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults, &horizon) => {
                 unreachable!("retention has no end")
             }
             () = Box::pin(channels::run(&self.database, &self.pools.house, signals)) => {

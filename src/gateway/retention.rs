@@ -3,15 +3,18 @@
 //! are counted and logged. It never makes a writer of the plant wait, and several daemons may do it at once.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
+use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
+use crate::feed::Horizon;
 use crate::gateway::destinations;
 use crate::gateway::unread_counts::UnreadCounts;
 use crate::lane::store::fallen_behind;
@@ -24,6 +27,10 @@ use crate::router::EventPattern;
 use crate::settings::Retention;
 
 const INTERVAL: Duration = Duration::from_secs(60);
+/// How soon partitions that could not be made are tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How often it is compared how far the log is with the end of its partitions. A second of the fastest burst is less than half of them.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The events that each lane wants, for the lanes whose destinations can be read.
 type Patterns = HashMap<LaneName, WantedTypes>;
@@ -42,14 +49,49 @@ impl WantedTypes {
     }
 }
 
-/// Applies the limits once a minute, forever.
-pub(super) async fn run(pool: &Pool, retention: &Retention, defaults: &Defaults) {
+/// Applies the limits once a minute, and makes partitions whenever the log nears the end of those that are there, forever.
+pub(super) async fn run(pool: &Pool, retention: &Retention, defaults: &Defaults, horizon: &watch::Receiver<Horizon>) {
     loop {
         if let Err(error) = apply_once(pool, retention, defaults).await {
             tracing::warn!(error = format!("{error:#}"), "cannot apply the retention limits; trying again in a minute");
         }
-        tokio::time::sleep(INTERVAL).await;
+        if tokio::time::timeout(INTERVAL, keep_ahead(pool, retention, horizon)).await.is_ok_and(|made| made.is_err()) {
+            // The database is away, or it refuses: the next minute tells which.
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
+}
+
+/// Makes partitions as often as half of what was made ahead is used up, so that a burst does not overtake them.
+async fn keep_ahead(
+    pool: &Pool,
+    retention: &Retention,
+    horizon: &watch::Receiver<Horizon>,
+) -> anyhow::Result<Infallible> {
+    let mut end = partitions::end(&*pool.get().await?).await?;
+    let mut wake_at = half_way(horizon.borrow().position, end);
+    let mut clock = tokio::time::interval(LOOK);
+    loop {
+        clock.tick().await;
+        let position = horizon.borrow().position;
+        if position < wake_at {
+            continue;
+        }
+        let client = pool.get().await?;
+        partitions::extend(&client, retention.log_age, retention.log_size).await?;
+        let before = std::mem::replace(&mut end, partitions::end(&client).await?);
+        drop(client);
+        wake_at = half_way(position, end);
+        if end == before {
+            // Somebody holds a lock, or what lies there already has to be removed first.
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Returns the id between these two at which it is time to look again.
+fn half_way(position: i64, end: i64) -> i64 {
+    position + ((end - position) / 2).max(1)
 }
 
 async fn apply_once(pool: &Pool, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {
@@ -66,7 +108,7 @@ pub async fn apply(client: &mut Client, retention: &Retention, defaults: &Defaul
     if !over.is_empty() {
         let patterns = patterns(client, defaults).await;
         for (partition, limit) in over {
-            if !shorten(client, partition, limit, &patterns).await.context("shortening the log")? {
+            if !shorten(client, &partition, limit, &patterns).await.context("shortening the log")? {
                 break;
             }
         }

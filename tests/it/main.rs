@@ -30,6 +30,7 @@ mod promises;
 mod replay;
 mod replicas;
 mod retention;
+mod size_limit;
 mod sources;
 mod support;
 mod survival;
