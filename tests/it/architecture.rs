@@ -34,7 +34,7 @@ const PRODUCT: MayImport = &[
     ("tls", &[]),
     ("database", &["secret", "tls"]),
     ("migrate", &["database"]),
-    ("capture", &["database", "nearest"]),
+    ("capture", &["database", "event", "nearest"]),
     // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
