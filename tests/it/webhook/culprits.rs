@@ -36,6 +36,8 @@ async fn an_entity_of_any_length_is_parked_in_its_order() {
     // What does not repeat itself cannot be compressed either.
     let long: String = (0..1500).map(|_| format!("{:04x}", rand::random::<u16>())).collect();
     let other = format!("{}!", &long[..5999]);
+    // The log of an earlier version holds such events.
+    line.run("alter table andon.events drop constraint type_tenant_and_entity_have_512_bytes_at_most").await;
     line.start();
     log(&line, &long, 1).await;
     log(&line, &other, 1).await;

@@ -6,6 +6,7 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
+use crate::command::run_andon;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::judge_requests;
@@ -120,14 +121,11 @@ async fn everything_parked_is_delivered_in_order_after_a_restart_and_a_retry_by_
     line.start();
     line.state(&lane, "running").await;
 
-    // What `andon deliveries retry` does with an id that is given twice.
-    line.run(
-        "update andon.deliveries set state = 'retry', next_attempt_at = now(), replayed = true
-        where id = any (array(select id from andon.deliveries where state = 'retry' union all
-            select id from andon.deliveries where state = 'retry'));
-        select andon.notify_deliveries()",
-    )
-    .await;
+    let ids = "select array_agg(id::text order by id) from andon.deliveries where state = 'retry'";
+    let ids: Vec<String> = line.client.query_one(ids, &[]).await.unwrap().get(0);
+    let twice = ids.iter().chain(&ids).map(String::as_str);
+    let retried = run_andon(&line.url, &["deliveries", "retry"].into_iter().chain(twice).collect::<Vec<_>>());
+    assert_eq!(retried.status, 0, "{retried:?}");
 
     receiver.wait_accepted(PATIENCE, 15).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
