@@ -64,8 +64,8 @@ pub struct MqttLane {
 /// How a connection ended.
 enum Over {
     Stopped,
-    /// The broker has taken nothing for so long that the lane is to be disabled, for this reason.
-    TooLong(String),
+    /// The lane is to be disabled, for this reason.
+    Disabled(String),
     Broken {
         reason: String,
         was_useful: bool,
@@ -102,7 +102,7 @@ impl MqttLane {
                     }
                     match self.publish(link, &mut stop).await? {
                         Over::Stopped => break,
-                        Over::TooLong(reason) => {
+                        Over::Disabled(reason) => {
                             return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
                         }
                         Over::Broken { reason, was_useful, retains } => {
@@ -115,7 +115,11 @@ impl MqttLane {
                 }
             };
             if was_useful {
-                pauses = reconnect::pauses();
+                // A broker may take the replay and its publisher for one client: then each throws the other off, and the replay must become
+                // rare.
+                if !self.messages.connect_options().is_replay {
+                    pauses = reconnect::pauses();
+                }
                 self.deliveries.report_trouble(&reason).await?;
             } else if let Some(reason) = self.deliveries.in_trouble(&reason).await? {
                 return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
@@ -137,7 +141,9 @@ impl MqttLane {
             tokio::select! {
                 biased;
                 _ = stop.asked() => return Ok(None),
-                connected = &mut connecting => return Ok(Some(connected.map(|(link, _)| link))),
+                connected = &mut connecting => {
+                    return Ok(Some(connected.map(|(link, _)| link).map_err(|reason| self.messages.explain(reason))));
+                }
                 _ = clock.tick() => self.deliveries.checkpoint().await?,
             }
         }
@@ -242,7 +248,7 @@ async fn finish(
         }
         Exit::TooLong(reason) => {
             goodbye(link, messages).await;
-            return Ok(Over::TooLong(reason));
+            return Ok(Over::Disabled(reason));
         }
         Exit::Ended(ending) => ending,
         Exit::Lost => link.ended().await,
@@ -253,7 +259,7 @@ async fn finish(
     if session.awaits_status() {
         drop(session.handle(Input::Status(status.await), Instant::now()));
     }
-    let retains = ending.meaning != Meaning::NoRetained;
+    let (retains, is_taken_over) = (ending.meaning != Meaning::NoRetained, ending.meaning == Meaning::TakenOver);
     let conclusion = session.conclude(ending, Instant::now());
     if let Some(letter) = conclusion.dead_letter {
         deliveries.dead_letter(letter);
@@ -266,6 +272,11 @@ async fn finish(
             format!("{} (before it took our status on `{status_topic}`)", conclusion.reason)
         }
     };
+    if is_taken_over && messages.connect_options().is_replay {
+        return Ok(Over::Disabled(format!(
+            "{reason}; the broker takes the replay and the publisher for one client, so the replay has to give way: cancel it"
+        )));
+    }
     Ok(Over::Broken { reason, was_useful: conclusion.was_useful, retains })
 }
 

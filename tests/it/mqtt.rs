@@ -4,6 +4,7 @@
 mod address;
 mod broken;
 mod hostile;
+mod identity;
 mod installed;
 mod lacking;
 mod order;

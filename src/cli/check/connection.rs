@@ -6,13 +6,6 @@ use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::lane::mqtt::protocol::Version;
 
-/// Returns the publisher's settings with a client id of the check's own. With the daemon's id, the broker would disconnect the daemon.
-pub(super) fn check_plan(plan: &ConnectOptions) -> ConnectOptions {
-    let mut plan = plan.clone();
-    plan.client_id.push_str("-check");
-    plan
-}
-
 /// Connects as a lane would, and returns which version of MQTT the broker speaks.
 pub(super) async fn connect(plan: &ConnectOptions) -> Result<(Link, &'static str), String> {
     let (link, version) = Dialer::default().connect(plan).await?;

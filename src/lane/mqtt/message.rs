@@ -96,6 +96,16 @@ impl MessageBuilder {
         self
     }
 
+    /// Adds to the broker's reason to refuse the connection what the broker's settings may not know of.
+    pub(super) fn explain(&self, reason: String) -> String {
+        let options = &self.connect_options;
+        if options.is_replay {
+            format!("{reason}; a replay connects as client `{}`", options.client_id)
+        } else {
+            reason
+        }
+    }
+
     /// Returns the options of the connection.
     pub fn connect_options(&self) -> &ConnectOptions {
         &self.connect_options
