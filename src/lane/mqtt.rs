@@ -10,6 +10,7 @@ mod frames;
 mod last_words;
 pub mod link;
 pub mod message;
+mod pace;
 mod poison;
 pub mod protocol;
 mod reason_code;
@@ -36,6 +37,7 @@ use crate::lane::mqtt::deliveries::Deliveries;
 use crate::lane::mqtt::dial::Dialer;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::message::MessageBuilder;
+use crate::lane::mqtt::pace::Pace;
 use crate::lane::mqtt::poison::Choice;
 use crate::lane::mqtt::protocol::Ack;
 use crate::lane::mqtt::reason_code::Meaning;
@@ -59,6 +61,7 @@ pub struct MqttLane {
     deliveries: Deliveries,
     dialer: Dialer,
     memory: Memory,
+    pace: Pace,
 }
 
 /// How a connection ended.
@@ -82,6 +85,7 @@ impl MqttLane {
     pub(super) fn new(name: String, messages: MessageBuilder, progress: Progress, retries: Retries) -> MqttLane {
         MqttLane {
             deliveries: Deliveries::new(name, messages.order(), progress, retries),
+            pace: Pace::new(messages.rate(), Instant::now()),
             messages,
             dialer: Dialer::default(),
             memory: Memory::default(),
@@ -166,7 +170,7 @@ impl MqttLane {
     /// Publishes on one connection until it ends. A [`Session`] decides everything; this only waits for what happens, and carries out what
     /// the session answers.
     async fn publish(&mut self, mut link: Link, stop: &mut Stop) -> Result<Over, Lost> {
-        let MqttLane { messages, deliveries, memory, .. } = self;
+        let MqttLane { messages, deliveries, memory, pace, .. } = self;
         let (window, status_topic) = (link.limits().window, &messages.connect_options().status_topic);
         let mut session = Session::new(memory, window, messages.stall(), Instant::now());
         let status = link.announce(status_topic, messages.online());
@@ -178,11 +182,12 @@ impl MqttLane {
         tokio::pin!(asked);
         let exit = 'connected: loop {
             let may_publish = session.may_publish(in_flight.len(), Instant::now());
-            while may_publish && in_flight.len() < session.window() {
+            while may_publish && in_flight.len() < session.window() && pace.waits_until(Instant::now).is_none() {
                 let Some(acknowledged) = publish_next(&mut session, deliveries, messages, &link) else { break };
                 if in_flight.is_empty() {
                     session.starts_waiting(Instant::now());
                 }
+                pace.leaves(Instant::now);
                 in_flight.push_back(acknowledged);
             }
             let published = Input::Published { in_flight: in_flight.len(), has_next: deliveries.has_next() };
@@ -196,6 +201,7 @@ impl MqttLane {
             }
             let room = deliveries.room(session.appetite().saturating_sub(in_flight.len()));
             let (stalls_at, resumes_at) = (session.stalls_at(in_flight.len()), session.resumes_at());
+            let paced_at = pace.waits_until(Instant::now).filter(|_| deliveries.has_next());
             let input = tokio::select! {
                 biased;
                 grace = &mut asked => Input::Stop(grace),
@@ -205,6 +211,7 @@ impl MqttLane {
                 ack = &mut status, if session.awaits_status() => Input::Status(ack),
                 ending = link.ended() => Input::Ended(ending),
                 () = sleep_until(resumes_at.unwrap_or_else(Instant::now)), if resumes_at.is_some() => Input::Resumed,
+                () = sleep_until(paced_at.unwrap_or_else(Instant::now)), if paced_at.is_some() => Input::Paced,
                 () = sleep_until(session.lull_at()), if !may_publish && deliveries.has_next() => Input::Lull,
                 () = sleep_until(stalls_at.unwrap_or_else(Instant::now)), if stalls_at.is_some() => Input::Stalled,
                 events = deliveries.progress.intake.next(room), if room > 0 => Input::Fresh(events),

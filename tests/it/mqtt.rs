@@ -9,6 +9,7 @@ mod installed;
 mod lacking;
 mod order;
 mod poison;
+mod rate;
 mod refused;
 mod status;
 mod tls;

@@ -48,6 +48,7 @@ pub(super) async fn check(
             }
             Target::Mqtt(publisher) => publisher,
         };
+        let has_rate = publisher.rate.is_some();
         let (trial, is_pinned) = (identity::trial(&publisher, live.get(&route.lane)), publisher.client_id.is_some());
         let publishing = match MessageBuilder::new(*publisher, &route.lane, &config.name, Arc::clone(&equipment)) {
             Ok(publishing) => publishing,
@@ -68,7 +69,7 @@ pub(super) async fn check(
             }
         }
         if !canary {
-            greetings.spawn(async move { (broker, greet(&plan).await) });
+            greetings.spawn(async move { (broker, greet(plan, has_rate).await) });
             continue;
         }
         match canary::topics(client, &route, &publishing).await {
@@ -111,9 +112,16 @@ fn believe(broker: &str, live: &Live, canary: bool, client_id: &str, report: &mu
     }
 }
 
-/// Connects and disconnects, and returns the MQTT version that the broker speaks.
-async fn greet(plan: &ConnectOptions) -> Result<&'static str, String> {
-    let (link, version) = connection::connect(plan).await?;
+/// Connects and disconnects, and returns the MQTT version that the broker speaks, and what else is to be known of it.
+async fn greet(plan: ConnectOptions, has_rate: bool) -> Result<String, String> {
+    // No event is published, so what is subscribed here reaches nobody else.
+    let (mut link, version) = connection::connect(&ConnectOptions { subscribes: true, ..plan }).await?;
+    let software = if has_rate { None } else { connection::software(&mut link).await };
     link.close().await;
-    Ok(version)
+    Ok(match software.filter(|software| software.starts_with("mosquitto")) {
+        Some(software) => format!(
+            "{version} ({software}: unless its max_queued_messages is raised, it keeps 1,000 messages per subscriber, and acknowledges and\ndrops the rest; settings.rate limits how fast a backlog leaves)"
+        ),
+        None => version.to_owned(),
+    })
 }

@@ -116,6 +116,11 @@ impl MessageBuilder {
         self.publisher.order
     }
 
+    /// Returns the most events per second, if they are limited.
+    pub(super) fn rate(&self) -> Option<u32> {
+        self.publisher.rate
+    }
+
     /// Returns how long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
     pub fn stall(&self) -> Duration {
         match self.connect_options.keep_alive {
