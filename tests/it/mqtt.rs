@@ -12,7 +12,7 @@ mod poison;
 mod rate;
 mod refused;
 mod status;
-mod tls;
+pub(crate) mod tls;
 mod topics;
 mod trouble;
 mod version;
