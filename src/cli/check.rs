@@ -6,6 +6,7 @@ mod canary;
 mod connection;
 mod database;
 mod explain;
+mod identity;
 mod report;
 mod rights;
 mod server;

@@ -96,6 +96,16 @@ impl MessageBuilder {
         self
     }
 
+    /// Adds to the broker's reason to refuse the connection what the broker's settings may not know of.
+    pub(super) fn explain(&self, reason: String) -> String {
+        let options = &self.connect_options;
+        if options.is_replay {
+            format!("{reason}; a replay connects as client `{}`", options.client_id)
+        } else {
+            reason
+        }
+    }
+
     /// Returns the options of the connection.
     pub fn connect_options(&self) -> &ConnectOptions {
         &self.connect_options
@@ -104,6 +114,11 @@ impl MessageBuilder {
     /// Returns which events wait for which.
     pub fn order(&self) -> Order {
         self.publisher.order
+    }
+
+    /// Returns the most events per second, if they are limited.
+    pub(super) fn rate(&self) -> Option<u32> {
+        self.publisher.rate
     }
 
     /// Returns how long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
