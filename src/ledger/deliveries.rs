@@ -3,12 +3,15 @@
 //! on this machine does no harm.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
@@ -21,6 +24,9 @@ use crate::ledger::Selection;
 use crate::ledger::Settlement;
 use crate::ledger::StateChange;
 use crate::ledger::Undelivered;
+
+/// A lane has no more than these bytes of due deliveries at a time, unless a single one is larger. The others are read when it has tried them.
+const DUE_BYTES: usize = 256 << 10;
 
 /// Parks the deliveries of events that the lane's cursor passes in this transaction.
 pub async fn park(
@@ -133,7 +139,7 @@ pub async fn hand_over(
     Ok(())
 }
 
-/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and how long it takes until the next one
+/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and no more than [`DUE_BYTES`]; and how long it takes until the next one
 /// after them is due.
 pub async fn due(
     client: &impl GenericClient,
@@ -141,18 +147,27 @@ pub async fn due(
     in_hand: &[i64],
     most: usize,
 ) -> Result<(Vec<Parked>, Option<Duration>), tokio_postgres::Error> {
-    let rows = client
-        .query(
+    let due = client
+        .prepare(
             "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed,
                 extract(epoch from now() - parked_at)::float8, 0::float8
             from andon.deliveries
             where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
             order by next_attempt_at, event limit $3",
-            &[&lane.0, &in_hand, &i64::try_from(most).unwrap_or(i64::MAX)],
         )
         .await?;
-    let parked = rows.iter().map(parked).collect::<Result<Vec<_>, _>>()?;
-    let in_hand: Vec<i64> = in_hand.iter().copied().chain(parked.iter().map(|it| it.id)).collect();
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 3] = [&lane.0, &in_hand, &most];
+    let mut rows = pin!(client.query_raw(&due, parameters).await?);
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.raw_size_bytes();
+        if bytes > DUE_BYTES && !found.is_empty() {
+            break;
+        }
+        found.push(parked(&row)?);
+    }
+    let in_hand: Vec<i64> = in_hand.iter().copied().chain(found.iter().map(|it| it.id)).collect();
     let next: Option<f64> = client
         .query_one(
             "select extract(epoch from min(next_attempt_at) - now())::float8 from andon.deliveries
@@ -161,7 +176,7 @@ pub async fn due(
         )
         .await?
         .get(0);
-    Ok((parked, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
+    Ok((found, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
 }
 
 /// Reads the delivery that is due next, however long that takes, without those that are named.
