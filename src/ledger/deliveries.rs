@@ -3,11 +3,14 @@
 //! on this machine does no harm.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
@@ -19,6 +22,9 @@ use crate::ledger::StateChange;
 use crate::ledger::Undelivered;
 use crate::ledger::parked_row;
 use crate::ledger::within_reach;
+
+/// A lane has no more than these bytes of due deliveries at a time, unless a single one is larger. The others are read when it has tried them.
+const DUE_BYTES: usize = 256 << 10;
 
 /// Parks the deliveries of events that the lane's cursor passes in this transaction.
 pub async fn park(
@@ -151,27 +157,33 @@ pub async fn hand_over(
     Ok(())
 }
 
-/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and how long it takes until the next one
-/// after them is due.
+/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and no more than [`DUE_BYTES`]; and how long it
+/// takes until the next one after them is due.
 pub async fn due(
     client: &impl GenericClient,
     lane: &LaneName,
     in_hand: &[i64],
     most: usize,
 ) -> Result<(Vec<Parked>, Option<Duration>), tokio_postgres::Error> {
-    let rows = client
-        .query(
-            &format!(
-                "select {} from andon.deliveries
-                where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
-                order by next_attempt_at, event limit $3",
-                parked_row::columns()
-            ),
-            &[&lane.0, &in_hand, &i64::try_from(most).unwrap_or(i64::MAX)],
-        )
-        .await?;
-    let parked = rows.iter().map(parked_row::read).collect::<Result<Vec<_>, _>>()?;
-    let in_hand: Vec<i64> = in_hand.iter().copied().chain(parked.iter().map(|it| it.id)).collect();
+    let sql = format!(
+        "select {} from andon.deliveries
+        where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
+        order by next_attempt_at, event limit $3",
+        parked_row::columns()
+    );
+    let statement = client.prepare(&sql).await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 3] = [&lane.0, &in_hand, &most];
+    let mut rows = pin!(client.query_raw(&statement, parameters).await?);
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.raw_size_bytes();
+        if bytes > DUE_BYTES && !found.is_empty() {
+            break;
+        }
+        found.push(parked_row::read(&row)?);
+    }
+    let in_hand: Vec<i64> = in_hand.iter().copied().chain(found.iter().map(|it| it.id)).collect();
     let next: Option<f64> = client
         .query_opt(
             // In a day it is looked up again, because somebody may have written a time that is never.
@@ -181,7 +193,7 @@ pub async fn due(
         )
         .await?
         .map(|row| row.get(0));
-    Ok((parked, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
+    Ok((found, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
 }
 
 /// Reads the delivery that is due next, however long that takes, without those that are named.
