@@ -54,6 +54,13 @@ impl<'a> Fields<'a> {
 
     /// Reads a column as text, unless it is null, empty or missing.
     pub(super) fn text(&mut self, column: &str) -> Option<String> {
+        let text = self.verbatim(column)?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Reads a column as text with the blanks at its ends, unless it is null, empty or missing.
+    pub(super) fn verbatim(&mut self, column: &str) -> Option<String> {
         let raw = self.column(column)?;
         let text = match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str::<String>(raw).ok(),
@@ -68,13 +75,7 @@ impl<'a> Fields<'a> {
             self.problem(format!("{column} is longer than {LONGEST_TEXT} bytes, or contains a NUL"));
             return None;
         }
-        let text = text.trim();
-        (!text.is_empty()).then(|| text.to_owned())
-    }
-
-    /// Reads a column as text with the blanks at its ends, unless it is null, empty or missing.
-    pub(super) fn verbatim(&self, column: &str) -> Option<String> {
-        self.row.get(column)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+        (!text.is_empty()).then_some(text)
     }
 
     /// Reads a boolean column, or `default` if it is null or missing.
