@@ -81,10 +81,11 @@ async fn keep_ahead(
         partitions::extend(&client, retention.log_age, retention.log_size).await?;
         let before = std::mem::replace(&mut end, partitions::end(&client).await?);
         drop(client);
-        wake_at = half_way(position, end);
         if end == before {
             // Somebody holds a lock, or what lies there already has to be removed first.
             tokio::time::sleep(RETRY).await;
+        } else {
+            wake_at = half_way(position, end);
         }
     }
 }
@@ -133,32 +134,35 @@ async fn shorten(
     }
     let mut losses = Vec::new();
     for lane in behind {
-        let lost = lost(&transaction, &lane, patterns).await?;
+        let (lost, is_exact) = lost(&transaction, &lane, patterns).await?;
         fallen_behind::skip(&transaction, &lane.lane, (partition.low, partition.past), lost).await?;
-        losses.push((lane, lost));
+        losses.push((lane, lost, is_exact));
     }
     if !partitions::empty(&transaction, partition).await? {
         return Ok(false);
     }
     transaction.commit().await?;
-    for (FallenBehind { lane, name, .. }, lost) in losses.into_iter().filter(|(_, lost)| *lost > 0) {
+    for (FallenBehind { lane, name, .. }, lost, is_exact) in losses.into_iter().filter(|(_, lost, _)| *lost > 0) {
         let limit = match limit {
             Limit::Age => "retention.log_age",
             Limit::Size => "retention.log_size",
         };
-        // If the destination's row cannot be read, the count is that of all events: it may have wanted every one of them.
-        let is_exact = patterns.contains_key(&lane);
         tracing::error!(%lane, name, lost, is_exact, limit, "fell off the log: events that it had not taken are gone");
     }
     Ok(true)
 }
 
-/// Counts the events of a partition that the lane had not taken and would have delivered.
-async fn lost(transaction: &Transaction<'_>, lane: &FallenBehind, patterns: &Patterns) -> anyhow::Result<i64> {
+/// Counts the events of a partition that the lane had not taken and would have delivered, and returns whether the count is exact. Where the
+/// destination's row cannot be read, it is that of all events, because it may have wanted every one of them; where the events cannot be
+/// counted, it is that of the ids.
+async fn lost(transaction: &Transaction<'_>, lane: &FallenBehind, patterns: &Patterns) -> anyhow::Result<(i64, bool)> {
     let wanted = patterns.get(&lane.lane);
     let is_wanted = |event_type: &str| wanted.is_none_or(|wanted| wanted.includes(event_type));
-    let counts = partitions::count(transaction, &lane.tenant, &lane.unread).await?;
-    Ok(counts.iter().filter(|(event_type, _)| is_wanted(event_type)).map(|(_, count)| count).sum())
+    let Some(counts) = partitions::try_count(transaction, &lane.tenant, &lane.unread).await? else {
+        return Ok((lane.unread.iter().map(|(low, high)| high - low + 1).sum(), false));
+    };
+    let counted = counts.iter().filter(|(event_type, _)| is_wanted(event_type)).map(|(_, count)| count).sum();
+    Ok((counted, wanted.is_some()))
 }
 
 async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
