@@ -145,10 +145,90 @@ begin
     end if;
 end $$;
 
+-- Empties a partition, or the default one, of what lies below `past`, as before. Whether a partition may hold more is known without reading it,
+-- so that one with a damaged page can be emptied.
+create or replace function andon.empty_log(part regclass, past bigint) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
+declare
+    is_needed boolean;
+    newest    timestamptz;
+begin
+    if not exists (select from pg_inherits where inhparent = 'andon.events'::regclass and inhrelid = part) then
+        raise exception 'andon.empty_log: % is no partition of the log', part;
+    end if;
+    execute format('lock table only %s in access exclusive mode', part);
+    -- Rows that came since it was looked at, and rows that the tail has not read.
+    select it.past > empty_log.past into is_needed from andon.log_partitions() it where it.part = empty_log.part;
+    if is_needed is null then
+        execute format('select exists (select from only %s where id >= $1)', part) into is_needed using past;
+    end if;
+    if is_needed or not exists (select from andon.tail
+        where position >= empty_log.past - 1 and not holes && int8range(null, empty_log.past)) then
+        return false;
+    end if;
+    begin
+        execute format('select captured_at from only %s order by id desc limit 1', part) into newest;
+    exception when data_corrupted or index_corrupted or internal_error then
+        newest := null;
+    end;
+    update andon.tail set forgotten = greatest(forgotten, least(clock_timestamp(), greatest('1970-01-01Z', newest)))
+        where newest is not null;
+    execute format('truncate only %s', part);
+    return true;
+exception when lock_not_available then
+    return false;
+end $$;
+
+-- Drops partitions that are empty and will stay so, as before. One that cannot be read is not empty, and keeps no other from being dropped.
+create or replace function andon.drop_empty_log() returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '20ms' as $$
+declare
+    doomed  regclass[] := '{}';
+    one     regclass;
+    is_used boolean;
+    others  text[];
+begin
+    if not pg_try_advisory_xact_lock(1097753711, 7) then
+        return 0;
+    end if;
+    for one in
+        select it.part from andon.log_partitions() it, andon.tail
+        where position >= it.past - 1 and not holes && int8range(it.low, it.past) order by it.low
+    loop
+        begin
+            execute format('select exists (select from only %s)', one) into is_used;
+        exception when data_corrupted or index_corrupted or internal_error then
+            is_used := true;
+        end;
+        doomed := case when is_used then doomed else doomed || one end;
+        exit when cardinality(doomed) = 4;
+    end loop;
+    if doomed = '{}' then
+        return 0;
+    end if;
+    others := array(select virtualtransaction from pg_locks where relation = 'andon.events'::regclass and pid <> pg_backend_pid());
+    perform pg_sleep(0.02);
+    if exists (select from pg_locks where relation = 'andon.events'::regclass and virtualtransaction = any (others)) then
+        return 0;
+    end if;
+    lock table andon.events in access exclusive mode;
+    foreach one in array doomed loop
+        execute format('select exists (select from only %s)', one) into is_used;
+        if not is_used then
+            execute format('drop table %s', one);
+        end if;
+    end loop;
+    return cardinality(doomed);
+exception when lock_not_available then
+    return 0;
+end $$;
+
 -- Removes what lies below `past` from the default partition, where newer events may lie as well. If there are none, it is emptied at once, and
 -- the room is free. Else rows are deleted: the caller asks for few at a time. False: not now. Whoever calls it has seen to the lanes.
 create function andon.trim_log(past bigint) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    newest timestamptz;
 begin
     if not exists (select from only andon.events_default where id >= trim_log.past) then
         return andon.empty_log('andon.events_default', trim_log.past);
@@ -156,6 +236,9 @@ begin
     if not exists (select from andon.tail where position >= trim_log.past - 1 and not holes && int8range(null, trim_log.past)) then
         return false;
     end if;
+    select captured_at from only andon.events_default where id < trim_log.past order by id desc limit 1 into newest;
+    update andon.tail set forgotten = greatest(forgotten, least(clock_timestamp(), greatest('1970-01-01Z', newest)))
+        where newest is not null;
     delete from only andon.events_default where id < trim_log.past;
     return true;
 end $$;

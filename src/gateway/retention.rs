@@ -81,10 +81,11 @@ async fn keep_ahead(
         partitions::extend(&client, retention.log_age, retention.log_size).await?;
         let before = std::mem::replace(&mut end, partitions::end(&client).await?);
         drop(client);
-        wake_at = half_way(position, end);
         if end == before {
             // Somebody holds a lock, or what lies there already has to be removed first.
             tokio::time::sleep(RETRY).await;
+        } else {
+            wake_at = half_way(position, end);
         }
     }
 }
@@ -139,23 +140,25 @@ async fn shorten(
     }
     let mut losses = Vec::new();
     for lane in behind {
+        // Where the destination's row cannot be read, all events count, because it may have wanted every one of them; where the events cannot
+        // be counted, the ids do.
         let wanted = patterns.get(&lane.lane);
         let is_wanted = |event_type: &str| wanted.is_none_or(|wanted| wanted.includes(event_type));
-        let lost = counts.of(&transaction, &lane, is_wanted).await?;
+        let counted = counts.of(&transaction, &lane, is_wanted).await?;
+        let is_exact = counted.is_some() && wanted.is_some();
+        let lost = counted.unwrap_or_else(|| lane.unread.iter().map(|(low, high)| high - low + 1).sum());
         fallen_behind::skip(&transaction, &lane.lane, (partition.low, partition.past), lost).await?;
-        losses.push((lane, lost));
+        losses.push((lane, lost, is_exact));
     }
     if !partitions::empty(&transaction, partition).await? {
         return Ok(false);
     }
     transaction.commit().await?;
-    for (FallenBehind { lane, name, .. }, lost) in losses.into_iter().filter(|(_, lost)| *lost > 0) {
+    for (FallenBehind { lane, name, .. }, lost, is_exact) in losses.into_iter().filter(|(_, lost, _)| *lost > 0) {
         let limit = match limit {
             Limit::Age => "retention.log_age",
             Limit::Size => "retention.log_size",
         };
-        // If the destination's row cannot be read, the count is that of all events: it may have wanted every one of them.
-        let is_exact = patterns.contains_key(&lane);
         tracing::error!(%lane, name, lost, is_exact, limit, "fell off the log: events that it had not taken are gone");
     }
     Ok(true)

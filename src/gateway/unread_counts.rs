@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use tokio_postgres::GenericClient;
+use tokio_postgres::Client;
+use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::event::TenantId;
@@ -20,29 +21,33 @@ type Counts = Vec<(String, i64)>;
 #[derive(Debug, Default)]
 pub(super) struct UnreadCounts {
     unread: HashMap<LaneName, (TenantId, Ranges)>,
-    counts: HashMap<(TenantId, String), Counts>,
+    /// Nothing stands here for what cannot be counted, because a page is damaged.
+    counts: HashMap<(TenantId, String), Option<Counts>>,
 }
 
 impl UnreadCounts {
     /// Counts what these lanes have not read.
-    pub(super) async fn count(client: &impl GenericClient, lanes: Vec<FallenBehind>) -> anyhow::Result<UnreadCounts> {
+    pub(super) async fn count(client: &mut Client, lanes: Vec<FallenBehind>) -> anyhow::Result<UnreadCounts> {
         let mut all = UnreadCounts::default();
+        let transaction = client.transaction().await?;
         for FallenBehind { lane, tenant, unread, .. } in lanes {
             if let Entry::Vacant(entry) = all.counts.entry((tenant.clone(), unread.to_string())) {
-                entry.insert(partitions::count(client, &tenant, &unread).await?);
+                entry.insert(partitions::try_count(&transaction, &tenant, &unread).await?);
             }
             all.unread.insert(lane, (tenant, unread));
         }
+        transaction.rollback().await?;
         Ok(all)
     }
 
-    /// Returns how many events of the wanted types this lane has not read. Its row is locked, so only what has changed is counted now.
+    /// Returns how many events of the wanted types this lane has not read, or nothing if they cannot be counted. Its row is locked, so only
+    /// what has changed is counted now.
     pub(super) async fn of(
         &self,
-        client: &impl GenericClient,
+        transaction: &Transaction<'_>,
         lane: &FallenBehind,
         is_wanted: impl Fn(&str) -> bool,
-    ) -> anyhow::Result<i64> {
+    ) -> anyhow::Result<Option<i64>> {
         let sum = |counts: &Counts| {
             counts.iter().filter(|(event_type, _)| is_wanted(event_type)).map(|(_, count)| count).sum::<i64>()
         };
@@ -50,14 +55,20 @@ impl UnreadCounts {
         let nothing = Ranges::default();
         let unread = before.unwrap_or(&nothing);
         let (read, new) = (unread.clone().without(&lane.unread), lane.unread.clone().without(unread));
-        let known = self.counts.get(&(lane.tenant.clone(), unread.to_string()));
-        let mut lost = known.map(&sum).unwrap_or_default();
-        if !read.is_empty() {
-            lost -= sum(&partitions::count(client, &lane.tenant, &read).await?);
+        let mut lost = match self.counts.get(&(lane.tenant.clone(), unread.to_string())) {
+            Some(None) => return Ok(None),
+            Some(Some(counts)) => sum(counts),
+            None => 0,
+        };
+        for (ids, sign) in [(&read, -1), (&new, 1)] {
+            if ids.is_empty() {
+                continue;
+            }
+            match partitions::try_count(transaction, &lane.tenant, ids).await? {
+                Some(counts) => lost += sign * sum(&counts),
+                None => return Ok(None),
+            }
         }
-        if !new.is_empty() {
-            lost += sum(&partitions::count(client, &lane.tenant, &new).await?);
-        }
-        Ok(lost)
+        Ok(Some(lost))
     }
 }

@@ -10,6 +10,7 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::Transaction;
 
 use crate::event::TenantId;
+use crate::log::set_aside;
 use crate::ranges::Ranges;
 
 /// A part of the log that has events in it.
@@ -167,13 +168,32 @@ pub async fn count(client: &impl GenericClient, tenant: &TenantId, ids: &Ranges)
     let (lows, highs): (Vec<i64>, Vec<i64>) = ids.iter().unzip();
     let rows = client
         .query(
-            "select type, sum(count)::int8 from unnest($1::int8[], $2::int8[]) part (low, high) cross join lateral (
+            // As bytes, so that one type that is no text does not keep the others from being counted.
+            "select convert_to(type, getdatabaseencoding()), sum(count)::int8
+            from unnest($1::int8[], $2::int8[]) part (low, high) cross join lateral (
                 select type, count(*) from andon.events where id between low and high and tenant = $3 group by type
             ) counted group by type",
             &[&lows, &highs, &tenant.0],
         )
         .await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| (String::from_utf8_lossy(row.get(0)).into_owned(), row.get(1))).collect())
+}
+
+/// Counts them within a transaction. Returns nothing if they cannot be counted, because a page is damaged.
+pub async fn try_count(
+    transaction: &Transaction<'_>,
+    tenant: &TenantId,
+    ids: &Ranges,
+) -> Result<Option<Vec<(String, i64)>>, Error> {
+    transaction.batch_execute("savepoint counting").await?;
+    match count(transaction, tenant, ids).await {
+        Ok(counts) => Ok(Some(counts)),
+        Err(error) if set_aside::is_of_a_row(&error) => {
+            transaction.batch_execute("rollback to counting").await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Empties a partition for good. Returns false if it could not: another session uses it, or it has new events that have to stay.
