@@ -110,7 +110,7 @@ impl Supervisor {
     /// Makes our lanes match the tables. Returns false while another daemon still serves one of them.
     async fn reconcile(&mut self, lease: &Lease) -> anyhow::Result<bool> {
         loop {
-            let ours = self.assigned_to_us(lease).await?;
+            let (ours, listed) = self.assigned_to_us(lease).await?;
             let wanted: HashSet<(&LaneName, &str)> =
                 ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
             let lost = self.lost().await?;
@@ -123,7 +123,8 @@ impl Supervisor {
                 return self.start(ours).await;
             }
             for lane in &leaving {
-                self.running[lane].stopper.stop(CHANGE_GRACE);
+                let stopper = &self.running[lane].stopper;
+                if listed.contains(lane) { stopper.stop(CHANGE_GRACE) } else { stopper.stop_for_good(CHANGE_GRACE) }
             }
             while leaving.iter().any(|lane| self.running.contains_key(lane)) {
                 let ended = self.tasks.join_next().await.expect("every lane that runs has a task");
@@ -176,9 +177,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Returns the destinations that are assigned to this daemon. One daemon at a time reads them, so that none marks a lane as removed
+    /// Returns the destinations that are assigned to this daemon, and the names of all that there are. One daemon at a time reads them, so that none marks a lane as removed
     /// that another has just found.
-    async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
+    async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<(Vec<DestinationRow>, HashSet<LaneName>)> {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
         Lock::Destinations.acquire_in(&transaction).await?;
@@ -201,7 +202,8 @@ impl Supervisor {
             lanes::release(&*transaction, &left, self.context.daemon_id).await?;
         }
         transaction.commit().await?;
-        Ok(listed.into_iter().filter(|listed| assigned.get(&listed.lane) == ourselves).collect())
+        let all = names.into_iter().cloned().collect();
+        Ok((listed.into_iter().filter(|listed| assigned.get(&listed.lane) == ourselves).collect(), all))
     }
 
     /// Returns the lanes that run here although their rows are not what they know of any more.
