@@ -189,7 +189,9 @@ impl Supervisor {
             return Ok(false);
         }
         for lane in &leaving {
-            self.running[lane].stopper.stop(CHANGE_GRACE);
+            let stopper = &self.running[lane].stopper;
+            let may_exist = roster.names.contains(lane) || roster.listing.is_unread(lane);
+            if may_exist { stopper.stop(CHANGE_GRACE) } else { stopper.stop_for_good(CHANGE_GRACE) }
         }
         let deadline = Instant::now() + CHANGE_PATIENCE;
         while !leaving.is_empty()

@@ -24,6 +24,7 @@ mod wire;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::FutureExt as _;
 use futures_util::stream::FuturesOrdered;
 use futures_util::stream::StreamExt as _;
@@ -178,6 +179,7 @@ impl MqttLane {
         tokio::pin!(status);
         let mut in_flight = FuturesOrdered::new();
         let mut clock = Progress::clock();
+        let end = stop.clone();
         let asked = stop.asked();
         tokio::pin!(asked);
         let exit = 'connected: loop {
@@ -234,7 +236,8 @@ impl MqttLane {
                 deliveries.write_settled_retries().await?;
             }
         };
-        finish(exit, link, session, in_flight, status, deliveries, messages).await
+        let parting = if end.is_for_good() { Bytes::new() } else { messages.offline() };
+        finish(exit, link, session, in_flight, status, (deliveries, messages, parting)).await
     }
 }
 
@@ -245,18 +248,17 @@ async fn finish(
     mut session: Session<'_>,
     mut in_flight: FuturesOrdered<impl Future<Output = Acknowledged>>,
     status: impl Future<Output = Ack>,
-    deliveries: &mut Deliveries,
-    messages: &MessageBuilder,
+    (deliveries, messages, parting): (&mut Deliveries, &MessageBuilder, Bytes),
 ) -> Result<Over, Lost> {
     let ending = match exit {
         Exit::Stop(grace) => {
             // What is not acknowledged in time stays pending, and whoever continues the lane sends it.
             drop(timeout(grace, settle(&mut session, deliveries, &mut in_flight)).await);
-            goodbye(link, messages).await;
+            goodbye(link, messages, parting).await;
             return Ok(Over::Stopped);
         }
         Exit::TooLong(reason) => {
-            goodbye(link, messages).await;
+            goodbye(link, messages, parting).await;
             return Ok(Over::Disabled(reason));
         }
         Exit::Ended(ending) => ending,
@@ -290,10 +292,10 @@ async fn finish(
     Ok(Over::Broken { reason, was_useful: conclusion.was_useful, retains })
 }
 
-/// Publishes that the lane is offline, and disconnects. The goodbye is sent after the status message, so there is no need to wait for the
-/// acknowledgement of that.
-async fn goodbye(link: Link, messages: &MessageBuilder) {
-    drop(link.announce(&messages.connect_options().status_topic, messages.offline()));
+/// Publishes the last status, and disconnects. An empty one removes the status from the broker. The goodbye is sent after it, so there is no
+/// need to wait for its acknowledgement.
+async fn goodbye(link: Link, messages: &MessageBuilder, parting: Bytes) {
+    drop(link.announce(&messages.connect_options().status_topic, parting));
     link.close().await;
 }
 

@@ -2,6 +2,8 @@
 //! destinations that are assigned to this daemon, and what has changed for the others. One daemon at a time makes it, so that none marks a
 //! lane as removed that another has just found.
 
+use std::collections::HashSet;
+
 use deadpool_postgres::Pool;
 use uuid::Uuid;
 
@@ -23,6 +25,8 @@ use crate::ledger::replays;
 pub(super) struct Roster {
     /// The destinations that are assigned to this daemon.
     pub(super) ours: Vec<DestinationRow>,
+    /// The names of all destinations that there are, and of their replays.
+    pub(super) names: HashSet<LaneName>,
     /// What else the tables say; the active rows are taken out of it.
     pub(super) listing: Listing,
     /// The lanes whose destinations are gone or not active any more, as far as this daemon noticed it first.
@@ -66,8 +70,9 @@ impl Roster {
             lanes::release(&*transaction, &left, daemon).await?;
         }
         transaction.commit().await?;
+        let names = names.into_iter().cloned().collect();
         let mut ours = std::mem::take(&mut listing.active);
         ours.retain(|listed| assigned.get(&listed.lane) == ourselves);
-        Ok(Roster { ours, listing, removed })
+        Ok(Roster { ours, names, listing, removed })
     }
 }
