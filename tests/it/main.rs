@@ -14,6 +14,7 @@ mod capture;
 mod channels;
 mod command;
 mod conflicts;
+mod database;
 mod deliveries;
 mod disabled;
 mod failover;
