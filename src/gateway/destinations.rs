@@ -19,6 +19,7 @@ use crate::destination::LaneName;
 use crate::destination::Listed;
 use crate::destination::Replay;
 use crate::destination::TableRow;
+use crate::gateway::status_levels;
 use crate::gateway::table_error;
 use crate::ledger::replays;
 use crate::payload::Format;
@@ -92,6 +93,7 @@ async fn read(
         }
     }
     listing.refuse_twins();
+    status_levels::set_apart(&mut listing.active);
     Ok(listing)
 }
 

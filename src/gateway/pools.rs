@@ -20,13 +20,13 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    /// Prepares the pools without connecting.
+    /// Prepares the pools without connecting. Together they have eight connections: see `MOST_CONNECTIONS`.
     pub(super) fn new(database: &Database) -> Result<Pools, DatabaseError> {
         Ok(Pools {
             cursors: database.pool(1)?,
             ledger: database.pool(3)?,
-            log: database.pool(3)?,
-            house: database.pool(3)?,
+            log: database.pool(2)?,
+            house: database.pool(2)?,
         })
     }
 
