@@ -14,6 +14,9 @@ use crate::nearest::nearest;
 /// Columns that are written while the destination is in use. A change of them does not change the destination.
 const BOOKKEEPING: [&str; 5] = ["last_connected_at", "last_error", "created_at", "updated_at", "created_by"];
 
+/// Columns whose values are never shown.
+const SECRETS: [&str; 2] = ["password", "secret_key"];
+
 /// The longest text of a column. Names, addresses, passwords and tokens are far shorter.
 const LONGEST_TEXT: usize = 16 << 10;
 /// The most event patterns of a destination: each event of its tenant is compared with all of them.
@@ -68,7 +71,8 @@ impl<'a> Fields<'a> {
             _ => None,
         };
         let Some(text) = text else {
-            self.problem(format!("{column}: `{}` is not a text", quoted(raw)));
+            let shown = if SECRETS.contains(&column) { String::new() } else { format!("`{}` ", quoted(raw)) };
+            self.problem(format!("{column}: {shown}is not a text"));
             return None;
         };
         if text.len() > LONGEST_TEXT || text.contains('\0') {
@@ -221,5 +225,13 @@ mod tests {
         assert!(!fields.flag("active", true) && fields.flag_setting("paused"));
         assert!(fields.flag("use_tls", true), "the default stands");
         assert_eq!(fields.problems(), ["use_tls: `\"maybe\"` is not true or false"]);
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_not_shown() {
+        let mut fields = Fields::new(r#"{"password": ["hunter2"], "name": ["x"]}"#);
+
+        assert_eq!((fields.verbatim("password"), fields.text("name")), (None, None));
+        assert_eq!(fields.problems(), ["password: is not a text", "name: `[\"x\"]` is not a text"]);
     }
 }

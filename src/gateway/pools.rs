@@ -21,8 +21,8 @@ pub(super) struct Pools {
 
 const CURSORS: usize = 1;
 const LEDGER: usize = 3;
-const LOG: usize = 3;
-const HOUSE: usize = 3;
+const LOG: usize = 2;
+const HOUSE: usize = 2;
 /// How many connections all pools have, at most.
 pub(super) const MOST_CONNECTIONS: i32 = (CURSORS + LEDGER + LOG + HOUSE) as i32;
 
