@@ -159,7 +159,7 @@ impl Gateway {
             () = retention::run(&self.pool, &self.settings.retention, &self.settings.defaults) => {
                 unreachable!("retention has no end")
             }
-            () = Box::pin(channels::run(&self.database, &self.pool, signals)) => {
+            () = Box::pin(channels::run(&self.database, &self.pool, signals, self.leases.id)) => {
                 unreachable!("listening has no end")
             }
         };

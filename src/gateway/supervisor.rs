@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
-use crate::database::locks::Lock;
+use crate::database::turns;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
@@ -181,7 +181,7 @@ impl Supervisor {
     async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
         let mut client = self.context.pool.get().await?;
         let transaction = client.transaction().await?;
-        Lock::Destinations.acquire_in(&transaction).await?;
+        turns::list_destinations(&transaction).await?;
         replays::mark_done(&transaction).await?;
         let listed = destinations::lanes(&*transaction, &self.defaults).await?;
         let names: Vec<&LaneName> = listed.iter().map(|listed| &listed.lane).collect();
