@@ -7,6 +7,7 @@ mod channels;
 pub mod destinations;
 mod lease;
 pub mod retention;
+mod status_levels;
 mod supervisor;
 mod systemd;
 

@@ -34,7 +34,8 @@ const PRODUCT: MayImport = &[
     ("tls", &[]),
     ("database", &["secret", "tls"]),
     ("migrate", &["database"]),
-    ("capture", &["database", "nearest"]),
+    // A notification is read as JSON, digit by digit, as an event of the log is.
+    ("capture", &["database", "event", "nearest"]),
     // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
@@ -166,6 +167,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["src/lane/mqtt/socket.rs"]),
     ("tokio_postgres_rustls", &["src/database/dial.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
+    ("tower_service", &["src/lane/webhook/lookup.rs"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),
 ];
 

@@ -21,6 +21,7 @@ mod failover;
 mod horizon;
 mod isolation;
 mod large_statements;
+mod memory;
 mod migrate;
 mod mqtt;
 mod odd_events;

@@ -1,6 +1,7 @@
 //! The MQTT lane with a real mosquitto, and with the faults of brokers and networks. In: events and faults. Out: whether the subscriber
 //! gets all events in order, and whether the lane reports what the broker acknowledged and refused.
 
+mod address;
 mod broken;
 mod hostile;
 mod installed;
