@@ -171,7 +171,7 @@ impl Gateway {
             () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults, &horizon) => {
                 unreachable!("retention has no end")
             }
-            () = Box::pin(channels::run(&self.database, &self.pools.house, signals)) => {
+            () = Box::pin(channels::run(&self.database, &self.pools.house, signals, self.leases.id)) => {
                 unreachable!("listening has no end")
             }
         };

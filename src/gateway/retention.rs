@@ -11,6 +11,7 @@ use deadpool_postgres::Pool;
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
+use crate::database::locks;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
@@ -51,7 +52,9 @@ impl WantedTypes {
 
 /// Applies the limits once a minute, and makes partitions whenever the log nears the end of those that are there, forever.
 pub(super) async fn run(pool: &Pool, retention: &Retention, defaults: &Defaults, horizon: &watch::Receiver<Horizon>) {
+    let mut told = Vec::new();
     loop {
+        tell_strangers(pool, &mut told).await;
         if let Err(error) = apply_once(pool, retention, defaults).await {
             tracing::warn!(error = format!("{error:#}"), "cannot apply the retention limits; trying again in a minute");
         }
@@ -93,6 +96,16 @@ async fn keep_ahead(
 /// Returns the id between these two at which it is time to look again.
 fn half_way(position: i64, end: i64) -> i64 {
     position + ((end - position) / 2).max(1)
+}
+
+/// Tells of the sessions that hold a lock of Andon's without a right to it, as long as there are any: what the lock is for waits for them.
+async fn tell_strangers(pool: &Pool, told: &mut Vec<String>) {
+    let Ok(client) = pool.get().await else { return };
+    let strangers = locks::strangers(&client).await.unwrap_or_default();
+    for stranger in strangers.iter().filter(|stranger| !told.contains(stranger)) {
+        tracing::error!(stranger, "somebody without the rights of a daemon holds a lock of Andon's; end that session");
+    }
+    *told = strangers;
 }
 
 async fn apply_once(pool: &Pool, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use deadpool_postgres::Pool;
 use uuid::Uuid;
 
-use crate::database::locks::Lock;
+use crate::database::turns;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
@@ -44,7 +44,7 @@ impl Roster {
     ) -> anyhow::Result<Roster> {
         let mut client = pool.get().await?;
         let mut transaction = client.transaction().await?;
-        Lock::Destinations.acquire_in(&transaction).await?;
+        turns::list_destinations(&transaction).await?;
         replays::mark_done(&transaction).await?;
         let mut listing = destinations::lanes(&mut *transaction, defaults).await?;
         let names: Vec<&LaneName> = listing.active.iter().map(|listed| &listed.lane).collect();
