@@ -52,6 +52,7 @@ impl Line {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_size_limit_takes_the_oldest_events_and_says_exactly_how_many_were_lost() {
     let mut line = Line::new().await;
+    assert_eq!(line.number("select min(low) from andon.log_partitions()").await, 0, "a new log begins in a partition");
     line.start_without_destination().await;
     for _ in 0..17 {
         line.burst(10_000).await;
