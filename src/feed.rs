@@ -2,7 +2,10 @@
 //! tail's order; to one that does not, the ids that it has to read from the log for itself. It never waits for a lane, and what it holds is
 //! bounded: the recent events in bytes, an inbox in runs.
 
+pub mod account;
+mod horizon;
 mod inbox;
+pub mod memory;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,26 +20,18 @@ use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use horizon::Horizon;
+
 use crate::destination::LaneName;
 use crate::event::Event;
 use crate::feed::inbox::Inbox;
+use crate::feed::memory::LaneMemory;
 use crate::log::recent::RecentEvent;
 use crate::log::recent::RecentEvents;
 use crate::log::tail::Batch;
 use crate::ranges::Ranges;
 use crate::router::Route;
 use crate::router::Router;
-
-/// How far the tail is: every id at or below `position` is decided, except `undecided`.
-#[derive(Debug, Clone, Default)]
-pub struct Horizon {
-    /// The largest id read.
-    pub position: i64,
-    /// The open holes.
-    pub undecided: Arc<Ranges>,
-    /// The sequence number that the next event will get among the recent ones.
-    next: u64,
-}
 
 /// An event that a lane takes. Until it is delivered or parked, the lane's cursor keeps `from..=event.id` pending, which includes ids
 /// between this event and the lane's last one: to read them again after a crash costs little, and it spares a range for each event.
@@ -55,6 +50,8 @@ pub enum Pulled {
     Events(Vec<Taken>),
     /// Its next events, which have waited so long that the lane has to catch up.
     Late(Vec<Taken>),
+    /// Nothing, because the next event has this weight, and there is no room for it.
+    TooLarge(usize),
     /// The lane fell behind. It has to read these ids, up to the horizon, from the log, and then to join again.
     Behind(Horizon, Ranges),
 }
@@ -65,6 +62,8 @@ pub struct Feed {
     /// A mutex of the standard library, since nobody holds it across an await.
     state: Mutex<State>,
     horizon: watch::Sender<Horizon>,
+    /// The memory for what the lanes have taken.
+    memory: Arc<LaneMemory>,
     /// How many lanes catch up.
     catching_up: AtomicUsize,
     started: Instant,
@@ -83,8 +82,13 @@ struct State {
     inboxes: Vec<Option<Inbox>>,
     /// The places that are empty.
     free: Vec<usize>,
+    /// How many runs wait in all inboxes.
+    runs: usize,
 }
 
+/// What all lanes together may hold of what they took, beyond the little that each has. It is as much as the recent events take, but no more
+/// than this.
+const MOST_OF_LANES: usize = 32 << 20;
 /// How many recent events a lane may have missed when it joins the stream. They are searched while all other lanes wait.
 const MOST_MISSED: u64 = if cfg!(test) { 6 } else { 16_384 };
 /// An event that has waited longer than this is late, and its lane catches up.
@@ -103,10 +107,12 @@ impl Feed {
             places: HashMap::new(),
             inboxes: Vec::new(),
             free: Vec::new(),
+            runs: 0,
         };
         Feed {
             state: Mutex::new(state),
             horizon: watch::Sender::new(horizon),
+            memory: Arc::new(LaneMemory::new(memory.min(MOST_OF_LANES))),
             catching_up: AtomicUsize::new(0),
             started: Instant::now(),
             last_live: AtomicU64::new(0),
@@ -116,7 +122,7 @@ impl Feed {
     /// Takes a batch from the tail and puts its events into the inboxes of the lanes that get them.
     pub fn accept(&self, batch: Batch) {
         let mut state = self.state();
-        let State { recent, horizon, router, inboxes, .. } = &mut *state;
+        let State { recent, horizon, router, inboxes, runs, .. } = &mut *state;
         let (mut floor, mut last) = (horizon.position, horizon.position);
         let (read_at, mut is_live) = (Instant::now(), false);
         for event in batch.events {
@@ -129,7 +135,9 @@ impl Feed {
             for place in router.places(&event.event) {
                 if let Some(inbox) = &mut inboxes[*place] {
                     is_live |= inbox.runs.is_empty();
-                    inbox.push(recent.next(), &event, horizon);
+                    let before = inbox.runs.len();
+                    inbox.push(recent.next(), &event, horizon, *runs);
+                    *runs = *runs + inbox.runs.len() - before;
                 }
             }
             recent.push(event);
@@ -154,7 +162,7 @@ impl Feed {
     /// newer horizon, and to join again.
     pub fn join(&self, route: &Route<LaneName>, wake: &Arc<Notify>, seen: &Horizon) -> bool {
         let mut state = self.state();
-        let State { recent, horizon, .. } = &mut *state;
+        let State { recent, horizon, runs, .. } = &mut *state;
         if seen.next < recent.oldest() || horizon.next - seen.next > MOST_MISSED {
             return false;
         }
@@ -163,7 +171,7 @@ impl Feed {
             if let Some(event) = recent.get(sequence)
                 && route.takes(&event.event)
             {
-                inbox.push(sequence, event, seen);
+                inbox.push(sequence, event, seen, *runs);
             }
         }
         if inbox.behind.is_some() {
@@ -177,6 +185,22 @@ impl Feed {
     /// Takes a lane out of the stream.
     pub fn leave(&self, lane: &LaneName) {
         self.state().remove(lane);
+    }
+
+    /// Returns the memory that the lanes share for what they take.
+    pub fn memory(&self) -> &Arc<LaneMemory> {
+        &self.memory
+    }
+
+    /// Takes a lane out of the stream that cannot get on, and returns what it has to read from the log.
+    pub fn fall_behind(&self, lane: &LaneName) -> Option<(Horizon, Ranges)> {
+        let mut state = self.state();
+        let State { horizon, inboxes, places, runs, .. } = &mut *state;
+        let inbox = inboxes[*places.get(lane)?].as_mut()?;
+        *runs -= inbox.runs.len();
+        let behind = inbox.fall_behind(horizon);
+        state.remove(lane);
+        Some(behind)
     }
 
     /// Returns whether more live events are to be expected, because a lane that keeps up had one lately.
@@ -200,49 +224,58 @@ impl Feed {
         self.catching_up.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes a lane's next events out of its inbox: at most `most`, and where they are late, at most `late`.
-    pub fn pull(&self, lane: &LaneName, most: usize, late: usize) -> Pulled {
+    /// Takes a lane's next events out of its inbox: at most `most`, and where they are late, at most `late`. They weigh
+    /// no more than `room`.
+    pub fn pull(&self, lane: &LaneName, most: usize, late: usize, room: usize) -> Pulled {
         let mut state = self.state();
-        let State { recent, horizon, inboxes, places, .. } = &mut *state;
+        let State { recent, horizon, inboxes, places, runs, .. } = &mut *state;
         let Some(inbox) = places.get(lane).and_then(|place| inboxes[*place].as_mut()) else {
             return Pulled::Events(Vec::new());
         };
-        if inbox.runs.front().is_some_and(|run| run.first < recent.oldest()) && inbox.behind.is_none() {
-            inbox.fall_behind(horizon);
-        }
-        if let Some(behind) = inbox.behind.take() {
+        if inbox.behind.is_some() || inbox.runs.front().is_some_and(|run| run.first < recent.oldest()) {
+            *runs -= inbox.runs.len();
+            let (horizon, unread) = inbox.fall_behind(horizon);
             state.remove(lane);
-            let (horizon, unread) = *behind;
             return Pulled::Behind(horizon, unread);
         }
         let first = inbox.runs.front().and_then(|run| recent.get(run.first));
         let is_late = first.is_some_and(|first| first.read_at.elapsed() > LATE_AFTER);
         let most = if is_late { most.min(late) } else { most };
-        let mut events = Vec::new();
-        while events.len() < most
+        let (mut events, mut weight) = (Vec::new(), 0);
+        'taking: while events.len() < most
             && let Some(run) = inbox.runs.front_mut()
         {
             events.reserve(most.min(run.count as usize));
             while events.len() < most && run.count > 0 {
                 let next = recent.get(run.first).expect("an inbox whose events were dropped has fallen behind above");
+                weight += next.event.weight();
+                if weight > room {
+                    break 'taking;
+                }
                 events.push(Taken { event: Arc::clone(&next.event), from: run.from });
                 (run.first, run.count, run.from) = (run.first + 1, run.count - 1, next.event.id + 1);
             }
             if run.count == 0 {
+                *runs -= 1;
                 inbox.runs.pop_front();
             }
         }
-        if is_late { Pulled::Late(events) } else { Pulled::Events(events) }
+        match is_late {
+            _ if events.is_empty() && weight > room => Pulled::TooLarge(weight),
+            true => Pulled::Late(events),
+            false => Pulled::Events(events),
+        }
     }
 
-    /// Returns the position of a lane in the stream, and the ids at or below it that the lane has not pulled. There is none for a lane that
-    /// is not in the stream.
-    pub fn waiting(&self, lane: &LaneName) -> Option<(i64, Ranges)> {
+    /// Returns up to where a lane in the stream is, and the ids there that it has not pulled, besides the undecided ones: to put both
+    /// together takes long where the log has many holes, and is not done while all others wait. There is none for a lane that is not in
+    /// the stream.
+    pub fn waiting(&self, lane: &LaneName) -> Option<(Horizon, Ranges)> {
         let state = self.state();
         let inbox = state.inboxes[*state.places.get(lane)?].as_ref()?;
         Some(match &inbox.behind {
-            Some(behind) => (behind.0.position, behind.1.clone().union(&behind.0.undecided)),
-            None => (state.horizon.position, inbox.unread().union(&state.horizon.undecided)),
+            Some(behind) => Clone::clone(behind.as_ref()),
+            None => (state.horizon.clone(), inbox.unread()),
         })
     }
 
@@ -257,6 +290,7 @@ impl State {
             self.inboxes.push(None);
             self.inboxes.len() - 1
         });
+        self.runs += inbox.runs.len();
         self.inboxes[place] = Some(inbox);
         self.places.insert(route.lane.clone(), place);
         self.router.add(route, place);
@@ -264,7 +298,7 @@ impl State {
 
     fn remove(&mut self, lane: &LaneName) {
         if let Some(place) = self.places.remove(lane) {
-            self.inboxes[place] = None;
+            self.runs -= self.inboxes[place].take().map_or(0, |inbox| inbox.runs.len());
             self.free.push(place);
             self.router.remove(place);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::feed::Horizon;
+use crate::feed::horizon::Horizon;
 use crate::log::recent::RecentEvent;
 use crate::ranges::Ranges;
 
@@ -34,14 +34,18 @@ pub(super) struct Run {
 
 /// How many runs may wait for one lane in memory. Beyond that, the lane reads the log.
 pub(super) const MOST_RUNS: usize = if cfg!(test) { 4 } else { 2048 };
+/// How many may wait for one lane where more than [`CROWD`] wait for all of them.
+const MOST_IN_A_CROWD: usize = if cfg!(test) { 2 } else { 64 };
+const CROWD: usize = if cfg!(test) { 6 } else { 1 << 18 };
 
 impl Inbox {
     pub(super) fn new(wake: Arc<Notify>) -> Inbox {
         Inbox { wake, runs: VecDeque::new(), behind: None }
     }
 
-    /// Adds the event with this sequence number. `before` is the horizon before its batch, or the one that a lane which joins has seen.
-    pub(super) fn push(&mut self, sequence: u64, recent: &RecentEvent, before: &Horizon) {
+    /// Adds the event with this sequence number. `before` is the horizon before its batch, or the one that a lane which joins has seen;
+    /// `of_all` is how many runs wait for all lanes.
+    pub(super) fn push(&mut self, sequence: u64, recent: &RecentEvent, before: &Horizon, of_all: usize) {
         if self.behind.is_some() {
             return;
         }
@@ -57,11 +61,12 @@ impl Inbox {
             (run.count, run.last) = (run.count + 1, id);
             return;
         }
-        if self.runs.len() == MOST_RUNS {
+        let most = if of_all > CROWD { MOST_IN_A_CROWD } else { MOST_RUNS };
+        if self.runs.len() >= most {
             while self.runs.back().is_some_and(|run| run.first >= before.next) {
                 self.runs.pop_back();
             }
-            self.fall_behind(before);
+            self.behind = Some(Box::new(self.fall_behind(before)));
             self.wake.notify_one();
             return;
         }
@@ -71,10 +76,14 @@ impl Inbox {
         self.runs.push_back(Run { first: sequence, count: 1, from, last: id });
     }
 
-    /// Empties the inbox: its ids are unread up to the horizon.
-    pub(super) fn fall_behind(&mut self, horizon: &Horizon) {
-        self.behind = Some(Box::new((horizon.clone(), self.unread())));
+    /// Empties the inbox. Returns up to where the lane has to read the log, and the ids that it has not read there.
+    pub(super) fn fall_behind(&mut self, horizon: &Horizon) -> (Horizon, Ranges) {
+        if let Some(behind) = self.behind.take() {
+            return *behind;
+        }
+        let unread = self.unread();
         self.runs.clear();
+        (horizon.clone(), unread)
     }
 
     pub(super) fn unread(&self) -> Ranges {

@@ -10,6 +10,7 @@ pub mod breaker;
 mod connection;
 mod dead_letter;
 mod in_flight;
+mod lookup;
 pub mod order;
 mod request;
 mod state;
@@ -74,12 +75,12 @@ impl WebhookLane {
                 self.in_flight.start(delivery);
             }
             let room = if self.progress.has_room() { self.state.room() } else { 0 };
-            let probe = self.state.next_probe();
+            let (probe, is_busy) = (self.state.next_probe(), self.progress.is_busy());
             let probe_load = self.retries.probe_load(self.state.next_probe_in_want());
             tokio::select! {
                 biased;
                 grace = stop.asked() => return self.drain(grace).await,
-                _ = clock.tick() => {
+                () = clock.tick(is_busy) => {
                     self.in_flight.close_stale_connections();
                     self.checkpoint().await?;
                 }
@@ -141,6 +142,7 @@ impl WebhookLane {
                 } else {
                     tracing::debug!(webhook = self.name, reason, "a probe failed");
                 }
+                self.give_way();
                 if self.progress.failed().await? {
                     self.state.handle(Input::FailedTooLong(too_long(&reason)), Instant::now());
                 }
@@ -148,6 +150,16 @@ impl WebhookLane {
             }
         }
         Ok(())
+    }
+
+    /// Holds little until the next probe, so that endpoints that are away take no memory from the others.
+    fn give_way(&mut self) {
+        let Some(probe) = self.state.probes_at() else { return };
+        let intake = &mut self.progress.intake;
+        intake.be_modest(probe);
+        if intake.is_large() {
+            intake.go_back(self.state.give_up_waiting());
+        }
     }
 
     async fn checkpoint(&mut self) -> Result<(), Lost> {

@@ -1,15 +1,18 @@
 //! The MQTT lane with a real mosquitto, and with the faults of brokers and networks. In: events and faults. Out: whether the subscriber
 //! gets all events in order, and whether the lane reports what the broker acknowledged and refused.
 
+mod address;
 mod broken;
 mod hostile;
+mod identity;
 mod installed;
 mod lacking;
 mod order;
 mod poison;
+mod rate;
 mod refused;
 mod status;
-mod tls;
+pub(crate) mod tls;
 mod topics;
 mod trouble;
 mod version;

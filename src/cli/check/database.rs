@@ -14,7 +14,7 @@ use crate::destination::Destination;
 use crate::gateway::destinations;
 use crate::migrate;
 
-/// Connects, and checks the schema. Returns no client when the rest of the database cannot be checked.
+/// Connects. Returns no client when nothing in the database can be checked.
 pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Option<Client> {
     let connected = database.connect().await;
     let client =
@@ -22,18 +22,23 @@ pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Op
     let version =
         client.query_one("select current_setting('server_version')", &[]).await.map(|row| row.get::<_, String>(0));
     report.ok("database", format!("{}, PostgreSQL {}", database.target(), version.unwrap_or_default()));
-    match migrate::pending(&client).await {
+    Some(client)
+}
+
+/// Checks the schema. Returns false when nothing that is in it can be checked.
+pub(super) async fn has_schema(client: &Client, report: &mut CheckReport) -> bool {
+    match migrate::pending(client).await {
         Ok(pending) if pending.is_empty() => {
             report.ok("schema", "andon is up to date");
-            Some(client)
+            true
         }
         Ok(pending) => {
             report.fault("schema", format!("{} not applied; run `andon migrate`", pending.join(", ")));
-            None
+            false
         }
         Err(error) => {
             report.fault("schema", format!("{:#}", anyhow::Error::from(error)));
-            None
+            false
         }
     }
 }
@@ -59,7 +64,10 @@ pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, report: &mut
 pub(super) async fn sources(client: &mut Client, report: &mut CheckReport) {
     let rows = match client.query("select name, mapping from andon.sources order by name", &[]).await {
         Ok(rows) => rows,
-        Err(error) => return report.fault("source", format!("cannot read andon.sources: {error}")),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            return report.fault("source", format!("cannot read andon.sources: {error:#}"));
+        }
     };
     if rows.is_empty() {
         report.warning(
@@ -105,7 +113,10 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
              union all
              select 'lane', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0),
                                    coalesce(reason, 'no reason given'))
-               from andon.lanes where state in ('open', 'disabled')
+               from andon.lanes where state in ('open', 'disabled', 'paused')
+             union all
+             select 'fault', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0), reason)
+               from andon.lanes where reason like 'cannot read the destinations in %' or reason like 'it failed by a fault of Andon%'
              union all
              select 'progress', format('%s (%s) delivers, but %s (since %s)', lane, name, reason, state_since::timestamptz(0))
                from andon.lanes where state = 'retrying' and reason like 'cannot write its progress: %'
@@ -126,27 +137,36 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
                     // Nobody will ever get these events, so it takes a person to say that this is known.
                     "log" => report.fault("log", problem),
                     "progress" => report.fault("lane", problem),
+                    // `andon run` cannot do its work, whatever the role of `andon check` can do.
+                    "fault" => report.fault("lane", problem),
                     "capture" => report.warning("capture", problem),
                     "lane" => report.warning("lane", problem),
                     _ => report.warning("deliveries", problem),
                 }
             }
         }
-        Err(error) => report.fault("ledger", format!("cannot read the recorded problems: {error}")),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            report.fault("ledger", format!("cannot read the recorded problems: {error:#}"));
+        }
     }
 }
 
 /// Checks every active row of the destination tables, and returns the destinations that can be used.
-pub(super) async fn destinations(client: &Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
+pub(super) async fn destinations(client: &mut Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
     let defaults = Defaults { mqtt: config.mqtt.clone(), webhook: config.webhook.clone() };
-    let listed = match destinations::list(client, &defaults).await {
-        Ok(listed) => listed,
+    let listing = match destinations::list(client, &defaults).await {
+        Ok(listing) => listing,
         Err(error) => {
             report.fault("destination", format!("{error:#}"));
             return Vec::new();
         }
     };
-    if listed.is_empty() {
+    for unread in &listing.unread {
+        report.fault("destination", &unread.reason);
+    }
+    let listed = listing.active;
+    if listed.is_empty() && listing.unread.is_empty() {
         report.warning("destination", "no destination is active; events stay in the log until there is one");
     }
     let mut usable = Vec::new();

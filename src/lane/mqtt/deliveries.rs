@@ -85,6 +85,13 @@ impl Deliveries {
         }
     }
 
+    /// Gives up what waits for the next connection, if that is much: a broker that is away is to take no memory from others. It is read again.
+    pub(super) fn give_up_waiting(&mut self) {
+        if self.progress.intake.is_large() {
+            self.progress.intake.go_back(self.fresh.drain(..));
+        }
+    }
+
     /// Returns how many events the lane may take from the log while the window has room for `free` more.
     pub(super) fn room(&self, free: usize) -> usize {
         if self.progress.has_room() { free.saturating_sub(self.fresh.len()) } else { 0 }
@@ -174,7 +181,7 @@ impl Deliveries {
         match delivery {
             Delivery::FromLog(event) => self.progress.done(&event),
             Delivery::Parked(parked) => {
-                let (number, reason) = (parked.attempts + 1, String::new());
+                let (number, reason) = (parked.attempts.saturating_add(1), String::new());
                 self.record(&parked.event, number, "delivered", &reason);
                 self.progress.entries.settled.push(delivery::settlement(&parked, None, number, reason));
             }

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::destination::LaneName;
 use crate::destination::publisher::Publisher;
+use crate::destination::status_level;
 use crate::event::Event;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::payload;
@@ -77,7 +78,7 @@ impl MessageBuilder {
                 Order::Entity | Order::None => publisher.window,
             },
             max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
-            status_topic: format!("andon/{}/{}/status", level(gateway), level(&lane.0)),
+            status_topic: format!("andon/{}/{}/status", status_level::clean(gateway), publisher.status_level),
             last_will: status(gateway, false),
             is_replay: false,
             version: publisher.version,
@@ -95,6 +96,16 @@ impl MessageBuilder {
         self
     }
 
+    /// Adds to the broker's reason to refuse the connection what the broker's settings may not know of.
+    pub(super) fn explain(&self, reason: String) -> String {
+        let options = &self.connect_options;
+        if options.is_replay {
+            format!("{reason}; a replay connects as client `{}`", options.client_id)
+        } else {
+            reason
+        }
+    }
+
     /// Returns the options of the connection.
     pub fn connect_options(&self) -> &ConnectOptions {
         &self.connect_options
@@ -103,6 +114,11 @@ impl MessageBuilder {
     /// Returns which events wait for which.
     pub fn order(&self) -> Order {
         self.publisher.order
+    }
+
+    /// Returns the most events per second, if they are limited.
+    pub(super) fn rate(&self) -> Option<u32> {
+        self.publisher.rate
     }
 
     /// Returns how long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
@@ -130,13 +146,17 @@ impl MessageBuilder {
             .topic
             .expand(event, publisher.naming, publisher.missing, &self.equipment, &publisher.levels)
             .map_err(|problem| problem.to_string())?;
+        let most = publisher.max_payload;
+        let too_large =
+            |bytes: String| format!("the payload has {bytes} bytes, and max_payload is {most}; send less or raise it");
+        // What is too large is not even made.
+        let least = payload::least_bytes(event, publisher.format);
+        if least > most {
+            return Err(too_large(format!("at least {least}")));
+        }
         let payload = payload::mqtt(event, publisher.format);
-        if payload.len() > publisher.max_payload {
-            let most = publisher.max_payload;
-            return Err(format!(
-                "the payload has {} bytes, and max_payload is {most}; send less or raise it",
-                payload.len()
-            ));
+        if payload.len() > most {
+            return Err(too_large(payload.len().to_string()));
         }
         let packet = payload.len() + topic.as_str().len() + OVERHEAD;
         if packet > max_packet {
@@ -154,21 +174,4 @@ fn status(gateway: &str, online: bool) -> Bytes {
         "timestamp": format!("{:.3}", Timestamp::now()),
     });
     Bytes::from(status.to_string())
-}
-
-/// Makes one topic level of a name: the status topic consists of our own names, but the host name or the table in it may hold anything. A dot
-/// does not stay either: RabbitMQ makes a level of it, and nats-server before 2.10 closes the connection, so that no event would arrive.
-fn level(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::level;
-
-    #[test]
-    fn a_name_in_the_status_topic_is_one_level_that_every_broker_takes() {
-        assert_eq!(level("andon.mqtt_publishers/5f3c-1"), "andon_mqtt_publishers_5f3c-1");
-        assert_eq!(level("gateway 1.plant/#+"), "gateway_1_plant___");
-    }
 }
