@@ -12,6 +12,7 @@ use rig::MosquittoOptions;
 use rig::Proxy;
 use rig::Receiver;
 use rig::Subscriber;
+use rig::SubscriberV4;
 use rig::mosquitto::MosquittoTls;
 use rig::proxy::Side;
 use rig::receiver::Answer;
@@ -136,6 +137,32 @@ async fn a_killed_broker_comes_back_on_the_same_port() {
     }
 }
 
+#[tokio::test]
+async fn the_older_subscriber_goes_on_with_a_session_that_the_broker_kept() {
+    let options = MosquittoOptions { persistence: true, ..MosquittoOptions::default() };
+    let mosquitto = Mosquitto::start(&options).unwrap();
+    let proxy = Proxy::start(mosquitto.port()).await.unwrap();
+    let filter = "line/#".to_owned();
+    let options = SubscriberOptions { port: proxy.port(), filter, credentials: None };
+    let subscriber = SubscriberV4::start(options).await.unwrap();
+
+    publish(mosquitto.port(), "line/a", b"1".to_vec()).await;
+    subscriber.messages().wait_for_count(SOON, 1).await.unwrap();
+    proxy.refuse(true).await.unwrap();
+    proxy.cut();
+    publish(mosquitto.port(), "line/a", b"2".to_vec()).await;
+    publish(mosquitto.port(), "other/a", b"3".to_vec()).await;
+    proxy.refuse(false).await.unwrap();
+    subscriber.wait_confirmed(2).await.unwrap();
+    publish(mosquitto.port(), "line/b", b"4".to_vec()).await;
+    let is_last = |message: &Message| message.payload == "4";
+    subscriber.messages().wait_for(SOON, is_last).await.unwrap();
+
+    let received = subscriber.messages().snapshot();
+    let received: Vec<_> = received.iter().map(|it| (it.topic.as_str(), it.payload.as_ref())).collect();
+    assert_eq!(received, [("line/a", &b"1"[..]), ("line/a", b"2"), ("line/b", b"4")]);
+}
+
 async fn exchange(port: u16, path: &str) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
@@ -192,6 +219,24 @@ async fn a_receiver_can_hang_and_can_talk_without_end() {
     assert!(hanging.is_err());
     assert!(read.is_ok());
     receiver.wait_received(SOON, 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_receiver_can_answer_slowly_and_never_come_to_its_answer() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/slow", Answer::slow_body(200, Duration::from_millis(10)));
+    receiver.answer("/endless", Answer::endless_interim());
+
+    let slow = exchange(receiver.port(), "/slow").await;
+    let mut endless = TcpStream::connect(("127.0.0.1", receiver.port())).await.unwrap();
+    endless.write_all(b"POST /endless HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let mut talk = vec![0; 1 << 20];
+    timeout(SOON, endless.read_exact(&mut talk)).await.unwrap().unwrap();
+
+    assert!(slow.contains("transfer-encoding: chunked") && slow.ends_with("7\r\nslowly\n\r\n0\r\n\r\n"), "{slow}");
+    let talk = String::from_utf8(talk).unwrap();
+    assert!(talk.split("\r\n\r\n").all(|head| "HTTP/1.1 103 Early Hints\r\nlink: </a>".starts_with(head)), "{talk}");
+    assert_eq!(receiver.accepted().len(), 1);
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ impl MqttLane {
                 connected = &mut connecting => {
                     return Ok(Some(connected.map(|(link, _)| link).map_err(|reason| self.messages.explain(reason))));
                 }
-                _ = clock.tick() => self.deliveries.checkpoint().await?,
+                () = clock.tick(true) => self.deliveries.checkpoint().await?,
             }
         }
     }
@@ -163,7 +163,7 @@ impl MqttLane {
                 biased;
                 _ = stop.asked() => return Ok(true),
                 () = sleep_until(until) => return Ok(false),
-                _ = clock.tick() => self.deliveries.checkpoint().await?,
+                () = clock.tick(true) => self.deliveries.checkpoint().await?,
             }
         }
     }
@@ -203,11 +203,13 @@ impl MqttLane {
             }
             let room = deliveries.room(session.appetite().saturating_sub(in_flight.len()));
             let (stalls_at, resumes_at) = (session.stalls_at(in_flight.len()), session.resumes_at());
+            // A connection that lasts shows that the broker works, which is seen at a tick.
+            let is_busy = deliveries.progress.is_busy() || deliveries.progress.may_have_failed();
             let paced_at = pace.waits_until(Instant::now).filter(|_| deliveries.has_next());
             let input = tokio::select! {
                 biased;
                 grace = &mut asked => Input::Stop(grace),
-                _ = clock.tick() => Input::Tick,
+                () = clock.tick(is_busy) => Input::Tick,
                 Some(first) = in_flight.next(), if !in_flight.is_empty() => Input::Acknowledged(first),
                 () = deliveries.retries.until_next_load(deliveries.due.is_empty()) => Input::RetriesDue,
                 ack = &mut status, if session.awaits_status() => Input::Status(ack),

@@ -75,14 +75,21 @@ mod tests {
     use super::*;
     use crate::destination::Defaults;
     use crate::destination::DestinationKind;
+    use crate::destination::Listed;
+    use crate::destination::TableRow;
     use crate::destination::read;
     use crate::payload::Format;
 
     fn destination(name: &str, broker: &str, username: Option<&str>, client_id: Option<&str>) -> Destination {
         let settings = client_id.map(|id| json!({"client_id": id}));
         let row = json!({"id": name, "name": name, "broker_url": broker, "username": username, "events": ["*"],
-            "settings": settings});
-        read(DestinationKind::Mqtt, "t", Format::Andon, &row, &Defaults::default()).unwrap().usable.unwrap()
+            "settings": settings})
+        .to_string();
+        let row = TableRow { key: name, json: Ok(&row) };
+        match read(DestinationKind::Mqtt, "t", Format::Andon, row, &Defaults::default()) {
+            Listed::Active(row) => row.usable.unwrap(),
+            Listed::Inactive(lane) => panic!("{lane} is active"),
+        }
     }
 
     fn tried(username: Option<&str>, client_id: Option<&str>, live: Option<&Live>) -> Trial {

@@ -146,13 +146,17 @@ impl MessageBuilder {
             .topic
             .expand(event, publisher.naming, publisher.missing, &self.equipment, &publisher.levels)
             .map_err(|problem| problem.to_string())?;
+        let most = publisher.max_payload;
+        let too_large =
+            |bytes: String| format!("the payload has {bytes} bytes, and max_payload is {most}; send less or raise it");
+        // What is too large is not even made.
+        let least = payload::least_bytes(event, publisher.format);
+        if least > most {
+            return Err(too_large(format!("at least {least}")));
+        }
         let payload = payload::mqtt(event, publisher.format);
-        if payload.len() > publisher.max_payload {
-            let most = publisher.max_payload;
-            return Err(format!(
-                "the payload has {} bytes, and max_payload is {most}; send less or raise it",
-                payload.len()
-            ));
+        if payload.len() > most {
+            return Err(too_large(payload.len().to_string()));
         }
         let packet = payload.len() + topic.as_str().len() + OVERHEAD;
         if packet > max_packet {

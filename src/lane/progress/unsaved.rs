@@ -109,7 +109,12 @@ impl Unsaved {
             StoredCursor::Outdated => since >= self.pause,
             StoredCursor::DatabaseAway => true,
         };
-        is_outdated || (is_over && !self.end_is_saved) || is_idle_too_long
+        is_outdated || self.is_end_unsaved(is_over) || is_idle_too_long
+    }
+
+    /// Returns whether the lane is a replay that is over, and the database does not know it.
+    pub(super) fn is_end_unsaved(&self, is_over: bool) -> bool {
+        is_over && !self.end_is_saved
     }
 
     /// Returns the checkpoint that begins now.
@@ -185,6 +190,11 @@ impl Unsaved {
     /// Returns whether the row still shows a failure although the destination no longer fails.
     pub(super) fn has_recovered(&self) -> bool {
         self.failure == StoredFailure::Outdated
+    }
+
+    /// Returns whether the row may show a failure.
+    pub(super) fn may_have_failed(&self) -> bool {
+        self.failure == StoredFailure::Possible
     }
 
     /// Records that the recovery was written.
