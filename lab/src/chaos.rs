@@ -13,6 +13,7 @@ mod schedule;
 mod served;
 mod line;
 mod load_probe;
+mod mistake;
 mod narrator;
 mod committed;
 mod received;

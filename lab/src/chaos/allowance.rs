@@ -132,7 +132,9 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
         | Fault::Change { .. }
         | Fault::Endpoint { .. }
         | Fault::OpenTransaction { .. }
-        | Fault::DiskFull { .. } => nothing,
+        | Fault::DiskFull { .. }
+        | Fault::Mistake { .. }
+        | Fault::UnreadableEvent { .. } => nothing,
     }
 }
 
@@ -162,19 +164,21 @@ fn absence(it: &Happened) -> Option<Absence> {
     let daemon = match it.fault {
         Fault::TerminateBackends { daemon } | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
         Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } | Fault::SlowMachine => None,
+        Fault::Mistake { mistake, .. } if mistake.table() == "lanes" => None,
         _ => return None,
     };
     Some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon })
 }
 
-/// Returns the time of a full disk for parked deliveries, which is such an absence for webhooks, because a checkpoint that parks something
+/// Returns the time in which deliveries cannot be parked, which is such an absence for webhooks, because a checkpoint that parks something
 /// is written with it or not at all.
 fn absence_of_parking(it: &Happened) -> Option<Absence> {
-    matches!(it.fault, Fault::DiskFull { table: "deliveries", .. }).then(|| Absence {
-        from: it.from,
-        until: it.until + UNWRITTEN,
-        daemon: None,
-    })
+    let is_of_parking = match it.fault {
+        Fault::DiskFull { table, .. } => table == "deliveries",
+        Fault::Mistake { mistake, .. } => mistake.table() == "deliveries",
+        _ => false,
+    };
+    is_of_parking.then(|| Absence { from: it.from, until: it.until + UNWRITTEN, daemon: None })
 }
 
 /// Returns the second of the last checkpoint that was surely written before the fault.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rig::proxy::Side;
 
+use crate::chaos::mistake::Mistake;
+
 /// One fault.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fault {
@@ -35,6 +37,10 @@ pub(super) enum Fault {
     Change { destination: usize, change: Change },
     /// Statements that write this table fail for a while, as on a full disk.
     DiskFull { table: &'static str, lasts: Duration },
+    /// An administrator makes a mistake, and puts it right later.
+    Mistake { mistake: Mistake, lasts: Duration },
+    /// A row comes into the log that cannot be read as an event, because of this moment in it.
+    UnreadableEvent { moment: &'static str },
     /// Everything took too long for a while. Nobody ordered this one.
     SlowMachine,
 }
@@ -103,6 +109,8 @@ impl Fault {
             Fault::Change { change: Change::Deactivate(_), .. } => "deactivate destination".to_owned(),
             Fault::Change { change: Change::Delete(_), .. } => "delete destination".to_owned(),
             Fault::DiskFull { table, .. } => format!("disk full for {table}"),
+            Fault::Mistake { mistake, .. } => mistake.name(),
+            Fault::UnreadableEvent { .. } => "unreadable event".to_owned(),
             Fault::SlowMachine => "machine too slow".to_owned(),
         }
     }
@@ -115,14 +123,16 @@ impl Fault {
             | Fault::RestartBroker { away, .. }
             | Fault::KillBroker { away, .. } => away,
             Fault::PauseDaemon { pause, .. } | Fault::PauseBroker { pause, .. } => pause,
-            Fault::Endpoint { lasts, .. } | Fault::OpenTransaction { lasts, .. } | Fault::DiskFull { lasts, .. } => {
-                lasts
-            }
+            Fault::Endpoint { lasts, .. }
+            | Fault::OpenTransaction { lasts, .. }
+            | Fault::DiskFull { lasts, .. }
+            | Fault::Mistake { lasts, .. } => lasts,
             Fault::Link { how, .. } => how.lasts(),
             Fault::Change { change: Change::Deactivate(away) | Change::Delete(away), .. } => away,
             Fault::TerminateBackends { .. }
             | Fault::RestartPostgres
             | Fault::Change { change: Change::Edit, .. }
+            | Fault::UnreadableEvent { .. }
             | Fault::SlowMachine => Duration::ZERO,
         }
     }
@@ -155,6 +165,8 @@ impl Fault {
             Fault::OpenTransaction { .. } => Subject::OpenTransaction,
             Fault::Change { destination, .. } => Subject::Row(destination),
             Fault::DiskFull { table, .. } => Subject::Table(table),
+            Fault::Mistake { mistake, .. } => Subject::Table(mistake.table()),
+            Fault::UnreadableEvent { .. } => Subject::Log,
             Fault::SlowMachine => Subject::Machine,
         }
     }
@@ -172,6 +184,7 @@ pub(super) enum Subject {
     OpenTransaction,
     Row(usize),
     Table(&'static str),
+    Log,
     Machine,
 }
 
@@ -231,7 +244,8 @@ impl fmt::Display for Fault {
             Fault::OpenTransaction { events, commits, .. } => {
                 write!(f, " ({events} events, then {})", if *commits { "commit" } else { "rollback" })?;
             }
-            Fault::RestartPostgres | Fault::DiskFull { .. } | Fault::SlowMachine => {}
+            Fault::UnreadableEvent { moment } => write!(f, " ({moment})")?,
+            Fault::RestartPostgres | Fault::DiskFull { .. } | Fault::Mistake { .. } | Fault::SlowMachine => {}
         }
         if self.lasts() > Duration::ZERO {
             write!(f, ", {:.1} s", self.lasts().as_secs_f64())?;

@@ -16,6 +16,7 @@ use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::line;
 use crate::chaos::line::Line;
+use crate::chaos::mistake::Mistake;
 use crate::stage::blocking;
 use crate::stage::connect;
 use rig::Mosquitto;
@@ -84,6 +85,14 @@ pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
                 }
             }
         }
+        Fault::Mistake { mistake, lasts } => make(mistake, lasts, line).await,
+        Fault::UnreadableEvent { moment } => {
+            let insert = format!(
+                "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at)
+                 values ('acme', 'job.updated', 'job', 'e0', '{moment}')"
+            );
+            destination_rows::execute(&line.database, &insert).await
+        }
         Fault::SlowMachine => Ok(()),
         Fault::DiskFull { table, lasts } => {
             let fill = format!("insert into chaos.full_disks values ('{table}') on conflict do nothing");
@@ -125,6 +134,27 @@ async fn break_link(proxy: &Proxy, how: Breakage) -> Result<()> {
     }
     sleep(how.lasts()).await;
     line::heal(proxy).await
+}
+
+/// Makes a mistake and puts it right. A lock may be lost with its connection before its time.
+async fn make(mistake: Mistake, lasts: Duration, line: &Line) -> Result<()> {
+    let (wrong, right) = mistake.statements();
+    if mistake.is_held() {
+        let held = async {
+            let client = connect(&line.database).await?;
+            client.batch_execute(&wrong).await?;
+            sleep(lasts).await;
+            client.batch_execute(&right).await?;
+            anyhow::Ok(())
+        };
+        if let Err(error) = held.await {
+            tracing::debug!(error = format!("{error:#}"), "the lock was lost");
+        }
+        return Ok(());
+    }
+    destination_rows::execute(&line.database, &wrong).await?;
+    sleep(lasts).await;
+    destination_rows::execute(&line.database, &right).await
 }
 
 fn answer(manner: Manner) -> Answer {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::bail;
 use futures_util::future::try_join_all;
@@ -26,6 +27,8 @@ use crate::chaos::committed;
 use crate::chaos::destination_rows::Rows;
 use crate::chaos::destinations;
 use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::mistake;
+use crate::chaos::mistake::ROLE;
 use crate::chaos::narrator::Narrator;
 use crate::stage;
 use crate::stage::Stage;
@@ -62,6 +65,7 @@ impl Line {
         let client = connect(&database).await?;
         assert_commits_are_durable(&client).await?;
         andon.migrate(&database).await?;
+        client.batch_execute(&mistake::role()).await.context("cannot make the gateway's role")?;
         committed::prepare(&client).await?;
         let options = MosquittoOptions { persistence: true, ..MosquittoOptions::default() };
         let brokers = try_join_all((0..destinations::BROKERS).map(|_| stage::broker(options.clone()))).await?;
@@ -84,8 +88,8 @@ impl Line {
         let daemons = (0..)
             .zip(&database_links)
             .map(|(number, link)| {
-                let direct = format!(":{}/", postgres.port());
-                daemon(&andon, number, &database.replace(&direct, &format!(":{}/", link.port())))
+                let direct = format!("postgres@127.0.0.1:{}/", postgres.port());
+                daemon(&andon, number, &database.replace(&direct, &format!("{ROLE}@127.0.0.1:{}/", link.port())))
             })
             .collect::<Result<_>>()?;
         let brokers = brokers.into_iter().map(Arc::new).collect();

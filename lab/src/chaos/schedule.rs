@@ -19,6 +19,7 @@ use crate::chaos::fault::Fault;
 use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::fault::Subject;
+use crate::chaos::mistake::MISTAKES;
 use crate::witness::Way;
 use rig::proxy::Side;
 
@@ -33,7 +34,7 @@ pub(super) struct Scenario {
 
 /// The kinds of faults, and how many of each are in a deck. A deck is drawn to its end before the next one is shuffled, so a run of some
 /// minutes meets all kinds.
-const DECK: [(Kind, usize); 16] = [
+const DECK: [(Kind, usize); 18] = [
     (Kind::KillDaemon, 3),
     (Kind::StopDaemon, 2),
     (Kind::PauseDaemon, 2),
@@ -50,9 +51,11 @@ const DECK: [(Kind, usize); 16] = [
     (Kind::Edit, 2),
     (Kind::Switch, 2),
     (Kind::DiskFull, 4),
+    (Kind::Mistake, 6),
+    (Kind::UnreadableEvent, 1),
 ];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     KillDaemon,
     StopDaemon,
@@ -70,8 +73,12 @@ enum Kind {
     Edit,
     Switch,
     DiskFull,
+    Mistake,
+    UnreadableEvent,
 }
 
+/// Moments that PostgreSQL can hold and an event cannot.
+const UNREADABLE: [&str; 4] = ["infinity", "-infinity", "4713-01-01 BC", "294276-12-31"];
 /// How many events the open transaction has.
 const BULK: u32 = 3000;
 /// How long a server may need to come back after a fault.
@@ -84,8 +91,9 @@ pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
     let mut deck: Vec<Kind> = Vec::new();
     let mut busy: HashMap<Subject, Duration> = HashMap::new();
     let mut now = Duration::from_secs(3);
-    // The variants of link faults, endpoint faults and full disks take turns.
-    let mut round = random.random_range(0..100);
+    // The variants of link faults, endpoint faults, full disks and mistakes take turns.
+    let first_round = random.random_range(0..100);
+    let mut rounds: HashMap<Kind, usize> = HashMap::new();
     while now < scenario.duration {
         if deck.is_empty() {
             deck = DECK.iter().flat_map(|(kind, count)| std::iter::repeat_n(*kind, *count)).collect();
@@ -93,8 +101,9 @@ pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
             deck.shuffle(&mut random);
         }
         let Some(kind) = deck.pop() else { break };
-        round += 1;
-        let fault = fault(kind, scenario, round, &mut random);
+        let round = rounds.entry(kind).or_insert(first_round);
+        *round += 1;
+        let fault = fault(kind, scenario, *round, &mut random);
         let ends = now + fault.lasts();
         let is_free = busy.get(&fault.subject()).is_none_or(|until| *until <= now);
         // A fault that does not fit any more is left out, so that all faults are over at the end.
@@ -154,6 +163,8 @@ fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> F
             let tables = ["lanes", "deliveries", "events", "daemons"];
             Fault::DiskFull { table: tables[round % tables.len()], lasts: lasts / 2 }
         }
+        Kind::Mistake => Fault::Mistake { mistake: MISTAKES[round % MISTAKES.len()], lasts },
+        Kind::UnreadableEvent => Fault::UnreadableEvent { moment: UNREADABLE[round % UNREADABLE.len()] },
     }
 }
 
@@ -211,8 +222,8 @@ mod tests {
                 assert!(names(false).contains(&format!("{link} link {how}")), "{link} {how}");
             }
         }
-        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, and 8 others.
-        assert_eq!(names(false).len(), 34, "{:?}", names(false));
+        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, 16 mistakes, and 9 others.
+        assert_eq!(names(false).len(), 51, "{:?}", names(false));
         assert!(names(true).contains("kill broker"));
     }
 
