@@ -1,6 +1,7 @@
 //! Connections to PostgreSQL. In: a URL and a CA file. Out: connected clients, their connections and pools of them. It runs no query but
 //! those that take an advisory lock, and never shows a password.
 
+mod anchor;
 pub mod locks;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::database::anchor::Anchor;
 use crate::secret::Secret;
 use crate::tls;
 use crate::tls::TlsProblem;
@@ -84,6 +86,8 @@ pub struct Database {
     target: String,
     /// With `sslmode=prefer`, whether the server's certificate could not be verified.
     without_tls: Arc<AtomicBool>,
+    /// The session beside which pooled connections are used, if they are not to be used without one.
+    anchor: Option<Anchor>,
 }
 
 /// Checks that a URL can be read.
@@ -97,7 +101,13 @@ impl Database {
         let config = parse(&settings.url)?;
         let tls = tls::client(settings.ca_file.as_deref(), None).map_err(DatabaseError::Tls)?;
         let target = target(&config);
-        Ok(Database { config, connector: MakeRustlsConnect::new(tls), target, without_tls: Arc::default() })
+        Ok(Database {
+            config,
+            connector: MakeRustlsConnect::new(tls),
+            target,
+            without_tls: Arc::default(),
+            anchor: None,
+        })
     }
 
     /// Returns the same database, with this mark at the end of the name of each session.
@@ -106,6 +116,27 @@ impl Database {
         let name: String = self.config.get_application_name().unwrap_or_default().chars().take(40).collect();
         self.config.application_name(name + mark);
         self
+    }
+
+    /// Returns the same database, whose pools use only connections to the server of the session that was given to [`Database::anchor_at`]
+    /// last.
+    pub fn anchored(self) -> Database {
+        Database { anchor: Some(Anchor::default()), ..self }
+    }
+
+    /// Lets the pools use connections to the server of this session. Those that were opened before are used no more.
+    pub async fn anchor_at(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        match &self.anchor {
+            Some(anchor) => anchor.set(client).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the pools use no connection until there is another anchor.
+    pub fn lose_anchor(&self) {
+        if let Some(anchor) = &self.anchor {
+            anchor.clear();
+        }
     }
 
     /// Returns user, host, port and database, for messages.
@@ -131,6 +162,7 @@ impl Database {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(self.config.clone(), self.clone(), recycling);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
+        let pool = self.anchor.iter().fold(pool, |pool, anchor| anchor.guard(pool));
         pool.wait_timeout(Some(PATIENCE)).create_timeout(Some(PATIENCE)).build().map_err(DatabaseError::Pool)
     }
 

@@ -35,7 +35,6 @@ use crate::log::follower::Opened;
 use crate::log::follower::Session;
 use crate::log::tail::Batch;
 use crate::log::tail::checkpoint;
-use crate::log::tail::checkpoint::Reached;
 use crate::log::tail::checkpoint::WentBack;
 use crate::log::wakeup::listener::Signals;
 use crate::settings::Retention;
@@ -67,7 +66,7 @@ const POOL_SIZE: usize = 8;
 enum ServeOutcome {
     /// The gateway was asked to stop.
     Stopped,
-    /// The log went back in time, so all lanes start again from what exists.
+    /// The log is not the one that was read, so all lanes start again from what is stored.
     WentBack(Client, WentBack),
 }
 
@@ -77,7 +76,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let clock = Clock::default();
     let leases = LeaseKeeper::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
     // A daemon that finds our lease expired recognises our sessions by this mark, and ends them.
-    let database = settings.database.clone().marked(&lease::session_mark(leases.id));
+    let database = settings.database.clone().marked(&lease::session_mark(leases.id)).anchored();
     let pool = database.pool(POOL_SIZE)?;
     let follower = Arc::new(Follower {
         database: database.clone(),
@@ -89,7 +88,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     tokio::pin!(stop);
     let serving = async {
         while let ServeOutcome::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
-            rewind(&gateway.pool, &client, &went_back).await?;
+            rewind(client, &went_back).await.context("the log went back in time")?;
         }
         // If this fails, the other daemons only have to wait until the lease runs out.
         drop(gateway.leases.leave(&gateway.pool).await);
@@ -139,11 +138,12 @@ impl Gateway {
         // Following the log is a task of its own, so that a batch is handled on the thread that received it, and polling it does not
         // poll the other branches as well.
         let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed)));
-        let following = AbortOnDropHandle::new(following);
+        // It goes on until the lanes have stopped: without the tail's session, they get no connection to store their cursors.
+        let mut following = AbortOnDropHandle::new(following);
         let ended = tokio::select! {
             biased;
             () = stop => ServeOutcome::Stopped,
-            ended = following => {
+            ended = &mut following => {
                 let (client, went_back) = ended.context("following the log")?;
                 ServeOutcome::WentBack(client, went_back)
             }
@@ -156,7 +156,7 @@ impl Gateway {
             }
         };
         if matches!(ended, ServeOutcome::WentBack(..)) {
-            // The lanes' epochs were raised, or are about to be: what the lanes have in hand belongs to a log that no longer exists.
+            // What the lanes have in hand belongs to a log that no longer exists. None of it can be written, since the pool has no anchor.
             supervisor.abandon().await?;
             return Ok(ended);
         }
@@ -186,14 +186,11 @@ async fn open(follower: &Follower) -> Result<(Box<Session>, Batch), (Client, Wen
     }
 }
 
-/// Follows the log through lost connections, until the log goes back in time.
+/// Follows the log through lost connections, until it is not the same log any more.
 async fn follow(follower: Arc<Follower>, mut session: Box<Session>, feed: Arc<Feed>) -> (Client, WentBack) {
     loop {
-        let server = session.tail.server();
-        let error = follower.follow(session, |batch| feed.accept(batch)).await;
+        let (error, reached) = follower.follow(session, |batch| feed.accept(batch)).await;
         tracing::warn!(error = format!("{error:#}"), "lost the database");
-        let horizon = feed.horizon().borrow().clone();
-        let reached = Reached { position: horizon.position, undecided: horizon.undecided, server };
         match follower.open(Some(reached)).await {
             Opened::Ready(opened) => session = opened,
             Opened::WentBack(client, went_back) => return (client, went_back),
@@ -218,16 +215,17 @@ async fn keep_lanes(supervisor: &mut Supervisor, leases: &LeaseKeeper, signals: 
     }
 }
 
-/// Sets the lanes and the tail back to the position up to which the log can be trusted. The lanes come first: if this is cut short, the
-/// tail's row still shows that the log went back, and all of it is done again.
-async fn rewind(pool: &Pool, client: &Client, went_back: &WentBack) -> anyhow::Result<()> {
+/// Sets what is stored back, if it is ahead of the log. What was in memory is gone already.
+async fn rewind(mut client: Client, went_back: &WentBack) -> anyhow::Result<()> {
     let reason = &went_back.reason;
     let Some(position) = went_back.to else {
-        tracing::warn!(reason, "the log went back in time; reading it again from the start");
+        tracing::warn!(reason, "the log is not the one that was read; starting again from what is stored");
         return Ok(());
     };
-    let further = lanes::rewind(pool, position).await.context("cannot rewind the lanes")?;
-    checkpoint::rewind(client, position).await.context("cannot rewind the tail")?;
+    let transaction = client.transaction().await?;
+    let further = lanes::rewind(&transaction, position).await.context("cannot rewind the lanes")?;
+    checkpoint::rewind(&transaction, position).await.context("cannot rewind the tail")?;
+    transaction.commit().await?;
     tracing::warn!(
         reason,
         position,

@@ -33,6 +33,7 @@ use crate::lane::store::acquire::Acquired;
 use crate::lane::store::cursor_writer::CursorWriter;
 use crate::lane::store::error::Lost;
 use crate::lane::store::error::StoreError;
+use crate::lane::store::row::LaneRow;
 use crate::lane::store::state::State;
 use crate::lane::webhook::WebhookLane;
 use crate::lane::webhook::attempt::WebhookClient;
@@ -72,15 +73,14 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Takes the lane over from its stored cursor, unless another daemon has it.
-    pub async fn open(listed: DestinationRow, context: &LaneContext) -> Result<Option<Lane>, StoreError> {
+    /// Takes the lane over from its stored cursor, unless another daemon has it. Returns the right to write its row as well.
+    pub async fn open(listed: DestinationRow, context: &LaneContext) -> Result<Option<(Lane, LaneRow)>, StoreError> {
         let tail = context.feed.horizon().borrow().clone();
         let acquired =
             acquire::acquire(&context.pool, &context.cursor_writer, &listed, &tail, context.daemon_id).await?;
-        match acquired {
-            Some(acquired) => Lane::prepare(listed, acquired, context).await.map(Some),
-            None => Ok(None),
-        }
+        let Some(acquired) = acquired else { return Ok(None) };
+        let row = acquired.row.clone();
+        Ok(Some((Lane::prepare(listed, acquired, context).await?, row)))
     }
 
     async fn prepare(listed: DestinationRow, acquired: Acquired, context: &LaneContext) -> Result<Lane, StoreError> {

@@ -1,8 +1,11 @@
 //! A throw-away PostgreSQL. In: nothing. Out: a server on a free port of 127.0.0.1, with as many fresh databases as asked for. It is
 //! not durable (no fsync) unless asked to be: it forgets everything when the machine goes down, and is removed with its owner.
 
+mod standby;
+
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::OnceLock;
@@ -14,6 +17,7 @@ use anyhow::Context;
 use anyhow::Result;
 use anyhow::bail;
 use nix::sys::signal::Signal;
+use nix::unistd::User;
 use tokio_postgres::NoTls;
 
 use crate::process;
@@ -43,7 +47,18 @@ impl Postgres {
 
     /// Starts a server with other settings, each as `name=value`.
     pub fn start_with(own: &[&str]) -> Result<Postgres> {
-        let initdb = process::program("initdb", PACKAGE)?;
+        let made_by = |data: &Path, user: Option<&User>| {
+            let mut initdb = process::command_as(&process::program("initdb", PACKAGE)?, user);
+            initdb
+                .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
+                .arg(data);
+            Ok(initdb)
+        };
+        Postgres::start_on(own, made_by)
+    }
+
+    /// Starts a server on the data that this command makes. It gets the path of the data and the user that is to own them.
+    fn start_on(own: &[&str], made_by: impl FnOnce(&Path, Option<&User>) -> Result<Command>) -> Result<Postgres> {
         let postgres = process::program("postgres", PACKAGE)?;
         let user = process::server_user()?;
         let port = process::free_port()?;
@@ -61,14 +76,10 @@ impl Postgres {
                 end: Signal::SIGQUIT,
             })
         })?;
-        let made = process::command_as(&initdb, user.as_ref())
-            .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
-            .arg(server.directory().join("data"))
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run initdb")?;
+        let mut making = made_by(&server.directory().join("data"), user.as_ref())?;
+        let made = making.stdin(Stdio::null()).output().with_context(|| format!("cannot run {making:?}"))?;
         if !made.status.success() {
-            bail!("initdb failed ({}):\n{}", made.status, String::from_utf8_lossy(&made.stderr));
+            bail!("{making:?} failed ({}):\n{}", made.status, String::from_utf8_lossy(&made.stderr));
         }
         server.start()?;
         let postgres = Postgres { server: Mutex::new(server), port, databases: AtomicU32::new(0) };
@@ -128,11 +139,8 @@ impl Postgres {
 
     /// Ends it as a crash would (no checkpoint, connections cut), and starts it again; blocks until it takes connections.
     pub fn restart_immediate(&self) -> Result<()> {
-        let mut server = self.server();
-        server.end(Signal::SIGQUIT)?;
-        server.start()?;
-        drop(server);
-        self.wait_ready()
+        self.crash()?;
+        self.start_again()
     }
 
     /// Ends it in order; the data stays for `start_again`.
@@ -140,7 +148,12 @@ impl Postgres {
         self.server().end(Signal::SIGINT)
     }
 
-    /// Starts it after `stop`, on the same port.
+    /// Ends it as a crash would; the data stays for `start_again`.
+    pub fn crash(&self) -> Result<()> {
+        self.server().end(Signal::SIGQUIT)
+    }
+
+    /// Starts it after `stop` or `crash`, on the same port.
     pub fn start_again(&self) -> Result<()> {
         self.server().start()?;
         self.wait_ready()
@@ -152,11 +165,11 @@ impl Postgres {
 
     fn wait_ready(&self) -> Result<()> {
         let server = self.server();
-        // The status line of the lock file says `ready` when it takes connections; an open port alone comes too early.
+        // The status line of the lock file says `ready`, or `standby`, when it takes connections; an open port alone comes too early.
         let lock_file = server.directory().join("data/postmaster.pid");
         server.wait_ready(|| {
             let status = std::fs::read_to_string(&lock_file).unwrap_or_default();
-            status.lines().nth(7).is_some_and(|word| word.trim() == "ready")
+            status.lines().nth(7).is_some_and(|word| ["ready", "standby"].contains(&word.trim()))
                 && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         })
     }

@@ -26,6 +26,8 @@ use crate::lane::stop::Ended;
 use crate::lane::stop::Stopper;
 use crate::lane::store::error::Lost;
 use crate::lane::store::lanes;
+use crate::lane::store::row::Claim;
+use crate::lane::store::row::LaneRow;
 use crate::ledger::deliveries;
 use crate::ledger::replays;
 use crate::log::wakeup::listener::Signals;
@@ -46,6 +48,7 @@ pub(super) struct Supervisor {
 struct Running {
     fingerprint: String,
     stopper: Stopper,
+    row: LaneRow,
 }
 
 /// How often the destinations are read without a notification, in case one was missed.
@@ -110,7 +113,10 @@ impl Supervisor {
             let ours = self.assigned_to_us(lease).await?;
             let wanted: HashSet<(&LaneName, &str)> =
                 ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
-            let is_wanted = |(lane, running): (&LaneName, &Running)| wanted.contains(&(lane, &running.fingerprint));
+            let lost = self.lost().await?;
+            let is_wanted = |(lane, running): (&LaneName, &Running)| {
+                wanted.contains(&(lane, &running.fingerprint)) && !lost.contains(lane)
+            };
             let leaving: Vec<LaneName> =
                 self.running.iter().filter(|it| !is_wanted(*it)).map(|(lane, _)| lane.clone()).collect();
             if leaving.is_empty() {
@@ -198,6 +204,14 @@ impl Supervisor {
         Ok(listed.into_iter().filter(|listed| assigned.get(&listed.lane) == ourselves).collect())
     }
 
+    /// Returns the lanes that run here although their rows are not what they know of any more.
+    async fn lost(&self) -> anyhow::Result<HashSet<LaneName>> {
+        // What a lane knows comes first: the rows can only have more by the time they are read.
+        let claims: Vec<Claim> = self.running.values().map(|running| running.row.claim()).collect();
+        let client = self.context.pool.get().await?;
+        Ok(lanes::taken_away(&**client, &claims).await?.into_iter().collect())
+    }
+
     async fn start(&mut self, ours: Vec<DestinationRow>) -> anyhow::Result<bool> {
         let mut has_all = true;
         for listed in ours {
@@ -206,14 +220,14 @@ impl Supervisor {
             }
             let (lane, fingerprint) = (listed.lane.clone(), listed.fingerprint.clone());
             let opened = Lane::open(listed, &self.context).await;
-            let Some(opened) = opened.with_context(|| format!("cannot start lane `{lane}`"))? else {
+            let Some((opened, row)) = opened.with_context(|| format!("cannot start lane `{lane}`"))? else {
                 has_all = false;
                 continue;
             };
             let (stopper, stop) = stop::channel();
             let name = lane.clone();
             self.tasks.spawn(async move { (name, opened.run(stop).await) });
-            self.running.insert(lane, Running { fingerprint, stopper });
+            self.running.insert(lane, Running { fingerprint, stopper, row });
         }
         Ok(has_all)
     }

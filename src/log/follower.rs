@@ -51,7 +51,8 @@ pub struct Session {
 pub enum Opened {
     /// The tail is ready to read.
     Ready(Box<Session>),
-    /// The log went back in time. The lanes and the tail have to be rewound first, through this connection.
+    /// The log is not the one that was read. What is in memory has to be forgotten, and what is stored may have to be set back through this
+    /// connection.
     WentBack(Client, WentBack),
 }
 
@@ -59,7 +60,8 @@ pub enum Opened {
 const SILENCE: Duration = Duration::from_secs(30);
 
 impl Follower {
-    /// Opens the tail as soon as the database lets it. `reached` is how far it was before a connection was lost.
+    /// Opens the tail as soon as the database lets it, and anchors the pools to its session. `reached` is how far it was before a connection
+    /// was lost.
     pub async fn open(&self, reached: Option<Reached>) -> Opened {
         let pauses = ExponentialBuilder::default()
             .with_jitter()
@@ -91,18 +93,22 @@ impl Follower {
         unreachable!("the pauses have no end")
     }
 
-    /// Reads until the connection fails, and hands on what it reads.
-    pub async fn follow(&self, mut session: Box<Session>, accept: impl Fn(Batch)) -> anyhow::Error {
+    /// Reads until the connection fails, and hands on what it reads. Returns why it ended, and how far it was.
+    pub async fn follow(&self, mut session: Box<Session>, accept: impl Fn(Batch)) -> (anyhow::Error, Reached) {
         let ended = self.read(&mut session, accept).await;
+        // Until the log is proved to be the same, nothing that was learned from it may be written: there may be another server by now.
+        self.database.lose_anchor();
         session.listening.abort();
-        match ended {
+        let error = match ended {
             Err(error) => error.context("reading the log"),
             Ok(()) => anyhow::anyhow!("the listening connection ended"),
-        }
+        };
+        (error, session.tail.reached())
     }
 
     /// Opens the session once. It listens before the first read, so that the read finds everything that is committed in between.
     async fn try_open(&self, reached: Option<Reached>) -> anyhow::Result<Opened> {
+        let is_again = reached.is_some();
         let (client, connection) = self.database.connect_apart().await?;
         let listening =
             listener::listen(client, connection, Arc::clone(&self.signals)).await.context("listening for the bell")?;
@@ -115,6 +121,11 @@ impl Follower {
         let (signals, has_company) = (Arc::clone(&self.signals), Arc::clone(&self.has_company));
         let wakeup =
             Wakeup::prepare(Arc::clone(tail.client()), signals, has_company).await.context("opening the log")?;
+        self.database.anchor_at(tail.client()).await.context("opening the log")?;
+        if is_again {
+            // The supervisor looks whether the lanes' rows are still what the lanes know of, and whether it has missed a notification.
+            self.signals.destinations.notify_one();
+        }
         Ok(Opened::Ready(Box::new(Session { tail, wakeup, listening })))
     }
 

@@ -21,8 +21,8 @@ use tokio_postgres::Error;
 
 use crate::event::Event;
 use crate::log::event_row;
+use crate::log::tail::checkpoint::Mark;
 use crate::log::tail::checkpoint::Reached;
-use crate::log::tail::checkpoint::ServerIdentity;
 use crate::log::tail::checkpoint::WentBack;
 use crate::log::tail::holes::Holes;
 use crate::log::tail::query::PollQueries;
@@ -50,7 +50,7 @@ pub struct Tail {
     undecided: Arc<Ranges>,
     /// The position and the open holes that `andon.tail` has.
     stored: (i64, Arc<Ranges>),
-    server: ServerIdentity,
+    mark: Mark,
     /// How old the events of the last poll were, in seconds.
     ages: Vec<f64>,
     /// The last poll left something for the next.
@@ -58,8 +58,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Goes on where `andon.tail` says, or, after a lost connection, where the tail had `reached`. If the log went back in time, it gives
-    /// the client back instead: call [`checkpoint::rewind`], then open again.
+    /// Goes on where `andon.tail` says, or, after a lost connection, where the tail had `reached`. If the log is not the one that was read,
+    /// it gives the client back instead: set back what is to be set back, forget what was read, then open again.
     pub async fn open(client: Client, reached: Option<Reached>) -> Result<Result<Tail, (Client, WentBack)>, Error> {
         let stored = match checkpoint::load(&client, reached.as_ref()).await? {
             Ok(stored) => stored,
@@ -72,17 +72,17 @@ impl Tail {
             set enable_seqscan = off; set enable_bitmapscan = off";
         client.batch_execute(settings).await?;
         let queries = PollQueries::prepare(&client).await?;
-        let server = stored.server;
+        let mark = stored.mark;
         let stored = (stored.position, stored.undecided);
         let (position, undecided) = reached.map_or_else(|| stored.clone(), |at| (at.position, at.undecided));
         let holes = Holes::resume(position, &undecided);
         let client = Arc::new(client);
-        Ok(Ok(Tail { client, queries, holes, undecided, stored, server, ages: Vec::new(), is_cut: false }))
+        Ok(Ok(Tail { client, queries, holes, undecided, stored, mark, ages: Vec::new(), is_cut: false }))
     }
 
-    /// Returns the server that it reads.
-    pub fn server(&self) -> ServerIdentity {
-        self.server
+    /// Returns how far it is, and how the log that it reads can be recognised.
+    pub(crate) fn reached(&self) -> Reached {
+        Reached { position: self.holes.position(), undecided: Arc::clone(&self.undecided), mark: self.mark.clone() }
     }
 
     /// Returns the connection that it reads on.
@@ -107,14 +107,17 @@ impl Tail {
         let (answer, read) = join(request, read(&self.client, &self.queries, &mut holes)).await;
         let (answer, Read { late, fresh, given_out, is_cut }) = (answer?, read?);
         let mut events = Vec::with_capacity(late.len() + fresh.len());
+        let mut last = None;
         for row in &late {
             events.push(event_row::event(row)?);
         }
         for row in &fresh {
             let event = event_row::event(row)?;
             holes.read(event.id);
+            last = Some(event.event_id);
             events.push(event);
         }
+        self.mark.event = last.or(self.mark.event);
         self.ages.clear();
         self.ages.extend(late.iter().chain(&fresh).map(query::age));
         if holes.any() || !self.undecided.is_empty() {

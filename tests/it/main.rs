@@ -15,6 +15,7 @@ mod channels;
 mod command;
 mod deliveries;
 mod disabled;
+mod failover;
 mod horizon;
 mod isolation;
 mod large_statements;

@@ -45,7 +45,7 @@ impl Tailing {
         let record = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             let Opened::Ready(session) = follower.open(None).await else { panic!("the log went back") };
-            let error = follower
+            let (error, _) = follower
                 .follow(session, |batch| batch.events.iter().for_each(|event| record.append(Arc::new(event.id))))
                 .await;
             panic!("{error:#}");

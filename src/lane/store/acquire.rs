@@ -25,6 +25,10 @@ pub struct Acquired {
     pub disabled: Option<String>,
 }
 
+/// The epoch of a lane that is taken over now. It is a time, so that it is none that was given out before, not even by a server whose last
+/// writes are lost: nothing of what a lane knew then can be written under it.
+const NEW_EPOCH: &str = "(extract(epoch from clock_timestamp()) * 1000000)::int8";
+
 /// Takes a lane over under a new epoch, unless another living daemon has it.
 ///
 /// A lane that has no row yet starts at the tail, or, if its destination names a time, at this time of the log. A lane whose destination
@@ -44,10 +48,10 @@ pub async fn acquire(
     let state = if problems.is_some() { "misconfigured" } else { "running" };
     let row = client
         .query_opt(
-            "insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
-            values ($1, $2, $3, $4, $5::text::int8multirange, 1, $6, $7, $8, $9, $10)
+            &format!("insert into andon.lanes as l (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
+            values ($1, $2, $3, $4, $5::text::int8multirange, {NEW_EPOCH}, $6, $7, $8, $9, $10)
             on conflict (lane) do update set
-                tenant = excluded.tenant, name = excluded.name, epoch = l.epoch + 1, fingerprint = excluded.fingerprint,
+                tenant = excluded.tenant, name = excluded.name, epoch = greatest(l.epoch + 1, excluded.epoch), fingerprint = excluded.fingerprint,
                 daemon = excluded.daemon,
                 position = case when l.state = 'removed' then greatest(excluded.position, l.position) else l.position end,
                 pending = case when l.state = 'removed' and excluded.position > l.position then excluded.pending else l.pending end,
@@ -57,7 +61,7 @@ pub async fn acquire(
                 state_since = case when l.state = excluded.state then l.state_since else now() end,
                 updated_at = now()
             where l.daemon = excluded.daemon or not andon.is_served(l.daemon)
-            returning epoch, position, pending::text, state, reason",
+            returning epoch, position, pending::text, state, reason, writes"),
             &[
                 &listed.lane.0,
                 &listed.tenant.0,
@@ -75,7 +79,7 @@ pub async fn acquire(
     let Some(row) = row else { return Ok(None) };
     let is_disabled = row.get::<_, &str>(3) == "disabled";
     Ok(Some(Acquired {
-        row: LaneRow::new(pool.clone(), cursor_writer.clone(), listed.lane.clone(), row.get(0)),
+        row: LaneRow::new(pool.clone(), cursor_writer.clone(), listed.lane.clone(), row.get(0), row.get(5)),
         position: row.get(1),
         pending: Ranges::parse(row.get(2))?,
         disabled: row.get::<_, Option<String>>(4).filter(|_| is_disabled),

@@ -2,7 +2,7 @@
 //! that arrive at once, so that a thousand busy lanes are not two thousand commits a second for the plant's database. It never waits for a
 //! locked row: the other lanes' cursors would wait with it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
@@ -29,7 +29,8 @@ struct Request {
 /// The outcome of writing a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    Yes,
+    /// So many writes of the row were made so far.
+    Yes(i64),
     /// Either another transaction holds the row's lock, or the lane does not own the row any more.
     No,
 }
@@ -64,8 +65,9 @@ async fn write_batch(pool: &Pool, batch: &mut Vec<Request>) {
     let result = write(pool, &updates).await.map_err(Arc::new);
     for Request { update, answer } in batch.drain(..) {
         let answered = match &result {
-            Ok(written) if written.contains(&update.lane) => answer.send(Ok(Written::Yes)),
-            Ok(_) => answer.send(Ok(Written::No)),
+            Ok(written) => {
+                answer.send(Ok(written.get(&update.lane).map_or(Written::No, |writes| Written::Yes(*writes))))
+            }
             Err(error) => answer.send(Err(Arc::clone(error))),
         };
         // A lane that has ended does not wait for its answer.
@@ -73,7 +75,7 @@ async fn write_batch(pool: &Pool, batch: &mut Vec<Request>) {
     }
 }
 
-async fn write(pool: &Pool, updates: &[&CursorUpdate]) -> Result<BTreeSet<LaneName>, DatabaseError> {
+async fn write(pool: &Pool, updates: &[&CursorUpdate]) -> Result<BTreeMap<LaneName, i64>, DatabaseError> {
     let client = pool.get().await.map_err(DatabaseError::Connection)?;
     cursor_update::write(&client, updates, LockedRows::Skip).await.map_err(DatabaseError::Statement)
 }

@@ -7,9 +7,12 @@ use deadpool_postgres::PoolError;
 use crate::destination::LaneName;
 use crate::ranges::NotRanges;
 
-/// Another daemon has taken the lane over, or somebody has moved its cursor. The lane must stop: it can write nothing any more.
+/// Another daemon has taken the lane over, somebody has moved its cursor, or the database has lost what the lane wrote. The lane must stop: it
+/// can write nothing any more.
 #[derive(Debug, thiserror::Error)]
-#[error("lane `{0}` was taken away: another andon serves it, or it was set to another place in the log")]
+#[error(
+    "lane `{0}` was taken away: another andon serves it, it was set to another place in the log, or the database lost what it wrote"
+)]
 pub struct Lost(pub(super) LaneName);
 
 /// Why nothing was written.

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use deadpool_postgres::Pool;
 use tokio_postgres::GenericClient;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::destination::LaneName;
 use crate::lane::store::error::StoreError;
+use crate::lane::store::row::Claim;
 
 /// Marks all lanes but these as removed, because their destinations are gone or not active: one that comes back later starts at that time.
 /// A lane that another living daemon serves is left to that daemon.
@@ -35,6 +35,22 @@ pub async fn served_by(
     Ok(served)
 }
 
+/// Returns the lanes whose rows are not what they know of any more: they were taken away, or the database has lost what they wrote. A lane
+/// that writes nothing would not find out.
+pub async fn taken_away(client: &impl GenericClient, claims: &[Claim]) -> Result<Vec<LaneName>, StoreError> {
+    let lanes: Vec<&LaneName> = claims.iter().map(|claim| &claim.lane).collect();
+    let (epochs, writes): (Vec<i64>, Vec<i64>) = claims.iter().map(|claim| (claim.epoch, claim.writes)).unzip();
+    let rows = client
+        .query(
+            "select claim.lane from unnest($1::text[], $2::int8[], $3::int8[]) claim (lane, epoch, writes)
+            left join andon.lanes l on l.lane = claim.lane and l.epoch = claim.epoch and l.writes >= claim.writes
+            where l.lane is null",
+            &[&names(&lanes), &epochs, &writes],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| LaneName(row.get(0))).collect())
+}
+
 /// Gives these lanes up for the other daemons, and wakes them.
 pub async fn release(client: &impl GenericClient, lanes: &[&LaneName], daemon: Uuid) -> Result<(), StoreError> {
     client
@@ -51,8 +67,7 @@ pub async fn release(client: &impl GenericClient, lanes: &[&LaneName], daemon: U
 
 /// Moves the lanes back to `to`, because the log went back to it. Each gets a new epoch, so that nothing is written of what was read
 /// before. Returns how many lanes had been further.
-pub async fn rewind(pool: &Pool, to: i64) -> Result<u64, StoreError> {
-    let client = pool.get().await?;
+pub async fn rewind(client: &impl GenericClient, to: i64) -> Result<u64, StoreError> {
     let further: i64 = client.query_one("select count(*) from andon.lanes where position > $1", &[&to]).await?.get(0);
     client
         .execute(

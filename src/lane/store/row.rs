@@ -2,6 +2,9 @@
 //! lane's epoch: a daemon that has lost the lane writes nothing. It never decides where the cursor stands.
 
 use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
 
 use deadpool_postgres::Pool;
 
@@ -29,6 +32,19 @@ pub struct LaneRow {
     cursor_writer: CursorWriter,
     lane: LaneName,
     epoch: i64,
+    /// How many writes of the row are known to have been made. Clones share it.
+    writes: Arc<AtomicI64>,
+}
+
+/// What a lane knows of its row. A row that has another epoch, or fewer writes, is not what the lane knows of any more.
+#[derive(Debug)]
+pub struct Claim {
+    /// The lane's name.
+    pub lane: LaneName,
+    /// The epoch under which the lane writes.
+    pub epoch: i64,
+    /// How many writes the row has at least.
+    pub writes: i64,
 }
 
 /// How far a lane is.
@@ -45,20 +61,22 @@ pub struct Checkpoint {
 }
 
 impl LaneRow {
-    pub(super) fn new(pool: Pool, cursor_writer: CursorWriter, lane: LaneName, epoch: i64) -> LaneRow {
-        LaneRow { pool, cursor_writer, lane, epoch }
+    pub(super) fn new(pool: Pool, cursor_writer: CursorWriter, lane: LaneName, epoch: i64, writes: i64) -> LaneRow {
+        LaneRow { pool, cursor_writer, lane, epoch, writes: Arc::new(AtomicI64::new(writes)) }
     }
 
     /// Writes only the cursor, in one statement with those of other lanes that come at the same time.
     pub async fn write_cursor(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let update = self.cursor_update(checkpoint, checkpoint.delivered);
-        if self.cursor_writer.write(update.clone()).await? == Written::Yes {
+        if let Written::Yes(writes) = self.cursor_writer.write(update.clone()).await? {
+            self.has_written(writes);
             return Ok(());
         }
         // Either somebody else holds the row's lock, which is worth waiting for, or we no longer own the lane.
         let client = self.pool.get().await?;
         let written = cursor_update::write(&client, &[&update], LockedRows::Wait).await?;
-        if written.is_empty() { Err(self.lost()) } else { Ok(()) }
+        self.has_written(*written.get(&self.lane).ok_or_else(|| self.lost())?);
+        Ok(())
     }
 
     /// Writes the cursor and the entries in one transaction. Returns the entities of which nothing is parked any more. Written entries are
@@ -73,9 +91,8 @@ impl LaneRow {
         let update = self.cursor_update(checkpoint, delivered);
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await?;
-        if cursor_update::write(&transaction, &[&update], LockedRows::Wait).await?.is_empty() {
-            return Err(self.lost());
-        }
+        let written = cursor_update::write(&transaction, &[&update], LockedRows::Wait).await?;
+        let writes = *written.get(&self.lane).ok_or_else(|| self.lost())?;
         deliveries::park(&transaction, &self.lane, &entries.parked).await?;
         let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
         attempts::record(&transaction, &self.lane, &entries.attempts).await?;
@@ -84,6 +101,7 @@ impl LaneRow {
             transaction.execute("select andon.notify_destinations()", &[]).await?;
         }
         transaction.commit().await?;
+        self.has_written(writes);
         drop(mem::take(entries));
         Ok(free)
     }
@@ -109,14 +127,15 @@ impl LaneRow {
         let (name, reason) = state.columns();
         let client = self.pool.get().await?;
         let written = client
-            .execute(
-                "update andon.lanes set state = $3, reason = $4,
+            .query_opt(
+                "update andon.lanes set state = $3, reason = $4, writes = writes + 1,
                     state_since = case when state = $3 then state_since else now() end
-                where lane = $1 and epoch = $2",
+                where lane = $1 and epoch = $2 returning writes",
                 &[&self.lane.0, &self.epoch, &name, &reason],
             )
             .await?;
-        if written == 0 { Err(self.lost()) } else { Ok(()) }
+        self.has_written(written.ok_or_else(|| self.lost())?.get(0));
+        Ok(())
     }
 
     /// Writes that the destination fails; `since_now` says that it did not fail until now. Returns whether it has failed for longer than
@@ -152,11 +171,11 @@ impl LaneRow {
             where lane = $1 and epoch = $2 for update";
         let row = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?;
         let row = row.ok_or_else(|| self.lost())?;
-        transaction
-            .execute(
-                "update andon.lanes set state = 'disabled', reason = $2,
+        let written = transaction
+            .query_one(
+                "update andon.lanes set state = 'disabled', reason = $2, writes = writes + 1,
                     state_since = case when state = 'disabled' then state_since else now() end
-                where lane = $1",
+                where lane = $1 returning writes",
                 &[&self.lane.0, &reason],
             )
             .await?;
@@ -171,7 +190,13 @@ impl LaneRow {
                 .await?;
         }
         transaction.commit().await?;
+        self.has_written(written.get(0));
         Ok(())
+    }
+
+    /// Returns what the lane knows of its row.
+    pub fn claim(&self) -> Claim {
+        Claim { lane: self.lane.clone(), epoch: self.epoch, writes: self.writes.load(Ordering::Relaxed) }
     }
 
     /// Returns the pool, for reading what is parked.
@@ -188,10 +213,16 @@ impl LaneRow {
         CursorUpdate {
             lane: self.lane.clone(),
             epoch: self.epoch,
+            writes: self.writes.load(Ordering::Relaxed),
             position: checkpoint.position,
             pending: checkpoint.pending.to_string(),
             delivered,
         }
+    }
+
+    /// Remembers that a write was committed, after which the row had so many.
+    fn has_written(&self, writes: i64) {
+        self.writes.fetch_max(writes, Ordering::Relaxed);
     }
 
     fn lost(&self) -> StoreError {

@@ -1,85 +1,114 @@
-//! The tail's row in `andon.tail`. In: how far the tail is. Out: where it goes on, or that the log went back in time. It compares the
-//! server with the one that was read before; it never reads an event.
+//! The tail's row in `andon.tail`, and the proof that the log is still the one that was read. In: how far the tail is. Out: where it goes
+//! on, or that the log is not the same any more. It decides nothing about the lanes.
+//!
+//! What is stored lies in the same database as the log. After the promotion of a standby that lagged, after a crash that lost what was not
+//! flushed, or from a snapshot, it says what this log says: the row of a tail or of a lane that had read an event was written after the
+//! event. Only what a daemon has in memory may be of a log that does not exist any more.
 
 use std::sync::Arc;
 
 use tokio_postgres::Client;
 use tokio_postgres::Error;
-use tokio_postgres::Row;
+use tokio_postgres::GenericClient;
+use uuid::Uuid;
 
 use crate::ranges::Ranges;
 
-/// Which server is read, and which timeline of its history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerIdentity {
-    system: i64,
-    timeline: i32,
-}
-
-/// How far a tail was when it lost its connection.
+/// How far a tail was when it lost its connection, and how the log can be recognised.
 #[derive(Debug, Clone)]
 pub struct Reached {
     /// The largest id read.
     pub position: i64,
     /// The open holes.
     pub undecided: Arc<Ranges>,
-    /// The server that it read.
-    pub server: ServerIdentity,
+    /// The identity of the log that was read.
+    pub mark: Mark,
 }
 
-/// The log went back in time: the server was restored, or a standby that lagged was promoted.
+/// By what the log is recognised: the server, and one event. The event alone would almost do. The server is compared as well because what a
+/// promoted standby has lost need not be an event: the end of a prepared transaction decides holes, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The system identifier and the timeline, as far as the server tells.
+    pub server: String,
+    /// The event at the position, if there is one in the log.
+    pub event: Option<Uuid>,
+}
+
+/// The log is not the one that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WentBack {
-    /// How the server differs from the one that was read before.
+    /// How it differs.
     pub reason: String,
-    /// The last id up to which the log is still what was read. `None` where another daemon has rewound the lanes and the tail already, so
-    /// that only this daemon has to start again.
+    /// Where the stored positions have to be set back to. `None` where they are those of this log, so that only what this daemon has in
+    /// memory is wrong.
     pub to: Option<i64>,
 }
 
-/// The stored row, of the server that was read before or of one with the same history.
+/// The stored row.
 #[derive(Debug)]
 pub(super) struct Stored {
     /// The largest id read.
     pub(super) position: i64,
     /// The open holes.
     pub(super) undecided: Arc<Ranges>,
-    /// The server, as it is now.
-    pub(super) server: ServerIdentity,
+    /// The identity of the log, with the event at the position from which the tail goes on.
+    pub(super) mark: Mark,
 }
 
-/// A promoted standby accepted its first write after the last answer of the old primary. This allows for how far the clocks of the two
-/// servers may differ.
-const CLOCK_MARGIN: &str = "5 minutes";
-
-/// Reads the row and compares the server with the one that it names, and with the one that this process has reached. Where the log did not
-/// go back, the row names this server from now on.
+/// Reads the row, and compares the log with the one that this process has read so far.
 pub(super) async fn load(client: &Client, reached: Option<&Reached>) -> Result<Result<Stored, WentBack>, Error> {
     let row = client
         .query_one(
-            "select position, holes::text, tail.system_identifier, timeline, control.system_identifier, checkpoint.timeline_id,
+            "select position, holes::text, greatest(position, (select max(position) from andon.lanes)),
+                (select event_id from andon.events where id = coalesce($1, position)),
                 coalesce(pg_sequence_last_value(pg_get_serial_sequence('andon.events', 'id')::regclass), 0)
-            from andon.tail tail, pg_control_system() control, pg_control_checkpoint() checkpoint",
-            &[],
+            from andon.tail",
+            &[&reached.map(|reached| reached.position)],
         )
         .await?;
-    if let Some(went_back) = went_back(client, &row, reached).await? {
-        return Ok(Err(went_back));
+    let (position, furthest, last_id): (i64, i64, i64) = (row.get(0), row.get(2), row.get(4));
+    if furthest > last_id {
+        let reason = format!("the log ends at {last_id}, before the position {furthest} that was read");
+        return Ok(Err(WentBack { reason, to: Some(last_id) }));
     }
-    client
-        .execute(
-            "update andon.tail tail set system_identifier = control.system_identifier, timeline = checkpoint.timeline_id
-            from pg_control_system() control, pg_control_checkpoint() checkpoint
-            where (tail.system_identifier, tail.timeline)
-                is distinct from (control.system_identifier, checkpoint.timeline_id)",
-            &[],
-        )
-        .await?;
-    Ok(Ok(Stored {
-        position: row.get(0),
-        undecided: Arc::new(Ranges::parse(row.get(1)).expect("the column is an int8multirange")),
-        server: ServerIdentity { system: row.get(4), timeline: row.get(5) },
-    }))
+    let mark = Mark { server: server(client).await?, event: row.get(3) };
+    if let Some(reason) = reached.and_then(|reached| difference(reached, &mark)) {
+        let reason = format!("{reason}; what is stored had reached {position}, and the log ends at {last_id}");
+        return Ok(Err(WentBack { reason, to: None }));
+    }
+    let undecided = Arc::new(Ranges::parse(row.get(1)).expect("the column is an int8multirange"));
+    Ok(Ok(Stored { position, undecided, mark }))
+}
+
+/// Returns why the log cannot be proved to be the one that was read, if it cannot.
+fn difference(reached: &Reached, now: &Mark) -> Option<String> {
+    let Reached { position, mark: before, .. } = reached;
+    if before.server != now.server {
+        return Some(format!("the server is not the one that was read ({}; now {})", before.server, now.server));
+    }
+    match (before.event, now.event) {
+        (Some(before), Some(now)) if before == now => None,
+        (Some(_), Some(_)) => Some(format!("event {position} is not the one that was read")),
+        (Some(_), None) => Some(format!("event {position}, the last that was read, is not in the log")),
+        // Nothing was read.
+        (None, _) if *position == 0 => None,
+        (None, _) => Some(format!("the event at {position}, where reading began, was not in the log any more")),
+    }
+}
+
+/// Names the server and its timeline. A service that keeps one of them to itself is told apart by the other.
+async fn server(client: &Client) -> Result<String, Error> {
+    let told = |told: Result<tokio_postgres::Row, Error>| match told {
+        Ok(row) => Ok(row.get(0)),
+        Err(error) if error.as_db_error().is_some() => Ok("unknown".to_owned()),
+        Err(error) => Err(error),
+    };
+    let system = client.query_one("select system_identifier::text from pg_control_system()", &[]).await;
+    // What `pg_control_checkpoint()` says is the old timeline until the first checkpoint after a promotion.
+    let timeline = client.query_one("select ltrim(left(pg_walfile_name(pg_current_wal_lsn()), 8), '0')", &[]).await;
+    let (system, timeline): (String, String) = (told(system)?, told(timeline)?);
+    Ok(format!("system {system}, timeline {timeline}"))
 }
 
 /// Writes down how far the tail is. Where the row says that a tail is further, it stays as it is.
@@ -90,52 +119,39 @@ pub async fn store(client: &Client, position: i64, undecided: &Ranges) -> Result
     Ok(())
 }
 
-/// Sets the tail back to the last id up to which the log can be trusted, so that everything after it is read again. The lanes must be set
-/// back to it as well.
-pub async fn rewind(client: &Client, to: i64) -> Result<(), Error> {
+/// Sets the tail back to the last id that the log has given out. The lanes must be set back to it as well.
+pub async fn rewind(client: &impl GenericClient, to: i64) -> Result<(), Error> {
     client
         .execute(
             "update andon.tail set position = least(position, $1), holes = holes * int8multirange(int8range(null, $1, '[]')),
-                system_identifier = null, timeline = null, seen_at = now()",
+                seen_at = now()",
             &[&to],
         )
         .await?;
     Ok(())
 }
 
-/// Compares the server with the one that was read before. `row` is the one that [`load`] has read.
-async fn went_back(client: &Client, row: &Row, reached: Option<&Reached>) -> Result<Option<WentBack>, Error> {
-    let (position, last_id): (i64, i64) = (row.get(0), row.get(6));
-    let known: (Option<i64>, Option<i32>) = (row.get(2), row.get(3));
-    let found: (i64, i32) = (row.get(4), row.get(5));
-    if let (Some(system), Some(timeline)) = known
-        && (system, timeline) != found
-    {
-        // What was written on the new timeline has a later time than the last answer of the old one.
-        let to: i64 = client
-            .query_one(
-                &format!(
-                    "select least($1, $2, coalesce((select min(id) - 1 from andon.events, andon.tail
-                        where captured_at > seen_at - interval '{CLOCK_MARGIN}'), $1))"
-                ),
-                &[&position, &last_id],
-            )
-            .await?
-            .get(0);
-        let reason = format!(
-            "the server is not the one that was read before (system {system}, timeline {timeline}; now {}, {})",
-            found.0, found.1
-        );
-        return Ok(Some(WentBack { reason, to: Some(to) }));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(server: &str, event: Option<u128>) -> Mark {
+        Mark { server: server.to_owned(), event: event.map(Uuid::from_u128) }
     }
-    if position > last_id {
-        let reason = format!("the log ends at {last_id}, before the position {position} that was read");
-        return Ok(Some(WentBack { reason, to: Some(last_id) }));
+
+    fn told(position: i64, before: Mark, now: &Mark) -> Option<String> {
+        difference(&Reached { position, undecided: Arc::default(), mark: before }, now)
     }
-    let is_other_history = |at: &Reached| at.position > last_id || (at.server.system, at.server.timeline) != found;
-    if reached.is_some_and(is_other_history) {
-        let reason = "another daemon found it so, and has set the lanes back".to_owned();
-        return Ok(Some(WentBack { reason, to: None }));
+
+    #[test]
+    fn only_the_same_event_on_the_same_server_proves_that_the_log_is_the_same() {
+        let same = mark("one", Some(7));
+
+        assert_eq!(told(300, same.clone(), &same), None);
+        assert_eq!(told(0, mark("one", None), &mark("one", None)), None, "nothing was read");
+        for other in [mark("two", Some(7)), mark("one", Some(8)), mark("one", None)] {
+            assert!(told(300, same.clone(), &other).is_some(), "{other:?}");
+        }
+        assert!(told(300, mark("one", None), &same).is_some(), "nobody knows what was read");
     }
-    Ok(None)
 }
