@@ -104,6 +104,8 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
         // The daemon that takes over repeats them once, and the paused one once more before it knows of its loss.
         Fault::PauseDaemon { .. } if lasted >= RISK => Cost { flights: 2, ..forgotten },
         Fault::PauseDaemon { .. } => in_flight,
+        // The cursors go back to what was written when the writes were lost, or when the standby began to lag.
+        Fault::LoseWrites { .. } | Fault::Promote { .. } => Cost { flights: 2, ..forgotten },
         Fault::SlowMachine => forgotten,
         Fault::TerminateBackends { .. }
         | Fault::RestartPostgres
@@ -163,7 +165,11 @@ struct Absence {
 fn absence(it: &Happened) -> Option<Absence> {
     let daemon = match it.fault {
         Fault::TerminateBackends { daemon } | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
-        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } | Fault::SlowMachine => None,
+        Fault::RestartPostgres
+        | Fault::LoseWrites { .. }
+        | Fault::Promote { .. }
+        | Fault::DiskFull { table: "lanes" | "daemons", .. }
+        | Fault::SlowMachine => None,
         Fault::Mistake { mistake, .. } if mistake.table() == "lanes" => None,
         _ => return None,
     };
@@ -208,6 +214,7 @@ fn noticed(it: &Happened) -> f64 {
         Fault::KillDaemon { .. } | Fault::PauseDaemon { .. } => it.from + LAST_WORDS,
         Fault::StopDaemon { away, .. } => it.until - away.as_secs_f64() + LAST_WORDS,
         Fault::Change { .. } => it.from + UNWRITTEN,
+        Fault::LoseWrites { .. } | Fault::Promote { .. } => it.until + LEASE,
         _ => it.from + LEASE,
     }
 }

@@ -21,6 +21,10 @@ pub(super) enum Fault {
     TerminateBackends { daemon: usize },
     /// An immediate stop of PostgreSQL, without a checkpoint, and a start.
     RestartPostgres,
+    /// An immediate stop of PostgreSQL after it has not waited for the disk for a while: the last commits are undone.
+    LoseWrites { lasts: Duration },
+    /// A standby that has lagged for a while takes the place of PostgreSQL: the last commits are undone.
+    Promote { lag: Duration },
     /// SIGTERM to a broker, which keeps sessions and messages, and a start later.
     RestartBroker { broker: usize, away: Duration },
     /// SIGSTOP and SIGCONT, while the sockets stay open.
@@ -96,6 +100,8 @@ impl Fault {
             Fault::PauseDaemon { .. } => "pause daemon".to_owned(),
             Fault::TerminateBackends { .. } => "terminate backends".to_owned(),
             Fault::RestartPostgres => "restart postgres".to_owned(),
+            Fault::LoseWrites { .. } => "lose writes".to_owned(),
+            Fault::Promote { .. } => "promote standby".to_owned(),
             Fault::RestartBroker { .. } => "restart broker".to_owned(),
             Fault::PauseBroker { .. } => "pause broker".to_owned(),
             Fault::KillBroker { .. } => "kill broker".to_owned(),
@@ -126,7 +132,9 @@ impl Fault {
             Fault::Endpoint { lasts, .. }
             | Fault::OpenTransaction { lasts, .. }
             | Fault::DiskFull { lasts, .. }
-            | Fault::Mistake { lasts, .. } => lasts,
+            | Fault::Mistake { lasts, .. }
+            | Fault::LoseWrites { lasts }
+            | Fault::Promote { lag: lasts } => lasts,
             Fault::Link { how, .. } => how.lasts(),
             Fault::Change { change: Change::Deactivate(away) | Change::Delete(away), .. } => away,
             Fault::TerminateBackends { .. }
@@ -149,13 +157,21 @@ impl Fault {
         }
     }
 
+    /// Says whether commits may be undone that were confirmed.
+    pub(super) fn undoes_commits(&self) -> bool {
+        matches!(self, Fault::LoseWrites { .. } | Fault::Promote { .. })
+    }
+
     /// Returns the subject that the fault works on. Two faults on the same subject do not overlap.
     pub(super) fn subject(&self) -> Subject {
         match *self {
             Fault::KillDaemon { daemon, .. } | Fault::StopDaemon { daemon, .. } | Fault::PauseDaemon { daemon, .. } => {
                 Subject::Daemon(daemon)
             }
-            Fault::TerminateBackends { .. } | Fault::RestartPostgres => Subject::Postgres,
+            Fault::TerminateBackends { .. }
+            | Fault::RestartPostgres
+            | Fault::LoseWrites { .. }
+            | Fault::Promote { .. } => Subject::Postgres,
             Fault::RestartBroker { broker, .. }
             | Fault::PauseBroker { broker, .. }
             | Fault::KillBroker { broker, .. } => Subject::Broker(broker),
@@ -245,7 +261,12 @@ impl fmt::Display for Fault {
                 write!(f, " ({events} events, then {})", if *commits { "commit" } else { "rollback" })?;
             }
             Fault::UnreadableEvent { moment } => write!(f, " ({moment})")?,
-            Fault::RestartPostgres | Fault::DiskFull { .. } | Fault::Mistake { .. } | Fault::SlowMachine => {}
+            Fault::RestartPostgres
+            | Fault::LoseWrites { .. }
+            | Fault::Promote { .. }
+            | Fault::DiskFull { .. }
+            | Fault::Mistake { .. }
+            | Fault::SlowMachine => {}
         }
         if self.lasts() > Duration::ZERO {
             write!(f, ", {:.1} s", self.lasts().as_secs_f64())?;

@@ -20,6 +20,7 @@ use crate::chaos::mistake::Mistake;
 use crate::stage::blocking;
 use crate::stage::connect;
 use rig::Mosquitto;
+use rig::Postgres;
 use rig::Proxy;
 use rig::receiver::Answer;
 
@@ -41,9 +42,11 @@ pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
             destination_rows::execute(&line.database, &sql).await
         }
         Fault::RestartPostgres => {
-            let postgres = Arc::clone(&line.postgres);
-            blocking(move || postgres.restart_immediate()).await
+            let primary = line.primary.lock().await;
+            restart(&primary).await
         }
+        Fault::LoseWrites { lasts } => lose_writes(line, lasts).await,
+        Fault::Promote { lag } => promote(line, lag).await,
         Fault::RestartBroker { broker, away } => end_broker(line, broker, Mosquitto::stop_term, away).await,
         Fault::KillBroker { broker, away } => end_broker(line, broker, Mosquitto::kill, away).await,
         Fault::PauseBroker { broker, pause } => {
@@ -109,6 +112,41 @@ async fn end_daemon(line: &Line, daemon: usize, signal: Signal, away: Duration) 
     daemon.end(signal).await?;
     sleep(away).await;
     daemon.start().await.map(drop)
+}
+
+async fn restart(postgres: &Arc<Postgres>) -> Result<()> {
+    let postgres = Arc::clone(postgres);
+    blocking(move || postgres.restart_immediate()).await
+}
+
+/// Lets the server confirm commits before they are on the disk, and crashes it. It writes them itself only every ten seconds meanwhile.
+async fn lose_writes(line: &Line, lasts: Duration) -> Result<()> {
+    let primary = line.primary.lock().await;
+    for setting in ["synchronous_commit to off", "wal_writer_delay to '10s'"] {
+        destination_rows::execute(&line.database, &format!("alter system set {setting}")).await?;
+    }
+    destination_rows::execute(&line.database, "select pg_reload_conf()").await?;
+    sleep(lasts).await;
+    restart(&primary).await?;
+    destination_rows::execute(&line.database, "alter system reset all").await?;
+    destination_rows::execute(&line.database, "select pg_reload_conf()").await
+}
+
+/// Copies the primary, lets the copy fall behind, crashes the primary, and puts the copy in its place.
+async fn promote(line: &Line, lag: Duration) -> Result<()> {
+    let mut primary = line.primary.lock().await;
+    let copied = Arc::clone(&primary);
+    let standby = Arc::new(blocking(move || copied.start_standby()).await?);
+    standby.stop_following(&primary).await?;
+    sleep(lag).await;
+    let ended = Arc::clone(&primary);
+    blocking(move || ended.crash()).await?;
+    standby.promote().await?;
+    line.entrance.redirect(standby.port());
+    line.entrance.cut();
+    *primary = standby;
+    // The standby was told to follow nobody, and its copy would tell that to standbys of its own.
+    destination_rows::execute(&line.database, "alter system reset all").await
 }
 
 async fn end_broker(line: &Line, broker: usize, end: fn(&Mosquitto) -> Result<()>, away: Duration) -> Result<()> {

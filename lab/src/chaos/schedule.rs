@@ -34,12 +34,14 @@ pub(super) struct Scenario {
 
 /// The kinds of faults, and how many of each are in a deck. A deck is drawn to its end before the next one is shuffled, so a run of some
 /// minutes meets all kinds.
-const DECK: [(Kind, usize); 18] = [
+const DECK: [(Kind, usize); 20] = [
     (Kind::KillDaemon, 3),
     (Kind::StopDaemon, 2),
     (Kind::PauseDaemon, 2),
     (Kind::TerminateBackends, 1),
     (Kind::RestartPostgres, 1),
+    (Kind::LoseWrites, 1),
+    (Kind::Promote, 1),
     (Kind::RestartBroker, 2),
     (Kind::PauseBroker, 1),
     (Kind::KillBroker, 1),
@@ -62,6 +64,8 @@ enum Kind {
     PauseDaemon,
     TerminateBackends,
     RestartPostgres,
+    LoseWrites,
+    Promote,
     RestartBroker,
     PauseBroker,
     KillBroker,
@@ -140,6 +144,8 @@ fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> F
         Kind::PauseDaemon => Fault::PauseDaemon { daemon, pause: milliseconds(random, 500, 8000) },
         Kind::TerminateBackends => Fault::TerminateBackends { daemon },
         Kind::RestartPostgres => Fault::RestartPostgres,
+        Kind::LoseWrites => Fault::LoseWrites { lasts },
+        Kind::Promote => Fault::Promote { lag: lasts / 2 },
         Kind::RestartBroker => Fault::RestartBroker { broker, away },
         Kind::PauseBroker => Fault::PauseBroker { broker, pause: lasts },
         Kind::KillBroker => Fault::KillBroker { broker, away },
@@ -222,8 +228,8 @@ mod tests {
                 assert!(names(false).contains(&format!("{link} link {how}")), "{link} {how}");
             }
         }
-        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, 16 mistakes, and 9 others.
-        assert_eq!(names(false).len(), 51, "{:?}", names(false));
+        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, 16 mistakes, and 11 others.
+        assert_eq!(names(false).len(), 53, "{:?}", names(false));
         assert!(names(true).contains("kill broker"));
     }
 
