@@ -2,6 +2,8 @@
 //! event, which are the median of rounds in which the paths take turns, and the instructions per event, which valgrind counts and which do
 //! not depend on the machine's other work. It never touches a server.
 
+#[path = "pure/fan_out.rs"]
+mod fan_out;
 #[path = "pure/paths.rs"]
 mod paths;
 
@@ -39,6 +41,12 @@ fn main() {
         let instructions = if is_counted { instructions(index).to_string() } else { "-".to_owned() };
         println!("{:<40}{:>10.0}{:>14}{:>14}", path.name, times[index], instructions, path.allocations);
     }
+    println!(
+        "feed: {} events at once into the inboxes of {} lanes: {:.1} ns per event and lane",
+        fan_out::EVENTS,
+        fan_out::LANES,
+        fan_out::measure()
+    );
     println!(
         "allocations: the bound that a test enforces. valgrind knows no SHA instructions, so signatures show far more instructions than they take."
     );

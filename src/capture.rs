@@ -20,6 +20,7 @@ pub use attach::Report;
 pub use attach::attach;
 pub use attach::check;
 pub use attach::detach;
+pub use attach::outdated;
 pub use attach::plan_sql;
 pub use check::Types;
 pub use error::SourceError;

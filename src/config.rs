@@ -165,7 +165,10 @@ fn webhook(layers: &mut Layers) -> WebhookSettings {
     let default = WebhookSettings::default();
     WebhookSettings {
         concurrency: layers.number("webhook", "concurrency", default.concurrency, 1..=256),
+        max_concurrency: layers.number("webhook", "max_concurrency", default.max_concurrency, 1..=256),
         timeout: layers.duration("webhook", "timeout", default.timeout, SECOND..=HOUR),
+        max_timeout: layers.duration("webhook", "max_timeout", default.max_timeout, SECOND..=HOUR),
+        max_payload: layers.size("webhook", "max_payload", default.max_payload, 1..=1 << 30),
         retry: layers.parsed_list("webhook", "retry", default.retry, Schedule::parse),
         order: layers.choice("webhook", "order", default.order, Order::CHOICES, Order::parse),
         ca_file: layers.file("webhook", "ca_file"),

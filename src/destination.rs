@@ -226,7 +226,7 @@ mod tests {
         webhook `ftp://erp`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
         webhook `ftp://erp`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
         webhook `ftp://erp`: secret_key is empty; set one or deactivate the webhook
-        webhook `ftp://erp`: settings.timeout: `soon` is not a duration such as 15s
+        webhook `ftp://erp`: settings.timeout: `soon` is not a duration from 1ms to 60s (webhook.max_timeout)
         webhook `ftp://erp`: settings.order: `fifo` is not one of entity, strict, none
         webhook `ftp://erp`: settings.timout is unknown; did you mean `timeout`?
         ");

@@ -2,9 +2,9 @@
 //! tail's order; to one that does not, the ids that it has to read from the log for itself. It never waits for a lane, and what it holds is
 //! bounded: the recent events in bytes, an inbox in runs.
 
+mod inbox;
+
 use std::collections::HashMap;
-use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::destination::LaneName;
 use crate::event::Event;
+use crate::feed::inbox::Inbox;
 use crate::log::recent::RecentEvent;
 use crate::log::recent::RecentEvents;
 use crate::log::tail::Batch;
@@ -76,33 +77,14 @@ struct State {
     recent: RecentEvents,
     horizon: Horizon,
     router: Router<LaneName>,
-    inboxes: HashMap<LaneName, Inbox>,
+    /// The place of each lane among the inboxes.
+    places: HashMap<LaneName, usize>,
+    /// An event finds the inboxes of its lanes by their places, which costs less than by their names.
+    inboxes: Vec<Option<Inbox>>,
+    /// The places that are empty.
+    free: Vec<usize>,
 }
 
-#[derive(Debug)]
-struct Inbox {
-    route: Route<LaneName>,
-    wake: Arc<Notify>,
-    runs: VecDeque<Run>,
-    /// The lane fell behind and does not know it yet: up to this horizon, it has not read these ids.
-    behind: Option<(Horizon, Ranges)>,
-}
-
-/// Events of one batch with consecutive sequence numbers that are all for this lane. A lane that takes everything needs one run for a whole
-/// batch.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    /// The sequence number of the first event.
-    first: u64,
-    count: u64,
-    /// The lowest id that is pending with these events: `from..=last` is.
-    from: i64,
-    /// The id of the last event.
-    last: i64,
-}
-
-/// How many runs may wait for one lane in memory. Beyond that, the lane reads the log.
-const MOST_RUNS: usize = if cfg!(test) { 4 } else { 2048 };
 /// How many recent events a lane may have missed when it joins the stream. They are searched while all other lanes wait.
 const MOST_MISSED: u64 = if cfg!(test) { 6 } else { 16_384 };
 /// An event that has waited longer than this is late, and its lane catches up.
@@ -118,7 +100,9 @@ impl Feed {
             recent: RecentEvents::new(memory),
             horizon: horizon.clone(),
             router: Router::default(),
-            inboxes: HashMap::new(),
+            places: HashMap::new(),
+            inboxes: Vec::new(),
+            free: Vec::new(),
         };
         Feed {
             state: Mutex::new(state),
@@ -132,7 +116,7 @@ impl Feed {
     /// Takes a batch from the tail and puts its events into the inboxes of the lanes that get them.
     pub fn accept(&self, batch: Batch) {
         let mut state = self.state();
-        let State { recent, horizon, router, inboxes } = &mut *state;
+        let State { recent, horizon, router, inboxes, .. } = &mut *state;
         let (mut floor, mut last) = (horizon.position, horizon.position);
         let (read_at, mut is_live) = (Instant::now(), false);
         for event in batch.events {
@@ -142,8 +126,8 @@ impl Feed {
                 last = event.id;
             }
             let event = RecentEvent { event, floor, read_at };
-            for lane in router.lanes(&event.event) {
-                if let Some(inbox) = inboxes.get_mut(lane) {
+            for place in router.places(&event.event) {
+                if let Some(inbox) = &mut inboxes[*place] {
                     is_live |= inbox.runs.is_empty();
                     inbox.push(recent.next(), &event, horizon);
                 }
@@ -170,11 +154,11 @@ impl Feed {
     /// newer horizon, and to join again.
     pub fn join(&self, route: &Route<LaneName>, wake: &Arc<Notify>, seen: &Horizon) -> bool {
         let mut state = self.state();
-        let State { recent, horizon, router, inboxes } = &mut *state;
+        let State { recent, horizon, .. } = &mut *state;
         if seen.next < recent.oldest() || horizon.next - seen.next > MOST_MISSED {
             return false;
         }
-        let mut inbox = Inbox { route: route.clone(), wake: Arc::clone(wake), runs: VecDeque::new(), behind: None };
+        let mut inbox = Inbox::new(Arc::clone(wake));
         for sequence in seen.next..horizon.next {
             if let Some(event) = recent.get(sequence)
                 && route.takes(&event.event)
@@ -185,22 +169,14 @@ impl Feed {
         if inbox.behind.is_some() {
             return false;
         }
-        match inboxes.entry(route.lane.clone()) {
-            Entry::Occupied(mut entry) => drop(entry.insert(inbox)),
-            Entry::Vacant(entry) => {
-                router.add(route.clone());
-                entry.insert(inbox);
-            }
-        }
+        state.remove(&route.lane);
+        state.insert(route.clone(), inbox);
         true
     }
 
     /// Takes a lane out of the stream.
     pub fn leave(&self, lane: &LaneName) {
-        let mut state = self.state();
-        if let Some(inbox) = state.inboxes.remove(lane) {
-            state.router.remove(&inbox.route.lane);
-        }
+        self.state().remove(lane);
     }
 
     /// Returns whether more live events are to be expected, because a lane that keeps up had one lately.
@@ -227,14 +203,16 @@ impl Feed {
     /// Takes a lane's next events out of its inbox: at most `most`, and where they are late, at most `late`.
     pub fn pull(&self, lane: &LaneName, most: usize, late: usize) -> Pulled {
         let mut state = self.state();
-        let State { recent, horizon, inboxes, router } = &mut *state;
-        let Some(inbox) = inboxes.get_mut(lane) else { return Pulled::Events(Vec::new()) };
+        let State { recent, horizon, inboxes, places, .. } = &mut *state;
+        let Some(inbox) = places.get(lane).and_then(|place| inboxes[*place].as_mut()) else {
+            return Pulled::Events(Vec::new());
+        };
         if inbox.runs.front().is_some_and(|run| run.first < recent.oldest()) && inbox.behind.is_none() {
             inbox.fall_behind(horizon);
         }
-        if let Some((horizon, unread)) = inbox.behind.take() {
-            inboxes.remove(lane);
-            router.remove(lane);
+        if let Some(behind) = inbox.behind.take() {
+            state.remove(lane);
+            let (horizon, unread) = *behind;
             return Pulled::Behind(horizon, unread);
         }
         let first = inbox.runs.front().and_then(|run| recent.get(run.first));
@@ -261,9 +239,9 @@ impl Feed {
     /// is not in the stream.
     pub fn waiting(&self, lane: &LaneName) -> Option<(i64, Ranges)> {
         let state = self.state();
-        let inbox = state.inboxes.get(lane)?;
+        let inbox = state.inboxes[*state.places.get(lane)?].as_ref()?;
         Some(match &inbox.behind {
-            Some((horizon, unread)) => (horizon.position, unread.clone().union(&horizon.undecided)),
+            Some(behind) => (behind.0.position, behind.1.clone().union(&behind.0.undecided)),
             None => (state.horizon.position, inbox.unread().union(&state.horizon.undecided)),
         })
     }
@@ -273,50 +251,23 @@ impl Feed {
     }
 }
 
-impl Inbox {
-    /// Adds the event with this sequence number. `before` is the horizon before its batch, or the one that a lane which joins has seen.
-    fn push(&mut self, sequence: u64, recent: &RecentEvent, before: &Horizon) {
-        if self.behind.is_some() {
-            return;
-        }
-        let (id, floor) = (recent.event.id, recent.floor);
-        let last = self.runs.back().map(|run| run.last);
-        let from = if id <= floor { id } else { last.map_or(floor, |last| floor.max(last)) + 1 };
-        if let Some(run) = self.runs.back_mut()
-            && run.first >= before.next
-            && run.first + run.count == sequence
-            && from == run.last + 1
-            && id >= from
-        {
-            (run.count, run.last) = (run.count + 1, id);
-            return;
-        }
-        if self.runs.len() == MOST_RUNS {
-            while self.runs.back().is_some_and(|run| run.first >= before.next) {
-                self.runs.pop_back();
-            }
-            self.fall_behind(before);
-            self.wake.notify_one();
-            return;
-        }
-        if self.runs.is_empty() {
-            self.wake.notify_one();
-        }
-        self.runs.push_back(Run { first: sequence, count: 1, from, last: id });
+impl State {
+    fn insert(&mut self, route: Route<LaneName>, inbox: Inbox) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.inboxes.push(None);
+            self.inboxes.len() - 1
+        });
+        self.inboxes[place] = Some(inbox);
+        self.places.insert(route.lane.clone(), place);
+        self.router.add(route, place);
     }
 
-    /// Empties the inbox: its ids are unread up to the horizon.
-    fn fall_behind(&mut self, horizon: &Horizon) {
-        self.behind = Some((horizon.clone(), self.unread()));
-        self.runs.clear();
-    }
-
-    fn unread(&self) -> Ranges {
-        let mut unread = Ranges::default();
-        for run in &self.runs {
-            unread.insert(run.from, run.last);
+    fn remove(&mut self, lane: &LaneName) {
+        if let Some(place) = self.places.remove(lane) {
+            self.inboxes[place] = None;
+            self.free.push(place);
+            self.router.remove(place);
         }
-        unread
     }
 }
 

@@ -3,6 +3,7 @@
 //! in the transaction that moves its cursor, so that a delivery is always in exactly one of the two places.
 
 pub mod attempts;
+pub mod culprits;
 pub mod deliveries;
 pub mod overview;
 pub mod replays;
@@ -71,6 +72,8 @@ pub struct Parked {
     pub age: Duration,
     /// Whether somebody asked for it again.
     pub replayed: bool,
+    /// The time until it is due; only a probe is tried before.
+    pub due_in: Duration,
 }
 
 /// How an attempt at a parked delivery ended.

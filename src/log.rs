@@ -6,6 +6,7 @@ pub mod partitions;
 pub mod reader;
 pub mod recent;
 mod event_row;
+mod set_aside;
 pub mod tail;
 pub mod time_range;
 pub mod wakeup;

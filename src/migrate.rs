@@ -17,7 +17,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_lanes", include_str!("../migrations/0006_lanes.sql")),
     ("0007_replays", include_str!("../migrations/0007_replays.sql")),
     ("0008_predicates_and_notifications", include_str!("../migrations/0008_predicates_and_notifications.sql")),
-    ("0010_log", include_str!("../migrations/0010_log.sql")),
+    ("0009_log", include_str!("../migrations/0009_log.sql")),
+    ("0010_webhook", include_str!("../migrations/0010_webhook.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

@@ -45,6 +45,15 @@ pub fn webhook(event: &Event, format: Format) -> Bytes {
     }
 }
 
+/// Returns the number of bytes that the body of a POST has at least. It is known before the body is made.
+pub fn least_webhook_bytes(event: &Event, format: Format) -> usize {
+    let context = match format {
+        Format::Andon => event.context.get().len(),
+        Format::Eryxon => 0,
+    };
+    context + event.data.get().len()
+}
+
 /// A piece of a payload.
 #[derive(Clone, Copy)]
 enum Part<'a> {
@@ -225,6 +234,9 @@ mod tests {
                 data: serde_json::from_str(event.data.get()).unwrap(),
             };
             prop_assert_eq!(webhook(&event, Format::Andon), serde_json::to_vec(&model).unwrap());
+            for format in [Format::Andon, Format::Eryxon] {
+                prop_assert!(least_webhook_bytes(&event, format) <= webhook(&event, format).len());
+            }
         }
 
         #[test]

@@ -9,11 +9,32 @@ use jiff::civil::DateTime;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
+use thiserror::Error;
+
 use crate::quantity::QuantityError;
 use crate::quantity::duration;
 
 /// A receiver may ask for a pause, but not without a limit.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A delivery that waits for longer than this is as good as lost.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The most waits of a schedule.
+const MOST_WAITS: usize = 100;
+
+/// The waits make no schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ScheduleError {
+    /// One of them is not a duration.
+    #[error(transparent)]
+    Quantity(#[from] QuantityError),
+    /// One of them is too long.
+    #[error("`{0}` is longer than 30 days; write a shorter wait")]
+    TooLong(String),
+    /// There are too many.
+    #[error("{0} waits are more than 100; write fewer")]
+    TooMany(usize),
+}
 
 /// A wait is stretched at random by up to this share, so that deliveries that failed together are not all tried again together.
 const JITTER: f64 = 0.2;
@@ -45,8 +66,15 @@ impl Default for Schedule {
 
 impl Schedule {
     /// Reads waits such as `["5s", "5m", "2h"]`. With an empty list, each delivery is attempted once.
-    pub fn parse<T: AsRef<str>>(waits: &[T]) -> Result<Schedule, QuantityError> {
-        waits.iter().map(|wait| duration(wait.as_ref())).collect::<Result<_, _>>().map(Schedule)
+    pub fn parse<T: AsRef<str>>(waits: &[T]) -> Result<Schedule, ScheduleError> {
+        if waits.len() > MOST_WAITS {
+            return Err(ScheduleError::TooMany(waits.len()));
+        }
+        let read = |wait: &T| match duration(wait.as_ref())? {
+            wait if wait <= LONGEST_WAIT => Ok(wait),
+            _ => Err(ScheduleError::TooLong(wait.as_ref().to_owned())),
+        };
+        waits.iter().map(read).collect::<Result<_, _>>().map(Schedule)
     }
 
     /// Returns the waits, in order.
@@ -126,7 +154,12 @@ mod tests {
             Ok(Schedule::default())
         );
         assert_eq!(Schedule::parse::<&str>(&[]).map(|none| none.delay(1, 0.5)), Ok(None));
-        assert_eq!(Schedule::parse(&["5s", "soon"]), Err(QuantityError::NotADuration("soon".to_owned())));
+        let soon = QuantityError::NotADuration("soon".to_owned());
+        assert_eq!(Schedule::parse(&["5s", "soon"]), Err(ScheduleError::Quantity(soon)));
+        let (long, most) = ("290000000000000ms", ["30d"; MOST_WAITS]);
+        assert_eq!(Schedule::parse(&[long]), Err(ScheduleError::TooLong(long.to_owned())));
+        assert_eq!(Schedule::parse(&most).map(|schedule| schedule.total()), Ok(LONGEST_WAIT * 100));
+        assert_eq!(Schedule::parse(&[most.as_slice(), &["1s"]].concat()), Err(ScheduleError::TooMany(101)));
     }
 
     #[test]

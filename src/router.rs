@@ -1,5 +1,5 @@
-//! Decides which lanes an event goes to. In: an event's tenant and type, and each lane's tenant and `events` patterns. Out: lanes. It never
-//! does I/O, and never looks at a lane of another tenant.
+//! Decides which lanes an event goes to. In: an event's tenant and type, and each lane's tenant and `events` patterns. Out: the places
+//! of lanes. It never does I/O, and never looks at a lane of another tenant.
 
 use std::collections::HashMap;
 
@@ -65,38 +65,72 @@ impl<L: AsRef<str>> Route<L> {
     }
 }
 
-/// All routes, by tenant, so that an event costs as much as its own tenant has destinations, however many there are in all.
+/// All routes, by tenant, so that an event costs as much as its own tenant has destinations, however many there are in all. Each route has
+/// a place, by which its owner finds what belongs to it.
 #[derive(Debug)]
 pub struct Router<L> {
-    by_tenant: HashMap<TenantId, Vec<Route<L>>>,
+    by_tenant: HashMap<TenantId, Tenant<L>>,
+    tenants: HashMap<usize, TenantId>,
 }
+
+#[derive(Debug)]
+struct Tenant<L> {
+    routes: Vec<(usize, Route<L>)>,
+    /// The places of the routes that want events of a type. The patterns are only looked at when a type comes for the first time.
+    by_type: HashMap<String, Vec<usize>>,
+    /// The places of an event that is not like the others of its type.
+    chosen: Vec<usize>,
+}
+
+/// Types that are remembered for a tenant. A plant has some dozens of them; one that makes up a type for each event gains nothing here,
+/// and costs no memory.
+const MOST_TYPES: usize = 64;
 
 impl<L> Default for Router<L> {
     fn default() -> Router<L> {
-        Router { by_tenant: HashMap::new() }
+        Router { by_tenant: HashMap::new(), tenants: HashMap::new() }
     }
 }
 
-impl<L: PartialEq + AsRef<str>> Router<L> {
-    /// Adds a route.
-    pub fn add(&mut self, route: Route<L>) {
-        self.by_tenant.entry(route.tenant.clone()).or_default().push(route);
+impl<L: AsRef<str>> Router<L> {
+    /// Adds a route at a place that no other route has.
+    pub fn add(&mut self, route: Route<L>, place: usize) {
+        self.tenants.insert(place, route.tenant.clone());
+        let empty = || Tenant { routes: Vec::new(), by_type: HashMap::new(), chosen: Vec::new() };
+        let tenant = self.by_tenant.entry(route.tenant.clone()).or_insert_with(empty);
+        tenant.routes.push((place, route));
+        tenant.by_type.clear();
     }
 
-    /// Removes a lane's route and returns it.
-    pub fn remove(&mut self, lane: &L) -> Option<Route<L>> {
-        for routes in self.by_tenant.values_mut() {
-            if let Some(index) = routes.iter().position(|route| route.lane == *lane) {
-                return Some(routes.swap_remove(index));
-            }
+    /// Removes the route at a place.
+    pub fn remove(&mut self, place: usize) {
+        let Some(name) = self.tenants.remove(&place) else { return };
+        let Some(tenant) = self.by_tenant.get_mut(&name) else { return };
+        tenant.routes.retain(|(other, _)| *other != place);
+        tenant.by_type.clear();
+        if tenant.routes.is_empty() {
+            self.by_tenant.remove(&name);
         }
-        None
     }
 
-    /// Returns the lanes that an event goes to.
-    pub fn lanes<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a L> {
-        let routes = self.by_tenant.get(&event.tenant).map_or(&[][..], Vec::as_slice);
-        routes.iter().filter(|route| route.wants(event)).map(|route| &route.lane)
+    /// Returns the places of the lanes that an event goes to.
+    pub fn places(&mut self, event: &Event) -> &[usize] {
+        let Some(tenant) = self.by_tenant.get_mut(&event.tenant) else { return &[] };
+        let Tenant { routes, by_type, chosen } = tenant;
+        let wanting = routes.iter().filter(|(_, route)| route.wants(event)).map(|(place, _)| *place);
+        if event.event_type == DISABLED {
+            // It depends on its entity who gets it.
+            chosen.clear();
+            chosen.extend(wanting);
+            return chosen;
+        }
+        if !by_type.contains_key(&event.event_type) {
+            if by_type.len() >= MOST_TYPES {
+                by_type.clear();
+            }
+            by_type.insert(event.event_type.clone(), wanting.collect());
+        }
+        by_type.get(&event.event_type).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -134,27 +168,56 @@ mod tests {
             route("rival", &["*"], "3"),
             route("acme", &[], "4"),
         ] {
-            router.add(route);
+            let place = route.lane.parse().unwrap();
+            router.add(route, place);
         }
-        let lanes = |tenant, event_type| router.lanes(&event(tenant, event_type)).copied().collect::<Vec<_>>();
+        let mut places = |tenant, event_type| router.places(&event(tenant, event_type)).to_vec();
 
-        assert_eq!(lanes("acme", "job.created"), ["1", "2"]);
-        assert_eq!(lanes("acme", "part.deleted"), ["1", "2"]);
-        assert_eq!(lanes("acme", "partial.load"), ["2"]);
-        assert_eq!(lanes("rival", "job.created"), ["3"]);
-        assert!(lanes("nobody", "job.created").is_empty());
+        // The second time, the router remembers.
+        for _ in 0..2 {
+            assert_eq!(places("acme", "job.created"), [1, 2]);
+            assert_eq!(places("acme", "part.deleted"), [1, 2]);
+            assert_eq!(places("acme", "partial.load"), [2]);
+            assert_eq!(places("rival", "job.created"), [3]);
+            assert!(places("nobody", "job.created").is_empty());
+        }
+    }
+
+    #[test]
+    fn lanes_that_come_and_go_are_seen_by_types_that_are_known() {
+        let mut router = Router::default();
+        router.add(route("acme", &["*"], "1"), 1);
+        assert_eq!(router.places(&event("acme", "job.created")), [1]);
+
+        router.add(route("acme", &["job.*"], "2"), 2);
+        assert_eq!(router.places(&event("acme", "job.created")), [1, 2]);
+        router.remove(1);
+        assert_eq!(router.places(&event("acme", "job.created")), [2]);
+        router.remove(2);
+        assert!(router.places(&event("acme", "job.created")).is_empty() && router.by_tenant.is_empty());
+    }
+
+    #[test]
+    fn a_plant_that_makes_up_types_takes_no_more_memory() {
+        let mut router = Router::default();
+        router.add(route("acme", &["job.*"], "1"), 1);
+
+        for number in 0..10 * MOST_TYPES {
+            assert_eq!(router.places(&event("acme", &format!("job.{number}"))), [1]);
+            assert!(router.by_tenant.values().all(|tenant| tenant.by_type.len() <= MOST_TYPES));
+        }
     }
 
     #[test]
     fn a_lane_does_not_get_the_news_that_it_was_disabled() {
         let mut router = Router::default();
-        router.add(route("acme", &["*"], "a"));
-        router.add(route("acme", &["andon.*"], "b"));
-        let lanes = |event_type, id| router.lanes(&event_of("acme", event_type, id)).copied().collect::<Vec<_>>();
+        router.add(route("acme", &["*"], "a"), 0);
+        router.add(route("acme", &["andon.*"], "b"), 1);
+        let mut places = |event_type, id| router.places(&event_of("acme", event_type, id)).to_vec();
 
-        assert_eq!(lanes(DISABLED, "a"), ["b"]);
-        assert_eq!(lanes(DISABLED, "c"), ["a", "b"]);
-        assert_eq!(lanes("job.created", "a"), ["a"]);
+        assert_eq!(places(DISABLED, "a"), [1]);
+        assert_eq!(places(DISABLED, "c"), [0, 1]);
+        assert_eq!(places("job.created", "a"), [0]);
     }
 
     #[test]

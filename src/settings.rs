@@ -64,8 +64,14 @@ impl Default for MqttSettings {
 pub struct WebhookSettings {
     /// How many requests may be open at a time.
     pub concurrency: usize,
+    /// The most that a row may ask for, unless the default above is more.
+    pub max_concurrency: usize,
     /// How long one attempt may take.
     pub timeout: Duration,
+    /// The longest that a row may ask for, unless the default above is longer.
+    pub max_timeout: Duration,
+    /// The largest body in bytes. A row may ask for less.
+    pub max_payload: usize,
     /// When a failed delivery is tried again.
     pub retry: Schedule,
     /// Which events wait for which others.
@@ -78,7 +84,10 @@ impl Default for WebhookSettings {
     fn default() -> WebhookSettings {
         WebhookSettings {
             concurrency: 8,
+            max_concurrency: 64,
             timeout: Duration::from_secs(15),
+            max_timeout: Duration::from_secs(60),
+            max_payload: 1 << 20,
             retry: Schedule::default(),
             order: Order::default(),
             ca_file: None,

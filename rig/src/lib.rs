@@ -1,17 +1,20 @@
 //! Throw-away servers and witnesses for the tests and the lab. In: the programs of the distribution. Out: a real PostgreSQL, a real
-//! mosquitto, a webhook receiver, a subscriber, a proxy that breaks connections, the daemon as a child process, and the oracle that judges
-//! what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner, however the owner ends. It imports nothing of Andon,
-//! so that it can bear witness.
+//! mosquitto, a broker and an endpoint that follow a script, a webhook receiver, a subscriber, a proxy that breaks connections, the daemon
+//! as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner, however
+//! the owner ends. It imports nothing of Andon, so that it can bear witness.
 
 pub mod daemon;
 pub mod mosquitto;
 pub mod oracle;
+mod packet;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod receiver;
 pub mod record;
 pub mod reference;
+pub mod scripted_broker;
+pub mod scripted_endpoint;
 pub mod signature;
 pub mod subscriber;
 pub mod tap;
@@ -23,5 +26,7 @@ pub use mosquitto::MosquittoOptions;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use receiver::Receiver;
+pub use scripted_broker::ScriptedBroker;
+pub use scripted_endpoint::ScriptedEndpoint;
 pub use subscriber::Subscriber;
 pub use tap::Tap;

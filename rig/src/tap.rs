@@ -22,6 +22,11 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
 
+use crate::packet::CONNECT;
+use crate::packet::PUBACK;
+use crate::packet::PUBLISH;
+use crate::packet::publish;
+use crate::packet::split;
 use crate::record::Record;
 
 /// How the relay behaves. The default forwards everything.
@@ -86,9 +91,6 @@ struct Relay {
 /// PUBLISHes of one connection that wait for their acknowledgement, by packet id.
 type Waiting = Mutex<HashMap<u16, (String, Bytes)>>;
 
-const CONNECT: u8 = 1;
-const PUBLISH: u8 = 3;
-const PUBACK: u8 = 4;
 const QUOTA_EXCEEDED: u8 = 0x97;
 
 impl Tap {
@@ -217,39 +219,4 @@ impl Relay {
 /// Counts down, and returns whether there was anything left.
 fn one_less(left: &AtomicU32) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
-}
-
-/// Takes one packet off the front: its first byte, what follows its length, and all of it. Returns `None` while it is not complete.
-fn split(buffer: &mut BytesMut) -> Option<(u8, Bytes, Bytes)> {
-    let (length, digits) = varint(buffer.get(1..)?)?;
-    let header = 1 + digits;
-    if buffer.len() < header + length {
-        return None;
-    }
-    let packet = buffer.split_to(header + length).freeze();
-    Some((packet[0], packet.slice(header..), packet))
-}
-
-/// Reads a number of variable length, and returns how many bytes it took.
-fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut number = 0;
-    for (digit, byte) in bytes.iter().take(4).enumerate() {
-        number |= usize::from(byte & 0x7f) << (7 * digit);
-        if byte & 0x80 == 0 {
-            return Some((number, digit + 1));
-        }
-    }
-    None
-}
-
-/// Returns packet id, topic and payload of a PUBLISH. The id is 0 for QoS 0.
-fn publish(kind: u8, mut body: Bytes, level: u8) -> (u16, String, Bytes) {
-    let length = usize::from(body.get_u16());
-    let topic = String::from_utf8_lossy(&body.split_to(length)).into_owned();
-    let id = if kind & 0b110 == 0 { 0 } else { body.get_u16() };
-    if level == 5 {
-        let (properties, digits) = varint(&body).unwrap_or_default();
-        body.advance(digits + properties);
-    }
-    (id, topic, body)
 }

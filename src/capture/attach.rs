@@ -48,6 +48,15 @@ pub async fn plan_sql(client: &mut Client, mapping: &Mapping) -> Result<String, 
     Ok(plan.sql())
 }
 
+/// Returns the tables whose captures are not installed as this program installs them: an older one did it, or somebody has changed them.
+pub async fn outdated(client: &mut Client, mapping: &Mapping) -> Result<Vec<String>, SourceError> {
+    let transaction = begin(client).await?;
+    let plan = plan::to_attach(&transaction, mapping).await?;
+    transaction.rollback().await.map_err(|error| SourceError::database("end the check", error))?;
+    let changes = plan.changes.into_iter().filter(|(_, change)| *change != Change::Unchanged);
+    Ok(changes.map(|(table, _)| table).collect())
+}
+
 /// Installs what the mapping says, and removes what an earlier version of the mapping had installed and this one no longer wants.
 pub async fn attach(client: &mut Client, mapping: &Mapping) -> Result<Report, SourceError> {
     for _ in 1..ATTEMPTS {

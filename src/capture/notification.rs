@@ -1,15 +1,19 @@
 //! Reads a notification into an event. In: a `[[channel]]` entry and the payload of a notification. Out: the event, or the reason why the
-//! payload is none. It follows the paths of the entry and guesses nothing.
+//! payload is none. It follows the paths of the entry and guesses nothing, and a number keeps its digits.
 
-use serde_json::Map;
-use serde_json::Value;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use serde_json::value::to_raw_value;
 
 use crate::capture::mapping::Channel;
 use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::is_event_type;
+use crate::event::Field;
+use crate::event::Json;
 
 /// The event that a notification announces.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Notified {
     /// The type of the event.
     pub event_type: String,
@@ -18,10 +22,13 @@ pub struct Notified {
     /// The id of the thing it happened to; empty if the payload has none.
     pub entity_id: String,
     /// The context, from which topics are made.
-    pub context: Map<String, Value>,
+    pub context: Fields,
     /// The payload.
-    pub data: Map<String, Value>,
+    pub data: Fields,
 }
+
+/// The fields of an object, each with its JSON as the payload has it.
+pub type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Why a notification is not an event.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,9 +47,14 @@ pub enum Unreadable {
 impl Channel {
     /// Reads the payload of a notification; `levels` are those of the source.
     pub fn read(&self, payload: &str, levels: &[(String, String)]) -> Result<Notified, Unreadable> {
-        let payload: Value = serde_json::from_str(payload).map_err(|error| Unreadable::NotJson(error.to_string()))?;
+        let unreadable = |error: serde_json::Error| Unreadable::NotJson(error.to_string());
+        let payload = Json::from(serde_json::from_str::<Box<RawValue>>(payload).map_err(unreadable)?);
+        let found = |path: &String| {
+            let json = payload.at(path).map_or("null", Field::json);
+            RawValue::from_string(json.to_owned()).map_err(unreadable)
+        };
         let required = |path: &String, what| {
-            at(&payload, path).and_then(scalar).ok_or_else(|| Unreadable::Missing(path.clone(), what))
+            payload.at(path).and_then(scalar).ok_or_else(|| Unreadable::Missing(path.clone(), what))
         };
         let event_type = match &self.event {
             ChannelEventType::Literal(name) => name.clone(),
@@ -52,41 +64,31 @@ impl Channel {
             return Err(Unreadable::NotAType(event_type));
         }
         let tenant = self.tenant.as_ref().map(|path| required(path, "tenant")).transpose()?.unwrap_or_default();
-        let entity_id = self.entity_id.as_ref().and_then(|path| scalar(at(&payload, path)?)).unwrap_or_default();
-        let mut context: Map<String, Value> =
-            levels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+        let entity_id = self.entity_id.as_ref().and_then(|path| scalar(payload.at(path)?)).unwrap_or_default();
+        let mut context = Fields::new();
+        for (name, value) in levels {
+            context.insert(name.clone(), to_raw_value(value).map_err(unreadable)?);
+        }
         for (name, path) in &self.context {
-            if let Some(value) = at(&payload, path).filter(|value| !value.is_null()) {
-                context.insert(name.clone(), value.clone());
+            let value = found(path)?;
+            if value.get() != "null" {
+                context.insert(name.clone(), value);
             }
         }
-        let found = |path| at(&payload, path).cloned().unwrap_or_default();
-        let data = self.data.iter().map(|(name, path)| (name.clone(), found(path))).collect();
+        let data = self.data.iter().map(|(name, path)| Ok((name.clone(), found(path)?))).collect::<Result<_, _>>()?;
         Ok(Notified { event_type, tenant, entity_id, context, data })
     }
 }
 
-fn at<'v>(payload: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(payload, |value, step| match value {
-        Value::Object(fields) => fields.get(step),
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
+/// Returns the text of a string or a number.
+fn scalar(field: Field<'_>) -> Option<String> {
+    let is_boolean = matches!(field.json(), "true" | "false");
+    field.text().filter(|_| !is_boolean).map(String::from)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-    use serde_json::json;
-
+    use super::*;
     use crate::capture::mapping::Mapping;
 
     const MAPPING: &str = "
@@ -114,8 +116,24 @@ data = { machine = 'machine.id' }";
             (event.event_type.as_str(), event.tenant.as_str(), event.entity_id.as_str()),
             ("machine.down", "7", "4")
         );
-        assert_eq!(Value::from(event.context), json!({"site": "main", "cell": "Laser", "line": "L1"}));
-        assert_eq!(Value::from(event.data), json!({"state": "E-12", "gone": null, "machine": 4}));
+        assert_eq!(text(&event.context), r#"{"cell":"Laser","line":"L1","site":"main"}"#);
+        assert_eq!(text(&event.data), r#"{"gone":null,"machine":4,"state":"E-12"}"#);
+    }
+
+    #[test]
+    fn a_number_of_a_notification_keeps_its_digits() {
+        let mapping = Mapping::parse("line.toml", MAPPING).unwrap();
+        let payload =
+            r#"{"event": "machine.down", "org": 1.50, "state": [ 0.10 ], "machine": {"id": 12345678901234567890}}"#;
+
+        let event = mapping.channels[0].read(payload, &[]).unwrap();
+
+        assert_eq!((event.tenant.as_str(), event.entity_id.as_str()), ("1.50", "12345678901234567890"));
+        assert_eq!(text(&event.data), r#"{"gone":null,"machine":12345678901234567890,"state":[ 0.10 ]}"#);
+    }
+
+    fn text(fields: &Fields) -> String {
+        serde_json::to_string(fields).unwrap()
     }
 
     #[test]
@@ -125,6 +143,7 @@ data = { machine = 'machine.id' }";
 
         assert!(said("down!").starts_with("the payload is not JSON (expected value at line 1"));
         assert!(said(r#"{"org": 7}"#).contains("at `event`, which gives the event's type"));
+        assert!(said(r#"{"event": "machine.down", "org": true}"#).contains("at `org`, which gives the event's tenant"));
         assert!(said(r#"{"event": "machine.down"}"#).contains("at `org`, which gives the event's tenant"));
         assert!(said(r#"{"event": "machine down", "org": 7}"#).contains("not a dotted name"));
     }

@@ -51,6 +51,30 @@ pub struct Publisher {
     pub max_payload: usize,
     /// Which events keep their order.
     pub order: Order,
+    /// The only version of MQTT to speak, if the row names one.
+    pub version: Option<MqttVersion>,
+}
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 5
+    V5,
+    /// MQTT 3.1.1
+    V4,
+}
+
+impl MqttVersion {
+    /// The texts that [`MqttVersion::parse`] knows, for error messages.
+    const CHOICES: &str = "one of 5, 3.1.1";
+
+    fn parse(text: &str) -> Option<MqttVersion> {
+        Some(match text {
+            "5" | "5.0" => MqttVersion::V5,
+            "3.1.1" => MqttVersion::V4,
+            _ => return None,
+        })
+    }
 }
 
 pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings) -> Option<Publisher> {
@@ -91,6 +115,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     let order = fields.setting("order", Order::CHOICES, Order::parse);
     let client_id = fields
         .setting("client_id", "a string that is not empty", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
+    let version = fields.setting("version", MqttVersion::CHOICES, MqttVersion::parse);
     let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
     let (host, port, tls) = address?;
     Some(Publisher {
@@ -111,6 +136,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
         keep_alive: keep_alive.unwrap_or(settings.keep_alive),
         max_payload: max_payload.unwrap_or(settings.max_payload),
         order: order.unwrap_or(settings.order),
+        version,
     })
 }
 

@@ -24,8 +24,10 @@ pub struct Webhook {
     pub format: Format,
     /// How many requests may be open at a time.
     pub concurrency: usize,
-    /// How long one attempt may take, including the response.
+    /// How long an attempt may take until the head of its answer is there.
     pub timeout: Duration,
+    /// The largest body that is sent, in bytes.
+    pub max_payload: usize,
     /// When a failed delivery is tried again.
     pub retry: Schedule,
     /// Which events wait for a failed delivery.
@@ -34,6 +36,9 @@ pub struct Webhook {
     pub ca_file: Option<PathBuf>,
 }
 
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// Reads the row. What it asks for beyond a ceiling of the configuration is a problem, and not silently made less.
 pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSettings) -> Option<Webhook> {
     let url = url(fields);
     let secret = WebhookSecret::parse(&fields.text("secret_key").unwrap_or_default());
@@ -41,10 +46,19 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSetti
         fields.problem(problem.to_string());
     }
     let format = fields.setting("format", "one of andon, eryxon", Format::parse).unwrap_or(profile);
-    let concurrency = fields.setting("concurrency", "a number from 1 to 256", |text| {
-        text.parse().ok().filter(|number| (1..=256).contains(number))
+    let most = settings.concurrency.max(settings.max_concurrency);
+    let wanted = format!("a number from 1 to {most} (webhook.max_concurrency)");
+    let concurrency =
+        fields.setting("concurrency", &wanted, |text| text.parse().ok().filter(|number| (1..=most).contains(number)));
+    let longest = settings.timeout.max(settings.max_timeout);
+    let wanted = format!("a duration from 1ms to {longest:?} (webhook.max_timeout)");
+    let timeout = fields.setting("timeout", &wanted, |text| {
+        quantity::duration(text).ok().filter(|timeout| (SHORTEST_TIMEOUT..=longest).contains(timeout))
     });
-    let timeout = fields.setting("timeout", "a duration such as 15s", |text| quantity::duration(text).ok());
+    let wanted = format!("a size from 1 to {} bytes (webhook.max_payload)", settings.max_payload);
+    let max_payload = fields.setting("max_payload", &wanted, |text| {
+        quantity::bytes(text).ok().filter(|size| (1..=settings.max_payload).contains(size))
+    });
     let waits = fields.list_setting("retry");
     let retry = waits.and_then(|waits| match Schedule::parse(&waits) {
         Ok(schedule) => Some(schedule),
@@ -61,6 +75,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSetti
         format,
         concurrency: concurrency.unwrap_or(settings.concurrency),
         timeout: timeout.unwrap_or(settings.timeout),
+        max_payload: max_payload.unwrap_or(settings.max_payload),
         retry: retry.unwrap_or_else(|| settings.retry.clone()),
         order: order.unwrap_or(settings.order),
         ca_file: ca_file.or_else(|| settings.ca_file.clone()),
@@ -76,4 +91,57 @@ fn url(fields: &mut Fields) -> Option<Url> {
     };
     fields.problem(problem);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(settings: &Value, defaults: &WebhookSettings) -> (Option<Webhook>, String) {
+        let row = json!({"url": "https://erp.example", "secret_key": "secret", "settings": settings});
+        let mut fields = Fields::new(&row);
+        let webhook = read(&mut fields, Format::Andon, defaults);
+        (webhook, fields.problems().join("\n"))
+    }
+
+    #[test]
+    fn a_row_may_ask_for_what_the_ceilings_allow() {
+        let defaults = WebhookSettings { max_payload: 4096, ..WebhookSettings::default() };
+        let asked = json!({"concurrency": 64, "timeout": "1m", "max_payload": "4KiB", "retry": ["30d"]});
+
+        let (webhook, problems) = of(&asked, &defaults);
+
+        assert_eq!(problems, "");
+        let webhook = webhook.unwrap();
+        assert_eq!((webhook.concurrency, webhook.timeout, webhook.max_payload), (64, Duration::from_secs(60), 4096));
+    }
+
+    #[test]
+    fn what_a_row_asks_for_beyond_a_ceiling_is_named() {
+        let asked =
+            json!({"concurrency": 65, "timeout": "2000h", "max_payload": "2MiB", "retry": ["290000000000000ms"]});
+
+        insta::assert_snapshot!(of(&asked, &WebhookSettings::default()).1, @r"
+        settings.concurrency: `65` is not a number from 1 to 64 (webhook.max_concurrency)
+        settings.timeout: `2000h` is not a duration from 1ms to 60s (webhook.max_timeout)
+        settings.max_payload: `2MiB` is not a size from 1 to 1048576 bytes (webhook.max_payload)
+        settings.retry: `290000000000000ms` is longer than 30 days; write a shorter wait
+        ");
+        insta::assert_snapshot!(of(&json!({"timeout": "0s", "max_payload": 0}), &WebhookSettings::default()).1, @r"
+        settings.timeout: `0s` is not a duration from 1ms to 60s (webhook.max_timeout)
+        settings.max_payload: `0` is not a size from 1 to 1048576 bytes (webhook.max_payload)
+        ");
+    }
+
+    #[test]
+    fn a_default_above_its_ceiling_is_a_ceiling_itself() {
+        let (concurrency, timeout) = (100, Duration::from_secs(300));
+        let defaults = WebhookSettings { concurrency, timeout, ..WebhookSettings::default() };
+
+        assert_eq!(of(&json!({"concurrency": 100, "timeout": "5m"}), &defaults).1, "");
+        assert_ne!(of(&json!({"concurrency": 101}), &defaults).1, "");
+    }
 }

@@ -9,7 +9,6 @@ use std::fmt;
 
 use bytes::BufMut as _;
 use bytes::BytesMut;
-use serde_json::Number;
 use serde_json::value::RawValue;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::types::IsNull;
@@ -87,12 +86,17 @@ impl ToSql for Json {
 pub struct Field<'a>(&'a str);
 
 impl<'a> Field<'a> {
+    /// Returns it as it stands there.
+    pub fn json(self) -> &'a str {
+        self.0
+    }
+
     /// Returns its text, if it is a number, a boolean or a string that is not empty.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.0.as_bytes().first()? {
             b'"' => Some(unquoted(self.0)?).filter(|text| !text.is_empty()),
-            b't' | b'f' => Some(Cow::Borrowed(self.0)),
-            b'-' | b'0'..=b'9' => number(self.0),
+            // A number keeps all digits that PostgreSQL gave it, because it may be a serial number.
+            b't' | b'f' | b'-' | b'0'..=b'9' => Some(Cow::Borrowed(self.0)),
             _ => None,
         }
     }
@@ -117,15 +121,6 @@ fn members<'a, const N: usize>(json: &'a str, names: &[&str; N]) -> [Option<Fiel
         }
     }
     found
-}
-
-/// Writes a number as a tree of JSON values would: a fraction as the nearest float, and an integer as it stands, unless it is too large or
-/// a negative zero.
-fn number(text: &str) -> Option<Cow<'_, str>> {
-    match text.parse::<i64>() {
-        Ok(_) if text != "-0" => Some(Cow::Borrowed(text)),
-        _ => Some(Cow::Owned(serde_json::from_str::<Number>(text).ok()?.to_string())),
-    }
 }
 
 #[cfg(test)]

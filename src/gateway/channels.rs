@@ -8,11 +8,13 @@ use anyhow::Context as _;
 use anyhow::bail;
 use deadpool_postgres::Pool;
 use futures_util::future::poll_fn;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
+use tokio_postgres::types::Json;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use crate::capture::Mapping;
 use crate::capture::mapping::Channel;
@@ -166,8 +168,9 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
             let Err(error) = written else { break };
             let refusal = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error);
             match (refusal, &outcome) {
-                // The event itself cannot be stored, for example because of a character that PostgreSQL does not accept.
-                (Some(refusal), Ok(_)) if refusal.code().code().starts_with("22") => {
+                // The event itself cannot be stored, for example because of a character that PostgreSQL does not accept, or because it is
+                // nested too deep.
+                (Some(refusal), Ok(_)) if ["22", "23", "54"].contains(&&refusal.code().code()[..2]) => {
                     outcome = Err((refusal.code().code().to_owned(), refusal.message().to_owned()));
                 }
                 (Some(refusal), Err(_)) => {
@@ -187,10 +190,13 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
 
 async fn emit(pool: &Pool, channel: &Channel, event: &Notified) -> anyhow::Result<()> {
     let Notified { event_type, tenant, entity_id, context, data } = event;
-    let (context, data) = (Value::from(context.clone()), Value::from(data.clone()));
     let client = pool.get().await?;
     let statement = client.prepare_cached("select andon.emit($1, $2, $3, $4, $5, $6)").await?;
-    client.execute(&statement, &[event_type, &data, tenant, &channel.entity_type, entity_id, &context]).await?;
+    let (data, context) = (Json(data), Json(context));
+    let parameters: [&(dyn ToSql + Sync); 6] = [event_type, &data, tenant, &channel.entity_type, entity_id, &context];
+    if client.query_one(&statement, &parameters).await?.get::<_, Option<Uuid>>(0).is_none() {
+        tracing::warn!(channel = channel.name, entity_id, "a notification is no event; andon.capture_errors says why");
+    }
     Ok(())
 }
 

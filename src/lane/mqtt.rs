@@ -4,16 +4,21 @@
 
 mod dead_letter;
 mod deliveries;
-mod dial;
+pub mod dial;
 mod driver;
+mod frames;
+mod last_words;
 pub mod link;
 pub mod message;
 mod poison;
 pub mod protocol;
+mod reason_code;
 mod reconnect;
 mod session;
+mod socket;
 mod v4;
 mod v5;
+mod wire;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -25,21 +30,22 @@ use tokio::time::Instant;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
 
+use crate::lane::delivery::Delivery;
 use crate::lane::mqtt::dead_letter::DeadLetter;
-use crate::lane::mqtt::dead_letter::DeadLetters;
 use crate::lane::mqtt::deliveries::Deliveries;
 use crate::lane::mqtt::dial::Dialer;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::message::MessageBuilder;
-use crate::lane::mqtt::poison::PoisonIsolation;
+use crate::lane::mqtt::poison::Choice;
 use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::reason_code::Meaning;
 use crate::lane::mqtt::reconnect::LONGEST_PAUSE;
 use crate::lane::mqtt::session::Acknowledged;
 use crate::lane::mqtt::session::Exit;
 use crate::lane::mqtt::session::Input;
+use crate::lane::mqtt::session::Memory;
 use crate::lane::mqtt::session::Session;
 use crate::lane::progress::Progress;
-use crate::lane::progress::too_long;
 use crate::lane::retries::Retries;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
@@ -49,20 +55,23 @@ use crate::lane::store::state::State;
 /// The lane of one MQTT publisher.
 #[derive(Debug)]
 pub struct MqttLane {
-    name: String,
     messages: MessageBuilder,
     deliveries: Deliveries,
     dialer: Dialer,
-    poison: PoisonIsolation,
-    dead_letters: DeadLetters,
-    /// The trouble that was logged last; empty while there is none.
-    last_reported: String,
+    memory: Memory,
 }
 
 /// How a connection ended.
 enum Over {
     Stopped,
-    Broken { reason: String, was_useful: bool },
+    /// The broker has taken nothing for so long that the lane is to be disabled, for this reason.
+    TooLong(String),
+    Broken {
+        reason: String,
+        was_useful: bool,
+        /// Whether the broker may keep retained messages. If not, it ended the connection because of one.
+        retains: bool,
+    },
 }
 
 /// The kind of destination in what is reported of a disabled lane.
@@ -72,13 +81,10 @@ impl MqttLane {
     /// Creates a lane that goes on from its stored cursor.
     pub(super) fn new(name: String, messages: MessageBuilder, progress: Progress, retries: Retries) -> MqttLane {
         MqttLane {
-            deliveries: Deliveries::new(name.clone(), progress, retries),
-            name,
+            deliveries: Deliveries::new(name, messages.order(), progress, retries),
             messages,
             dialer: Dialer::default(),
-            poison: PoisonIsolation::default(),
-            dead_letters: DeadLetters::default(),
-            last_reported: String::new(),
+            memory: Memory::default(),
         }
     }
 
@@ -90,43 +96,36 @@ impl MqttLane {
                 None => break,
                 Some(Err(reason)) => (reason, false),
                 Some(Ok(link)) => {
-                    if !self.last_reported.is_empty() {
-                        tracing::info!(publisher = self.name, "connected again");
-                        self.last_reported.clear();
+                    // A broker that took nothing before has to take something first.
+                    if !self.deliveries.has_trouble() {
+                        self.deliveries.progress.report(State::Running).await?;
                     }
-                    self.deliveries.progress.report(State::Running).await?;
                     match self.publish(link, &mut stop).await? {
                         Over::Stopped => break,
-                        Over::Broken { reason, was_useful } => (reason, was_useful),
+                        Over::TooLong(reason) => {
+                            return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
+                        }
+                        Over::Broken { reason, was_useful, retains } => {
+                            if !retains {
+                                self.dialer.keeps_no_retained_messages();
+                            }
+                            (reason, was_useful)
+                        }
                     }
                 }
             };
             if was_useful {
                 pauses = reconnect::pauses();
+                self.deliveries.report_trouble(&reason).await?;
+            } else if let Some(reason) = self.deliveries.in_trouble(&reason).await? {
+                return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
             }
-            self.log_trouble(&reason);
-            if !was_useful && self.deliveries.progress.failed().await? {
-                return self.deliveries.progress.disable(KIND, &too_long(&reason), &mut stop).await;
-            }
-            self.deliveries.progress.report(State::Retrying(reason)).await?;
             if self.wait(pauses.next().unwrap_or(LONGEST_PAUSE), &mut stop).await? {
                 break;
             }
         }
         self.deliveries.progress.finish().await?;
         Ok(Ended::Stopped)
-    }
-
-    /// Logs what keeps the lane from its broker once, and not at each attempt.
-    fn log_trouble(&mut self, reason: &str) {
-        if self.last_reported != reason {
-            tracing::warn!(
-                publisher = self.name,
-                reason,
-                "no connection to the broker; trying again, its events wait in the log"
-            );
-            reason.clone_into(&mut self.last_reported);
-        }
     }
 
     /// Connects, or returns the reason why that failed. There is neither if the lane is asked to stop first.
@@ -138,7 +137,7 @@ impl MqttLane {
             tokio::select! {
                 biased;
                 _ = stop.asked() => return Ok(None),
-                connected = &mut connecting => return Ok(Some(connected)),
+                connected = &mut connecting => return Ok(Some(connected.map(|(link, _)| link))),
                 _ = clock.tick() => self.deliveries.checkpoint().await?,
             }
         }
@@ -161,9 +160,9 @@ impl MqttLane {
     /// Publishes on one connection until it ends. A [`Session`] decides everything; this only waits for what happens, and carries out what
     /// the session answers.
     async fn publish(&mut self, mut link: Link, stop: &mut Stop) -> Result<Over, Lost> {
-        let MqttLane { messages, deliveries, poison, dead_letters, .. } = self;
+        let MqttLane { messages, deliveries, memory, .. } = self;
         let (window, status_topic) = (link.limits().window, &messages.connect_options().status_topic);
-        let mut session = Session::new(poison, dead_letters, window, messages.stall(), Instant::now());
+        let mut session = Session::new(memory, window, messages.stall(), Instant::now());
         let status = link.announce(status_topic, messages.online());
         let status = async { if let Some(ack) = status { ack.await } else { Ack::Lost } };
         tokio::pin!(status);
@@ -174,18 +173,23 @@ impl MqttLane {
         let exit = 'connected: loop {
             let may_publish = session.may_publish(in_flight.len(), Instant::now());
             while may_publish && in_flight.len() < session.window() {
-                let Some(acknowledged) = publish_next(deliveries, messages, &link) else { break };
+                let Some(acknowledged) = publish_next(&mut session, deliveries, messages, &link) else { break };
                 if in_flight.is_empty() {
                     session.starts_waiting(Instant::now());
                 }
                 in_flight.push_back(acknowledged);
             }
-            let is_idle = in_flight.is_empty() && !deliveries.has_next();
-            if let ControlFlow::Break(exit) = session.handle(Input::Published { is_idle }, Instant::now()) {
-                break exit;
+            let published = Input::Published { in_flight: in_flight.len(), has_next: deliveries.has_next() };
+            match session.handle(published, Instant::now()) {
+                ControlFlow::Continue(action) => {
+                    if let Some(reason) = deliveries.carry_out(action).await? {
+                        break Exit::TooLong(reason);
+                    }
+                }
+                ControlFlow::Break(exit) => break exit,
             }
-            let room = deliveries.room(session.window().saturating_sub(in_flight.len()));
-            let stalls_at = session.stalls_at(in_flight.len());
+            let room = deliveries.room(session.appetite().saturating_sub(in_flight.len()));
+            let (stalls_at, resumes_at) = (session.stalls_at(in_flight.len()), session.resumes_at());
             let input = tokio::select! {
                 biased;
                 grace = &mut asked => Input::Stop(grace),
@@ -193,7 +197,8 @@ impl MqttLane {
                 Some(first) = in_flight.next(), if !in_flight.is_empty() => Input::Acknowledged(first),
                 () = deliveries.retries.until_next_load(deliveries.due.is_empty()) => Input::RetriesDue,
                 ack = &mut status, if session.awaits_status() => Input::Status(ack),
-                reason = link.ended() => Input::Ended(reason),
+                ending = link.ended() => Input::Ended(ending),
+                () = sleep_until(resumes_at.unwrap_or_else(Instant::now)), if resumes_at.is_some() => Input::Resumed,
                 () = sleep_until(session.lull_at()), if !may_publish && deliveries.has_next() => Input::Lull,
                 () = sleep_until(stalls_at.unwrap_or_else(Instant::now)), if stalls_at.is_some() => Input::Stalled,
                 events = deliveries.progress.intake.next(room), if room > 0 => Input::Fresh(events),
@@ -203,7 +208,7 @@ impl MqttLane {
             let mut next = Some(input);
             while let Some(input) = next {
                 match session.handle(input, now) {
-                    ControlFlow::Continue(action) => deliveries.carry_out(action).await?,
+                    ControlFlow::Continue(action) => drop(deliveries.carry_out(action).await?),
                     ControlFlow::Break(exit) => break 'connected exit,
                 }
                 // All acknowledgements that are in are handled at once, so that the next publishes leave together too.
@@ -228,17 +233,18 @@ async fn finish(
     deliveries: &mut Deliveries,
     messages: &MessageBuilder,
 ) -> Result<Over, Lost> {
-    let status_topic = &messages.connect_options().status_topic;
-    let reason = match exit {
+    let ending = match exit {
         Exit::Stop(grace) => {
             // What is not acknowledged in time stays pending, and whoever continues the lane sends it.
             drop(timeout(grace, settle(&mut session, deliveries, &mut in_flight)).await);
-            // The goodbye is sent after the status message, so there is no need to wait for the acknowledgement of that here.
-            drop(link.announce(status_topic, messages.offline()));
-            link.close().await;
+            goodbye(link, messages).await;
             return Ok(Over::Stopped);
         }
-        Exit::Ended(reason) => reason,
+        Exit::TooLong(reason) => {
+            goodbye(link, messages).await;
+            return Ok(Over::TooLong(reason));
+        }
+        Exit::Ended(ending) => ending,
         Exit::Lost => link.ended().await,
     };
     drop(link);
@@ -247,25 +253,37 @@ async fn finish(
     if session.awaits_status() {
         drop(session.handle(Input::Status(status.await), Instant::now()));
     }
-    let conclusion = session.conclude(reason, Instant::now());
+    let retains = ending.meaning != Meaning::NoRetained;
+    let conclusion = session.conclude(ending, Instant::now());
     if let Some(letter) = conclusion.dead_letter {
         deliveries.dead_letter(letter);
     }
     conclusion.send_again.into_iter().rev().for_each(|delivery| deliveries.put_back(delivery));
     let reason = match conclusion.was_greeted {
         true => conclusion.reason,
-        false => format!("{} (before it took our status on `{status_topic}`)", conclusion.reason),
+        false => {
+            let status_topic = &messages.connect_options().status_topic;
+            format!("{} (before it took our status on `{status_topic}`)", conclusion.reason)
+        }
     };
-    Ok(Over::Broken { reason, was_useful: conclusion.was_useful })
+    Ok(Over::Broken { reason, was_useful: conclusion.was_useful, retains })
+}
+
+/// Publishes that the lane is offline, and disconnects. The goodbye is sent after the status message, so there is no need to wait for the
+/// acknowledgement of that.
+async fn goodbye(link: Link, messages: &MessageBuilder) {
+    drop(link.announce(&messages.connect_options().status_topic, messages.offline()));
+    link.close().await;
 }
 
 /// Publishes the next delivery, if one waits and the connection takes it. Events that cannot be published are parked dead.
 fn publish_next(
+    session: &mut Session<'_>,
     deliveries: &mut Deliveries,
     messages: &MessageBuilder,
     link: &Link,
 ) -> Option<impl Future<Output = Acknowledged> + use<>> {
-    while let Some(delivery) = deliveries.next() {
+    while let Some(delivery) = choose(session, deliveries) {
         let message = match messages.build(delivery.event(), link.limits().max_packet) {
             Ok(message) => message,
             Err(reason) => {
@@ -284,6 +302,19 @@ fn publish_next(
     None
 }
 
+/// Takes the delivery that is to be published next, if one waits.
+fn choose(session: &mut Session<'_>, deliveries: &mut Deliveries) -> Option<Delivery> {
+    let (suspect, other) = match session.choice() {
+        Choice::First => return deliveries.next(),
+        Choice::Suspect(suspect) => (suspect, None),
+        Choice::Other { suspect, turn } => (suspect, deliveries.take_other(suspect, turn)),
+    };
+    other.or_else(|| deliveries.take(suspect)).or_else(|| {
+        session.suspect_is_gone();
+        deliveries.next()
+    })
+}
+
 /// Waits for the acknowledgements of what is in flight when a connection ends, and carries out what they ask for. An input that would end
 /// the connection does not matter any more.
 async fn settle(
@@ -293,7 +324,7 @@ async fn settle(
 ) -> Result<(), Lost> {
     while let Some(acknowledged) = in_flight.next().await {
         if let ControlFlow::Continue(action) = session.handle(Input::Acknowledged(acknowledged), Instant::now()) {
-            deliveries.carry_out(action).await?;
+            drop(deliveries.carry_out(action).await?);
         }
     }
     Ok(())

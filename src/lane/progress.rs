@@ -165,13 +165,17 @@ impl Progress {
     /// written while the lane goes on; if there is anything else, the lane waits until it is written. While the database is away nothing is
     /// lost: all of it is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
-        self.write_state().await?;
         self.write_recovery().await?;
-        if self.entries.is_empty() && self.writing.as_ref().is_some_and(CursorWrite::is_under_way) {
-            return Ok(Vec::new());
+        let mut released = Vec::new();
+        if !self.entries.is_empty() || !self.writing.as_ref().is_some_and(CursorWrite::is_under_way) {
+            self.end_writing().await?;
+            if self.is_due() {
+                released = self.write().await?;
+            }
         }
-        self.end_writing().await?;
-        if self.is_due() { self.write().await } else { Ok(Vec::new()) }
+        // The state comes last, because it says whether the progress can be written.
+        self.write_state().await?;
+        Ok(released)
     }
 
     /// Writes the last checkpoint of a lane that stops, to the event, even if it has delivered nothing lately: its destination may have
@@ -194,8 +198,8 @@ impl Progress {
         match error {
             StoreError::Lost(lost) => Err(lost),
             StoreError::Database(error) => {
-                if self.unsaved.failed() {
-                    let error = format!("{:#}", anyhow::Error::new(error));
+                let error = format!("{:#}", anyhow::Error::new(error));
+                if self.unsaved.failed(&error) {
                     tracing::warn!(lane = %self.row.lane(), error, "cannot write the lane's progress; trying again");
                 }
                 Ok(())
@@ -257,9 +261,9 @@ impl Progress {
     }
 
     async fn write_state(&mut self) -> Result<(), Lost> {
-        if let Some(state) = self.unsaved.unsaved_state() {
-            match self.row.report(state).await {
-                Ok(()) => self.unsaved.state_saved(),
+        if let Some(state) = self.unsaved.unsaved_state().cloned() {
+            match self.row.report(&state).await {
+                Ok(()) => self.unsaved.state_saved(state),
                 Err(error) => self.database_failed(error)?,
             }
         }

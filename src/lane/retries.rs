@@ -31,16 +31,33 @@ pub(super) struct Retries {
     changes: watch::Receiver<u64>,
     /// The ledger was changed and has not been loaded since.
     is_changed: bool,
+    /// When to look for a delivery to probe with again, after none was found.
+    next_probe_load: Instant,
+    /// The deliveries that were tried as probes before their time, so that each gets its turn.
+    probed: Vec<i64>,
     order: Order,
 }
 
 /// The pause after the database did not answer.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
+/// The pause after the ledger had nothing to probe with. Whoever parks a delivery or changes the ledger makes the lane look anyway.
+const PROBE_AGAIN: Duration = Duration::from_secs(60);
+/// As many deliveries take turns as probes.
+const PROBES: usize = 32;
 
 impl Retries {
     /// The first load is due at once, because an earlier run may have left something.
     pub(super) fn new(changes: watch::Receiver<u64>, order: Order) -> Retries {
-        Retries { in_hand: HashMap::new(), next_load: Some(Instant::now()), changes, is_changed: false, order }
+        let now = Instant::now();
+        Retries {
+            in_hand: HashMap::new(),
+            next_load: Some(now),
+            changes,
+            is_changed: false,
+            next_probe_load: now,
+            probed: Vec::new(),
+            order,
+        }
     }
 
     /// Returns whether everything that the last load found was tried and only has to be written down.
@@ -87,6 +104,54 @@ impl Retries {
             self.next_load = Some(Instant::now() + LOAD_AGAIN);
         }
         Ok(released)
+    }
+
+    /// Returns when [`Retries::load_probe`] has something to do for a lane that will have nothing to probe with at this time.
+    pub(super) fn probe_load(&self, probe: Option<Instant>) -> Option<Instant> {
+        probe.map(|probe| probe.max(self.next_probe_load))
+    }
+
+    /// Loads a delivery into `due` although its time has not come, for a lane that only probes and has nothing else to probe with. If nothing
+    /// of the lane is parked any more, somebody has deleted it, and [`Retries::load`] has to look at the ledger again.
+    pub(super) async fn load_probe(&mut self, progress: &mut Progress, due: &mut VecDeque<Parked>) -> Result<(), Lost> {
+        let now = Instant::now();
+        match self.read_probe(progress).await {
+            Ok(Some(parked)) => {
+                self.in_hand.insert(parked.id, parked.event.entity.clone());
+                due.push_back(parked);
+            }
+            Ok(None) => {
+                (self.is_changed, self.next_load) = (true, Some(now));
+                self.next_probe_load = now + PROBE_AGAIN;
+            }
+            Err(error) => {
+                progress.database_failed(error)?;
+                self.next_probe_load = now + LOAD_AGAIN;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_probe(&mut self, progress: &Progress) -> Result<Option<Parked>, StoreError> {
+        let row = progress.row();
+        let client = row.pool().get().await?;
+        if self.probed.len() >= PROBES {
+            self.probed.clear();
+        }
+        loop {
+            let but: Vec<i64> = self.in_hand.keys().chain(&self.probed).copied().collect();
+            let found = deliveries::next_but(&**client, row.lane(), &but).await?;
+            match &found {
+                Some(parked) => self.probed.push(parked.id),
+                // All had their turn.
+                None if !self.probed.is_empty() => {
+                    self.probed.clear();
+                    continue;
+                }
+                None => {}
+            }
+            return Ok(found);
+        }
     }
 
     async fn read(

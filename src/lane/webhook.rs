@@ -3,6 +3,8 @@
 //! while the breaker is open it makes one attempt at a time.
 
 mod action;
+mod answer_body;
+mod answer_stream;
 pub mod attempt;
 pub mod breaker;
 mod connection;
@@ -11,6 +13,7 @@ mod in_flight;
 pub mod order;
 mod request;
 mod state;
+mod status_reader;
 
 use std::time::Duration;
 
@@ -27,6 +30,7 @@ use crate::lane::stop::Stop;
 use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
 use crate::lane::webhook::action::Action;
+use crate::lane::webhook::answer_body::LOOK;
 use crate::lane::webhook::attempt::AttemptResult;
 use crate::lane::webhook::attempt::WebhookClient;
 use crate::lane::webhook::in_flight::InFlight;
@@ -71,6 +75,7 @@ impl WebhookLane {
             }
             let room = if self.progress.has_room() { self.state.room() } else { 0 };
             let probe = self.state.next_probe();
+            let probe_load = self.retries.probe_load(self.state.next_probe_in_want());
             tokio::select! {
                 biased;
                 grace = stop.asked() => return self.drain(grace).await,
@@ -90,6 +95,9 @@ impl WebhookLane {
                 }
                 () = self.retries.until_next_load(self.state.due.is_empty()) => self.load_retries().await?,
                 () = sleep_until(probe.unwrap_or_else(Instant::now)), if probe.is_some() => {}
+                () = sleep_until(probe_load.unwrap_or_else(Instant::now)), if probe_load.is_some() => {
+                    self.retries.load_probe(&mut self.progress, &mut self.state.due).await?;
+                }
                 events = self.progress.intake.next(room), if room > 0 => self.handle(Input::Taken(events)).await?,
             }
             if let Some(reason) = self.state.disabled() {
@@ -163,6 +171,7 @@ impl WebhookLane {
             _ = stop.asked() => {}
             ended = self.finish_attempts(self.timeout) => ended?,
         }
+        self.finish_attempts(Duration::ZERO).await?;
         self.progress.disable(KIND, reason, stop).await
     }
 
@@ -173,13 +182,15 @@ impl WebhookLane {
         Ok(Ended::Stopped)
     }
 
+    /// Waits for the attempts in flight. What the endpoints answer within `grace` counts, even if their answers are not over then.
     async fn finish_attempts(&mut self, grace: Duration) -> Result<(), Lost> {
+        self.in_flight.stop_reading();
         let finishing = async {
             while let Some(ended) = self.in_flight.next().await {
                 self.attempted(ended).await?;
             }
             Ok(())
         };
-        tokio::time::timeout(grace, finishing).await.unwrap_or(Ok(()))
+        tokio::time::timeout(grace + 2 * LOOK, finishing).await.unwrap_or(Ok(()))
     }
 }

@@ -63,6 +63,10 @@ pub async fn park(
             )
             .await?;
     }
+    // What they were to wait for may be gone: somebody has deleted it and told nobody.
+    let is_waiting = |it: &&Undelivered| it.fate == Fate::Waiting;
+    let waiting = undelivered.iter().filter(is_waiting).map(|it| it.event.entity.clone()).collect();
+    make_next_due(transaction, lane, waiting).await?;
     Ok(())
 }
 
@@ -140,7 +144,7 @@ pub async fn due(
     let rows = client
         .query(
             "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed,
-                extract(epoch from now() - parked_at)::float8
+                extract(epoch from now() - parked_at)::float8, 0::float8
             from andon.deliveries
             where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
             order by next_attempt_at, event limit $3",
@@ -158,6 +162,26 @@ pub async fn due(
         .await?
         .get(0);
     Ok((parked, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
+}
+
+/// Reads the delivery that is due next, however long that takes, without those that are named.
+pub async fn next_but(
+    client: &impl GenericClient,
+    lane: &LaneName,
+    ids: &[i64],
+) -> Result<Option<Parked>, tokio_postgres::Error> {
+    let row = client
+        .query_opt(
+            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed,
+                extract(epoch from now() - parked_at)::float8,
+                extract(epoch from greatest(now(), least(next_attempt_at, now() + interval '30 days')) - now())::float8
+            from andon.deliveries
+            where lane = $1 and state = 'retry' and id <> all ($2)
+            order by next_attempt_at, event limit 1",
+            &[&lane.0, &ids],
+        )
+        .await?;
+    row.as_ref().map(parked).transpose()
 }
 
 /// Makes the selected deliveries due now, marks them as replayed, and wakes their lanes. Each entity keeps its order: a selected delivery
@@ -277,7 +301,7 @@ fn state_change(row: &Row) -> StateChange {
 }
 
 /// Makes the first delivery that is left of each entity due, if it is waiting. Returns the entities that have none left, except dead ones.
-async fn make_next_due(
+pub(super) async fn make_next_due(
     transaction: &Transaction<'_>,
     lane: &LaneName,
     entities: HashSet<Entity>,
@@ -287,7 +311,8 @@ async fn make_next_due(
         let row = transaction
             .query_opt(
                 "select id, state from andon.deliveries
-                where lane = $1 and entity_type = $2 and entity_id = $3 and state <> 'dead' order by event limit 1",
+                where lane = $1 and hashtextextended(entity_id, 0) = hashtextextended($3, 0)
+                    and entity_type = $2 and entity_id = $3 and state <> 'dead' order by event limit 1",
                 &[&lane.0, &entity.entity_type, &entity.id],
             )
             .await?;
@@ -332,5 +357,6 @@ fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
         attempts: row.try_get(1)?,
         replayed: row.try_get(11)?,
         age: Duration::from_secs_f64(row.try_get::<_, f64>(12)?.max(0.0)),
+        due_in: Duration::from_secs_f64(row.try_get::<_, f64>(13)?.max(0.0)),
     })
 }

@@ -163,6 +163,7 @@ pub async fn details(client: &Client, id: i64) -> Result<Option<Details>, Error>
                 "select {COLUMNS}, event, context, data, (
                     select count(*) from andon.deliveries later
                     where (later.lane, later.entity_type, later.entity_id) = (delivery.lane, delivery.entity_type, delivery.entity_id)
+                        and hashtextextended(later.entity_id, 0) = hashtextextended(delivery.entity_id, 0)
                         and later.event > delivery.event and later.state <> 'dead'
                 )
                 from andon.deliveries delivery join andon.lanes using (lane) where id = $1"

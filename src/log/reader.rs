@@ -4,10 +4,14 @@
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
+use tokio_postgres::Client;
+use tokio_postgres::Error;
 
 use crate::event::Event;
 use crate::event::TenantId;
 use crate::log::event_row;
+use crate::log::set_aside;
+use crate::log::set_aside::Portion;
 use crate::ranges::Ranges;
 
 /// The outcome of one read.
@@ -21,6 +25,8 @@ pub struct Page {
 
 /// The most rows of a page, since each lane that is behind holds a page in memory.
 const ROWS: usize = 256;
+/// The most rows of a page that is read row by row.
+const SINGLE_ROWS: usize = 64;
 /// The fewest and the most ids that a page covers. Between them a page grows for as long as few rows of it are the tenant's.
 const NARROW: u64 = 256;
 const WIDE: u64 = 64_000;
@@ -45,7 +51,7 @@ impl Reader {
     pub async fn page(&mut self, wanted: &Ranges) -> anyhow::Result<Page> {
         let mut probes = first_ids(wanted, self.width);
         let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().unzip();
-        let client = self.pool.get().await?;
+        let mut client = self.pool.get().await?;
         let statement = client
             .prepare_cached(&format!(
                 // Lateral, so that each range is one probe of the index: a plain join was planned as a walk through the whole log.
@@ -55,18 +61,43 @@ impl Reader {
                 event_row::COLUMNS
             ))
             .await?;
-        let rows = client.query(&statement, &[&lows, &highs, &self.tenant.0, &(ROWS as i64)]).await?;
-        let events = rows.iter().map(event_row::event).collect::<Result<Vec<_>, _>>()?;
-        if events.len() == ROWS
-            && let Some(last) = events.last()
-        {
-            probes.remove(last.id + 1, i64::MAX);
+        let found = match client.query(&statement, &[&lows, &highs, &self.tenant.0, &(ROWS as i64)]).await {
+            Ok(rows) => Portion { is_cut: rows.len() == ROWS, found: rows.iter().map(set_aside::decode).collect() },
+            Err(error) if set_aside::is_of_a_row(&error) => one_by_one(&mut client, &probes, &self.tenant).await?,
+            Err(error) => return Err(error.into()),
+        };
+        if let (true, Some(last)) = (found.is_cut, found.found.last()) {
+            probes.remove(set_aside::id(last) + 1, i64::MAX);
             self.width = NARROW;
         } else {
             self.width = (self.width * 2).min(WIDE);
         }
+        let (mut events, mut odd) = (Vec::with_capacity(found.found.len()), Vec::new());
+        for row in found.found {
+            match row {
+                Ok(event) => events.push(event),
+                Err(set_aside) => odd.push(set_aside),
+            }
+        }
+        set_aside::record(&client, &odd).await?;
         Ok(Page { events, covered: probes })
     }
+}
+
+/// Reads the rows of a page that the server refuses to send, up to the one that is at fault.
+async fn one_by_one(client: &mut Client, probes: &Ranges, tenant: &TenantId) -> Result<Portion, Error> {
+    let transaction = client.transaction().await?;
+    let mut page = Portion::default();
+    for range in probes.iter() {
+        let portion =
+            set_aside::read_each(&transaction, range, Some(&tenant.0), SINGLE_ROWS - page.found.len()).await?;
+        page.found.extend(portion.found);
+        page.is_cut = portion.is_cut;
+        if page.is_cut {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// Returns the lowest `count` ids of a set, in at most [`PROBES`] ranges.

@@ -9,6 +9,7 @@
 
 pub mod checkpoint;
 pub mod holes;
+mod one_by_one;
 mod query;
 mod read;
 pub mod snapshot;
@@ -18,9 +19,12 @@ use std::sync::Arc;
 use futures_util::future::join;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
+use uuid::Uuid;
 
 use crate::event::Event;
-use crate::log::event_row;
+use crate::log::set_aside;
+use crate::log::set_aside::Found;
+use crate::log::set_aside::SetAside;
 use crate::log::tail::checkpoint::Mark;
 use crate::log::tail::checkpoint::Reached;
 use crate::log::tail::checkpoint::WentBack;
@@ -105,27 +109,36 @@ impl Tail {
         self.queries.switch_partition(&self.client, holes.position()).await?;
         // Both are sent at once, in this order.
         let (answer, read) = join(request, read(&self.client, &self.queries, &mut holes)).await;
-        let (answer, Read { late, fresh, given_out, is_cut }) = (answer?, read?);
-        let mut events = Vec::with_capacity(late.len() + fresh.len());
-        let mut last = None;
-        for row in &late {
-            events.push(event_row::event(row)?);
-        }
-        for row in &fresh {
-            let event = event_row::event(row)?;
-            holes.read(event.id);
-            last = Some(event.event_id);
-            events.push(event);
-        }
-        self.mark.event = last.or(self.mark.event);
+        let answer = answer?;
         self.ages.clear();
-        self.ages.extend(late.iter().chain(&fresh).map(query::age));
+        let mut read_rows = ReadRows::default();
+        let (given_out, is_cut) = match read {
+            Ok(Read { late, fresh, given_out, is_cut }) => {
+                self.ages.extend(late.iter().chain(&fresh).map(query::age));
+                read_rows.late(late.iter().map(set_aside::decode));
+                read_rows.fresh(fresh.iter().map(set_aside::decode), &mut holes);
+                (given_out, is_cut)
+            }
+            Err(error) if set_aside::is_of_a_row(&error) => {
+                holes = self.holes.clone();
+                let read = one_by_one::read(&self.client, &self.queries, &mut holes).await?;
+                read_rows.late(read.late.into_iter());
+                read_rows.fresh(read.fresh.into_iter(), &mut holes);
+                (read.given_out, read.is_cut)
+            }
+            Err(error) => return Err(error),
+        };
+        set_aside::record(&self.client, &read_rows.set_aside).await?;
+        if let Some(last) = read_rows.last {
+            self.mark.event = last;
+        }
         if holes.any() || !self.undecided.is_empty() {
             self.undecided = Arc::new(holes.undecided());
         }
         self.holes = holes;
         self.queries.set_given_out(given_out);
         self.is_cut = is_cut;
+        let events = read_rows.events;
         Ok((answer, Batch { events, position: self.holes.position(), undecided: Arc::clone(&self.undecided) }))
     }
 
@@ -147,5 +160,39 @@ impl Tail {
             self.stored = now;
         }
         Ok(())
+    }
+}
+
+/// The rows of one poll.
+#[derive(Default)]
+struct ReadRows {
+    events: Vec<Arc<Event>>,
+    set_aside: Vec<SetAside>,
+    /// The last new one, by which the log can be recognised if it could be read.
+    last: Option<Option<Uuid>>,
+}
+
+impl ReadRows {
+    fn late(&mut self, rows: impl ExactSizeIterator<Item = Found>) {
+        self.events.reserve(rows.len());
+        for row in rows {
+            self.add(row);
+        }
+    }
+
+    fn fresh(&mut self, rows: impl ExactSizeIterator<Item = Found>, holes: &mut Holes) {
+        self.events.reserve(rows.len());
+        for row in rows {
+            holes.read(set_aside::id(&row));
+            self.last = Some(row.as_ref().ok().map(|event| event.event_id));
+            self.add(row);
+        }
+    }
+
+    fn add(&mut self, row: Found) {
+        match row {
+            Ok(event) => self.events.push(event),
+            Err(set_aside) => self.set_aside.push(set_aside),
+        }
     }
 }

@@ -113,15 +113,18 @@ const RIG: MayImport = &[
     ("daemon", &["process"]),
     ("mosquitto", &["process"]),
     ("oracle", &[]),
+    ("packet", &[]),
     ("postgres", &["process"]),
     ("process", &[]),
     ("proxy", &[]),
     ("receiver", &["record", "signature"]),
     ("record", &[]),
     ("reference", &["postgres", "receiver"]),
+    ("scripted_broker", &["packet", "record"]),
+    ("scripted_endpoint", &["record"]),
     ("signature", &[]),
     ("subscriber", &["process", "record"]),
-    ("tap", &["record"]),
+    ("tap", &["packet", "record"]),
 ];
 
 const LAB: MayImport = &[
@@ -159,6 +162,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rumqttc_v5", &["lab/src/bench", "rig/src/subscriber.rs", "src/lane/mqtt/v5.rs"]),
     ("rustls", &["src/database.rs", "src/lane/mqtt/protocol.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
     ("sd_notify", &["src/gateway"]),
+    ("tokio_rustls", &["src/lane/mqtt/socket.rs"]),
     ("tokio_postgres_rustls", &["src/database.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),

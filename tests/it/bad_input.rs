@@ -144,7 +144,7 @@ async fn wrong_credentials_say_so_and_right_ones_bring_everything() {
 
     the_bystander_goes_on(&line, &receiver, 0).await;
 
-    assert_eq!(line.state(&lane, "retrying").await, "the broker refused the connection: NotAuthorized");
+    assert_eq!(line.state(&lane, "retrying").await, "the broker refused the connection: not authorized (0x87)");
     let options =
         SubscriberOptions { port: broker.port(), filter: "#".to_owned(), credentials: users.first().cloned() };
     let subscriber = Subscriber::start_with(options).await.unwrap();

@@ -49,7 +49,7 @@ async fn a_canary_tells_what_arrives_what_is_refused_and_what_is_acknowledged_an
         format!("ok      canary          {new}: arrives on good/laser_1/andon/canary, good/laser_2/andon/canary"),
         format!("ok      canary          {old}: arrives on good/laser_1/andon/canary, good/laser_2/andon/canary"),
         format!(
-            "FAULT   canary          {new}: `bad/laser_1/andon/canary` was refused: the broker answered NotAuthorized"
+            "FAULT   canary          {new}: `bad/laser_1/andon/canary` was refused: the broker answered: not authorized (0x87)"
         ),
         format!("FAULT   canary          {old}: `bad/laser_1/andon/canary` {dropped}"),
         format!("FAULT   canary          {old}: `bad/laser_2/andon/canary` {dropped}"),

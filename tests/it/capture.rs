@@ -290,6 +290,28 @@ async fn a_partitioned_table_is_captured_and_so_are_its_future_partitions() {
 }
 
 #[tokio::test]
+async fn two_keys_of_several_columns_are_two_entities_whatever_stands_in_them() {
+    let plant = Plant::with(
+        "create table lots (a text, b text, c int, primary key (a, b, c))",
+        "[source]
+         name = 'line'
+         [[capture]]
+         table = 'lots'
+         on = 'insert'
+         type = 'lot.made'",
+    )
+    .await;
+
+    let events = plant
+        .events_after("insert into lots values ('a/b', 'c', 1), ('a', 'b/c', 1), ('a~1b', 'c', 1), ('~', '/', 1), ('', '', 2), ('lot', '7', 3)")
+        .await;
+
+    let mut entities: Vec<_> = events.iter().map(|event| event["entity_id"].as_str().unwrap()).collect();
+    entities.sort_unstable();
+    assert_eq!(entities, ["//2", "a/b~1c/1", "a~01b/c/1", "a~1b/c/1", "lot/7/3", "~0/~1/1"]);
+}
+
+#[tokio::test]
 async fn inherited_tables_and_tables_without_a_key_are_captured_row_by_row() {
     let plant = Plant::with(
         "create table machines (id int primary key, state text);

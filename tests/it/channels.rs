@@ -42,14 +42,19 @@ async fn a_notification_becomes_an_event_and_a_bad_one_is_recorded() {
     let mut owner = connect(&line.url).await;
     attach(&mut owner, &Mapping::parse("line.toml", MAPPING).unwrap()).await.unwrap();
     line.publisher_of("acme", "{site}/{cell}/{event}", broker.port(), json!({})).await;
+    let shallow =
+        "do $$ begin execute format('alter database %I set max_stack_depth = 100', current_database()); end $$";
+    line.run(shallow).await;
     line.start();
     wait_for_listeners(&line, "Machine events", 1).await;
 
+    let deep = format!("{}{}", "[".repeat(3900), "]".repeat(3900));
     let down = r#"{"event": "machine.down", "org": "acme", "code": 17, "machine": {"id": 4, "name": "Laser 1"}}"#;
     line.run(&format!(
         "begin; notify \"Machine events\", '{{\"event\": \"machine.never\", \"org\": \"acme\"}}'; rollback;
          notify \"Machine events\", 'no JSON';
          notify \"Machine events\", '{{\"event\": \"machine.down\", \"org\": \"acme\", \"code\": \"\\u0000\"}}';
+         notify \"Machine events\", '{{\"event\": \"machine.down\", \"org\": \"acme\", \"code\": {deep}}}';
          notify \"Machine events\", '{down}'"
     ))
     .await;
@@ -63,7 +68,7 @@ async fn a_notification_becomes_an_event_and_a_bad_one_is_recorded() {
     );
     let errors = "select source || ' ' || table_name || ' ' || operation || ' ' || sqlstate from andon.capture_errors order by id";
     let errors: Vec<String> = line.client.query(errors, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(errors, ["line Machine events notify 22032", "line Machine events notify 22P05"]);
+    assert_eq!(errors, ["22032", "22P05", "54001"].map(|code| format!("line Machine events notify {code}")));
     let migrated = tokio::time::timeout(PATIENCE, andon::migrate::migrate(&mut owner)).await;
     assert!(migrated.expect("a gateway that listens does not hold up `andon migrate`").unwrap().is_empty());
     line.stop().await.unwrap();

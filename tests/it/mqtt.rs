@@ -2,13 +2,16 @@
 //! gets all events in order, and whether the lane reports what the broker acknowledged and refused.
 
 mod broken;
+mod hostile;
 mod installed;
+mod lacking;
 mod order;
 mod poison;
 mod refused;
 mod status;
 mod tls;
 mod topics;
+mod trouble;
 mod version;
 
 use std::collections::BTreeMap;

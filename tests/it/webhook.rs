@@ -1,9 +1,13 @@
 //! Webhooks as their receivers see them. In: events, and endpoints that verify every signature. Out: whether headers, ids, signatures and
 //! bodies follow Standard Webhooks, or eryxon's own format where eryxon's table names the endpoint.
 
+mod answers;
 mod away;
+mod culprits;
+mod limits;
 mod live;
 mod order;
+mod probe;
 mod retry;
 
 use rig::receiver::Answer;

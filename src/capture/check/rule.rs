@@ -111,14 +111,19 @@ async fn event_type(checker: &mut Checker<'_>, capture: &Capture, scope: &Scope)
     }
 }
 
-/// Returns the entry's expression, or the primary key; several columns are joined by slashes.
+/// Returns the entry's expression, or the primary key. Several columns are joined by slashes, and a slash within one of them is written as
+/// in a JSON pointer (RFC 6901), because `('a/b', 'c')` and `('a', 'b/c')` are two entities.
 fn entity_id(capture: &Capture, operation: Operation, table: &Table) -> String {
     let row = operation.row();
     let key: Vec<String> = table.key.iter().map(|column| format!("{row}.{}", identifier(column))).collect();
     match (&capture.entity_id, key.as_slice()) {
         (Some(text), _) => text.sql.clone(),
         (None, [only]) => only.clone(),
-        (None, several) => format!("concat_ws('/', {})", several.join(", ")),
+        (None, several) => {
+            let parts: Vec<String> =
+                several.iter().map(|part| format!("replace(replace({part}::text, '~', '~0'), '/', '~1')")).collect();
+            format!("concat_ws('/', {})", parts.join(", "))
+        }
     }
 }
 

@@ -75,13 +75,16 @@ declare
 begin
     begin
 {}{ring}        return null;
-    exception when others then
+    exception when transaction_rollback then
+        -- A serialization failure or a deadlock. The application answers it by running its transaction again, which captures the event.
+        raise;
+    when others then
         -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
         -- and neither row nor event is kept.
         get stacked diagnostics code = returned_sqlstate, reason = message_text;
     end;
     begin
-        if left(code, 2) not in ('22', '23', 'P0') then
+        if left(code, 2) not in ('22', '23', '54', 'P0', 'XX') then
             -- Not the fault of one row: a column that is gone, a full disk. Each row would fail alike.
             perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code, reason);
             return null;
@@ -94,10 +97,14 @@ begin
         if captured then
             perform andon.ring();
         end if;
-    exception when others then
+    exception when transaction_rollback then
+        raise;
+    when others then
         begin
             perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code, reason);
-        exception when others then
+        exception when transaction_rollback then
+            raise;
+        when others then
             raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {table_name}, code, reason, sqlerrm;
         end;
     end;
@@ -137,7 +144,9 @@ end ",
             "for pair in {changed} loop
     begin
 {single}        captured := captured or found;
-    exception when others then
+    exception when transaction_rollback then
+        raise;
+    when others then
         get stacked diagnostics code = returned_sqlstate, reason = message_text;
         failures := failures + 1;
         if failures <= 100 then
@@ -173,14 +182,19 @@ declare
 begin
     begin
 {4}{ring}        return null;
-    exception when others then
+    exception when transaction_rollback then
+        -- A serialization failure or a deadlock. The application answers it by running its transaction again, which captures the event.
+        raise;
+    when others then
         -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
         -- and neither row nor event is kept.
         get stacked diagnostics code = returned_sqlstate, reason = message_text;
     end;
     begin
         perform andon.capture_failed({0}, {1}, lower(tg_op), case tg_op when 'DELETE' then {2} else {3} end, code, reason);
-    exception when others then
+    exception when transaction_rollback then
+        raise;
+    when others then
         raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {1}, code, reason, sqlerrm;
     end;
     return null;

@@ -99,9 +99,10 @@ pub(super) async fn topics(
 /// Publishes a canary on each topic and waits for it. Each topic has a connection of its own, since some brokers close the connection
 /// when they refuse a message.
 pub(super) async fn send(plan: &ConnectOptions, topics: Vec<Topic>) -> Result<Vec<(Topic, Outcome)>, String> {
+    let plan = ConnectOptions { subscribes: true, ..plan.clone() };
     let mut outcomes = Vec::new();
     for topic in topics {
-        let (mut link, _) = connection::connect(plan).await?;
+        let (mut link, _) = connection::connect(&plan).await?;
         let outcome = match send_one(&mut link, &topic).await {
             Ok(outcome) => outcome,
             Err(reason) => Outcome::Refused(reason),

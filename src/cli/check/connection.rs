@@ -1,8 +1,8 @@
 //! One connection of the check to a broker. In: a publisher's connection settings. Out: a link, and the MQTT version that the broker
 //! speaks, or the broker's reason to refuse.
 
+use crate::lane::mqtt::dial::Dialer;
 use crate::lane::mqtt::link::Link;
-use crate::lane::mqtt::protocol::Cause;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::lane::mqtt::protocol::Version;
 
@@ -13,11 +13,12 @@ pub(super) fn check_plan(plan: &ConnectOptions) -> ConnectOptions {
     plan
 }
 
-/// Connects with MQTT 5, or with MQTT 3.1.1 when the broker does not speak 5.
+/// Connects as a lane would, and returns which version of MQTT the broker speaks.
 pub(super) async fn connect(plan: &ConnectOptions) -> Result<(Link, &'static str), String> {
-    let (link, version) = match Link::connect(plan, Version::V5).await {
-        Err(refusal) if refusal.cause != Cause::Other => (Link::connect(plan, Version::V4).await, "MQTT 3.1.1"),
-        outcome => (outcome, "MQTT 5"),
+    let (link, version) = Dialer::default().connect(plan).await?;
+    let version = match version {
+        Version::V5 => "MQTT 5",
+        Version::V4 => "MQTT 3.1.1",
     };
-    link.map(|link| (link, version)).map_err(|refusal| refusal.reason)
+    Ok((link, version))
 }

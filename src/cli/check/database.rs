@@ -73,6 +73,15 @@ pub(super) async fn sources(client: &mut Client, report: &mut CheckReport) {
             Ok(attached) => match capture::check(client, &attached).await {
                 Ok(checked) if checked.findings.is_empty() => {
                     report.ok("source", format!("{name} fits the database"));
+                    match capture::outdated(client, &attached).await {
+                        Ok(tables) => tables.iter().for_each(|table| {
+                            report.fault(
+                                "source",
+                                format!("{name}: the capture of {table} is not as this andon installs it; run `andon attach` again"),
+                            );
+                        }),
+                        Err(error) => report.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
+                    }
                 }
                 Ok(checked) => checked.findings.iter().for_each(|finding| report.fault("source", finding)),
                 Err(error) => report.fault("source", format!("{name}: {:#}", anyhow::Error::from(error))),
@@ -88,11 +97,18 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
         .query(
             "select 'capture', format('%s changes of %s could not be captured, last %s: %s; see andon.capture_errors',
                                       count(*), table_name, max(at)::timestamptz(0), (array_agg(message order by at desc))[1])
-               from andon.capture_errors group by table_name
+               from andon.capture_errors where source <> 'andon.log' group by table_name
+             union all
+             select 'log', format('%s events cannot be read and go to nobody, the last at %s is %s: %s; once you know, delete its row in andon.capture_errors',
+                                  count(*), max(at)::timestamptz(0), (array_agg(key order by at desc))[1], (array_agg(message order by at desc))[1])
+               from andon.capture_errors where source = 'andon.log' having count(*) > 0
              union all
              select 'lane', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0),
                                    coalesce(reason, 'no reason given'))
                from andon.lanes where state in ('open', 'disabled')
+             union all
+             select 'progress', format('%s (%s) delivers, but %s (since %s)', lane, name, reason, state_since::timestamptz(0))
+               from andon.lanes where state = 'retrying' and reason like 'cannot write its progress: %'
              union all
              select 'lane', format('%s (%s) fell too far behind and lost %s events, the last at %s', lane, name, lost, lost_at::timestamptz(0))
                from andon.lanes where lost > 0
@@ -105,12 +121,15 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
     match rows {
         Ok(rows) => {
             for row in rows {
-                let subject = match row.get::<_, &str>(0) {
-                    "capture" => "capture",
-                    "lane" => "lane",
-                    _ => "deliveries",
-                };
-                report.warning(subject, row.get::<_, String>(1));
+                let problem: String = row.get(1);
+                match row.get::<_, &str>(0) {
+                    // Nobody will ever get these events, so it takes a person to say that this is known.
+                    "log" => report.fault("log", problem),
+                    "progress" => report.fault("lane", problem),
+                    "capture" => report.warning("capture", problem),
+                    "lane" => report.warning("lane", problem),
+                    _ => report.warning("deliveries", problem),
+                }
             }
         }
         Err(error) => report.fault("ledger", format!("cannot read the recorded problems: {error}")),

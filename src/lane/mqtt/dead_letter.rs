@@ -43,7 +43,7 @@ impl DeadLetters {
     }
 
     /// Returns whether one more event may become a dead letter. It counts as one then.
-    pub(super) fn allow_one(&mut self) -> bool {
+    fn allow_one(&mut self) -> bool {
         self.in_a_row = (self.in_a_row + 1).min(IN_A_ROW + 1);
         self.in_a_row <= IN_A_ROW
     }
@@ -61,6 +61,6 @@ impl DeadLetters {
 }
 
 /// Returns the reason to report when the broker and not an event is the trouble.
-pub(super) fn no_event_taken(reason: &str) -> String {
+fn no_event_taken(reason: &str) -> String {
     format!("it takes no event: {reason}; after {IN_A_ROW} that are parked dead, the others wait until it takes one")
 }

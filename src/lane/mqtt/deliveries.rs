@@ -1,6 +1,7 @@
 //! The deliveries of an MQTT lane. In: events from the log, due retries from the ledger, and what became of each. Out: the next event to
 //! publish, and what the lane's next checkpoint writes. It never talks to a broker.
 
+use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,32 +12,64 @@ use crate::lane::delivery::Delivery;
 use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::session::Action;
 use crate::lane::progress::Progress;
+use crate::lane::progress::too_long;
 use crate::lane::retries::Retries;
 use crate::lane::store::error::Lost;
+use crate::lane::store::state::State;
 use crate::ledger::Attempt;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
+use crate::settings::Order;
 
 /// The deliveries that wait, and the lane's progress with the others.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     publisher: String,
+    order: Order,
     pub(super) progress: Progress,
     pub(super) retries: Retries,
     /// Parked deliveries that are due.
     pub(super) due: VecDeque<Parked>,
     /// Events that the lane has taken from the log and not published on this connection, oldest first.
     fresh: VecDeque<Arc<Event>>,
+    /// The trouble that was logged last; empty while there is none.
+    trouble: String,
 }
 
 impl Deliveries {
-    pub(super) fn new(publisher: String, progress: Progress, retries: Retries) -> Deliveries {
-        Deliveries { publisher, progress, retries, due: VecDeque::new(), fresh: VecDeque::new() }
+    pub(super) fn new(publisher: String, order: Order, progress: Progress, retries: Retries) -> Deliveries {
+        Deliveries {
+            publisher,
+            order,
+            progress,
+            retries,
+            due: VecDeque::new(),
+            fresh: VecDeque::new(),
+            trouble: String::new(),
+        }
     }
 
     /// Takes the next one to publish.
     pub(super) fn next(&mut self) -> Option<Delivery> {
         self.due.pop_front().map(Delivery::Parked).or_else(|| self.fresh.pop_front().map(Delivery::FromLog))
+    }
+
+    /// Takes the delivery of this event, wherever it waits.
+    pub(super) fn take(&mut self, event: i64) -> Option<Delivery> {
+        if let Some(place) = self.due.iter().position(|parked| parked.event.id == event) {
+            return self.due.remove(place).map(Delivery::Parked);
+        }
+        let place = self.fresh.iter().position(|fresh| fresh.id == event)?;
+        self.fresh.remove(place).map(Delivery::FromLog)
+    }
+
+    /// Takes one that may overtake the delivery of `suspect`: of those that may, another one each `turn`.
+    pub(super) fn take_other(&mut self, suspect: i64, turn: usize) -> Option<Delivery> {
+        let waiting = || self.due.iter().map(|parked| &parked.event).chain(&self.fresh);
+        let suspected = waiting().find(|event| event.id == suspect)?;
+        let may_overtake = overtakers(suspected, waiting(), self.order);
+        let event = *may_overtake.get(turn.checked_rem(may_overtake.len())?)?;
+        self.take(event)
     }
 
     /// Returns whether one waits to be published.
@@ -57,16 +90,24 @@ impl Deliveries {
         if self.progress.has_room() { free.saturating_sub(self.fresh.len()) } else { 0 }
     }
 
-    /// Does what a session asks for.
-    pub(super) async fn carry_out(&mut self, action: Action) -> Result<(), Lost> {
+    /// Does what a session asks for. Returns why the lane is to be disabled, if it is.
+    pub(super) async fn carry_out(&mut self, action: Action) -> Result<Option<String>, Lost> {
         match action {
             Action::Nothing => {}
             Action::Queue(events) => self.fresh.extend(events),
             Action::Delivered { delivery, dead_letters } => {
                 dead_letters.into_iter().for_each(|letter| self.dead_letter(letter));
                 self.delivered(delivery);
+                if !self.trouble.is_empty() {
+                    self.out_of_trouble().await?;
+                }
             }
             Action::DeadLetter(letter) => self.dead_letter(letter),
+            Action::Pause { send_again, reason } => {
+                send_again.into_iter().rev().for_each(|delivery| self.put_back(delivery));
+                return self.in_trouble(&reason).await;
+            }
+            Action::Recovered => self.out_of_trouble().await?,
             Action::LookForRetries { most } => {
                 self.retries.load(&mut self.progress, &mut self.due, Vec::new, most).await?;
             }
@@ -77,7 +118,41 @@ impl Deliveries {
                 self.checkpoint().await?;
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Reports what keeps the lane from delivering, and logs it once and not at each attempt. Returns the reason for which the lane is to
+    /// be disabled, if that has lasted too long.
+    pub(super) async fn in_trouble(&mut self, reason: &str) -> Result<Option<String>, Lost> {
+        self.report_trouble(reason).await?;
+        Ok(self.progress.failed().await?.then(|| too_long(reason)))
+    }
+
+    /// Does the same for a connection that ended after it was of use.
+    pub(super) async fn report_trouble(&mut self, reason: &str) -> Result<(), Lost> {
+        if self.trouble != reason {
+            tracing::warn!(
+                publisher = self.publisher,
+                reason,
+                "the broker takes nothing now; trying again, its events wait in the log"
+            );
+            reason.clone_into(&mut self.trouble);
+        }
+        self.progress.report(State::Retrying(reason.to_owned())).await
+    }
+
+    /// Reports that the broker takes what it gets, and logs it if that is news.
+    pub(super) async fn out_of_trouble(&mut self) -> Result<(), Lost> {
+        if !self.trouble.is_empty() {
+            tracing::info!(publisher = self.publisher, was = self.trouble, "the broker takes events again");
+            self.trouble.clear();
+        }
+        self.progress.report(State::Running).await
+    }
+
+    /// Returns whether the broker took nothing the last time that was tried.
+    pub(super) fn has_trouble(&self) -> bool {
+        !self.trouble.is_empty()
     }
 
     /// Writes down how far the lane is.
@@ -130,4 +205,17 @@ impl Deliveries {
             excerpt: excerpt.to_owned(),
         });
     }
+}
+
+/// Returns the ids of the events that may be delivered before `suspect`: with order per entity, the first of each other entity.
+fn overtakers<'a>(suspect: &Event, waiting: impl Iterator<Item = &'a Arc<Event>>, order: Order) -> Vec<i64> {
+    let mut seen = HashSet::from([&suspect.entity]);
+    waiting
+        .filter(|event| match order {
+            Order::Strict => false,
+            Order::Entity => seen.insert(&event.entity),
+            Order::None => event.id != suspect.id,
+        })
+        .map(|event| event.id)
+        .collect()
 }

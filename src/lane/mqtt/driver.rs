@@ -4,27 +4,31 @@
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::lane::mqtt::protocol::Ending;
 use crate::lane::mqtt::protocol::Incoming;
 
 /// Owns the task that drives a connection.
 #[derive(Debug)]
 pub(super) struct Driver {
     /// Returns why the connection ended.
-    task: JoinHandle<String>,
-    incoming: mpsc::UnboundedReceiver<Incoming>,
+    task: JoinHandle<Ending>,
+    incoming: mpsc::Receiver<Incoming>,
 }
 
 /// Takes what comes in while a connection is driven.
 #[derive(Debug)]
-pub(super) struct Inbox(mpsc::UnboundedSender<Incoming>);
+pub(super) struct Inbox(mpsc::Sender<Incoming>);
+
+/// How many packets may wait to be read. Only the check subscribes, to a topic that nobody else uses.
+const WAITING: usize = 64;
 
 impl Driver {
     /// Starts the task; `drive` runs until the connection ends, and returns the reason.
     pub(super) fn spawn<F>(drive: impl FnOnce(Inbox) -> F) -> Driver
     where
-        F: Future<Output = String> + Send + 'static,
+        F: Future<Output = Ending> + Send + 'static,
     {
-        let (sender, incoming) = mpsc::unbounded_channel();
+        let (sender, incoming) = mpsc::channel(WAITING);
         Driver { task: tokio::spawn(drive(Inbox(sender))), incoming }
     }
 
@@ -34,10 +38,10 @@ impl Driver {
     }
 
     /// Waits for the end of the connection, and returns the reason.
-    pub(super) async fn ended(&mut self) -> String {
+    pub(super) async fn ended(&mut self) -> Ending {
         match (&mut self.task).await {
-            Ok(reason) => reason,
-            Err(error) => format!("the client failed: {error}"),
+            Ok(ending) => ending,
+            Err(error) => Ending::unclear(format!("the client failed: {error}")),
         }
     }
 }
@@ -49,9 +53,10 @@ impl Drop for Driver {
 }
 
 impl Inbox {
-    /// Hands on what has come in.
-    pub(super) fn put(&self, incoming: Incoming) {
+    /// Hands on what has come in. Returns false if too much waits already: then the connection is to end.
+    #[must_use]
+    pub(super) fn put(&self, incoming: Incoming) -> bool {
         // The receiver may be gone already, while the driver is being dropped.
-        drop(self.0.send(incoming));
+        !matches!(self.0.try_send(incoming), Err(mpsc::error::TrySendError::Full(_)))
     }
 }

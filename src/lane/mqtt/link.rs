@@ -9,10 +9,12 @@ use futures_util::future::Either;
 use uuid::Uuid;
 
 use crate::lane::mqtt::driver::Driver;
+use crate::lane::mqtt::frames::Heard;
 use crate::lane::mqtt::protocol::Ack;
 use crate::lane::mqtt::protocol::CONNECT_TIME;
 use crate::lane::mqtt::protocol::Cause;
 use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Ending;
 use crate::lane::mqtt::protocol::Incoming;
 use crate::lane::mqtt::protocol::Limits;
 use crate::lane::mqtt::protocol::Refusal;
@@ -38,14 +40,15 @@ enum Client {
 impl Link {
     /// Connects, and returns when the broker has answered.
     pub async fn connect(options: &ConnectOptions, version: Version) -> Result<Link, Refusal> {
+        let heard = Heard::default();
         let connecting = async {
             match version {
-                Version::V5 => v5::connect(options).await.map(|(client, limits, driver)| Link {
+                Version::V5 => v5::connect(options, &heard).await.map(|(client, limits, driver)| Link {
                     driver,
                     client: Client::V5(client),
                     limits,
                 }),
-                Version::V4 => v4::connect(options).await.map(|(client, limits, driver)| Link {
+                Version::V4 => v4::connect(options, &heard).await.map(|(client, limits, driver)| Link {
                     driver,
                     client: Client::V4(client),
                     limits,
@@ -53,7 +56,14 @@ impl Link {
             }
         };
         tokio::time::timeout(CONNECT_TIME, connecting).await.unwrap_or_else(|_| {
-            Err(Refusal { reason: format!("no answer within {CONNECT_TIME:?}"), cause: Cause::Other })
+            let reason = format!("no answer within {CONNECT_TIME:?}");
+            // The library waits for the rest of a CONNACK of 3.1.1, which is shorter.
+            let cause = match (heard.is_silent(), heard.last_words()) {
+                (true, _) => Cause::Silence,
+                (false, Some(_)) if version == Version::V5 => Cause::Version,
+                _ => Cause::Other,
+            };
+            Err(Refusal { reason, cause })
         })
     }
 
@@ -101,7 +111,7 @@ impl Link {
     }
 
     /// Waits for the end of the connection, and returns the reason.
-    pub async fn ended(&mut self) -> String {
+    pub(super) async fn ended(&mut self) -> Ending {
         self.driver.ended().await
     }
 

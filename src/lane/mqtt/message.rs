@@ -80,6 +80,9 @@ impl MessageBuilder {
             status_topic: format!("andon/{}/{}/status", level(gateway), level(&lane.0)),
             last_will: status(gateway, false),
             is_replay: false,
+            version: publisher.version,
+            retains: true,
+            subscribes: false,
         };
         Ok(MessageBuilder { publisher, equipment, connect_options, gateway: gateway.to_owned() })
     }
@@ -95,6 +98,11 @@ impl MessageBuilder {
     /// Returns the options of the connection.
     pub fn connect_options(&self) -> &ConnectOptions {
         &self.connect_options
+    }
+
+    /// Returns which events wait for which.
+    pub fn order(&self) -> Order {
+        self.publisher.order
     }
 
     /// Returns how long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.

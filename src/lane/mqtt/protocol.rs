@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustls::ClientConfig;
 
+pub use crate::destination::publisher::MqttVersion as Version;
+use crate::lane::mqtt::reason_code::Meaning;
 use crate::secret::Secret;
 
 /// Says how to reach a broker, as which user, and which last will it is to publish when the connection is lost.
@@ -34,15 +36,12 @@ pub struct ConnectOptions {
     pub last_will: Bytes,
     /// Whether this connection replays events that were published before.
     pub is_replay: bool,
-}
-
-/// The versions of MQTT that Andon speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// MQTT 5
-    V5,
-    /// MQTT 3.1.1
-    V4,
+    /// The only version of MQTT to speak, if the row names one.
+    pub version: Option<Version>,
+    /// Whether the last will is to be retained. A broker that keeps no retained messages refuses a client that asks for it.
+    pub retains: bool,
+    /// Whether messages are asked for. If not, one that arrives ends the connection.
+    pub subscribes: bool,
 }
 
 /// Says why there is no connection.
@@ -59,8 +58,11 @@ pub struct Refusal {
 pub enum Cause {
     /// The broker says that it does not speak this version.
     Version,
-    /// The broker closed the connection before it said anything. Some old brokers do so, and so does any broker that goes down.
+    /// The broker took the connection and closed it, or let the time run out, before it said anything. Some brokers do so when they read
+    /// MQTT 5, and so does any broker that goes down.
     Silence,
+    /// The broker keeps no retained messages.
+    NoRetained,
     /// The refusal has nothing to do with the version.
     Other,
 }
@@ -70,7 +72,7 @@ pub enum Cause {
 pub enum Ack {
     /// The broker has the message.
     Accepted,
-    /// The broker does not take the message now, because of a quota. This says nothing against the event.
+    /// The broker does not take the message now. This says nothing against the event.
     NotNow(String),
     /// The broker failed, and does not say whether the event or the broker itself is the trouble.
     Failed(String),
@@ -84,6 +86,28 @@ impl Ack {
     /// Returns whether the broker has decided: it took the message, or it never will.
     pub fn is_final(&self) -> bool {
         matches!(self, Ack::Accepted | Ack::Refused(_))
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// The reason, as a text for people.
+    pub(super) reason: String,
+    /// Whether an event may be the trouble.
+    pub(super) meaning: Meaning,
+}
+
+impl Ending {
+    /// Makes the ending of a connection that broke without a word of the broker.
+    pub(super) fn unclear(reason: impl Into<String>) -> Ending {
+        Ending { reason: reason.into(), meaning: Meaning::Unclear }
+    }
+
+    /// Makes the ending of a connection on which more came in than is read.
+    pub(super) fn flooded() -> Ending {
+        let reason = "the broker sent more messages than were read".to_owned();
+        Ending { reason, meaning: Meaning::Broker }
     }
 }
 

@@ -6,16 +6,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::ExponentialBackoff;
 use tokio::time::Instant;
 
 use crate::event::Event;
 use crate::lane::delivery::Delivery;
-use crate::lane::mqtt::dead_letter;
 use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::dead_letter::DeadLetters;
-use crate::lane::mqtt::poison;
+use crate::lane::mqtt::poison::Choice;
+use crate::lane::mqtt::poison::FAILURES;
 use crate::lane::mqtt::poison::PoisonIsolation;
 use crate::lane::mqtt::protocol::Ack;
+use crate::lane::mqtt::protocol::Ending;
+use crate::lane::mqtt::reason_code::Meaning;
+use crate::lane::mqtt::reconnect;
 use crate::lane::mqtt::reconnect::LONGEST_PAUSE;
 
 #[cfg(test)]
@@ -34,16 +38,18 @@ pub(super) enum Input {
     RetriesDue,
     /// The broker has answered the status message, or never will. A refusal is an answer too.
     Status(Ack),
-    /// The connection has ended for this reason.
-    Ended(String),
+    /// The connection has ended.
+    Ended(Ending),
     /// No acknowledgement came for as long as a busy window waits to be filled.
     Lull,
     /// No acknowledgement came for as long as a connection may take to answer.
     Stalled,
     /// The log has events for the lane.
     Fresh(Vec<Arc<Event>>),
-    /// The lane has published what it may. `is_idle` says that nothing is in flight and nothing waits.
-    Published { is_idle: bool },
+    /// The lane has published what it may. This many publishes are in flight, and others may wait.
+    Published { in_flight: usize, has_next: bool },
+    /// The pause after a refusal for now is over.
+    Resumed,
 }
 
 /// A task that the lane carries out because of an input. The connection goes on.
@@ -59,6 +65,13 @@ pub(super) enum Action {
     },
     /// Park this event dead.
     DeadLetter(DeadLetter),
+    /// Queue these deliveries again before all others, and report the reason. The broker did not take the first of them for now.
+    Pause {
+        send_again: Vec<Delivery>,
+        reason: String,
+    },
+    /// The broker takes what it gets.
+    Recovered,
     /// Look into the ledger for at most this many retries.
     LookForRetries {
         most: usize,
@@ -75,9 +88,11 @@ pub(super) enum Exit {
     /// The lane is asked to stop, and has this time to finish.
     Stop(Duration),
     /// The connection has ended or is to be ended, for this reason.
-    Ended(String),
+    Ended(Ending),
     /// The connection has ended, and the link knows the reason.
     Lost,
+    /// The broker has taken nothing for so long that the lane is to be disabled.
+    TooLong(String),
 }
 
 /// A delivery and the broker's answer to it.
@@ -88,7 +103,7 @@ pub(super) type Acknowledged = (Delivery, Ack);
 pub(super) struct Conclusion {
     /// Why the connection ended, or why the broker is held to be the trouble.
     pub(super) reason: String,
-    /// Whether the broker took an event, one was found to be poison, or the connection lasted.
+    /// Whether the broker took an event, or the connection lasted.
     pub(super) was_useful: bool,
     /// Whether the broker answered the status message.
     pub(super) was_greeted: bool,
@@ -98,11 +113,28 @@ pub(super) struct Conclusion {
     pub(super) send_again: Vec<Delivery>,
 }
 
+/// The knowledge of a broker that outlives a connection.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) poison: PoisonIsolation,
+    pub(super) dead_letters: DeadLetters,
+    /// The pauses after refusals for now. They grow until the broker takes an event.
+    pauses: ExponentialBackoff,
+    /// Whether the broker refused an event for now, and has taken none since.
+    is_refusing: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        let (poison, dead_letters) = (PoisonIsolation::default(), DeadLetters::default());
+        Memory { poison, dead_letters, pauses: reconnect::pauses(), is_refusing: false }
+    }
+}
+
 /// The state of one connection, from its status message to its end.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
-    poison: &'a mut PoisonIsolation,
-    dead_letters: &'a mut DeadLetters,
+    memory: &'a mut Memory,
     /// How many publishes the broker lets be in flight.
     window: usize,
     /// How long an acknowledgement may take.
@@ -112,11 +144,11 @@ pub(super) struct Session<'a> {
     /// Since when the lane waits for an acknowledgement.
     waiting_since: Instant,
     status: Status,
-    phase: Phase,
+    hold: Hold,
     /// Whether the broker took an event, or refused one, if only for now. A broker that answers ends no connection because of an event.
     has_answered: bool,
     has_accepted: bool,
-    /// The deliveries that were in flight when the connection ended, oldest first.
+    /// The deliveries that the broker did not take, or that were in flight when the connection ended, oldest first.
     unacknowledged: Vec<Delivery>,
 }
 
@@ -128,13 +160,13 @@ enum Status {
     Lost,
 }
 
-/// Whether the connection goes on, and how it ended otherwise.
+/// Whether the lane holds back what it has to publish, because the broker did not take an event for now.
 #[derive(Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The lane ended the connection, because the broker did not take an event and may take it later.
-    RefusedForNow,
-    Over,
+enum Hold {
+    Off,
+    /// It waits for the answers to what is in flight. The reason is the broker's.
+    Draining(String),
+    Until(Instant),
 }
 
 /// A window of fewer publishes is filled as soon as there is room.
@@ -144,22 +176,15 @@ const LULL: Duration = Duration::from_millis(1);
 
 impl<'a> Session<'a> {
     /// Creates the session of a connection that was made at `now`, to a broker that lets `window` publishes be in flight.
-    pub(super) fn new(
-        poison: &'a mut PoisonIsolation,
-        dead_letters: &'a mut DeadLetters,
-        window: usize,
-        stall: Duration,
-        now: Instant,
-    ) -> Session<'a> {
+    pub(super) fn new(memory: &'a mut Memory, window: usize, stall: Duration, now: Instant) -> Session<'a> {
         Session {
-            poison,
-            dead_letters,
+            memory,
             window,
             stall,
             since: now,
             waiting_since: now,
             status: Status::Sent,
-            phase: Phase::Open,
+            hold: Hold::Off,
             has_answered: false,
             has_accepted: false,
             unacknowledged: Vec::new(),
@@ -168,7 +193,31 @@ impl<'a> Session<'a> {
 
     /// Returns how many publishes may be in flight.
     pub(super) fn window(&self) -> usize {
-        self.poison.window(self.window, self.status == Status::Answered)
+        match self.hold {
+            Hold::Off => self.memory.poison.window(self.window, self.status == Status::Answered),
+            Hold::Draining(_) | Hold::Until(_) => 0,
+        }
+    }
+
+    /// Returns how many events the lane may have at hand. It may have more than it may publish while it looks for one to compare with a
+    /// suspect.
+    pub(super) fn appetite(&self) -> usize {
+        if self.memory.poison.suspect().is_some() { self.window } else { self.window() }
+    }
+
+    /// Returns which event is to be published next.
+    pub(super) fn choice(&self) -> Choice {
+        self.memory.poison.choice()
+    }
+
+    /// Notes that the suspect does not wait any more.
+    pub(super) fn suspect_is_gone(&mut self) {
+        self.memory.poison.forget();
+    }
+
+    /// Returns when [`Input::Resumed`] is due.
+    pub(super) fn resumes_at(&self) -> Option<Instant> {
+        if let Hold::Until(until) = self.hold { Some(until) } else { None }
     }
 
     /// Returns whether the lane is to publish, with `in_flight` publishes unacknowledged. A busy window is filled in portions, because each
@@ -187,7 +236,7 @@ impl<'a> Session<'a> {
 
     /// Returns when [`Input::Stalled`] is due, if the lane waits for an acknowledgement.
     pub(super) fn stalls_at(&self, in_flight: usize) -> Option<Instant> {
-        let needs_status = self.status == Status::Sent && self.poison.is_active();
+        let needs_status = self.status == Status::Sent && self.memory.poison.is_active();
         (in_flight > 0 || needs_status).then(|| self.waiting_since + self.stall)
     }
 
@@ -216,81 +265,120 @@ impl<'a> Session<'a> {
                 self.status = if ack == Ack::Lost { Status::Lost } else { Status::Answered };
                 ControlFlow::Continue(Action::Nothing)
             }
-            Input::Ended(reason) => self.end(Phase::Over, Exit::Ended(reason)),
+            Input::Ended(ending) => ControlFlow::Break(Exit::Ended(ending)),
             Input::Lull => ControlFlow::Continue(Action::Nothing),
-            Input::Stalled => self.end(Phase::Over, Exit::Ended(format!("no acknowledgement for {:?}", self.stall))),
+            Input::Stalled => {
+                ControlFlow::Break(Exit::Ended(Ending::unclear(format!("no acknowledgement for {:?}", self.stall))))
+            }
             Input::Fresh(events) => ControlFlow::Continue(Action::Queue(events)),
-            Input::Published { is_idle } => {
-                if self.dead_letters.withheld() >= if is_idle { 1 } else { self.window } {
-                    return self.end(Phase::Over, Exit::Ended("the broker takes nothing".to_owned()));
-                }
+            Input::Published { in_flight, has_next } => self.published(in_flight, has_next, now),
+            Input::Resumed => {
+                self.hold = Hold::Off;
                 ControlFlow::Continue(Action::Nothing)
             }
         }
     }
 
-    fn acknowledged(&mut self, delivery: Delivery, ack: Ack) -> ControlFlow<Exit, Action> {
-        if ack.is_final() {
-            self.poison.settled();
+    fn published(&mut self, in_flight: usize, has_next: bool, now: Instant) -> ControlFlow<Exit, Action> {
+        if in_flight == 0 && matches!(self.hold, Hold::Draining(_)) {
+            return ControlFlow::Continue(self.pause(now));
         }
-        self.has_answered |= ack.is_final() || matches!(ack, Ack::NotNow(_));
+        let is_idle = in_flight == 0 && !has_next;
+        if self.memory.dead_letters.withheld() >= if is_idle { 1 } else { self.window } {
+            return ControlFlow::Break(Exit::Ended(Ending::unclear("the broker takes nothing")));
+        }
+        let is_well = is_idle && self.status == Status::Answered && !self.memory.is_refusing;
+        ControlFlow::Continue(if is_well { Action::Recovered } else { Action::Nothing })
+    }
+
+    /// Begins the pause after a refusal for now. All that was not taken is sent again then, one at a time.
+    fn pause(&mut self, now: Instant) -> Action {
+        let pause = self.memory.pauses.next().unwrap_or(LONGEST_PAUSE);
+        let Hold::Draining(reason) = std::mem::replace(&mut self.hold, Hold::Until(now + pause)) else {
+            return Action::Nothing;
+        };
+        self.memory.poison.isolate(self.unacknowledged.len());
+        Action::Pause { send_again: std::mem::take(&mut self.unacknowledged), reason }
+    }
+
+    fn acknowledged(&mut self, delivery: Delivery, ack: Ack) -> ControlFlow<Exit, Action> {
+        let event = delivery.event().id;
+        self.has_answered |= ack != Ack::Lost;
         match ack {
             Ack::Accepted => {
+                self.memory.poison.settled(event, true);
                 self.has_accepted = true;
-                ControlFlow::Continue(Action::Delivered { delivery, dead_letters: self.dead_letters.accepted() })
+                if self.memory.is_refusing && self.hold == Hold::Off {
+                    (self.memory.is_refusing, self.memory.pauses) = (false, reconnect::pauses());
+                }
+                let dead_letters = self.memory.dead_letters.accepted();
+                ControlFlow::Continue(Action::Delivered { delivery, dead_letters })
             }
             Ack::Refused(reason) => {
-                let letter = self.dead_letters.refused(DeadLetter { delivery, reason });
+                self.memory.poison.settled(event, false);
+                let letter = self.memory.dead_letters.refused(DeadLetter { delivery, reason });
                 ControlFlow::Continue(letter.map_or(Action::Nothing, Action::DeadLetter))
             }
-            Ack::NotNow(reason) | Ack::Failed(reason) => {
-                self.unacknowledged.push(delivery);
-                self.end(Phase::RefusedForNow, Exit::Ended(reason))
-            }
+            Ack::NotNow(reason) => self.hold_back(delivery, reason, Meaning::Broker),
+            Ack::Failed(reason) => self.hold_back(delivery, reason, Meaning::Unclear),
             Ack::Lost => {
                 self.unacknowledged.push(delivery);
-                self.end(Phase::Over, Exit::Lost)
+                ControlFlow::Break(Exit::Lost)
             }
         }
     }
 
-    /// Ends the connection. Only the first end counts: an answer that is found afterwards does not change how the connection ended.
-    fn end(&mut self, phase: Phase, exit: Exit) -> ControlFlow<Exit, Action> {
-        if self.phase == Phase::Open {
-            self.phase = phase;
+    /// Publishes nothing more until all that is in flight is answered, and a pause is over. An event that fails alone may be poison.
+    fn hold_back(&mut self, delivery: Delivery, reason: String, meaning: Meaning) -> ControlFlow<Exit, Action> {
+        self.memory.is_refusing = true;
+        let (event, is_alone) = (delivery.event().id, self.memory.poison.is_active());
+        if is_alone && self.memory.poison.failed(event, meaning) {
+            self.memory.poison.settled(event, false);
+            let reason = poison(&reason);
+            return ControlFlow::Continue(Action::DeadLetter(DeadLetter { delivery, reason }));
         }
-        ControlFlow::Break(exit)
+        self.unacknowledged.push(delivery);
+        if self.hold == Hold::Off {
+            self.hold = Hold::Draining(reason);
+        }
+        ControlFlow::Continue(Action::Nothing)
     }
 
-    /// Returns whether the connection owes nothing to those before it.
+    /// Returns whether the connection owes nothing to those before it, and the broker takes what it gets.
     fn has_lasted(&self, now: Instant) -> bool {
-        now.duration_since(self.since) > LONGEST_PAUSE
+        now.duration_since(self.since) > LONGEST_PAUSE && !self.memory.is_refusing
     }
 
-    /// Decides what becomes of the events that have no acknowledgement. It is called when the connection has ended for this reason and
-    /// all its acknowledgements are handled.
-    pub(super) fn conclude(self, mut reason: String, now: Instant) -> Conclusion {
-        let mut was_useful = self.has_accepted || self.has_lasted(now);
+    /// Decides what becomes of the events that have no acknowledgement. It is called when the connection has ended and all its
+    /// acknowledgements are handled.
+    pub(super) fn conclude(self, ending: Ending, now: Instant) -> Conclusion {
+        let Ending { mut reason, meaning } = ending;
+        let was_useful = self.has_accepted || self.has_lasted(now);
         let was_greeted = self.status == Status::Answered;
+        let poison_isolation = &mut self.memory.poison;
         let mut unacknowledged = self.unacknowledged;
-        if self.phase == Phase::RefusedForNow {
-            self.poison.refused_for_now(unacknowledged.len());
+        let mut dead_letter = None;
+        if matches!(self.hold, Hold::Draining(_)) {
+            poison_isolation.isolate(unacknowledged.len());
         }
         let in_flight = unacknowledged.iter().map(|delivery| delivery.event().id);
-        let mut dead_letter = None;
-        if !self.has_answered && self.poison.connection_ended(in_flight, was_greeted) {
-            if self.dead_letters.allow_one() {
-                let connections = poison::FAILURES;
-                let reason = format!("{connections} connections ended on it, alone in flight; the last: {reason}");
-                dead_letter = Some(DeadLetter { delivery: unacknowledged.remove(0), reason });
-                self.poison.settled();
-                was_useful = true;
-            } else {
-                reason = dead_letter::no_event_taken(&reason);
-            }
+        // A broker that has answered ends no connection because of an event, unless it answered to another one alone.
+        if (!self.has_answered || poison_isolation.suspect().is_some())
+            && poison_isolation.connection_ended(in_flight, was_greeted, meaning)
+        {
+            let delivery = unacknowledged.remove(0);
+            poison_isolation.settled(delivery.event().id, false);
+            dead_letter = Some(DeadLetter { delivery, reason: poison(&reason) });
+        } else if meaning == Meaning::Unclear && poison_isolation.suspect().is_some() && !unacknowledged.is_empty() {
+            reason = format!("{reason} ({FAILURES} times in a row, with one event alone in flight)");
         }
-        let (mut send_again, no_event_taken) = self.dead_letters.take_withheld();
+        let (mut send_again, no_event_taken) = self.memory.dead_letters.take_withheld();
         send_again.append(&mut unacknowledged);
         Conclusion { reason: no_event_taken.unwrap_or(reason), was_useful, was_greeted, dead_letter, send_again }
     }
+}
+
+/// Returns the reason that is given for a poison message.
+fn poison(reason: &str) -> String {
+    format!("the broker took others, and failed on it alone more than {FAILURES} times; the last: {reason}")
 }

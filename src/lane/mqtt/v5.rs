@@ -1,20 +1,15 @@
 //! MQTT 5; no other file of a lane knows the client library for this version. In: options and publishes. Out: acknowledgements, as their
 //! reason codes say.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use rumqttc_v5::AsyncClient;
 use rumqttc_v5::Broker;
-use rumqttc_v5::ConnectReturnCode;
 use rumqttc_v5::ConnectionError;
 use rumqttc_v5::Event;
 use rumqttc_v5::EventLoop;
 use rumqttc_v5::LastWill;
 use rumqttc_v5::MqttOptions;
-use rumqttc_v5::NetworkOptions;
 use rumqttc_v5::Packet;
-use rumqttc_v5::PubAckReason;
 use rumqttc_v5::PublishNotice;
 use rumqttc_v5::PublishNoticeError;
 use rumqttc_v5::PublishOptions;
@@ -22,21 +17,28 @@ use rumqttc_v5::PublishProperties;
 use rumqttc_v5::PublishResult;
 use rumqttc_v5::QoS;
 use rumqttc_v5::StateError;
-use rumqttc_v5::TlsConfiguration;
-use rumqttc_v5::Transport;
 use rumqttc_v5::mqttbytes;
 use rumqttc_v5::mqttbytes::v5::SubscribeReasonCode;
 use uuid::Uuid;
 
 use crate::lane::mqtt::driver::Driver;
+use crate::lane::mqtt::frames::Heard;
+use crate::lane::mqtt::frames::LARGEST;
+use crate::lane::mqtt::last_words;
 use crate::lane::mqtt::protocol::Ack;
 use crate::lane::mqtt::protocol::BATCH;
 use crate::lane::mqtt::protocol::CONNECT_TIME;
 use crate::lane::mqtt::protocol::Cause;
 use crate::lane::mqtt::protocol::ConnectOptions;
+use crate::lane::mqtt::protocol::Ending;
 use crate::lane::mqtt::protocol::Incoming;
 use crate::lane::mqtt::protocol::Limits;
 use crate::lane::mqtt::protocol::Refusal;
+use crate::lane::mqtt::protocol::Version;
+use crate::lane::mqtt::reason_code;
+use crate::lane::mqtt::reason_code::Meaning;
+use crate::lane::mqtt::reason_code::Packet as Answer;
+use crate::lane::mqtt::socket;
 use crate::tls;
 
 /// Sends to a broker that speaks MQTT 5.
@@ -46,38 +48,41 @@ pub(super) struct Client {
     is_replay: bool,
 }
 
-/// Connects, and returns when the broker has answered.
-pub(super) async fn connect(to: &ConnectOptions) -> Result<(Client, Limits, Driver), Refusal> {
+/// Connects, and returns when the broker has answered. What the broker says meanwhile is in `heard`.
+pub(super) async fn connect(to: &ConnectOptions, heard: &Heard) -> Result<(Client, Limits, Driver), Refusal> {
     let mut options = MqttOptions::new(&to.client_id, Broker::tcp(&to.host, to.port));
-    if let Some(tls) = &to.tls {
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(tls))));
-    }
+    let (reach, listens) = (to.clone(), heard.clone());
+    options.set_socket_connector(move |_, _| {
+        let (reach, listens) = (reach.clone(), listens.clone());
+        async move { socket::open(&reach, Version::V5, listens).await }
+    });
     if let Some((username, password)) = &to.credentials {
         options.set_credentials(username, password.expose().to_owned());
     }
     let seconds = u16::try_from(to.keep_alive.as_secs()).unwrap_or(u16::MAX);
     options.set_keep_alive(seconds).set_clean_start(true).set_connect_timeout(CONNECT_TIME);
-    // Each flush writes a whole batch, so the kernel must not wait for more.
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    options.set_network_options(network);
     options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
     // The library walks a table of this size at every flush: with its default of 65,535 publishing is ten times slower. The lane never
     // has more than its window between the oldest unacknowledged publish and the newest, and the status message besides.
     options.set_outgoing_inflight_upper_limit(to.window.saturating_add(8));
-    options.set_last_will(LastWill::new(&to.status_topic, to.last_will.to_vec(), QoS::AtLeastOnce, true, None));
+    let will = to.last_will.to_vec();
+    options.set_last_will(LastWill::new(&to.status_topic, will, QoS::AtLeastOnce, to.retains, None));
     let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(to.window) + 8).build();
-    let limits = connack(&mut events, to).await?;
+    let limits = connack(&mut events, to, heard).await?;
+    let heard = heard.clone();
     let driver = Driver::spawn(|inbox| async move {
         loop {
-            match events.poll().await {
+            let incoming = match events.poll().await {
                 Ok(Event::Incoming(Packet::SubAck(answer))) => {
                     let is_good = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
-                    inbox.put(Incoming::Subscribed(answer.return_codes.iter().all(is_good)));
+                    Incoming::Subscribed(answer.return_codes.iter().all(is_good))
                 }
-                Ok(Event::Incoming(Packet::Publish(publish))) => inbox.put(Incoming::Message(publish.payload)),
-                Ok(_) => {}
-                Err(error) => return reason(&error),
+                Ok(Event::Incoming(Packet::Publish(publish))) => Incoming::Message(publish.payload),
+                Ok(_) => continue,
+                Err(error) => return ending(&error, &heard),
+            };
+            if !inbox.put(incoming) {
+                return Ending::flooded();
             }
         }
     });
@@ -121,26 +126,22 @@ impl Client {
 }
 
 async fn acknowledgement(notice: PublishNotice) -> Ack {
-    let reason = match notice.wait_async().await {
-        Ok(PublishResult::Qos1(ack)) => ack.reason,
-        Err(PublishNoticeError::V5PubAck(reason)) => reason,
+    let (reason, text) = match notice.wait_async().await {
+        Ok(PublishResult::Qos1(ack)) => (ack.reason, ack.properties.and_then(|it| it.reason_string)),
+        Err(PublishNoticeError::V5PubAck(reason)) => (reason, None),
         Ok(_) | Err(_) => return Ack::Lost,
     };
-    match reason {
-        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ack::Accepted,
-        PubAckReason::QuotaExceeded | PubAckReason::PacketIdentifierInUse => {
-            Ack::NotNow(format!("the broker answered {reason:?}"))
-        }
-        PubAckReason::UnspecifiedError | PubAckReason::ImplementationSpecificError => {
-            Ack::Failed(format!("the broker answered {reason:?}"))
-        }
-        PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
-            Ack::Refused(format!("the broker answered {reason:?}"))
-        }
+    let code = reason as u8;
+    let said = || last_words::answer(code, text.as_deref());
+    match reason_code::meaning(Answer::Puback, code) {
+        Meaning::Fine => Ack::Accepted,
+        Meaning::Refused => Ack::Refused(said()),
+        Meaning::Unclear => Ack::Failed(said()),
+        Meaning::Broker | Meaning::NoRetained | Meaning::OtherVersion => Ack::NotNow(said()),
     }
 }
 
-async fn connack(events: &mut EventLoop, to: &ConnectOptions) -> Result<Limits, Refusal> {
+async fn connack(events: &mut EventLoop, to: &ConnectOptions, heard: &Heard) -> Result<Limits, Refusal> {
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => {
@@ -151,39 +152,74 @@ async fn connack(events: &mut EventLoop, to: &ConnectOptions) -> Result<Limits, 
                 return Ok(Limits {
                     window: usize::from(to.window.min(window).max(1)),
                     max_packet: max_packet.min(to.max_packet),
-                    retains: properties.and_then(|it| it.retain_available) != Some(0),
+                    retains: to.retains && properties.and_then(|it| it.retain_available) != Some(0),
                 });
             }
             Ok(_) => {}
-            Err(error) => {
-                return Err(Refusal { reason: reason(&error), cause: cause(&error) });
-            }
+            Err(error) => return Err(refusal(&error, heard)),
         }
     }
 }
 
-fn cause(error: &ConnectionError) -> Cause {
-    match error {
-        ConnectionError::ConnectionRefused(
-            ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion,
-        )
+fn refusal(error: &ConnectionError, heard: &Heard) -> Refusal {
+    let words = heard.last_words().filter(|words| words.packet == Answer::Connack);
+    let meaning = words.as_ref().map(|words| reason_code::meaning(Answer::Connack, words.code));
+    let cause = match (meaning, error) {
+        (Some(Meaning::OtherVersion), _) => Cause::Version,
+        (Some(Meaning::NoRetained), _) => Cause::NoRetained,
+        (Some(Meaning::Broker | Meaning::Refused | Meaning::Unclear), _) => Cause::Other,
         // The answer is not valid in MQTT 5; the CONNACK of 3.1.1, for example, is not.
-        | ConnectionError::NotConnAck(_) => Cause::Version,
-        ConnectionError::MqttState(StateError::ConnectionAborted) => Cause::Silence,
-        ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error))) => {
-            if tls::explain(error).is_none() { Cause::Silence } else { Cause::Other }
+        (_, ConnectionError::NotConnAck(_)) => Cause::Version,
+        (_, ConnectionError::MqttState(StateError::ConnectionAborted)) => Cause::Silence,
+        (_, ConnectionError::Timeout(_)) if heard.is_silent() => Cause::Silence,
+        (
+            _,
+            ConnectionError::MqttState(
+                StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
+            ),
+        ) if tls::explain(error).is_none() && heard.fault().is_none() => Cause::Silence,
+        (_, ConnectionError::MqttState(StateError::Deserialization(error)))
+            if !matches!(error, mqttbytes::Error::Io(_)) =>
+        {
+            Cause::Version
         }
-        ConnectionError::MqttState(StateError::Deserialization(_)) => Cause::Version,
         _ => Cause::Other,
+    };
+    let said = words.filter(|_| meaning != Some(Meaning::Fine)).map(|words| words.text());
+    Refusal { reason: said.unwrap_or_else(|| reason(error, heard)), cause }
+}
+
+fn ending(error: &ConnectionError, heard: &Heard) -> Ending {
+    if heard.fault().is_some() {
+        return Ending { reason: reason(error, heard), meaning: Meaning::Broker };
+    }
+    let is_read = !matches!(error, ConnectionError::MqttState(StateError::Deserialization(_)));
+    match heard.last_words() {
+        Some(words) if words.packet == Answer::Disconnect => {
+            Ending { reason: words.text(), meaning: reason_code::meaning(words.packet, words.code) }
+        }
+        // The library ends the connection at an acknowledgement whose code is not in the standard.
+        Some(words) if words.packet == Answer::Puback && !is_read => {
+            Ending { reason: words.text(), meaning: reason_code::meaning(words.packet, words.code) }
+        }
+        _ => Ending::unclear(reason(error, heard)),
     }
 }
 
-fn reason(error: &ConnectionError) -> String {
+fn reason(error: &ConnectionError, heard: &Heard) -> String {
+    if let Some(fault) = heard.fault() {
+        return fault;
+    }
     match error {
-        ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection: {code:?}"),
         ConnectionError::Timeout(_) => format!("no answer within {CONNECT_TIME:?}"),
         ConnectionError::MqttState(StateError::ConnectionAborted) => "the broker closed the connection".to_owned(),
         ConnectionError::MqttState(StateError::AwaitPingResp) => "the broker answers no ping".to_owned(),
+        ConnectionError::MqttState(StateError::Unsolicited(id)) => {
+            format!("the broker acknowledged packet {id}, which was not sent")
+        }
+        ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded {
+            ..
+        })) => format!("the broker sent a packet of more than {LARGEST} bytes"),
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
         ) => tls::explain(error).unwrap_or_else(|| format!("the connection broke: {error}")),

@@ -12,8 +12,11 @@ use crate::ranges::Ranges;
 /// The changes of the lane's row that are not written yet. The ledger's entries are kept elsewhere.
 #[derive(Debug)]
 pub(super) struct Unsaved {
+    /// What the lane says of itself.
     state: State,
-    state_is_saved: bool,
+    /// Why its progress cannot be written, if that is so. People read it instead of the lane's own state.
+    trouble: Option<State>,
+    saved_state: State,
     failure: StoredFailure,
     cursor: StoredCursor,
     /// The position of the last checkpoint that succeeded.
@@ -56,7 +59,8 @@ impl Unsaved {
     pub(super) fn new(position: i64, now: Instant) -> Unsaved {
         Unsaved {
             state: State::Running,
-            state_is_saved: true,
+            trouble: None,
+            saved_state: State::Running,
             failure: StoredFailure::Possible,
             cursor: StoredCursor::UpToDate,
             saved_position: position,
@@ -105,13 +109,18 @@ impl Unsaved {
         self.delivered -= checkpoint.delivered;
         self.cursor = if self.delivered > 0 { StoredCursor::Outdated } else { StoredCursor::UpToDate };
         self.end_is_saved = checkpoint.is_over;
+        self.trouble = None;
         (self.saved_position, self.saved_at) = (checkpoint.position, now);
     }
 
-    /// Records that a write failed, of whatever kind. Returns whether it is the first since the last checkpoint that succeeded.
-    pub(super) fn failed(&mut self) -> bool {
+    /// Records that a write failed, of whatever kind, for this reason. Returns whether it is the first since the last checkpoint that
+    /// succeeded.
+    pub(super) fn failed(&mut self, reason: &str) -> bool {
         let is_first = !self.database_is_away();
         self.cursor = StoredCursor::DatabaseAway;
+        if is_first {
+            self.trouble = Some(State::Retrying(format!("cannot write its progress: {reason}")));
+        }
         is_first
     }
 
@@ -122,7 +131,7 @@ impl Unsaved {
 
     /// Returns whether there is nothing left to write, apart from the ledger's entries.
     pub(super) fn is_nothing(&self) -> bool {
-        self.state_is_saved && self.cursor == StoredCursor::UpToDate
+        self.unsaved_state().is_none() && self.cursor == StoredCursor::UpToDate
     }
 
     /// Changes the state of the lane, unless it is disabled: then it stays so. Returns whether the state has changed.
@@ -130,19 +139,22 @@ impl Unsaved {
         let changes = state != self.state && !matches!(self.state, State::Disabled { .. });
         if changes {
             self.state = state;
-            self.state_is_saved = false;
         }
         changes
     }
 
-    /// Returns the state, unless the database knows it.
+    /// Returns the state that people are to read, unless the database has it.
     pub(super) fn unsaved_state(&self) -> Option<&State> {
-        (!self.state_is_saved).then_some(&self.state)
+        let shown = match &self.trouble {
+            Some(trouble) if !matches!(self.state, State::Disabled { .. }) => trouble,
+            _ => &self.state,
+        };
+        (*shown != self.saved_state).then_some(shown)
     }
 
-    /// Records that the state was written.
-    pub(super) fn state_saved(&mut self) {
-        self.state_is_saved = true;
+    /// Records that this state was written.
+    pub(super) fn state_saved(&mut self, state: State) {
+        self.saved_state = state;
     }
 
     /// Records that the destination took an event.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 
+use deadpool_postgres::Client;
 use deadpool_postgres::Pool;
 
 use crate::destination::LaneName;
@@ -17,11 +18,13 @@ use crate::lane::store::cursor_update::CursorUpdate;
 use crate::lane::store::cursor_update::LockedRows;
 use crate::lane::store::cursor_writer::CursorWriter;
 use crate::lane::store::cursor_writer::Written;
+use crate::lane::store::error::DatabaseError;
 use crate::lane::store::error::Lost;
 use crate::lane::store::error::StoreError;
 use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::attempts;
+use crate::ledger::culprits;
 use crate::ledger::deliveries;
 use crate::ranges::Ranges;
 
@@ -60,6 +63,20 @@ pub struct Checkpoint {
     pub is_over: bool,
 }
 
+/// The way to write the entries of a checkpoint into the ledger.
+#[derive(Debug, Clone, Copy)]
+enum Parking {
+    /// All of them, or none.
+    Together,
+    /// Each alone, after the database has refused them together, because one of them must not keep the others from being written.
+    OneByOne,
+}
+
+fn is_refusal(error: &StoreError) -> bool {
+    let StoreError::Database(error) = error else { return false };
+    matches!(&**error, DatabaseError::Statement(error) if culprits::is_refusal(error))
+}
+
 impl LaneRow {
     pub(super) fn new(pool: Pool, cursor_writer: CursorWriter, lane: LaneName, epoch: i64, writes: i64) -> LaneRow {
         LaneRow { pool, cursor_writer, lane, epoch, writes: Arc::new(AtomicI64::new(writes)) }
@@ -90,19 +107,46 @@ impl LaneRow {
         let delivered = checkpoint.delivered + i64::try_from(retried).unwrap_or(i64::MAX);
         let update = self.cursor_update(checkpoint, delivered);
         let mut client = self.pool.get().await?;
-        let transaction = client.transaction().await?;
-        let written = cursor_update::write(&transaction, &[&update], LockedRows::Wait).await?;
+        let free = match self.write_all(&mut client, checkpoint, &update, entries, Parking::Together).await {
+            Err(error) if is_refusal(&error) => {
+                culprits::make_plain(entries);
+                self.write_all(&mut client, checkpoint, &update, entries, Parking::OneByOne).await
+            }
+            written => written,
+        }?;
+        drop(mem::take(entries));
+        Ok(free)
+    }
+
+    async fn write_all(
+        &self,
+        client: &mut Client,
+        checkpoint: &Checkpoint,
+        update: &CursorUpdate,
+        entries: &Entries,
+        parking: Parking,
+    ) -> Result<Vec<Entity>, StoreError> {
+        let mut transaction = client.transaction().await?;
+        let written = cursor_update::write(&transaction, &[update], LockedRows::Wait).await?;
         let writes = *written.get(&self.lane).ok_or_else(|| self.lost())?;
-        deliveries::park(&transaction, &self.lane, &entries.parked).await?;
-        let free = deliveries::settle(&transaction, &self.lane, &entries.settled).await?;
-        attempts::record(&transaction, &self.lane, &entries.attempts).await?;
+        let mut free = match parking {
+            Parking::Together => {
+                deliveries::park(&transaction, &self.lane, &entries.parked).await?;
+                Vec::new()
+            }
+            Parking::OneByOne => culprits::park_each(&mut transaction, &self.lane, &entries.parked).await?,
+        };
+        free.extend(deliveries::settle(&transaction, &self.lane, &entries.settled).await?);
+        match parking {
+            Parking::Together => attempts::record(&transaction, &self.lane, &entries.attempts).await?,
+            Parking::OneByOne => culprits::record(&mut transaction, &self.lane, &entries.attempts).await?,
+        }
         if checkpoint.is_over {
             // The supervisors look at the destinations and replays, and find that this one is over.
             transaction.execute("select andon.notify_destinations()", &[]).await?;
         }
         transaction.commit().await?;
         self.has_written(writes);
-        drop(mem::take(entries));
         Ok(free)
     }
 
@@ -121,6 +165,13 @@ impl LaneRow {
 
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> Result<(), StoreError> {
+        match self.write_state(state).await {
+            Err(error) if is_refusal(&error) => self.write_state(&state.in_ascii()).await,
+            written => written,
+        }
+    }
+
+    async fn write_state(&self, state: &State) -> Result<(), StoreError> {
         if let State::Disabled { destination_kind, reason } = state {
             return self.disable(destination_kind, reason).await;
         }

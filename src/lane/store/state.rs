@@ -1,5 +1,7 @@
 //! Says what a lane is doing, in the words that people read in `andon.lanes`.
 
+use crate::ledger::culprits;
+
 /// The state of a lane, as far as the lane itself reports it. The supervisor marks lanes as removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -21,6 +23,21 @@ pub enum State {
 }
 
 impl State {
+    /// Returns the same state with a reason that a database of any encoding can hold.
+    pub(super) fn in_ascii(&self) -> State {
+        let mut state = self.clone();
+        match &mut state {
+            State::Running => {}
+            State::Retrying(reason)
+            | State::Open(reason)
+            | State::Disabled { reason, .. }
+            | State::Misconfigured(reason) => {
+                *reason = culprits::in_ascii(reason);
+            }
+        }
+        state
+    }
+
     pub(super) fn columns(&self) -> (&'static str, Option<&str>) {
         match self {
             State::Running => ("running", None),

@@ -1,21 +1,19 @@
 //! One attempt at a webhook. In: an event, and a connection from the attempt before. Out: what the endpoint answered, and whether that
-//! is a delivery. It never follows a redirect, and never reads more of an answer than its bound.
+//! is a delivery. The status alone decides; what follows it cannot take back an answer. It never follows a redirect.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::time::Instant;
 
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use http_body_util::Full;
-use hyper::Request;
-use hyper::StatusCode;
-use hyper::body::Body as _;
+use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::RETRY_AFTER;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
+use crate::lane::webhook::answer_body;
 use crate::lane::webhook::connection::Connection;
 use crate::lane::webhook::connection::Connector;
 use crate::lane::webhook::request::RequestBuilder;
@@ -54,13 +52,9 @@ pub(super) enum Outcome {
     },
     /// The endpoint answered with a 410: it wants no more deliveries at all.
     Gone,
+    /// Nothing was sent, because this event can never be. That says nothing about the endpoint.
+    Unsendable,
 }
-
-/// An answer is read up to this many bytes and for this long, so that its connection can be used again.
-const LONGEST_ANSWER: usize = 64 * 1024;
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The characters of an answer that are kept for people to read.
-const EXCERPT: usize = 500;
 
 impl WebhookClient {
     /// Prepares the client; `key` is that of the webhook's row. The error says what is wrong with the certificates.
@@ -81,46 +75,43 @@ impl WebhookClient {
     }
 
     /// Sends the event once, over the connection that was kept if there is one. An event that an operator asked for again is marked
-    /// with `is_replayed`. The connection is returned if it can be used once more.
+    /// with `is_replayed`. The connection is returned if it can be used once more. A lane that stops sets `is_stopping`.
     pub(super) async fn attempt(
         &self,
         event: &Event,
         is_replayed: bool,
         kept: Option<Connection>,
+        is_stopping: &AtomicBool,
     ) -> (AttemptResult, Option<Connection>) {
         let started = Instant::now();
-        let timeout = self.webhook().timeout;
+        let longest = self.webhook().timeout;
+        let mut slot = kept;
         let (result, kept) = match self.requests.build(event, is_replayed) {
-            Ok(request) => match tokio::time::timeout(timeout, self.exchange(kept, request)).await {
-                Ok(exchanged) => exchanged,
-                Err(_) => (unanswered(format!("no answer within {timeout:?}")), None),
+            Ok(request) => match timeout(longest, self.connector.send(&mut slot, request)).await {
+                Ok(Ok(response)) => self.answered(response, slot, is_stopping).await,
+                Ok(Err(error)) => (broken_off(slot, error.to_string()).await, None),
+                Err(_) => (broken_off(slot, format!("no answer within {longest:?}")).await, None),
             },
-            Err(problem) => (unanswered(problem), kept),
+            Err(problem) => (AttemptResult { outcome: Outcome::Unsendable, ..unanswered(problem) }, slot),
         };
         (AttemptResult { latency: started.elapsed(), ..result }, kept)
     }
 
-    async fn exchange(
+    async fn answered(
         &self,
-        kept: Option<Connection>,
-        request: Request<Full<Bytes>>,
+        response: Response<Incoming>,
+        connection: Option<Connection>,
+        is_stopping: &AtomicBool,
     ) -> (AttemptResult, Option<Connection>) {
-        let (connection, response) = match self.connector.send(kept, request).await {
-            Ok(exchanged) => exchanged,
-            Err(error) => return (unanswered(error.to_string()), None),
-        };
-        let (head, mut body) = response.into_parts();
+        let (head, body) = response.into_parts();
         let header = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|value| retry::retry_after(value, self.clock.now()));
-        let excerpt = read_bounded(&mut body).await;
-        let result = AttemptResult {
-            outcome: outcome(head.status, retry_after),
-            status: Some(head.status.as_u16()),
-            latency: Duration::ZERO,
-            excerpt,
-        };
+        let answer = answer_body::read(body, is_stopping).await;
+        let status = head.status.as_u16();
+        let outcome = outcome(status, retry_after);
+        let result = AttemptResult { outcome, status: Some(status), latency: Duration::ZERO, excerpt: answer.excerpt };
         // If the answer was not read to its end, nobody knows where on the connection the next one begins.
-        (result, body.is_end_stream().then(|| connection.idle()))
+        (result, connection.filter(|_| answer.is_whole).map(Connection::idle))
     }
 }
 
@@ -136,34 +127,28 @@ impl AttemptResult {
     }
 }
 
+/// Judges an answer that did not come whole by what could be understood of it.
+async fn broken_off(connection: Option<Connection>, problem: String) -> AttemptResult {
+    let status = match connection {
+        Some(connection) => connection.status().await,
+        None => None,
+    };
+    match status {
+        Some(status) => AttemptResult { outcome: outcome(status, None), status: Some(status), ..unanswered(problem) },
+        None => unanswered(problem),
+    }
+}
+
 fn unanswered(excerpt: String) -> AttemptResult {
     AttemptResult { outcome: Outcome::Failed { retry_after: None }, status: None, latency: Duration::ZERO, excerpt }
 }
 
-fn outcome(status: StatusCode, retry_after: Option<Duration>) -> Outcome {
+fn outcome(status: u16, retry_after: Option<Duration>) -> Outcome {
     match status {
-        _ if status.is_success() => Outcome::Delivered,
-        StatusCode::GONE => Outcome::Gone,
+        200..300 => Outcome::Delivered,
+        410 => Outcome::Gone,
         _ => Outcome::Failed { retry_after },
     }
-}
-
-/// Reads the body of an answer. The status has already decided what becomes of the delivery; the body only frees the connection and
-/// gives people something to read.
-async fn read_bounded(body: &mut Incoming) -> String {
-    let mut read = Vec::new();
-    let reading = async {
-        while !body.is_end_stream()
-            && read.len() < LONGEST_ANSWER
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-        }
-    };
-    // An answer that does not end is cut off, and its connection is closed.
-    drop(tokio::time::timeout(ANSWER_TIMEOUT, reading).await);
-    let text = String::from_utf8_lossy(&read[..read.len().min(4 * EXCERPT)]);
-    text.chars().filter(|c| *c != '\0').take(EXCERPT).collect()
 }
 
 #[cfg(test)]
@@ -172,7 +157,7 @@ mod tests {
 
     #[test]
     fn only_a_2xx_is_a_delivery_and_410_ends_it() {
-        let of = |status: u16| outcome(StatusCode::from_u16(status).unwrap(), None);
+        let of = |status| outcome(status, None);
         let failed = Outcome::Failed { retry_after: None };
 
         assert!([200, 201, 202, 204].iter().all(|status| of(*status) == Outcome::Delivered));

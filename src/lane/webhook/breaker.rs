@@ -20,14 +20,25 @@ pub struct Breaker {
 
 #[derive(Debug)]
 enum BreakerState {
-    Closed { failures_in_a_row: u32 },
-    Open { next_probe: Instant, pause: Duration },
+    /// Whatever opens it, it does not probe before `not_before`, which one of the failures asked for.
+    Closed {
+        failures_in_a_row: u32,
+        not_before: Option<Instant>,
+    },
+    Open {
+        next_probe: Instant,
+        pause: Duration,
+    },
+}
+
+impl BreakerState {
+    const HEALTHY: BreakerState = BreakerState::Closed { failures_in_a_row: 0, not_before: None };
 }
 
 impl Breaker {
     /// Starts closed, and opens after this many failures in a row.
     pub fn new(opens_after: u32) -> Breaker {
-        Breaker { opens_after, state: BreakerState::Closed { failures_in_a_row: 0 } }
+        Breaker { opens_after, state: BreakerState::HEALTHY }
     }
 
     /// Returns whether attempts are made as usual.
@@ -46,7 +57,7 @@ impl Breaker {
     /// Records a success. Returns whether it closed the breaker.
     pub fn succeeded(&mut self) -> bool {
         let closes = !self.is_closed();
-        self.state = BreakerState::Closed { failures_in_a_row: 0 };
+        self.state = BreakerState::HEALTHY;
         closes
     }
 
@@ -54,10 +65,12 @@ impl Breaker {
     pub fn failed(&mut self, now: Instant, retry_after: Duration) -> bool {
         let was_closed = self.is_closed();
         match &mut self.state {
-            BreakerState::Closed { failures_in_a_row } => {
+            BreakerState::Closed { failures_in_a_row, not_before } => {
                 *failures_in_a_row += 1;
+                *not_before = (*not_before).max(Some(now + retry_after));
                 if *failures_in_a_row >= self.opens_after {
-                    self.state = BreakerState::Open { next_probe: now + FIRST_PAUSE, pause: FIRST_PAUSE };
+                    let next_probe = not_before.unwrap_or(now).max(now + FIRST_PAUSE);
+                    self.state = BreakerState::Open { next_probe, pause: FIRST_PAUSE };
                 }
             }
             // This attempt was already in flight when the breaker opened, so it says nothing new.
@@ -109,8 +122,10 @@ mod tests {
         let (now, retry_after) = (Instant::now(), Duration::from_secs(90));
         let mut breaker = Breaker::new(OPENS_AFTER);
 
-        for _ in 0..OPENS_AFTER {
-            breaker.failed(now, retry_after);
+        // Only the first failure asks for it, and the others say no more of it.
+        breaker.failed(now, retry_after);
+        for _ in 1..OPENS_AFTER {
+            breaker.failed(now, NONE);
         }
 
         assert_eq!(breaker.next_probe(), Some(now + retry_after));

@@ -1,9 +1,14 @@
-//! Connections to an endpoint, HTTP/1.1, kept open between requests. In: where the endpoint is, and a request. Out: its response, and
-//! the connection it came by. It never sends a request twice: only a request of which nothing was sent, because the endpoint had closed
+//! Connections to an endpoint, HTTP/1.1, kept open between requests. In: where the endpoint is, and a request. Out: its response, or what
+//! could be understood of it. It never sends a request twice: only a request of which nothing was sent, because the endpoint had closed
 //! the kept connection, goes out on a new one.
 
 use std::error::Error;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -13,17 +18,24 @@ use hyper::Request;
 use hyper::Response;
 use hyper::Uri;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper::client::conn::http1::SendRequest;
+use hyper::rt::Read;
+use hyper::rt::Write;
 use hyper::service::Service as _;
 use hyper_rustls::HttpsConnector;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::service::TowerToHyperService;
 use rustls::ClientConfig;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use url::Position;
 use url::Url;
 
+use crate::lane::webhook::answer_stream::AnswerStream;
+use crate::lane::webhook::answer_stream::LONGEST_HEAD;
 use crate::tls;
 
 /// Connects to one endpoint.
@@ -38,6 +50,10 @@ pub(super) struct Connector {
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
+    /// Tells the stream that a request begins.
+    begins: Arc<AtomicBool>,
+    /// Comes when the connection has ended: the status of the last answer, if it could be understood.
+    ended: oneshot::Receiver<Option<u16>>,
     idle_since: Instant,
 }
 
@@ -54,6 +70,8 @@ pub(super) enum SendError {
 const LONGEST_IDLE: Duration = Duration::from_secs(90);
 /// TCP notices with this that an endpoint has vanished, however long an attempt may take.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// A connection that is given up has this long to end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Connector {
     /// Prepares to connect to the endpoint of this URL.
@@ -71,15 +89,16 @@ impl Connector {
         Ok(Connector { origin, https: TowerToHyperService::new(https) })
     }
 
-    /// Sends a request over the connection that was kept, or over a new one. Dropping the future gives up both.
+    /// Sends a request over the connection in `slot`, or over a new one, which is then in `slot`. After an error, or when the future was
+    /// dropped, the connection in `slot` can only say what was understood of the answer.
     pub(super) async fn send(
         &self,
-        kept: Option<Connection>,
+        slot: &mut Option<Connection>,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(Connection, Response<Incoming>), SendError> {
-        if let Some(mut connection) = kept.filter(Connection::is_usable) {
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok((connection, response)),
+    ) -> Result<Response<Incoming>, SendError> {
+        if let Some(kept) = slot.as_mut().filter(|kept| kept.is_usable()) {
+            match kept.send(request).await {
+                Ok(response) => return Ok(response),
                 Err(mut error) => match error.take_message() {
                     // The endpoint closed the connection at this very moment, and nothing was sent.
                     Some(unsent) => request = unsent,
@@ -87,22 +106,65 @@ impl Connector {
                 },
             }
         }
-        let mut connection = self.connect().await?;
-        let response = connection.sender.send_request(request).await.map_err(SendError::Request)?;
-        Ok((connection, response))
+        // The connection that was kept knows nothing of this request's answer.
+        *slot = None;
+        let new = slot.insert(self.connect().await?);
+        new.send(request).await.map_err(|error| SendError::Request(error.into_error()))
     }
 
     async fn connect(&self) -> Result<Connection, SendError> {
         let stream = self.https.call(self.origin.clone()).await.map_err(SendError::Connect)?;
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Request)?;
-        // This task ends when the sender is dropped or the endpoint closes the connection, and a waiting request then gets an error.
-        tokio::spawn(connection);
+        let begins = Arc::new(AtomicBool::new(false));
+        let stream = AnswerStream::new(stream, Arc::clone(&begins));
+        // What does not concern the status must not fail the delivery.
+        let (mut sender, connection) = http1::Builder::new()
+            .ignore_invalid_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .max_buf_size(LONGEST_HEAD)
+            .handshake(stream)
+            .await
+            .map_err(SendError::Request)?;
+        let (says_ended, ended) = oneshot::channel();
+        tokio::spawn(drive(connection, says_ended));
         sender.ready().await.map_err(SendError::Request)?;
-        Ok(Connection { sender, idle_since: Instant::now() })
+        Ok(Connection { sender, begins, ended, idle_since: Instant::now() })
     }
 }
 
+/// Moves the bytes of a connection. It ends when the sender is dropped or the endpoint closes the connection, and a waiting request then
+/// gets an error.
+async fn drive<S>(
+    mut connection: http1::Connection<AnswerStream<S>, Full<Bytes>>,
+    says_ended: oneshot::Sender<Option<u16>>,
+) where
+    S: Read + Write + Unpin,
+{
+    let ended = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    if let Err(error) = ended {
+        tracing::trace!(%error, "a connection to an endpoint broke");
+    }
+    let mut stream = connection.into_parts().io;
+    // Nobody asks for the status when all went well.
+    says_ended.send(stream.status()).ok();
+    drop(timeout(FAREWELL, poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context))).await);
+}
+
 impl Connection {
+    async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+        self.begins.store(true, Ordering::Release);
+        self.sender.try_send_request(request).await
+    }
+
+    /// Ends the connection, and returns the status of the answer that did not come whole, as far as it could be understood.
+    pub(super) async fn status(self) -> Option<u16> {
+        drop(self.sender);
+        timeout(FAREWELL, self.ended).await.ok()?.ok()?
+    }
+
     /// Starts the idle time of a connection whose response was read to its end.
     pub(super) fn idle(mut self) -> Connection {
         self.idle_since = Instant::now();

@@ -2,6 +2,8 @@
 //! attempts end. It keeps connections open between attempts, and never more of them than there were attempts in flight at once.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
@@ -19,6 +21,8 @@ pub(super) struct InFlight {
     tasks: JoinSet<Ended>,
     /// The connection that was used last is at the end, and is used first.
     idle: Vec<Connection>,
+    /// Set when the lane stops: then no attempt waits for the rest of an answer any more.
+    is_stopping: Arc<AtomicBool>,
 }
 
 struct Ended {
@@ -30,14 +34,16 @@ struct Ended {
 
 impl InFlight {
     pub(super) fn new(client: WebhookClient) -> InFlight {
-        InFlight { client: Arc::new(client), tasks: JoinSet::new(), idle: Vec::new() }
+        InFlight { client: Arc::new(client), tasks: JoinSet::new(), idle: Vec::new(), is_stopping: Arc::default() }
     }
 
     /// Starts an attempt at a delivery.
     pub(super) fn start(&mut self, delivery: Delivery) {
-        let (client, kept) = (Arc::clone(&self.client), self.idle.pop());
+        let (client, is_stopping) = (Arc::clone(&self.client), Arc::clone(&self.is_stopping));
+        let kept = self.idle.pop();
         self.tasks.spawn(async move {
-            let (result, kept) = client.attempt(delivery.event(), delivery.is_replayed(), kept).await;
+            let (event, is_replayed) = (delivery.event(), delivery.is_replayed());
+            let (result, kept) = client.attempt(event, is_replayed, kept, &is_stopping).await;
             Ended { delivery, result, kept }
         });
     }
@@ -52,6 +58,11 @@ impl InFlight {
     pub(super) fn try_next(&mut self) -> Option<(Delivery, AttemptResult)> {
         let ended = self.tasks.try_join_next()?;
         Some(self.take(ended))
+    }
+
+    /// Makes attempts end as soon as their answers have begun.
+    pub(super) fn stop_reading(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Closes the connections that have been idle for too long.

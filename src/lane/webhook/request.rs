@@ -1,5 +1,6 @@
 //! The signed POST of one event. In: an event, and the row of its webhook. Out: a request, ready to be sent. It never sends anything.
 
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -53,6 +54,8 @@ impl RequestBuilder {
     /// Takes the URL apart; `key` is that of the webhook's row.
     pub(super) fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<RequestBuilder> {
         let url = &webhook.url;
+        // It stands in a header of each request.
+        HeaderValue::try_from(key).context("the key of the row holds characters that no header can")?;
         Ok(RequestBuilder {
             target: url[Position::BeforePath..Position::AfterQuery].parse()?,
             host: url[Position::BeforeHost..Position::AfterPort].parse()?,
@@ -73,12 +76,13 @@ impl RequestBuilder {
         &self.webhook
     }
 
-    /// Builds and signs the POST of an event. The error says which header cannot be written.
+    /// Builds and signs the POST of an event. The error says why the event can never be sent: it is too large, or a header cannot hold what
+    /// it would have to say.
     pub(super) fn build(&self, event: &Event, is_replayed: bool) -> Result<Request<Full<Bytes>>, String> {
         let id = format!("{}_{}", event.event_id.simple(), self.id_suffix);
         let seconds = self.clock.now().as_second();
-        let body = payload::webhook(event, self.webhook.format);
-        // The name of a row may hold characters that no header can.
+        let body = self.body(event)?;
+        // The type of an event may hold characters that no header can.
         let header = |name: &HeaderName, text: String| {
             HeaderValue::try_from(text).map_err(|_| format!("the header {name} cannot hold what it is to say"))
         };
@@ -105,6 +109,19 @@ impl RequestBuilder {
         *request.uri_mut() = self.target.clone();
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    fn body(&self, event: &Event) -> Result<Bytes, String> {
+        let (format, most) = (self.webhook.format, self.webhook.max_payload);
+        let too_large =
+            |bytes: String| format!("the payload has {bytes} bytes, and max_payload is {most}; send less or raise it");
+        // What is too large is not even made.
+        let least = payload::least_webhook_bytes(event, format);
+        if least > most {
+            return Err(too_large(format!("at least {least}")));
+        }
+        let body = payload::webhook(event, format);
+        if body.len() > most { Err(too_large(body.len().to_string())) } else { Ok(body) }
     }
 }
 
@@ -138,11 +155,21 @@ mod tests {
             format: Format::default(),
             concurrency: 1,
             timeout: std::time::Duration::from_secs(1),
+            max_payload: 1024,
             retry: Schedule::default(),
             order: Order::default(),
             ca_file: None,
         };
         RequestBuilder::new(webhook, "1", Clock::default()).unwrap()
+    }
+
+    #[test]
+    fn a_row_whose_key_no_header_can_hold_has_no_requests() {
+        let webhook = requests_to("http://erp.example").webhook;
+
+        let problem = RequestBuilder::new(webhook, "a\nb", Clock::default()).unwrap_err();
+
+        assert_eq!(problem.to_string(), "the key of the row holds characters that no header can");
     }
 
     #[test]

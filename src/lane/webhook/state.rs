@@ -110,6 +110,13 @@ impl WebhookState {
         self.breaker.next_probe().filter(|_| self.in_flight == 0 && has_next)
     }
 
+    /// Returns when the next probe is due, if there is nothing to probe with: all that is parked is due later, and nothing else may be tried.
+    /// The lane then loads a parked delivery before its time, because it cannot find out in any other way that the endpoint is back.
+    pub(super) fn next_probe_in_want(&self) -> Option<Instant> {
+        let has_next = !self.due.is_empty() || self.queue.is_ready();
+        self.breaker.next_probe().filter(|_| self.in_flight == 0 && !has_next)
+    }
+
     /// Returns why the endpoint gets nothing more, if that is so.
     pub(super) fn disabled(&self) -> Option<&str> {
         self.disabled.as_deref()
@@ -154,6 +161,7 @@ impl WebhookState {
                 match result.outcome {
                     Outcome::Delivered => self.delivered(delivery, &result),
                     Outcome::Failed { retry_after } => self.failed(delivery, &result, retry_after, random, now),
+                    Outcome::Unsendable => self.park(delivery, &result, Fate::Dead),
                     Outcome::Gone => {
                         self.put_back(delivery);
                         self.disabled = Some(result.reason());
@@ -246,7 +254,8 @@ impl WebhookState {
                 if self.rule.order == Order::Strict {
                     self.queue.hold(parked.event.entity.clone());
                 }
-                vec![Action::settle(&parked, Some(Fate::Retry(until_probe)), parked.attempts, result)]
+                let wait = until_probe.max(parked.due_in);
+                vec![Action::settle(&parked, Some(Fate::Retry(wait)), parked.attempts, result)]
             }
         }
     }

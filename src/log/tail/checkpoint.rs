@@ -12,6 +12,7 @@ use tokio_postgres::Error;
 use tokio_postgres::GenericClient;
 use uuid::Uuid;
 
+use crate::log::set_aside;
 use crate::ranges::Ranges;
 
 /// How far a tail was when it lost its connection, and how the log can be recognised.
@@ -61,18 +62,18 @@ pub(super) async fn load(client: &Client, reached: Option<&Reached>) -> Result<R
     let row = client
         .query_one(
             "select position, holes::text, greatest(position, (select max(position) from andon.lanes)),
-                (select event_id from andon.events where id = coalesce($1, position)),
                 coalesce(pg_sequence_last_value(pg_get_serial_sequence('andon.events', 'id')::regclass), 0)
             from andon.tail",
-            &[&reached.map(|reached| reached.position)],
+            &[],
         )
         .await?;
-    let (position, furthest, last_id): (i64, i64, i64) = (row.get(0), row.get(2), row.get(4));
+    let (position, furthest, last_id): (i64, i64, i64) = (row.get(0), row.get(2), row.get(3));
     if furthest > last_id {
         let reason = format!("the log ends at {last_id}, before the position {furthest} that was read");
         return Ok(Err(WentBack { reason, to: Some(last_id) }));
     }
-    let mark = Mark { server: server(client).await?, event: row.get(3) };
+    let event = event_id(client, reached.map_or(position, |reached| reached.position)).await?;
+    let mark = Mark { server: server(client).await?, event };
     if let Some(reason) = reached.and_then(|reached| difference(reached, &mark)) {
         let reason = format!("{reason}; what is stored had reached {position}, and the log ends at {last_id}");
         return Ok(Err(WentBack { reason, to: None }));
@@ -94,6 +95,15 @@ fn difference(reached: &Reached, now: &Mark) -> Option<String> {
         // Nothing was read.
         (None, _) if *position == 0 => None,
         (None, _) => Some(format!("the event at {position}, where reading began, was not in the log any more")),
+    }
+}
+
+/// Returns the event at a position. Where it cannot be read, nothing is proved.
+async fn event_id(client: &Client, position: i64) -> Result<Option<Uuid>, Error> {
+    match client.query_opt("select event_id from andon.events where id = $1", &[&position]).await {
+        Ok(row) => Ok(row.map(|row| row.get(0))),
+        Err(error) if set_aside::is_of_a_row(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

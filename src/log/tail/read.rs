@@ -104,11 +104,11 @@ async fn read_in_portions(client: &Client, queries: &PollQueries, holes: &mut Ho
     Ok(Read { late, fresh, given_out, is_cut })
 }
 
-fn snapshot(text: &str) -> Snapshot {
+pub(super) fn snapshot(text: &str) -> Snapshot {
     Snapshot::parse(text).expect("PostgreSQL writes a snapshot as xmin:xmax:xips")
 }
 
 /// Reads an xid8, for which the driver has no Rust type. Its text is a decimal number.
-fn xid(text: &str) -> u64 {
+pub(super) fn xid(text: &str) -> u64 {
     text.parse().expect("PostgreSQL writes an xid8 as a decimal")
 }

@@ -44,7 +44,7 @@ async fn a_wrong_password_is_reported_and_tried_slowly_until_it_is_right() {
 
     wait_for_all(&subscriber, 1).await;
     line.stop().await.unwrap();
-    assert_eq!(reason, "the broker refused the connection: NotAuthorized");
+    assert_eq!(reason, "the broker refused the connection: not authorized (0x87)");
     assert!(pauses > Duration::from_millis(1500), "five connections within {pauses:?}");
     assert!(
         !tap.seen().snapshot().iter().any(|seen| **seen == Seen::Connect(4)),
@@ -72,7 +72,7 @@ async fn a_topic_that_the_broker_refuses_costs_only_its_own_events() {
 
     line.stop().await.unwrap();
     let parked = line.parked(&lane).await;
-    assert_eq!(parked, vec!["dead 1 the broker answered NotAuthorized"; 20]);
+    assert_eq!(parked, vec!["dead 1 the broker answered: not authorized (0x87)"; 20]);
     let verdict = judge_messages(&BTreeMap::from([("good".to_owned(), 20)]), &subscriber.received());
     assert!(verdict.is_clean() && verdict.duplicates == 0, "{verdict:?}");
 }
@@ -137,10 +137,10 @@ async fn a_broker_that_refuses_every_event_costs_three_and_the_others_wait_until
     .await;
     wait_for_all(&subscriber, 501).await;
     line.stop().await.unwrap();
-    assert_eq!(parked, vec!["dead 1 the broker answered NotAuthorized"; 3]);
+    assert_eq!(parked, vec!["dead 1 the broker answered: not authorized (0x87)"; 3]);
     assert_eq!(
         reason,
-        "it takes no event: the broker answered NotAuthorized; after 3 that are parked dead, the others wait until it takes one"
+        "it takes no event: the broker answered: not authorized (0x87); after 3 that are parked dead, the others wait until it takes one"
     );
     let mut expected = expected;
     expected.insert("late".to_owned(), 1);
@@ -164,5 +164,5 @@ async fn a_long_run_of_refused_events_is_parked_once_the_broker_takes_another() 
     wait_for_done(&line, &lane).await;
 
     line.stop().await.unwrap();
-    assert_eq!(line.parked(&lane).await, vec!["dead 1 the broker answered NotAuthorized"; 100]);
+    assert_eq!(line.parked(&lane).await, vec!["dead 1 the broker answered: not authorized (0x87)"; 100]);
 }

@@ -59,3 +59,28 @@ async fn each_naming_and_each_policy_has_its_own_topic() {
         assert_eq!(parked, if topic.is_none() { vec![reason] } else { vec![] }, "{naming} {missing}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_in_a_topic_has_the_digits_that_postgresql_gave_it() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher_of("acme", "lots/{data.serial}/{cell}", broker.port(), json!({})).await;
+    let numbers = ["12345678901234567890", "12345678901234567891", "1.50", "-0.00000000000000000001"];
+
+    for number in numbers {
+        line.run(&format!(
+            r#"insert into andon.events (tenant, type, entity_type, entity_id, context, data)
+            values ('acme', 'lot.made', 'lot', '1', '{{"cell": {number}}}', '{{"serial": {number}}}')"#
+        ))
+        .await;
+    }
+    line.start();
+    wait_for_done(&line, &lane).await;
+    subscriber.messages().wait_for_matching(PATIENCE, numbers.len(), is_event).await.unwrap();
+
+    line.stop().await.unwrap();
+    let received = subscriber.received();
+    let topics: Vec<_> = events(&received).map(|message| message.topic.as_str()).collect();
+    assert_eq!(topics, numbers.map(|number| format!("lots/{number}/{number}")));
+}

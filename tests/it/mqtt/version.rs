@@ -44,14 +44,13 @@ fn is_mqtt5(message: &Message) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_refuses_mqtt_5_gets_3_1_1() {
-    // The first broker refuses with a packet of MQTT 5. The second refuses with a packet of 3.1.1, which a client of MQTT 5 cannot read, so
-    // that the lane sees no answer at all.
-    for (answer, asked) in [(vec![0x20, 3, 0, 0x84, 0], vec![5, 4]), (vec![0x20, 2, 0, 1], vec![5, 4, 5, 4])] {
+    // The first broker refuses with a packet of MQTT 5, and the second with one of 3.1.1.
+    for answer in [vec![0x20, 3, 0, 0x84, 0], vec![0x20, 2, 0, 1]] {
         let (received, versions) = through(Mqtt5::Answered(answer.clone())).await;
 
         let verdict = judge_messages(&expected(10, 100), &received);
         assert!(verdict.is_clean() && verdict.duplicates == 0, "{answer:?}: {verdict:?}");
-        assert_eq!(versions, asked, "{answer:?}");
+        assert_eq!(versions, [5, 4], "{answer:?}");
     }
 }
 

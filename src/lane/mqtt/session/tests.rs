@@ -1,5 +1,7 @@
 //! Tests of a session's rules, one by one.
 
+mod dead;
+
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -12,26 +14,46 @@ const STALL: Duration = Duration::from_secs(2);
 
 /// The values that a lane keeps from one connection to the next.
 #[derive(Default)]
-struct Broker {
-    poison: PoisonIsolation,
-    dead_letters: DeadLetters,
-}
+struct Broker(Memory);
 
 impl Broker {
     fn connect(&mut self, window: usize) -> (Session<'_>, Instant) {
         let now = Instant::now();
-        (Session::new(&mut self.poison, &mut self.dead_letters, window, STALL, now), now)
+        (Session::new(&mut self.0, window, STALL, now), now)
     }
 
-    /// Makes a connection that ends when the broker has answered the status message and these events.
+    /// Makes a connection that breaks when the broker has answered the status message and these events.
     fn serve(&mut self, acks: impl IntoIterator<Item = (i64, Ack)>) -> Conclusion {
+        self.serve_until(acks, broke())
+    }
+
+    /// Makes a connection that ends in this way instead.
+    fn serve_until(&mut self, acks: impl IntoIterator<Item = (i64, Ack)>, ending: Ending) -> Conclusion {
         let (mut session, now) = self.connect(256);
         assert!(session.handle(Input::Status(Ack::Accepted), now).is_continue());
         for (id, ack) in acks {
             drop(session.handle(acknowledged(id, ack), now));
         }
-        session.conclude("the connection broke".to_owned(), now)
+        session.conclude(ending, now)
     }
+
+    /// Makes connections that end on event 7 alone, until it is compared with others.
+    fn suspect(&mut self, in_flight: usize) {
+        self.serve((7..).take(in_flight).map(|id| (id, Ack::Lost)));
+        for _ in 0..FAILURES {
+            let conclusion = self.serve([(7, Ack::Lost)]);
+            assert!(conclusion.dead_letter.is_none() && ids(&conclusion.send_again) == [7] && !conclusion.was_useful);
+        }
+        assert_eq!(self.0.poison.suspect(), Some(7));
+    }
+}
+
+fn broke() -> Ending {
+    Ending::unclear("the connection broke")
+}
+
+fn over_quota() -> Ending {
+    Ending { reason: "quota exceeded".to_owned(), meaning: Meaning::Broker }
 }
 
 fn delivery(id: i64) -> Delivery {
@@ -60,7 +82,19 @@ fn ids(deliveries: &[Delivery]) -> Vec<i64> {
 }
 
 fn ended(reason: &str) -> Exit {
-    Exit::Ended(reason.to_owned())
+    Exit::Ended(Ending::unclear(reason))
+}
+
+fn published(in_flight: usize, has_next: bool) -> Input {
+    Input::Published { in_flight, has_next }
+}
+
+/// Returns the pause that a session begins, as the ids to send again and the reason.
+fn pause(outcome: ControlFlow<Exit, Action>) -> (Vec<i64>, String) {
+    match outcome {
+        ControlFlow::Continue(Action::Pause { send_again, reason }) => (ids(&send_again), reason),
+        other => panic!("a pause begins, and not {other:?}"),
+    }
 }
 
 fn exit(outcome: ControlFlow<Exit, Action>) -> Exit {
@@ -92,78 +126,74 @@ fn a_new_connection_publishes_at_once() {
 }
 
 #[test]
-fn an_event_that_is_refused_for_now_ends_the_connection_and_is_sent_again_one_at_a_time() {
+fn an_event_that_is_refused_for_now_is_sent_again_on_the_same_connection_after_a_pause_one_at_a_time() {
     let mut broker = Broker::default();
     let (mut session, now) = broker.connect(256);
     drop(session.handle(Input::Status(Ack::Accepted), now));
 
-    let outcome = session.handle(acknowledged(1, not_now()), now);
-    assert_eq!(exit(outcome), ended("quota exceeded"));
+    assert!(session.handle(acknowledged(1, not_now()), now).is_continue(), "the connection goes on");
+    assert_eq!(session.window(), 0, "nothing is published until all that is in flight is answered");
+    assert!(matches!(session.handle(published(2, true), now), ControlFlow::Continue(Action::Nothing)));
     assert!(session.handle(acknowledged(2, Ack::Accepted), now).is_continue(), "what is acknowledged counts");
-    assert_eq!(exit(session.handle(acknowledged(3, Ack::Lost), now)), Exit::Lost);
-    let conclusion = session.conclude("quota exceeded".to_owned(), now);
+    assert!(session.handle(acknowledged(3, not_now()), now).is_continue());
 
-    assert_eq!(ids(&conclusion.send_again), [1, 3]);
-    assert_eq!(conclusion.reason, "quota exceeded");
-    let (mut session, now) = broker.connect(256);
-    drop(session.handle(Input::Status(Ack::Accepted), now));
+    assert_eq!(pause(session.handle(published(0, true), now)), (vec![1, 3], "quota exceeded".to_owned()));
+    let resumes = session.resumes_at().unwrap();
+    assert!(resumes > now && session.window() == 0);
+    drop(session.handle(Input::Resumed, resumes));
     let mut windows = vec![session.window()];
     for id in [1, 3] {
-        drop(session.handle(acknowledged(id, Ack::Accepted), now));
+        drop(session.handle(acknowledged(id, Ack::Accepted), resumes));
         windows.push(session.window());
     }
     assert_eq!(windows, [1, 1, 256]);
 }
 
 #[test]
-fn a_refusal_for_now_that_comes_to_light_at_the_end_does_not_slow_the_next_connection() {
+fn the_pauses_after_refusals_grow_until_the_broker_takes_an_event() {
+    let mut broker = Broker::default();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        let (mut session, now) = broker.connect(256);
+        drop(session.handle(Input::Status(Ack::Accepted), now));
+        drop(session.handle(acknowledged(1, not_now()), now));
+        pause(session.handle(published(0, true), now));
+        pauses.push(session.resumes_at().unwrap() - now);
+        let later = now + LONGEST_PAUSE * 2;
+        let tick = session.handle(Input::Tick, later);
+        assert!(matches!(tick, ControlFlow::Continue(Action::Checkpoint { is_well: false })), "it takes nothing");
+    }
+    assert!(pauses[0] < Duration::from_secs(1) && *pauses.last().unwrap() >= LONGEST_PAUSE, "{pauses:?}");
+
+    let (mut session, now) = broker.connect(256);
+    drop(session.handle(acknowledged(1, Ack::Accepted), now));
+    drop(session.handle(acknowledged(2, not_now()), now));
+    pause(session.handle(published(0, true), now));
+    assert!(session.resumes_at().unwrap() - now < Duration::from_secs(1));
+}
+
+#[test]
+fn a_refusal_for_now_slows_the_next_connection_even_if_it_comes_to_light_at_the_end() {
     let mut broker = Broker::default();
 
     let conclusion = broker.serve([(1, Ack::Lost), (2, not_now())]);
 
     assert_eq!(ids(&conclusion.send_again), [1, 2]);
-    assert_eq!(broker.connect(256).0.window(), 256);
+    let (mut session, now) = broker.connect(256);
+    drop(session.handle(Input::Status(Ack::Accepted), now));
+    assert_eq!(session.window(), 1, "2 must not overtake 1 a second time");
 }
 
 #[test]
-fn five_connections_that_end_on_one_event_alone_make_it_a_dead_letter() {
+fn the_broker_counts_as_recovered_when_it_has_taken_all_that_there_is() {
     let mut broker = Broker::default();
-    let first = broker.serve([(7, Ack::Lost), (8, Ack::Lost)]);
-    assert_eq!((ids(&first.send_again), first.was_useful), (vec![7, 8], false));
+    let (mut session, now) = broker.connect(256);
+    let is_recovered = |outcome| matches!(outcome, ControlFlow::Continue(Action::Recovered));
 
-    let mut conclusions: Vec<Conclusion> = (0..5).map(|_| broker.serve([(7, Ack::Lost)])).collect();
-
-    let last = conclusions.pop().unwrap();
-    assert!(conclusions.iter().all(|it| it.dead_letter.is_none() && ids(&it.send_again) == [7] && !it.was_useful));
-    let letter = last.dead_letter.unwrap();
-    assert_eq!(letter.delivery.event().id, 7);
-    assert_eq!(letter.reason, "5 connections ended on it, alone in flight; the last: the connection broke");
-    assert_eq!((last.reason.as_str(), last.was_useful), ("the connection broke", true));
-    assert!(last.send_again.is_empty());
-}
-
-#[test]
-fn a_broker_that_answers_anything_has_no_poison_message() {
-    let answers =
-        [[(6, Ack::Accepted), (7, Ack::Lost)], [(6, refused()), (7, Ack::Lost)], [(7, Ack::Lost), (8, not_now())]];
-    for acks in answers {
-        let mut broker = Broker::default();
-        broker.serve([(6, Ack::Lost), (7, Ack::Lost)]);
-
-        let found = (0..20).any(|_| broker.serve(acks.clone()).dead_letter.is_some());
-
-        assert!(!found, "{acks:?}");
-    }
-}
-
-#[test]
-fn an_event_that_the_broker_fails_on_five_times_is_poison() {
-    let mut broker = Broker::default();
-    let failed = || Ack::Failed("unspecified error".to_owned());
-
-    let found: Vec<bool> = (0..5).map(|_| broker.serve([(7, failed())]).dead_letter.is_some()).collect();
-
-    assert_eq!(found, [false, false, false, false, true]);
+    assert!(!is_recovered(session.handle(published(0, false), now)), "it has not answered the status message");
+    drop(session.handle(Input::Status(Ack::Accepted), now));
+    assert!(!is_recovered(session.handle(published(1, false), now)));
+    assert!(is_recovered(session.handle(published(0, false), now)));
 }
 
 #[test]
@@ -224,70 +254,6 @@ fn a_connection_stalls_when_a_suspect_waits_for_the_status_message() {
 }
 
 #[test]
-fn a_broker_that_takes_nothing_gets_three_dead_letters_and_the_others_are_withheld() {
-    let mut broker = Broker::default();
-    let (mut session, now) = broker.connect(256);
-    let is_parked = |action| matches!(action, ControlFlow::Continue(Action::DeadLetter(_)));
-    let parked: Vec<bool> = (1..=5).map(|id| is_parked(session.handle(acknowledged(id, refused()), now))).collect();
-    assert_eq!(parked, [true, true, true, false, false]);
-
-    assert!(session.handle(Input::Published { is_idle: false }, now).is_continue(), "one in flight may be taken");
-    let outcome = session.handle(Input::Published { is_idle: true }, now);
-    assert_eq!(exit(outcome), ended("the broker takes nothing"));
-    let conclusion = session.conclude("the broker takes nothing".to_owned(), now);
-
-    assert_eq!(ids(&conclusion.send_again), [4, 5]);
-    let expected =
-        "it takes no event: not authorized; after 3 that are parked dead, the others wait until it takes one";
-    assert_eq!((conclusion.reason.as_str(), conclusion.was_useful), (expected, false));
-    assert_eq!(broker.connect(256).0.window(), 256, "no event is suspected");
-}
-
-#[test]
-fn a_broker_that_refuses_a_whole_window_takes_nothing() {
-    let mut broker = Broker::default();
-    let (mut session, now) = broker.connect(2);
-    for id in 1..=4 {
-        assert!(session.handle(acknowledged(id, refused()), now).is_continue());
-    }
-    assert!(session.handle(Input::Published { is_idle: false }, now).is_continue());
-
-    drop(session.handle(acknowledged(5, refused()), now));
-
-    assert!(session.handle(Input::Published { is_idle: false }, now).is_break());
-}
-
-#[test]
-fn withheld_events_are_dead_letters_once_the_broker_takes_another() {
-    let mut broker = Broker::default();
-    let (mut session, now) = broker.connect(256);
-    for id in 1..=5 {
-        drop(session.handle(acknowledged(id, refused()), now));
-    }
-
-    let outcome = session.handle(acknowledged(6, Ack::Accepted), now);
-
-    let Some(Action::Delivered { delivery, dead_letters }) = outcome.continue_value() else { panic!("6 is delivered") };
-    assert_eq!(delivery.event().id, 6);
-    assert_eq!(dead_letters.iter().map(|letter| letter.delivery.event().id).collect::<Vec<_>>(), [4, 5]);
-    let conclusion = session.conclude("the connection broke".to_owned(), now);
-    assert!(conclusion.send_again.is_empty() && conclusion.was_useful);
-}
-
-#[test]
-fn a_poison_message_is_withheld_too_when_the_broker_takes_nothing() {
-    let mut broker = Broker::default();
-    broker.serve([(1, refused()), (2, refused()), (3, refused()), (7, Ack::Lost)]);
-    // The broker has answered on the first connection, so only the next one makes 7 a suspect.
-    let conclusions: Vec<Conclusion> = (0..6).map(|_| broker.serve([(7, Ack::Lost)])).collect();
-
-    let last = conclusions.last().unwrap();
-    assert!(last.dead_letter.is_none());
-    assert_eq!(ids(&last.send_again), [7]);
-    assert!(last.reason.starts_with("it takes no event: the connection broke; after 3"), "{}", last.reason);
-}
-
-#[test]
 fn a_connection_that_lasts_longer_than_the_longest_pause_is_useful() {
     let mut broker = Broker::default();
     let (mut session, start) = broker.connect(256);
@@ -300,7 +266,7 @@ fn a_connection_that_lasts_longer_than_the_longest_pause_is_useful() {
     let later = start + LONGEST_PAUSE + Duration::from_nanos(1);
     assert!(is_well(session.handle(Input::Tick, later)));
 
-    assert!(session.conclude("the connection broke".to_owned(), later).was_useful);
+    assert!(session.conclude(broke(), later).was_useful);
 }
 
 #[test]

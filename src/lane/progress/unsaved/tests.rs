@@ -47,10 +47,10 @@ proptest! {
                     prop_assert!(!unsaved.database_is_away());
                 }
                 Step::Fail => if under_way.take().is_some() {
-                    unsaved.failed();
+                    unsaved.failed("away");
                 }
                 Step::FailBesides => {
-                    unsaved.failed();
+                    unsaved.failed("away");
                 }
                 Step::Begin => {}
             }
@@ -58,6 +58,8 @@ proptest! {
             prop_assert!(counted <= position);
             prop_assert!(counted == position || unsaved.is_due(now, position, false), "a delivery is forgotten");
             prop_assert!(!unsaved.is_nothing() || counted == position);
+            let says_so = matches!(unsaved.unsaved_state(), Some(State::Retrying(_)));
+            prop_assert_eq!(says_so, unsaved.database_is_away());
         }
         if let Some(checkpoint) = under_way {
             stored += checkpoint.delivered;
@@ -123,6 +125,38 @@ fn a_disabled_lane_stays_disabled() {
     assert!(unsaved.set_state(disabled.clone()));
     assert!(!unsaved.set_state(State::Running));
     assert_eq!(unsaved.unsaved_state(), Some(&disabled));
-    unsaved.state_saved();
+    unsaved.state_saved(disabled);
     assert!(unsaved.is_nothing());
+}
+
+#[test]
+fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again() {
+    let now = Instant::now();
+    let mut unsaved = Unsaved::new(0, now);
+    let open = State::Open("answered 503".to_owned());
+    unsaved.set_state(open.clone());
+    unsaved.state_saved(open.clone());
+
+    assert!(unsaved.failed("the index row is too large"));
+    assert!(!unsaved.failed("the database is away"), "the first reason stands");
+    let trouble = State::Retrying("cannot write its progress: the index row is too large".to_owned());
+    assert_eq!(unsaved.unsaved_state(), Some(&trouble));
+    unsaved.state_saved(trouble);
+    assert_eq!(unsaved.unsaved_state(), None);
+    assert!(!unsaved.set_state(open.clone()));
+    let checkpoint = unsaved.begin(1, Ranges::default(), false);
+    unsaved.saved(&checkpoint, now);
+
+    assert_eq!(unsaved.unsaved_state(), Some(&open));
+}
+
+#[test]
+fn a_lane_that_is_disabled_says_that_and_nothing_else() {
+    let mut unsaved = Unsaved::new(0, Instant::now());
+    let disabled = State::Disabled { destination_kind: "mqtt", reason: "410".to_owned() };
+    unsaved.set_state(disabled.clone());
+
+    unsaved.failed("away");
+
+    assert_eq!(unsaved.unsaved_state(), Some(&disabled));
 }

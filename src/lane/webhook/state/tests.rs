@@ -32,7 +32,7 @@ fn event(id: i64, of: &str) -> Arc<Event> {
 }
 
 fn parked(id: i64, of: &str, attempts: i32, age: Duration) -> Parked {
-    Parked { id, event: event(id, of), attempts, age, replayed: true }
+    Parked { id, event: event(id, of), attempts, age, replayed: true, due_in: Duration::ZERO }
 }
 
 fn delivered() -> AttemptResult {
@@ -47,6 +47,10 @@ fn gone() -> AttemptResult {
     AttemptResult { outcome: Outcome::Gone, status: Some(410), ..delivered() }
 }
 
+fn unsendable() -> AttemptResult {
+    AttemptResult { outcome: Outcome::Unsendable, status: None, excerpt: "too large".to_owned(), ..delivered() }
+}
+
 /// Retries are due after an hour, so that no test gets to them by accident.
 fn lane(order: Order, concurrency: usize) -> Lane {
     let webhook = Webhook {
@@ -55,6 +59,7 @@ fn lane(order: Order, concurrency: usize) -> Lane {
         format: Format::default(),
         concurrency,
         timeout: SECOND,
+        max_payload: 1024,
         retry: Schedule::parse(&["1h"]).unwrap(),
         order,
         ca_file: None,
@@ -139,6 +144,39 @@ fn what_follows_a_failed_event_of_its_entity_is_parked_with_it_until_the_entity_
 }
 
 #[test]
+fn an_event_that_cannot_be_sent_is_dead_and_says_nothing_about_its_endpoint() {
+    for order in [Order::Entity, Order::Strict, Order::None] {
+        let mut lane = lane(order, 1);
+        lane.take(&["a"; 10]);
+
+        for _ in 0..9 {
+            let delivery = lane.start_all().remove(0);
+            let actions = lane.end(delivery, unsendable());
+            let [Action::Record(attempt), Action::Park { fate: Fate::Dead, reason, .. }] = &actions[..] else {
+                panic!("{actions:?}")
+            };
+            assert_eq!((attempt.outcome, reason.as_str()), ("dead", "too large"));
+        }
+
+        assert!(lane.state.breaker.is_closed());
+        let last = lane.start_all().remove(0);
+        assert!(matches!(&lane.end(last, delivered())[..], [Action::MarkDelivered(event), _] if event.id == 10));
+    }
+}
+
+#[test]
+fn an_event_that_cannot_be_sent_is_no_probe() {
+    let mut lane = lane(Order::Entity, 1);
+    lane.open();
+    lane.take(&["f", "g"]);
+
+    let too_large = lane.probe();
+    lane.end(too_large, unsendable());
+
+    assert_eq!(ids(&lane.start_all()), [7], "the next one probes at once");
+}
+
+#[test]
 fn a_delivery_is_dead_after_the_last_attempt_of_the_schedule() {
     let mut lane = lane(Order::Entity, 8);
     lane.state.due.push_back(parked(1, "a", 1, 60 * MINUTE));
@@ -210,6 +248,24 @@ fn a_parked_delivery_that_was_a_failed_probe_keeps_its_attempts_and_waits_for_th
 
     let [Action::Settle(settlement), Action::ReportFailure { .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!((settlement.attempts, settlement.fate), (1, Some(Fate::Retry(2 * SECOND))));
+}
+
+#[test]
+fn a_lane_that_only_probes_says_when_it_lacks_something_to_probe_with() {
+    let mut lane = lane(Order::Entity, 4);
+    assert_eq!(lane.state.next_probe_in_want(), None, "it does not probe");
+    lane.open();
+
+    assert_eq!(lane.state.next_probe_in_want(), Some(lane.now + SECOND));
+    let early = Parked { due_in: 60 * MINUTE, ..parked(1, "a", 1, MINUTE) };
+    lane.state.due.push_back(early);
+    assert_eq!(lane.state.next_probe_in_want(), None, "there is one now");
+    let probe = lane.probe();
+    assert_eq!(lane.state.next_probe_in_want(), None, "one is in flight");
+    let actions = lane.end(probe, failed());
+
+    let [Action::Settle(settlement), _] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((settlement.attempts, settlement.fate), (1, Some(Fate::Retry(60 * MINUTE))), "it keeps its time");
 }
 
 #[test]

@@ -1,0 +1,196 @@
+//! What a broker says when it refuses or ends a connection. In: the first bytes of a CONNACK or DISCONNECT. Out: its code, its reason and
+//! the other server that it names, as a text for people. The client library drops most of this. It never shows more than a line of it,
+//! because the text comes from outside.
+
+use crate::lane::mqtt::reason_code;
+use crate::lane::mqtt::reason_code::Packet;
+
+/// The longest text of a broker that is shown.
+const LONGEST: usize = 200;
+
+/// The code and texts of a CONNACK or DISCONNECT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastWords {
+    pub(super) packet: Packet,
+    pub(super) code: u8,
+    reason: Option<String>,
+    server: Option<String>,
+}
+
+impl LastWords {
+    /// Reads a packet of MQTT 5 from what follows its length. The end may be missing: texts are cut then.
+    pub(super) fn read(packet: Packet, body: &[u8]) -> LastWords {
+        let (code, properties) = match packet {
+            Packet::Connack => (body.get(1), body.get(2..)),
+            Packet::Puback => (body.get(2), body.get(3..)),
+            Packet::Disconnect => (body.first(), body.get(1..)),
+        };
+        let mut words = LastWords { packet, code: code.copied().unwrap_or_default(), reason: None, server: None };
+        let mut rest = properties.unwrap_or_default();
+        if take_varint(&mut rest).is_some() {
+            words.read_properties(rest);
+        }
+        words
+    }
+
+    fn read_properties(&mut self, mut rest: &[u8]) {
+        while let Some(property) = take(&mut rest, 1) {
+            let size = match property[0] {
+                0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2a => 1,
+                0x13 | 0x21 | 0x22 | 0x23 => 2,
+                0x02 | 0x11 | 0x18 | 0x27 => 4,
+                0x26 => {
+                    take_text(&mut rest);
+                    take_text(&mut rest);
+                    0
+                }
+                0x1c => {
+                    self.server = Some(clean(take_text(&mut rest)));
+                    0
+                }
+                0x1f => {
+                    self.reason = Some(clean(take_text(&mut rest)));
+                    0
+                }
+                0x12 | 0x15 | 0x16 | 0x1a => {
+                    take_text(&mut rest);
+                    0
+                }
+                _ => return,
+            };
+            if take(&mut rest, size).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Returns what they say, for people.
+    pub(super) fn text(&self) -> String {
+        let done = match self.packet {
+            Packet::Connack => "the broker refused the connection",
+            Packet::Puback => "the broker answered",
+            Packet::Disconnect => "the broker ended the connection",
+        };
+        let reason = self.reason.as_ref().map(|reason| format!(", it says `{reason}`")).unwrap_or_default();
+        let server = self.server.as_ref().map(|server| format!(", it names the server `{server}`")).unwrap_or_default();
+        format!("{done}: {}{reason}{server}", reason_code::describe(self.code))
+    }
+}
+
+/// Describes the code of a PUBACK and what the broker says with it.
+pub(super) fn answer(code: u8, reason: Option<&str>) -> String {
+    let reason = reason.map(|reason| clean(reason.as_bytes()));
+    LastWords { packet: Packet::Puback, code, reason, server: None }.text()
+}
+
+/// Makes one short line of a text that comes from outside.
+fn clean(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let is_hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line: String = text.chars().take(LONGEST).map(|c| if is_hidden(c) { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push_str("...");
+    }
+    line
+}
+
+fn take<'a>(rest: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(size)?;
+    *rest = left;
+    Some(taken)
+}
+
+/// Takes a text, or what there is of it.
+fn take_text<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let Some(length) = take(rest, 2) else { return &[] };
+    let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+    let length = length.min(rest.len());
+    take(rest, length).unwrap_or_default()
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<usize> {
+    let mut number = 0;
+    for shift in [0, 7, 14, 21] {
+        let byte = take(rest, 1)?[0];
+        number |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text_property(id: u8, text: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+        [&[id][..], &length, text].concat()
+    }
+
+    #[test]
+    fn the_reason_and_the_other_server_are_shown() {
+        let properties = [text_property(0x1f, b"come back\nlater"), text_property(0x1c, b"other:1883")].concat();
+        let body = [&[0x9c, u8::try_from(properties.len()).unwrap()][..], &properties].concat();
+
+        let words = LastWords::read(Packet::Disconnect, &body);
+
+        let expected = "the broker ended the connection: use another server (0x9c), it says `come back later`, \
+            it names the server `other:1883`";
+        assert_eq!(words.text(), expected);
+    }
+
+    #[test]
+    fn the_properties_before_the_reason_are_skipped() {
+        let properties = [
+            vec![0x21, 0, 10],
+            vec![0x25, 1],
+            [&[0x26][..], &[0, 1, b'k', 0, 1, b'v']].concat(),
+            text_property(0x1f, b"maintenance"),
+        ]
+        .concat();
+        let body = [&[0, 0x88, u8::try_from(properties.len()).unwrap()][..], &properties].concat();
+
+        let words = LastWords::read(Packet::Connack, &body);
+
+        let expected = "the broker refused the connection: server unavailable (0x88), it says `maintenance`";
+        assert_eq!(words.text(), expected);
+    }
+
+    #[test]
+    fn a_code_alone_is_enough() {
+        assert_eq!(
+            LastWords::read(Packet::Disconnect, &[0x95]).text(),
+            "the broker ended the connection: packet too large (0x95)"
+        );
+        assert_eq!(LastWords::read(Packet::Disconnect, &[]).code, 0);
+        assert_eq!(answer(0x97, Some("not today")), "the broker answered: quota exceeded (0x97), it says `not today`");
+    }
+
+    #[test]
+    fn a_long_or_cut_reason_is_one_short_line() {
+        let long = text_property(0x1f, "\u{1b}[31m\u{202e}é".repeat(1_000).as_bytes());
+        let body = [&[0x97, 0xff, 0x7f][..], &long[..1_000]].concat();
+
+        let text = LastWords::read(Packet::Disconnect, &body).text();
+
+        assert!(text.chars().count() < 300 && text.ends_with("...`"), "{text}");
+        assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_broker_do_harm(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            for packet in [Packet::Connack, Packet::Puback, Packet::Disconnect] {
+                let text = LastWords::read(packet, &body).text();
+                prop_assert!(text.chars().count() < 600);
+                prop_assert!(!text.chars().any(char::is_control));
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The body of an answer. In: the body as it comes. Out: its beginning, for people to read, and whether it came whole, so that the
+//! connection can be used again. The status has already decided what becomes of the delivery: a body that is slow, endless or broken only
+//! costs its connection. It never reads more than its bounds in bytes and time.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::lane::webhook::answer_stream::LONGEST_BODY;
+
+/// A body as far as it was read.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    /// Its beginning.
+    pub(super) excerpt: String,
+    /// Whether it was read to its end.
+    pub(super) is_whole: bool,
+}
+
+/// Waiting for a body is looked at again after this time: a lane that stops waits no longer than this.
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+/// How often that is done.
+const LOOKS: usize = 20;
+/// The characters that are kept.
+const EXCERPT: usize = 500;
+
+/// Reads a body up to its bounds, and no longer than a moment if the lane is stopping.
+pub(super) async fn read(mut body: Incoming, is_stopping: &AtomicBool) -> AnswerBody {
+    let (mut read, mut excerpt) = (0, Vec::new());
+    let mut is_whole = false;
+    for _ in 0..LOOKS {
+        let reading = async {
+            while read < LONGEST_BODY {
+                // Only the end after the last frame is the end: more chunks may follow any other.
+                let Some(frame) = body.frame().await else { return true };
+                let Ok(frame) = frame else { return false };
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                read += data.len();
+                excerpt.extend_from_slice(&data[..data.len().min(4 * EXCERPT - excerpt.len())]);
+            }
+            false
+        };
+        if let Ok(ended) = timeout(LOOK, reading).await {
+            is_whole = ended;
+            break;
+        }
+        if is_stopping.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    AnswerBody { excerpt: legible(&excerpt), is_whole }
+}
+
+/// Returns text that a terminal shows as it is.
+fn legible(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(EXCERPT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_holds_nothing_that_a_terminal_would_obey() {
+        assert_eq!(legible(b"no\x1b[2J such\0 hook\r\n\tat all \xff"), "no[2J such hook\n\tat all \u{fffd}");
+        assert_eq!(legible(&[b'a'; 4 * EXCERPT]).len(), EXCERPT);
+    }
+}
