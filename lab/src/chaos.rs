@@ -7,6 +7,7 @@ mod claimed;
 mod destination_rows;
 mod destinations;
 mod fault;
+mod hostile;
 mod inject;
 mod judge;
 mod report;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Result;
+use anyhow::ensure;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use rig::Daemon;
@@ -138,6 +140,7 @@ async fn play(
     broken?;
     line.heal().await?;
     narrator.say(start, "everything is mended; waiting for what is still on its way");
+    ensure!(line.hostile.contacts() > 0, "nothing was sent to the hostile destinations: their faults mean nothing");
     let committed = Committed::read(&connect(&line.database).await?).await?;
     let may_undo = happened.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|it| it.fault.undoes_commits());
     let undone = if may_undo { line.claimed.undone(&committed) } else { HashSet::new() };

@@ -136,6 +136,7 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
         | Fault::OpenTransaction { .. }
         | Fault::DiskFull { .. }
         | Fault::Mistake { .. }
+        | Fault::Hostile { .. }
         | Fault::UnreadableEvent { .. } => nothing,
     }
 }

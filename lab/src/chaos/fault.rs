@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rig::proxy::Side;
 
+use crate::chaos::hostile::Malice;
 use crate::chaos::mistake::Mistake;
 
 /// One fault.
@@ -43,6 +44,8 @@ pub(super) enum Fault {
     DiskFull { table: &'static str, lasts: Duration },
     /// An administrator makes a mistake, and puts it right later.
     Mistake { mistake: Mistake, lasts: Duration },
+    /// The hostile endpoint or the hostile broker misbehaves.
+    Hostile { malice: Malice, lasts: Duration },
     /// A row comes into the log that cannot be read as an event, because of this moment in it.
     UnreadableEvent { moment: &'static str },
     /// Everything took too long for a while. Nobody ordered this one.
@@ -116,6 +119,7 @@ impl Fault {
             Fault::Change { change: Change::Delete(_), .. } => "delete destination".to_owned(),
             Fault::DiskFull { table, .. } => format!("disk full for {table}"),
             Fault::Mistake { mistake, .. } => mistake.name(),
+            Fault::Hostile { malice, .. } => malice.name(),
             Fault::UnreadableEvent { .. } => "unreadable event".to_owned(),
             Fault::SlowMachine => "machine too slow".to_owned(),
         }
@@ -133,6 +137,7 @@ impl Fault {
             | Fault::OpenTransaction { lasts, .. }
             | Fault::DiskFull { lasts, .. }
             | Fault::Mistake { lasts, .. }
+            | Fault::Hostile { lasts, .. }
             | Fault::LoseWrites { lasts }
             | Fault::Promote { lag: lasts } => lasts,
             Fault::Link { how, .. } => how.lasts(),
@@ -182,6 +187,7 @@ impl Fault {
             Fault::Change { destination, .. } => Subject::Row(destination),
             Fault::DiskFull { table, .. } => Subject::Table(table),
             Fault::Mistake { mistake, .. } => Subject::Table(mistake.table()),
+            Fault::Hostile { .. } => Subject::Hostile,
             Fault::UnreadableEvent { .. } => Subject::Log,
             Fault::SlowMachine => Subject::Machine,
         }
@@ -200,6 +206,7 @@ pub(super) enum Subject {
     OpenTransaction,
     Row(usize),
     Table(&'static str),
+    Hostile,
     Log,
     Machine,
 }
@@ -266,6 +273,7 @@ impl fmt::Display for Fault {
             | Fault::Promote { .. }
             | Fault::DiskFull { .. }
             | Fault::Mistake { .. }
+            | Fault::Hostile { .. }
             | Fault::SlowMachine => {}
         }
         if self.lasts() > Duration::ZERO {

@@ -89,6 +89,12 @@ pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
             }
         }
         Fault::Mistake { mistake, lasts } => make(mistake, lasts, line).await,
+        Fault::Hostile { malice, lasts } => {
+            line.hostile.set(Some(malice));
+            sleep(lasts).await;
+            line.hostile.set(None);
+            Ok(())
+        }
         Fault::UnreadableEvent { moment } => {
             let insert = format!(
                 "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at)

@@ -30,6 +30,7 @@ use crate::chaos::destination_rows;
 use crate::chaos::destination_rows::Rows;
 use crate::chaos::destinations;
 use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::hostile::Hostile;
 use crate::chaos::mistake;
 use crate::chaos::mistake::MISTAKES;
 use crate::chaos::mistake::ROLE;
@@ -46,6 +47,7 @@ pub(super) struct Line {
     pub(super) rows: Rows,
     subscribers: Vec<Subscriber>,
     pub(super) receiver: Receiver,
+    pub(super) hostile: Hostile,
     /// One in front of each broker, where brokers are killed.
     taps: Vec<Tap>,
     /// From each daemon to PostgreSQL.
@@ -94,6 +96,7 @@ impl Line {
         }))
         .await?;
         let rows = Rows::insert(&client, &links.iter().map(Proxy::port).collect::<Vec<_>>()).await?;
+        let hostile = Hostile::start(&client).await?;
         let database_links = try_join_all((0..daemons).map(|_| Proxy::start(entrance.port()))).await?;
         let daemons = (0..)
             .zip(&database_links)
@@ -109,6 +112,7 @@ impl Line {
             rows,
             subscribers,
             receiver,
+            hostile,
             taps,
             database_links,
             links,

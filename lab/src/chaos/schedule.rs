@@ -19,6 +19,7 @@ use crate::chaos::fault::Fault;
 use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::fault::Subject;
+use crate::chaos::hostile::MALICES;
 use crate::chaos::mistake::MISTAKES;
 use crate::witness::Way;
 use rig::proxy::Side;
@@ -34,7 +35,7 @@ pub(super) struct Scenario {
 
 /// The kinds of faults, and how many of each are in a deck. A deck is drawn to its end before the next one is shuffled, so a run of some
 /// minutes meets all kinds.
-const DECK: [(Kind, usize); 20] = [
+const DECK: [(Kind, usize); 21] = [
     (Kind::KillDaemon, 3),
     (Kind::StopDaemon, 2),
     (Kind::PauseDaemon, 2),
@@ -55,6 +56,7 @@ const DECK: [(Kind, usize); 20] = [
     (Kind::DiskFull, 4),
     (Kind::Mistake, 6),
     (Kind::UnreadableEvent, 1),
+    (Kind::Hostile, 5),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +81,7 @@ enum Kind {
     DiskFull,
     Mistake,
     UnreadableEvent,
+    Hostile,
 }
 
 /// Moments that PostgreSQL can hold and an event cannot.
@@ -170,6 +173,7 @@ fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> F
             Fault::DiskFull { table: tables[round % tables.len()], lasts: lasts / 2 }
         }
         Kind::Mistake => Fault::Mistake { mistake: MISTAKES[round % MISTAKES.len()], lasts },
+        Kind::Hostile => Fault::Hostile { malice: MALICES[round % MALICES.len()], lasts },
         Kind::UnreadableEvent => Fault::UnreadableEvent { moment: UNREADABLE[round % UNREADABLE.len()] },
     }
 }
@@ -228,8 +232,8 @@ mod tests {
                 assert!(names(false).contains(&format!("{link} link {how}")), "{link} {how}");
             }
         }
-        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, 16 mistakes, and 11 others.
-        assert_eq!(names(false).len(), 53, "{:?}", names(false));
+        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, 16 mistakes, 13 malices, and 11 others.
+        assert_eq!(names(false).len(), 66, "{:?}", names(false));
         assert!(names(true).contains("kill broker"));
     }
 
