@@ -2,8 +2,10 @@
 //! has and others do not, does no harm. Out: everything that a lane needs, or every reason why the row cannot be used. It never skips a
 //! row silently, and never connects.
 
+mod broker_url;
 mod fields;
 pub mod publisher;
+pub mod status_level;
 pub mod webhook;
 
 use std::fmt;
@@ -181,6 +183,7 @@ impl DestinationRow {
             match &mut destination.target {
                 Target::Mqtt(publisher) => {
                     publisher.window = publisher.window.min(REPLAY_WINDOW);
+                    publisher.status_level = format!("{}-replay-{}", publisher.status_level, replay.id);
                     // Of two connections with the same client id, a broker ends the older one.
                     publisher.client_id = publisher.client_id.take().map(|id| format!("{id}-replay-{}", replay.id));
                 }

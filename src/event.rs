@@ -67,6 +67,11 @@ impl Event {
         Event { id, event_id, tenant, event_type, entity, occurred_at, context: context.into(), data: data.into() }
     }
 
+    /// Returns roughly what the event costs while a lane has it: the event itself, and the payload that is made of it.
+    pub fn weight(&self) -> usize {
+        2 * self.size()
+    }
+
     /// Returns roughly how many bytes of memory the event takes, for buffers that are bounded in bytes.
     pub fn size(&self) -> usize {
         // The event itself and each of its texts are allocations of their own, and the allocator adds something to each.

@@ -2,7 +2,10 @@
 //! tail's order; to one that does not, the ids that it has to read from the log for itself. It never waits for a lane, and what it holds is
 //! bounded: the recent events in bytes, an inbox in runs.
 
+pub mod account;
+mod horizon;
 mod inbox;
+pub mod memory;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,26 +20,18 @@ use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use horizon::Horizon;
+
 use crate::destination::LaneName;
 use crate::event::Event;
 use crate::feed::inbox::Inbox;
+use crate::feed::memory::LaneMemory;
 use crate::log::recent::RecentEvent;
 use crate::log::recent::RecentEvents;
 use crate::log::tail::Batch;
 use crate::ranges::Ranges;
 use crate::router::Route;
 use crate::router::Router;
-
-/// How far the tail is: every id at or below `position` is decided, except `undecided`.
-#[derive(Debug, Clone, Default)]
-pub struct Horizon {
-    /// The largest id read.
-    pub position: i64,
-    /// The open holes.
-    pub undecided: Arc<Ranges>,
-    /// The sequence number that the next event will get among the recent ones.
-    next: u64,
-}
 
 /// An event that a lane takes. Until it is delivered or parked, the lane's cursor keeps `from..=event.id` pending, which includes ids
 /// between this event and the lane's last one: to read them again after a crash costs little, and it spares a range for each event.
@@ -55,6 +50,8 @@ pub enum Pulled {
     Events(Vec<Taken>),
     /// Its next events, which have waited so long that the lane has to catch up.
     Late(Vec<Taken>),
+    /// Nothing, because the next event has this weight, and there is no room for it.
+    TooLarge(usize),
     /// The lane fell behind. It has to read these ids, up to the horizon, from the log, and then to join again.
     Behind(Horizon, Ranges),
 }
@@ -65,6 +62,8 @@ pub struct Feed {
     /// A mutex of the standard library, since nobody holds it across an await.
     state: Mutex<State>,
     horizon: watch::Sender<Horizon>,
+    /// The memory for what the lanes have taken.
+    memory: Arc<LaneMemory>,
     /// How many lanes catch up.
     catching_up: AtomicUsize,
     started: Instant,
@@ -85,6 +84,9 @@ struct State {
     free: Vec<usize>,
 }
 
+/// What all lanes together may hold of what they took, beyond the little that each has. It is as much as the recent events take, but no more
+/// than this.
+const MOST_OF_LANES: usize = 32 << 20;
 /// How many recent events a lane may have missed when it joins the stream. They are searched while all other lanes wait.
 const MOST_MISSED: u64 = if cfg!(test) { 6 } else { 16_384 };
 /// An event that has waited longer than this is late, and its lane catches up.
@@ -107,6 +109,7 @@ impl Feed {
         Feed {
             state: Mutex::new(state),
             horizon: watch::Sender::new(horizon),
+            memory: Arc::new(LaneMemory::new(memory.min(MOST_OF_LANES))),
             catching_up: AtomicUsize::new(0),
             started: Instant::now(),
             last_live: AtomicU64::new(0),
@@ -179,6 +182,21 @@ impl Feed {
         self.state().remove(lane);
     }
 
+    /// Returns the memory that the lanes share for what they take.
+    pub fn memory(&self) -> &Arc<LaneMemory> {
+        &self.memory
+    }
+
+    /// Takes a lane out of the stream that cannot get on, and returns what it has to read from the log.
+    pub fn fall_behind(&self, lane: &LaneName) -> Option<(Horizon, Ranges)> {
+        let mut state = self.state();
+        let State { horizon, inboxes, places, .. } = &mut *state;
+        let inbox = inboxes[*places.get(lane)?].as_mut()?;
+        let behind = inbox.fall_behind(horizon);
+        state.remove(lane);
+        Some(behind)
+    }
+
     /// Returns whether more live events are to be expected, because a lane that keeps up had one lately.
     pub fn has_live_events(&self, now: Instant) -> bool {
         let last = self.last_live.load(Ordering::Relaxed);
@@ -200,31 +218,33 @@ impl Feed {
         self.catching_up.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes a lane's next events out of its inbox: at most `most`, and where they are late, at most `late`.
-    pub fn pull(&self, lane: &LaneName, most: usize, late: usize) -> Pulled {
+    /// Takes a lane's next events out of its inbox: at most `most`, and where they are late, at most `late`. They weigh
+    /// no more than `room`.
+    pub fn pull(&self, lane: &LaneName, most: usize, late: usize, room: usize) -> Pulled {
         let mut state = self.state();
         let State { recent, horizon, inboxes, places, .. } = &mut *state;
         let Some(inbox) = places.get(lane).and_then(|place| inboxes[*place].as_mut()) else {
             return Pulled::Events(Vec::new());
         };
-        if inbox.runs.front().is_some_and(|run| run.first < recent.oldest()) && inbox.behind.is_none() {
-            inbox.fall_behind(horizon);
-        }
-        if let Some(behind) = inbox.behind.take() {
+        if inbox.behind.is_some() || inbox.runs.front().is_some_and(|run| run.first < recent.oldest()) {
+            let (horizon, unread) = inbox.fall_behind(horizon);
             state.remove(lane);
-            let (horizon, unread) = *behind;
             return Pulled::Behind(horizon, unread);
         }
         let first = inbox.runs.front().and_then(|run| recent.get(run.first));
         let is_late = first.is_some_and(|first| first.read_at.elapsed() > LATE_AFTER);
         let most = if is_late { most.min(late) } else { most };
-        let mut events = Vec::new();
-        while events.len() < most
+        let (mut events, mut weight) = (Vec::new(), 0);
+        'taking: while events.len() < most
             && let Some(run) = inbox.runs.front_mut()
         {
             events.reserve(most.min(run.count as usize));
             while events.len() < most && run.count > 0 {
                 let next = recent.get(run.first).expect("an inbox whose events were dropped has fallen behind above");
+                weight += next.event.weight();
+                if weight > room {
+                    break 'taking;
+                }
                 events.push(Taken { event: Arc::clone(&next.event), from: run.from });
                 (run.first, run.count, run.from) = (run.first + 1, run.count - 1, next.event.id + 1);
             }
@@ -232,17 +252,22 @@ impl Feed {
                 inbox.runs.pop_front();
             }
         }
-        if is_late { Pulled::Late(events) } else { Pulled::Events(events) }
+        match is_late {
+            _ if events.is_empty() && weight > room => Pulled::TooLarge(weight),
+            true => Pulled::Late(events),
+            false => Pulled::Events(events),
+        }
     }
 
-    /// Returns the position of a lane in the stream, and the ids at or below it that the lane has not pulled. There is none for a lane that
-    /// is not in the stream.
-    pub fn waiting(&self, lane: &LaneName) -> Option<(i64, Ranges)> {
+    /// Returns up to where a lane in the stream is, and the ids there that it has not pulled, besides the undecided ones: to put both
+    /// together takes long where the log has many holes, and is not done while all others wait. There is none for a lane that is not in
+    /// the stream.
+    pub fn waiting(&self, lane: &LaneName) -> Option<(Horizon, Ranges)> {
         let state = self.state();
         let inbox = state.inboxes[*state.places.get(lane)?].as_ref()?;
         Some(match &inbox.behind {
-            Some(behind) => (behind.0.position, behind.1.clone().union(&behind.0.undecided)),
-            None => (state.horizon.position, inbox.unread().union(&state.horizon.undecided)),
+            Some(behind) => Clone::clone(behind.as_ref()),
+            None => (state.horizon.clone(), inbox.unread()),
         })
     }
 

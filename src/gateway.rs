@@ -7,6 +7,7 @@ mod channels;
 pub mod destinations;
 mod lease;
 pub mod retention;
+mod status_levels;
 mod supervisor;
 mod systemd;
 
@@ -18,11 +19,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::database::Database;
+use crate::database::reconnect::Reconnect;
 use crate::destination::Defaults;
 use crate::feed::Feed;
 use crate::gateway::lease::LeaseKeeper;
@@ -33,7 +36,6 @@ use crate::lane::store::lanes;
 use crate::log::follower::Follower;
 use crate::log::follower::Opened;
 use crate::log::follower::Session;
-use crate::log::tail::Batch;
 use crate::log::tail::checkpoint;
 use crate::log::tail::checkpoint::WentBack;
 use crate::log::wakeup::listener::Signals;
@@ -61,6 +63,12 @@ pub struct Settings {
 
 /// How many connections all lanes share, for cursors, parked deliveries and reading the log when a lane has fallen behind.
 const POOL_SIZE: usize = 8;
+/// How many connections a daemon holds, at most: the pool, and one each to read the log, to hear the bell, to renew the lease and to hear
+/// the channels of the sources. README says so, and a test counts them.
+pub const MOST_CONNECTIONS: i32 = 12;
+
+/// How long the pauses get, at most, between attempts to open a session that is needed to deliver.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why `serve` returned.
 enum ServeOutcome {
@@ -113,14 +121,15 @@ struct Gateway {
 
 impl Gateway {
     async fn serve(&self, mut stop: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<ServeOutcome> {
+        let mut reconnect = Reconnect::new(LONGEST_PAUSE);
         let opened = tokio::select! {
             biased;
             () = &mut stop => return Ok(ServeOutcome::Stopped),
-            opened = open(&self.follower) => opened,
+            opened = self.follower.open(None, &mut reconnect) => opened,
         };
         let (session, first) = match opened {
-            Ok(opened) => opened,
-            Err((client, went_back)) => return Ok(ServeOutcome::WentBack(client, went_back)),
+            Opened::Ready(session, first) => (session, first),
+            Opened::WentBack(client, went_back) => return Ok(ServeOutcome::WentBack(client, went_back)),
         };
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
         let context = LaneContext {
@@ -137,7 +146,7 @@ impl Gateway {
         let signals = &self.follower.signals;
         // Following the log is a task of its own, so that a batch is handled on the thread that received it, and polling it does not
         // poll the other branches as well.
-        let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed)));
+        let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed), reconnect));
         // It goes on until the lanes have stopped: without the tail's session, they get no connection to store their cursors.
         let mut following = AbortOnDropHandle::new(following);
         let ended = tokio::select! {
@@ -171,28 +180,24 @@ impl Gateway {
     }
 }
 
-/// Opens the tail and polls once. The first poll decides the holes that an earlier run left open, which must happen before any lane asks
-/// what is decided.
-async fn open(follower: &Follower) -> Result<(Box<Session>, Batch), (Client, WentBack)> {
-    loop {
-        let mut session = match follower.open(None).await {
-            Opened::Ready(session) => session,
-            Opened::WentBack(client, went_back) => return Err((client, went_back)),
-        };
-        match session.tail.poll().await {
-            Ok(first) => return Ok((session, first)),
-            Err(error) => tracing::warn!(%error, "lost the database"),
-        }
-    }
-}
-
 /// Follows the log through lost connections, until it is not the same log any more.
-async fn follow(follower: Arc<Follower>, mut session: Box<Session>, feed: Arc<Feed>) -> (Client, WentBack) {
+async fn follow(
+    follower: Arc<Follower>,
+    mut session: Box<Session>,
+    feed: Arc<Feed>,
+    mut reconnect: Reconnect,
+) -> (Client, WentBack) {
     loop {
         let (error, reached) = follower.follow(session, |batch| feed.accept(batch)).await;
-        tracing::warn!(error = format!("{error:#}"), "lost the database");
-        match follower.open(Some(reached)).await {
-            Opened::Ready(opened) => session = opened,
+        let error = format!("{error:#}");
+        let failure = reconnect.failed(Instant::now(), &error);
+        tracing::warn!(error, "lost the database");
+        tokio::time::sleep(failure.pause).await;
+        match follower.open(Some(reached), &mut reconnect).await {
+            Opened::Ready(opened, first) => {
+                feed.accept(first);
+                session = opened;
+            }
             Opened::WentBack(client, went_back) => return (client, went_back),
         }
     }

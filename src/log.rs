@@ -1,11 +1,12 @@
 //! The log is `andon.events`, which a daemon reads once for all of its lanes. In: committed rows. Out: batches of events, in an order that
 //! keeps each entity's. It never decides which lanes get an event.
 
+mod event_row;
 pub mod follower;
 pub mod partitions;
+mod portion;
 pub mod reader;
 pub mod recent;
-mod event_row;
 mod set_aside;
 pub mod tail;
 pub mod time_range;

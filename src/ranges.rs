@@ -1,11 +1,11 @@
 //! A set of log ids, kept as ranges. It reads and writes PostgreSQL's text of an `int8multirange`, and never does I/O.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-/// A set of ids, stored as disjoint, non-adjacent, inclusive ranges.
+/// A set of ids, stored as disjoint, non-adjacent, inclusive ranges. They stand in a vector, because the log of a plant may have a hundred
+/// thousand holes for an hour: a copy costs little then, and so do a union and a difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ranges(BTreeMap<i64, i64>);
+pub struct Ranges(Vec<(i64, i64)>);
 
 /// The text is not an `int8multirange` of bounded ranges.
 #[derive(Debug, thiserror::Error)]
@@ -25,64 +25,85 @@ impl Ranges {
         if high < low {
             return;
         }
-        if let Some((&start, &end)) = self.0.range(..=low).next_back()
-            && end >= low - 1
-        {
-            low = start;
-            high = high.max(end);
+        let first = self.0.partition_point(|(_, end)| *end < low.saturating_sub(1));
+        let past = self.0.partition_point(|(start, _)| *start <= high.saturating_add(1));
+        if first == past {
+            self.0.insert(first, (low, high));
+            return;
         }
-        while let Some((&start, &end)) = self.0.range(low..=high.saturating_add(1)).next() {
-            self.0.remove(&start);
-            high = high.max(end);
-        }
-        self.0.insert(low, high);
+        (low, high) = (low.min(self.0[first].0), high.max(self.0[past - 1].1));
+        self.0[first] = (low, high);
+        self.0.drain(first + 1..past);
     }
 
     /// Removes `low..=high`.
     pub fn remove(&mut self, low: i64, high: i64) {
-        if high < low {
+        let first = self.0.partition_point(|(_, end)| *end < low);
+        let past = self.0.partition_point(|(start, _)| *start <= high);
+        if high < low || first >= past {
             return;
         }
-        if let Some((&start, &end)) = self.0.range(..low).next_back()
-            && end >= low
-        {
-            self.0.insert(start, low - 1);
-            if end > high {
-                self.0.insert(high + 1, end);
-            }
-        }
-        while let Some((&start, &end)) = self.0.range(low..=high).next() {
-            self.0.remove(&start);
-            if end > high {
-                self.0.insert(high + 1, end);
-            }
-        }
+        let (start, end) = (self.0[first].0, self.0[past - 1].1);
+        let left = (start < low).then(|| (start, low - 1));
+        let right = (end > high).then(|| (high + 1, end));
+        self.0.splice(first..past, left.into_iter().chain(right));
     }
 
     /// Returns the ids that are in this set or in `other`.
-    pub fn union(mut self, other: &Ranges) -> Ranges {
-        for (low, high) in other.iter() {
-            self.insert(low, high);
+    pub fn union(self, other: &Ranges) -> Ranges {
+        let mut all = Vec::with_capacity(self.0.len() + other.0.len());
+        let (mut one, mut two) = (self.iter().peekable(), other.iter().peekable());
+        while let Some(next) = one.next_if(|mine| two.peek().is_none_or(|theirs| mine <= theirs)).or_else(|| two.next())
+        {
+            match all.last_mut() {
+                Some((_, end)) if next.0 <= i64::saturating_add(*end, 1) => *end = next.1.max(*end),
+                _ => all.push(next),
+            }
         }
-        self
+        Ranges(all)
     }
 
     /// Returns the ids of this set that are not in `other`.
-    pub fn without(mut self, other: &Ranges) -> Ranges {
-        for (low, high) in other.iter() {
-            self.remove(low, high);
+    pub fn without(self, other: &Ranges) -> Ranges {
+        let mut left = Vec::with_capacity(self.0.len() + other.0.len());
+        let mut removed = other.iter().peekable();
+        for (mut low, high) in self.iter() {
+            let mut is_gone = false;
+            while let Some(&(start, end)) = removed.peek()
+                && start <= high
+            {
+                if low < start {
+                    left.push((low, start - 1));
+                }
+                if end >= high {
+                    // It may remove something of the next range too.
+                    is_gone = true;
+                    break;
+                }
+                low = low.max(end + 1);
+                removed.next();
+            }
+            if !is_gone {
+                left.push((low, high));
+            }
         }
-        self
+        Ranges(left)
     }
 
     /// Returns whether `id` is in the set.
     pub fn contains(&self, id: i64) -> bool {
-        self.0.range(..=id).next_back().is_some_and(|(_, &end)| end >= id)
+        let first = self.0.partition_point(|(_, end)| *end < id);
+        self.0.get(first).is_some_and(|(start, _)| *start <= id)
     }
 
     /// Returns the ranges, inclusive at both ends, from the lowest.
     pub fn iter(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
-        self.0.iter().map(|(&low, &high)| (low, high))
+        self.0.iter().copied()
+    }
+
+    /// Returns how many ranges there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Returns whether there is no id in the set.
@@ -143,6 +164,39 @@ mod tests {
                 prop_assert_eq!(Ranges::parse(&ranges.to_string()).unwrap(), ranges.clone());
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_union_and_a_difference_are_those_of_sets(
+            one in prop::collection::vec((0i64..60, 0i64..8), 0..12), two in prop::collection::vec((0i64..60, 0i64..8), 0..12)
+        ) {
+            let of = |ranges: &[(i64, i64)]| {
+                let mut set = Ranges::default();
+                ranges.iter().for_each(|(low, width)| set.insert(*low, low + width));
+                set
+            };
+            let ids = |set: &Ranges| set.iter().flat_map(|(low, high)| low..=high).collect::<BTreeSet<_>>();
+            let (one, two) = (of(&one), of(&two));
+            let (union, difference) = (one.clone().union(&two), one.clone().without(&two));
+
+            prop_assert_eq!(ids(&union), ids(&one).union(&ids(&two)).copied().collect());
+            prop_assert_eq!(ids(&difference), ids(&one).difference(&ids(&two)).copied().collect());
+            // They are in the one form that a set has.
+            prop_assert_eq!(&of(&union.iter().map(|(low, high)| (low, high - low)).collect::<Vec<_>>()), &union);
+            prop_assert_eq!(&of(&difference.iter().map(|(low, high)| (low, high - low)).collect::<Vec<_>>()), &difference);
+        }
+    }
+
+    #[test]
+    fn the_ends_of_all_ids_are_ids_like_others() {
+        let mut all = Ranges::span(i64::MIN, i64::MAX);
+
+        assert_eq!(all.clone().without(&all), Ranges::default());
+        assert_eq!(all.clone().union(&Ranges::span(i64::MAX, i64::MAX)), all);
+        all.remove(i64::MIN, 0);
+        all.remove(10, i64::MAX);
+        assert_eq!(all, Ranges::span(1, 9));
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn round_of(feed: &Feed, lanes: &[LaneName], position: i64) -> f64 {
     feed.accept(batch);
     let taken = started.elapsed();
     for lane in lanes {
-        drop(feed.pull(lane, usize::MAX, usize::MAX));
+        drop(feed.pull(lane, usize::MAX, usize::MAX, usize::MAX));
     }
     taken.as_secs_f64() * 1e9 / (EVENTS as f64 * LANES as f64)
 }

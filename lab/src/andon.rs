@@ -41,12 +41,12 @@ impl Andon {
 
     /// Creates schema `andon` in a database.
     pub(crate) async fn migrate(&self, database: &str) -> Result<()> {
-        self.run(database, &["migrate"], "").await
+        self.run(database, &["migrate"], "", PATIENCE).await
     }
 
     /// Installs the triggers of a mapping, given as its text.
     pub(crate) async fn attach(&self, database: &str, mapping: &str) -> Result<()> {
-        self.run(database, &["attach", "--source", "/dev/stdin"], mapping).await
+        self.run(database, &["attach", "--source", "/dev/stdin"], mapping, PATIENCE).await
     }
 
     /// Prepares `andon run` on a database; `start` starts it.
@@ -61,7 +61,12 @@ impl Andon {
         Ok(daemon)
     }
 
-    async fn run(&self, database: &str, arguments: &[&str], input: &str) -> Result<()> {
+    /// Runs another command.
+    pub(crate) async fn command(&self, database: &str, arguments: &[&str], patience: Duration) -> Result<()> {
+        self.run(database, arguments, "", patience).await
+    }
+
+    async fn run(&self, database: &str, arguments: &[&str], input: &str, patience: Duration) -> Result<()> {
         let name = arguments[0];
         let mut command = Command::new(&self.program);
         command
@@ -78,7 +83,7 @@ impl Andon {
             // If the program ends without reading, its status and its errors say why.
             drop(stdin.write_all(input.as_bytes()).await);
         }
-        let ran = timeout(PATIENCE, child.wait_with_output());
+        let ran = timeout(patience, child.wait_with_output());
         let ran = ran.await.with_context(|| format!("`andon {name}` takes too long"))??;
         if !ran.status.success() {
             bail!("`andon {name}` failed ({}):\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));

@@ -9,10 +9,15 @@ mod comparison;
 mod drain;
 mod fan_out;
 mod growth;
+mod holes;
 mod idle;
 mod isolation;
+mod lanes;
+mod latency_probe;
+mod ledger;
 mod live;
 mod machine;
+mod memory;
 mod peers;
 mod servers;
 mod sink;
@@ -57,7 +62,7 @@ pub(crate) struct BenchOptions {
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Which {
-    /// All of them but `isolation`, one after the other, at their defaults: twenty minutes
+    /// The first nine, one after the other, at their defaults: twenty minutes
     All,
     /// What waits in the log, to PUBACKs: against a bare loop of the MQTT client
     DrainMqtt(drain::DrainBench),
@@ -80,6 +85,14 @@ enum Which {
     Peers(peers::PeersBench),
     /// What bad destinations cost the good ones: 100 webhooks and 20 publishers, three in ten of them bad
     Isolation(isolation::IsolationBench),
+    /// What 72,000 open holes cost 20 events a second for 100 lanes: against none
+    Holes(holes::HolesBench),
+    /// The memory at its peak, with large events and 10,000 lanes behind: against what README says
+    Memory(memory::MemoryBench),
+    /// What 10,000 webhooks and 2,000 publishers cost: until ready, memory, idle, and a change of one
+    Lanes(lanes::LanesBench),
+    /// What a million parked deliveries cost: list, retry, discard, restart, and draining them against the log
+    Ledger(ledger::LedgerBench),
 }
 
 /// Measures and prints.
@@ -145,6 +158,10 @@ impl Which {
             Which::Capture(options) => Box::pin(capture::capture(options, andon)).await,
             Which::Peers(options) => Box::pin(peers::peers(options, andon)).await,
             Which::Isolation(options) => Box::pin(isolation::isolation(options, andon)).await,
+            Which::Holes(options) => Box::pin(holes::holes(options, andon)).await,
+            Which::Memory(options) => Box::pin(memory::memory(options, andon)).await,
+            Which::Lanes(options) => Box::pin(lanes::lanes(options, andon)).await,
+            Which::Ledger(options) => Box::pin(ledger::ledger(options, andon)).await,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Throw-away servers and witnesses for the tests and the lab. In: the programs of the distribution. Out: a real PostgreSQL, a real
-//! mosquitto, a broker and an endpoint that follow a script, a webhook receiver, a subscriber, a proxy that breaks connections, the daemon
-//! as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes with its owner, however
-//! the owner ends. It imports nothing of Andon, so that it can bear witness.
+//! mosquitto, a PgBouncer, a broker and an endpoint that follow a script, a webhook receiver, a subscriber, a proxy that breaks
+//! connections, the daemon as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes
+//! with its owner, however the owner ends. It imports nothing of Andon, so that it can bear witness.
 
 pub mod daemon;
 pub mod mosquitto;
 pub mod oracle;
 mod packet;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
@@ -23,6 +24,7 @@ pub use daemon::Daemon;
 pub use daemon::DaemonOptions;
 pub use mosquitto::Mosquitto;
 pub use mosquitto::MosquittoOptions;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use receiver::Receiver;

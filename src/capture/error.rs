@@ -1,5 +1,7 @@
 //! Says why a source could not be checked, attached or detached. Whatever the reason, nothing was changed.
 
+use tokio_postgres::error::SqlState;
+
 use crate::capture::finding::Problems;
 
 /// Why a source could not be attached or detached.
@@ -24,6 +26,17 @@ pub enum SourceError {
     /// No source of that name is attached.
     #[error("source `{0}` is not attached here; `select name from andon.sources` lists those that are")]
     Unknown(String),
+    /// The mapping has a character that the encoding of the database does not have.
+    #[error(
+        "cannot {doing}: the mapping has characters that this database cannot hold; write it without them, comments included"
+    )]
+    Encoding {
+        /// The purpose of the statement.
+        doing: String,
+        /// The error that PostgreSQL returned, which names the encoding.
+        #[source]
+        source: tokio_postgres::Error,
+    },
     /// PostgreSQL refused a statement.
     #[error("cannot {doing}")]
     Database {
@@ -38,6 +51,11 @@ pub enum SourceError {
 impl SourceError {
     /// PostgreSQL refused a statement; `doing` says what the statement was for.
     pub(super) fn database(doing: impl Into<String>, source: tokio_postgres::Error) -> SourceError {
-        SourceError::Database { doing: doing.into(), source }
+        let doing = doing.into();
+        if source.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER) {
+            SourceError::Encoding { doing, source }
+        } else {
+            SourceError::Database { doing, source }
+        }
     }
 }

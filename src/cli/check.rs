@@ -7,6 +7,8 @@ mod connection;
 mod database;
 mod explain;
 mod report;
+mod rights;
+mod server;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,6 +92,11 @@ fn check_configuration(global: &GlobalOptions, report: &mut CheckReport) -> Opti
 async fn check_everything(config: &Config, canary: bool, report: &mut CheckReport) {
     let Some(database) = configured_database(config, report) else { return };
     let Some(mut client) = database::connect(&database, report).await else { return };
+    server::check(&client, report).await;
+    rights::check(&client, report).await;
+    if !database::has_schema(&client, report).await {
+        return;
+    }
     database::sources(&mut client, report).await;
     database::recorded_problems(&client, report).await;
     let destinations = database::destinations(&client, config, report).await;
@@ -99,10 +106,18 @@ async fn check_everything(config: &Config, canary: bool, report: &mut CheckRepor
 async fn check_mapping(config: &Config, mapping: &Mapping, report: &mut CheckReport) -> Option<Types> {
     let database = configured_database(config, report)?;
     let mut client = database::connect(&database, report).await?;
+    if !database::has_schema(&client, report).await {
+        return None;
+    }
     database::mapping(&mut client, mapping, report).await
 }
 
 fn configured_database(config: &Config, report: &mut CheckReport) -> Option<Database> {
     let database = Database::new(&config.database);
-    database.map_err(|error| report.fault("database", format!("{:#}", anyhow::Error::from(error)))).ok()
+    let database =
+        database.map_err(|error| report.fault("database", format!("{:#}", anyhow::Error::from(error)))).ok()?;
+    for parameter in database.ignored() {
+        report.warning("database", format!("{parameter} in the URL means nothing to Andon and is ignored"));
+    }
+    Some(database)
 }

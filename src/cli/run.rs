@@ -36,6 +36,13 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
 
 async fn serve(settings: Settings, signals: &mut StopSignals) -> anyhow::Result<()> {
     let grace = settings.grace;
+    tokio::select! {
+        refused = refuse(&settings.database) => refused?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping");
+            return Ok(());
+        }
+    }
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = Box::pin(gateway::run(settings, async {
         // The sender lives longer than the gateway.
@@ -50,6 +57,14 @@ async fn serve(settings: Settings, signals: &mut StopSignals) -> anyhow::Result<
     tokio::select! {
         ended = &mut serving => ended,
         name = signals.next() => bail!("stopped at once by a second {name}; what was not acknowledged is sent again at the next start"),
+    }
+}
+
+/// Ends the process with the reason if no waiting can help, such as a pooler in the wrong mode. A server that is away is waited for.
+async fn refuse(database: &Database) -> anyhow::Result<()> {
+    match database.connect().await {
+        Err(error) if error.is_final() => Err(error.into()),
+        Err(_) | Ok(_) => Ok(()),
     }
 }
 

@@ -44,6 +44,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Reads a column as text with the blanks at its ends, unless it is null, empty or missing.
+    pub(super) fn verbatim(&self, column: &str) -> Option<String> {
+        self.row.get(column)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
     /// Reads a boolean column, or `default` if it is null or missing.
     pub(super) fn flag(&self, column: &str, default: bool) -> bool {
         self.row.get(column).and_then(Value::as_bool).unwrap_or(default)

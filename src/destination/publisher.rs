@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::destination::broker_url;
+use crate::destination::broker_url::BrokerUrl;
 use crate::destination::fields::Fields;
+use crate::destination::status_level;
 use crate::payload::Format;
 use crate::quantity;
 use crate::secret::Secret;
@@ -17,6 +20,8 @@ use crate::topic::Pattern;
 /// An MQTT publisher.
 #[derive(Debug)]
 pub struct Publisher {
+    /// The level of its status topic that names it.
+    pub status_level: String,
     /// Host name or address of the broker.
     pub host: String,
     /// Port of the broker.
@@ -102,8 +107,9 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
         line: None,
         cell: None,
     };
-    let username = fields.text("username");
-    let password = fields.text("password").map(Secret::new);
+    // A blank at an end may belong to them.
+    let username = fields.verbatim("username");
+    let password = fields.verbatim("password").map(Secret::new);
     let naming = fields.setting("naming", "one of ascii, verbatim, eryxon", Naming::parse).unwrap_or(naming);
     let missing = fields.setting("missing", "one of placeholder, drop, reject", Missing::parse);
     let format = fields.setting("format", "one of andon, eryxon", Format::parse).unwrap_or(format);
@@ -119,6 +125,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
     let (host, port, tls) = address?;
     Some(Publisher {
+        status_level: status_level::clean(&fields.text("name").unwrap_or_default()),
         host,
         port,
         tls,
@@ -140,36 +147,28 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     })
 }
 
-/// Reads host, port and TLS. `broker_url` is a host, or a URL whose scheme can ask for TLS and whose port wins over the column `port`.
+/// Reads host, port and TLS. A port in `broker_url` wins over the column `port`.
 fn address(fields: &mut Fields) -> Option<(String, u16, bool)> {
     let Some(text) = fields.text("broker_url") else {
         fields.problem("broker_url is empty; set it to the broker's host, or to mqtt://host".to_owned());
         return None;
     };
-    let (scheme, rest) = text.split_once("://").unwrap_or(("mqtt", &text));
-    let is_known = matches!(scheme, "mqtt" | "tcp" | "mqtts" | "ssl" | "tls");
-    if !is_known {
-        fields.problem(format!("broker_url `{text}`: cannot speak `{scheme}`; use mqtt://host or mqtts://host"));
+    let column = fields.text("port").map(|port| broker_url::read_port(&port).ok_or(port));
+    let url = broker_url::parse(&text);
+    let in_url = url.as_ref().ok().and_then(|url| url.port);
+    if let Err(problems) = &url {
+        problems.iter().for_each(|problem| fields.problem(problem.clone()));
     }
-    let rest = rest.trim_end_matches('/');
-    let (host, in_url) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port.to_owned())),
-        _ => (rest, None),
-    };
-    let tls = matches!(scheme, "mqtts" | "ssl" | "tls") || fields.flag("use_tls", false);
-    let default_port = if tls { "8883" } else { "1883" };
-    let port = in_url.or_else(|| fields.text("port")).unwrap_or_else(|| default_port.to_owned());
-    let host_is_plain = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/?#@".contains(c));
-    if !host_is_plain {
-        fields.problem(format!("broker_url `{text}` names no host; use mqtt://host"));
+    if let Some(Err(port)) = &column
+        && in_url.is_none()
+    {
+        fields.problem(format!("port {port} is not between 1 and 65535"));
     }
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => (is_known && host_is_plain).then(|| (host.to_owned(), port, tls)),
-        _ => {
-            fields.problem(format!("port {port} is not between 1 and 65535"));
-            None
-        }
-    }
+    let BrokerUrl { host, tls, .. } = url.ok()?;
+    let tls = tls || fields.flag("use_tls", false);
+    let default_port = if tls { 8883 } else { 1883 };
+    let port = in_url.map_or_else(|| column.unwrap_or(Ok(default_port)).ok(), Some)?;
+    Some((host, port, tls))
 }
 
 fn topic(fields: &mut Fields) -> Option<Pattern> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::feed::Horizon;
+use crate::feed::horizon::Horizon;
 use crate::log::recent::RecentEvent;
 use crate::ranges::Ranges;
 
@@ -61,7 +61,7 @@ impl Inbox {
             while self.runs.back().is_some_and(|run| run.first >= before.next) {
                 self.runs.pop_back();
             }
-            self.fall_behind(before);
+            self.behind = Some(Box::new(self.fall_behind(before)));
             self.wake.notify_one();
             return;
         }
@@ -71,10 +71,14 @@ impl Inbox {
         self.runs.push_back(Run { first: sequence, count: 1, from, last: id });
     }
 
-    /// Empties the inbox: its ids are unread up to the horizon.
-    pub(super) fn fall_behind(&mut self, horizon: &Horizon) {
-        self.behind = Some(Box::new((horizon.clone(), self.unread())));
+    /// Empties the inbox. Returns up to where the lane has to read the log, and the ids that it has not read there.
+    pub(super) fn fall_behind(&mut self, horizon: &Horizon) -> (Horizon, Ranges) {
+        if let Some(behind) = self.behind.take() {
+            return *behind;
+        }
+        let unread = self.unread();
         self.runs.clear();
+        (horizon.clone(), unread)
     }
 
     pub(super) fn unread(&self) -> Ranges {

@@ -25,6 +25,8 @@ enum Step {
     Decide(Vec<Option<bool>>),
     /// A lane takes events, or a page of the log.
     Pull(usize, usize),
+    /// A lane gives back what it has in hand.
+    GoBack(usize),
     /// A lane is done with one of the events that it has in hand.
     Finish(usize, usize),
     /// A lane is lost and starts again from its stored cursor.
@@ -41,6 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => prop::collection::vec(any::<Option<bool>>(), 1..6).prop_map(Step::Decide),
         4 => (0..LANES, 1..4usize).prop_map(|(lane, most)| Step::Pull(lane, most)),
         4 => (0..LANES, 0..8usize).prop_map(|(lane, which)| Step::Finish(lane, which)),
+        1 => (0..LANES).prop_map(Step::GoBack),
         1 => (0..LANES).prop_map(Step::Crash),
         2 => (0..LANES).prop_map(Step::Store),
     ];
@@ -88,11 +91,11 @@ impl Lane {
     }
 
     fn checkpoint(&self, feed: &Feed, lane: usize) -> (i64, Ranges) {
-        let (position, untaken) = match &self.reading {
-            Some((horizon, unread)) => (horizon.position, unread.clone().union(&horizon.undecided)),
+        let (horizon, unread) = match &self.reading {
+            Some((horizon, unread)) => (horizon.clone(), unread.clone()),
             None => feed.waiting(&route(lane).lane).unwrap(),
         };
-        (position, self.cursor.pending(untaken))
+        (horizon.position, self.cursor.pending(unread.union(&horizon.undecided)))
     }
 
     fn take(&mut self, taken: Taken) {
@@ -135,6 +138,21 @@ proptest! {
                     feed.accept(Batch { events, position, undecided: Arc::new(holes.clone()) });
                 }
                 Step::Pull(lane, most) => pull(&feed, &mut lanes[lane], lane, most, &committed),
+                Step::GoBack(index) => {
+                    let lane = &mut lanes[index];
+                    let mut unread = Ranges::default();
+                    for event in lane.hand.drain(..) {
+                        let (from, _) = lane.cursor.give_back(event.id).unwrap();
+                        unread.insert(from, event.id);
+                    }
+                    prop_assert_eq!(lane.cursor.weight(), 0);
+                    if lane.reading.is_none() && !unread.is_empty() {
+                        lane.reading = feed.fall_behind(&route(index).lane);
+                    }
+                    if let Some((_, left)) = &mut lane.reading {
+                        *left = left.clone().union(&unread);
+                    }
+                }
                 Step::Finish(lane, which) => {
                     let lane = &mut lanes[lane];
                     if which < lane.hand.len() {
@@ -178,8 +196,9 @@ proptest! {
 /// Does what the intake does, with the model's log in place of the real one.
 fn pull(feed: &Feed, lane: &mut Lane, index: usize, most: usize, committed: &BTreeMap<i64, Arc<Event>>) {
     match &mut lane.reading {
-        None => match feed.pull(&route(index).lane, most, most) {
+        None => match feed.pull(&route(index).lane, most, most, usize::MAX) {
             Pulled::Events(events) | Pulled::Late(events) => events.into_iter().for_each(|taken| lane.take(taken)),
+            Pulled::TooLarge(_) => unreachable!("there is room for all"),
             Pulled::Behind(horizon, unread) => lane.reading = Some((horizon, unread)),
         },
         Some((horizon, unread)) if unread.is_empty() => {
@@ -205,4 +224,22 @@ fn pull(feed: &Feed, lane: &mut Lane, index: usize, most: usize, committed: &BTr
             }
         }
     }
+}
+
+#[test]
+fn a_lane_takes_no_more_than_it_has_room_for() {
+    let feed = Feed::new(1 << 20, 0, Arc::default());
+    assert!(feed.join(&route(0), &Arc::default(), &feed.horizon().borrow().clone()));
+    feed.accept(Batch { events: (1..=5).map(event).collect(), position: 5, undecided: Arc::default() });
+    let weight = event(1).weight();
+    let pull = |room| match feed.pull(&route(0).lane, 100, 100, room) {
+        Pulled::Events(events) => Ok(events.len()),
+        Pulled::TooLarge(weight) => Err(weight),
+        other => panic!("{other:?}"),
+    };
+
+    assert_eq!(pull(weight - 1), Err(weight));
+    assert_eq!(pull(3 * weight), Ok(3));
+    assert_eq!(pull(3 * weight), Ok(2));
+    assert_eq!(pull(0), Ok(0), "there is nothing for which it lacks room");
 }

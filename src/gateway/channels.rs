@@ -5,15 +5,16 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use anyhow::bail;
 use deadpool_postgres::Pool;
 use futures_util::future::poll_fn;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
+use tokio_postgres::Error;
 use tokio_postgres::types::Json;
 use tokio_postgres::types::ToSql;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::capture::Mapping;
@@ -23,10 +24,14 @@ use crate::capture::notification::Unreadable;
 use crate::database::Database;
 use crate::database::PostgresConnection;
 use crate::database::locks::Lock;
+use crate::database::reconnect::Reconnect;
+use crate::log::wakeup::listener;
 use crate::log::wakeup::listener::Signals;
 
-/// How soon a lost connection or a failed write is tried again.
+/// How soon a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long the pauses get, at most, between attempts to listen.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many notifications may wait to be written; each has at most 8,000 bytes. PostgreSQL queues the ones beyond that.
 const WAITING: usize = 1000;
 
@@ -35,18 +40,18 @@ type Notification = (String, String);
 
 /// Listens forever, through lost connections and changes of the sources.
 pub(super) async fn run(database: &Database, pool: &Pool, signals: &Signals) {
-    let mut trouble = String::new();
+    let mut reconnect = Reconnect::new(LONGEST_PAUSE);
     loop {
-        if let Err(error) = listen_once(database, pool, signals).await {
-            let now = format!("{error:#}");
-            if now != trouble {
+        if let Err(error) = listen_once(database, pool, signals, &mut reconnect).await {
+            let error = format!("{error:#}");
+            let failure = reconnect.failed(Instant::now(), &error);
+            if failure.is_news {
                 tracing::error!(
-                    error = now,
-                    "cannot listen to the channels; notifications that are sent meanwhile are lost"
+                    error,
+                    "cannot listen to the channels; notifications that are sent until it can are lost"
                 );
-                trouble = now;
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(failure.pause).await;
         }
     }
 }
@@ -59,7 +64,12 @@ struct SourceChannel {
 }
 
 /// Listens until no source has a channel any more.
-async fn listen_once(database: &Database, pool: &Pool, signals: &Signals) -> anyhow::Result<()> {
+async fn listen_once(
+    database: &Database,
+    pool: &Pool,
+    signals: &Signals,
+    reconnect: &mut Reconnect,
+) -> anyhow::Result<()> {
     let mut channels = attached_channels(pool).await?;
     if channels.is_empty() {
         signals.sources.notified().await;
@@ -67,17 +77,17 @@ async fn listen_once(database: &Database, pool: &Pool, signals: &Signals) -> any
     }
     let (client, connection) = database.connect_apart().await?;
     let (sender, mut notifications) = mpsc::channel(WAITING);
-    // The task ends when this set is dropped, and the session ends with its client.
-    let mut draining = JoinSet::new();
-    draining.spawn(drain(connection, sender));
+    // The task ends when this handle is dropped, and the session with it.
+    let draining = AbortOnDropHandle::new(tokio::spawn(drain(connection, sender)));
     Lock::Channels.acquire(&client).await.context("waiting for another listener to end")?;
     listen(&client, &channels, &[], &mut notifications).await?;
+    reconnect.opened(Instant::now());
     tracing::info!(channels = channels.len(), "listening to the channels of the sources");
     loop {
         tokio::select! {
             notification = notifications.recv() => match notification {
                 Some(notification) => write(pool, &channels, notification).await,
-                None => bail!("the connection that listens to the channels ended"),
+                None => return Err(listener::ended(draining.await).context("lost the session that listens to the channels")),
             },
             () = signals.sources.notified() => {
                 let before = std::mem::replace(&mut channels, attached_channels(pool).await?);
@@ -93,12 +103,14 @@ async fn listen_once(database: &Database, pool: &Pool, signals: &Signals) -> any
 }
 
 /// Keeps the socket drained. It waits for nothing but room in the queue, because an unread socket would hold up the server.
-async fn drain(mut connection: PostgresConnection, sender: mpsc::Sender<Notification>) {
-    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if let AsyncMessage::Notification(notification) = message
-            && sender.send((notification.channel().to_owned(), notification.payload().to_owned())).await.is_err()
-        {
-            return;
+async fn drain(mut connection: PostgresConnection, sender: mpsc::Sender<Notification>) -> Option<Error> {
+    loop {
+        match poll_fn(|context| connection.poll_message(context)).await? {
+            Ok(AsyncMessage::Notification(heard)) => {
+                sender.send((heard.channel().to_owned(), heard.payload().to_owned())).await.ok()?;
+            }
+            Ok(_) => {}
+            Err(error) => return Some(error),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::destination::DestinationKind;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
 use crate::destination::Replay;
+use crate::gateway::status_levels;
 use crate::ledger::replays;
 use crate::payload::Format;
 
@@ -61,5 +62,6 @@ async fn read(
             listed.push(live);
         }
     }
+    status_levels::set_apart(&mut listed);
     Ok(listed)
 }

@@ -20,14 +20,17 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::database::Database;
+use crate::database::reconnect::Reconnect;
 use crate::gateway::assignment::DaemonId;
 
 /// How long a daemon counts as alive after its last renewal.
 const LEASE: Duration = Duration::from_secs(3);
 /// How often a daemon renews its lease.
 const RENEWAL: Duration = Duration::from_secs(1);
-/// How soon a renewal that failed is tried again.
-const RETRY: Duration = Duration::from_millis(200);
+/// How long the pauses get between renewals that fail. They stay short, because nothing is delivered without a lease.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How soon it is looked for a lease again that was renewed without a word.
+const LOOK: Duration = Duration::from_millis(200);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -68,10 +71,21 @@ impl LeaseKeeper {
 
     /// Renews the lease forever, through lost connections.
     pub(super) async fn keep(&self, database: &Database) {
+        let mut reconnect = Reconnect::new(LONGEST_PAUSE);
+        let mut was_held = false;
         loop {
-            let Err(error) = self.renew(database).await;
-            tracing::debug!(error = format!("{error:#}"), "cannot renew the lease yet");
-            tokio::time::sleep(RETRY).await;
+            let Err(error) = self.renew(database, &mut reconnect).await;
+            let error = format!("{error:#}");
+            let failure = reconnect.failed(Instant::now(), &error);
+            // A lease that is still held is missed by nobody yet.
+            let is_held = self.lease.borrow().holds();
+            if is_held {
+                tracing::debug!(error, "cannot renew the lease yet");
+            } else if failure.is_news || was_held {
+                tracing::warn!(error, "cannot renew the lease, without which nothing is delivered; trying again");
+            }
+            was_held = is_held;
+            tokio::time::sleep(failure.pause).await;
         }
     }
 
@@ -84,7 +98,7 @@ impl LeaseKeeper {
                 return now;
             }
             // A renewal that changes nothing but the time is not announced, so we look again after a while.
-            drop(timeout(RETRY, lease.changed()).await);
+            drop(timeout(LOOK, lease.changed()).await);
         }
     }
 
@@ -119,7 +133,7 @@ impl LeaseKeeper {
     }
 
     /// Renews the lease until that fails. It has a connection of its own, because nothing that the lanes do may delay a renewal.
-    async fn renew(&self, database: &Database) -> anyhow::Result<Infallible> {
+    async fn renew(&self, database: &Database, reconnect: &mut Reconnect) -> anyhow::Result<Infallible> {
         let client = timeout(LEASE, database.connect()).await.context("connecting takes too long")??;
         let statement = client
             .prepare(
@@ -143,6 +157,7 @@ impl LeaseKeeper {
             let row = row.context("the database does not answer")??;
             self.clock.set(row.get::<_, Timestamp>(0), std::time::Instant::now());
             self.renewed(asked, row.get(1));
+            reconnect.opened(Instant::now());
             if row.get(2) {
                 end_expired_daemons(&client, self.id).await.context("ending the sessions of a daemon that is gone")?;
             }
@@ -157,6 +172,9 @@ impl LeaseKeeper {
         self.lease.send_if_modified(|lease| {
             // If the lease ran out between two renewals, another daemon may have declared this one dead in that time: this is a new lease.
             let term = if asked < lease.until { lease.term } else { lease.term + 1 };
+            if term != lease.term {
+                tracing::info!("this daemon holds a lease");
+            }
             let is_news = term != lease.term || living != lease.living;
             if living.len() != lease.living.len() {
                 tracing::info!(daemons = living.len(), "daemons that share the lanes");

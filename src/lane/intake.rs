@@ -2,6 +2,7 @@
 //! the lane's events, each of them once, in an order that keeps each entity's, and the cursor for the checkpoint. It never delivers.
 
 mod log_pages;
+mod room;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use crate::feed::Pulled;
 use crate::feed::Taken;
 use crate::lane::catch_up::CatchUpAllowance;
 use crate::lane::intake::log_pages::LogPages;
+use crate::lane::intake::room::Room;
 use crate::lane::store::cursor::Cursor;
+use crate::log::reader::Page;
 use crate::log::reader::Reader;
 use crate::ranges::Ranges;
 use crate::router::EventPattern;
@@ -34,6 +37,7 @@ pub struct Intake {
     /// Events that were read from the log and are not handed out yet.
     read: VecDeque<Taken>,
     allowance: CatchUpAllowance,
+    room: Room,
     cursor: Cursor,
     /// Woken by the feed when there is something for the lane.
     wake: Arc<Notify>,
@@ -69,6 +73,7 @@ impl Intake {
     /// Creates an intake that goes on from a stored cursor.
     pub fn new(feed: Arc<Feed>, route: Route<LaneName>, reader: Reader, position: i64, pending: Ranges) -> Intake {
         let allowance = CatchUpAllowance::new(Arc::clone(&feed));
+        let room = Room::new(Arc::clone(feed.memory()));
         Intake {
             feed,
             route,
@@ -76,6 +81,7 @@ impl Intake {
             log: LogPages::new(reader),
             read: VecDeque::new(),
             allowance,
+            room,
             cursor: Cursor::default(),
             wake: Arc::default(),
             already_done: Ranges::default(),
@@ -106,6 +112,7 @@ impl Intake {
             if !self.read.is_empty() {
                 return self.hand_out(most).await;
             }
+            self.room.wait().await;
             match &self.phase {
                 Phase::AwaitingTail { .. } => self.await_tail().await,
                 Phase::CatchingUp { unread, .. } if !unread.is_empty() => self.read_page().await,
@@ -137,12 +144,23 @@ impl Intake {
     /// Reads a page of the log, and keeps the events that the lane wants. Does nothing if the database does not answer.
     async fn read_page(&mut self) {
         let Phase::CatchingUp { unread, .. } = &mut self.phase else { return };
-        let Some(page) = self.log.next(unread).await else { return };
-        for taken in page {
+        let Some(page) = self.log.next(unread, &mut self.room).await else { return };
+        if let Some(weight) = page.too_large {
+            self.room.lacks(weight);
+            return;
+        }
+        let before = self.cursor.weight();
+        for taken in with_pending(page) {
             if self.wants(&taken.event) {
                 self.cursor.take(&taken);
                 self.read.push_back(taken);
             }
+        }
+        self.room.take_page(self.cursor.weight() - before);
+        if let Phase::CatchingUp { unread, .. } = &self.phase
+            && !unread.is_empty()
+        {
+            self.log.read_ahead(unread, &mut self.room);
         }
     }
 
@@ -174,6 +192,7 @@ impl Intake {
                 Ok(room) => {
                     let count = most.min(room).min(self.read.len());
                     self.allowance.record_taken(Instant::now(), count, true);
+                    self.room.gets_on();
                     return self.read.drain(..count).map(|taken| taken.event).collect();
                 }
             }
@@ -182,30 +201,93 @@ impl Intake {
 
     /// Takes events from the feed, or waits for them. There may be none: the lane has waited, or it has fallen behind.
     async fn pull(&mut self, most: usize) -> Vec<Arc<Event>> {
-        let room = self.allowance.room(Instant::now(), self.in_hand());
-        let (mut events, are_late) = match self.feed.pull(&self.route.lane, most, room.unwrap_or(0)) {
+        let late = self.allowance.room(Instant::now(), self.in_hand());
+        let room = self.room.reserve();
+        let (mut events, are_late) = match self.feed.pull(&self.route.lane, most, late.unwrap_or(0), room) {
             Pulled::Events(events) => (events, false),
             Pulled::Late(events) => (events, true),
+            Pulled::TooLarge(weight) => {
+                self.room.lacks(weight);
+                return Vec::new();
+            }
             Pulled::Behind(horizon, unread) => {
+                self.room.take(0);
                 self.phase = Phase::CatchingUp { horizon, unread };
                 return Vec::new();
             }
         };
         self.allowance.record_taken(Instant::now(), events.len(), are_late);
-        match room {
+        events.retain(|taken| !self.already_done.contains(taken.event.id));
+        let before = self.cursor.weight();
+        events.iter().for_each(|taken| self.cursor.take(taken));
+        self.room.take(self.cursor.weight() - before);
+        match late {
+            _ if !events.is_empty() => {}
             // The allowance allows no late event now.
             Err(later) if are_late => sleep_until(later).await,
-            _ if events.is_empty() => self.wake.notified().await,
-            _ => {}
+            _ => self.wake.notified().await,
         }
-        events.retain(|taken| !self.already_done.contains(taken.event.id));
-        events.iter().for_each(|taken| self.cursor.take(taken));
         events.into_iter().map(|taken| taken.event).collect()
     }
 
     /// Records that the lane is done with an event.
     pub fn done(&mut self, id: i64) {
-        self.cursor.done(id);
+        let weight = self.cursor.done(id);
+        self.room.give_back(weight);
+    }
+
+    /// Records that the next checkpoint parks an event. It is in memory until then.
+    pub fn parked(&mut self, id: i64) {
+        self.room.parked(self.cursor.done(id));
+    }
+
+    /// Records that all that was parked is written.
+    pub fn parked_are_written(&mut self) {
+        self.room.parked_are_written();
+    }
+
+    /// Gives up what waits in memory if the lane could not get on for a while, so that others may have the memory. It is read again later.
+    pub fn tick(&mut self) {
+        if self.room.is_stuck() && (!self.read.is_empty() || self.log.has_read_ahead()) {
+            self.go_back([]);
+        }
+    }
+
+    /// Returns whether the lane has so much in memory that it is to give it up while its destination is in trouble.
+    pub fn is_large(&self) -> bool {
+        self.room.is_large()
+    }
+
+    /// Takes little, and nothing large before `until`, because the destination is in trouble.
+    pub fn be_modest(&mut self, until: Instant) {
+        self.room.be_modest(until);
+    }
+
+    /// Takes as much as there is room for again, because the destination takes what it gets.
+    pub fn be_normal(&mut self) {
+        self.room.be_normal();
+    }
+
+    /// Goes back to before these events and to before those that were not handed out, and reads all of them again.
+    pub fn go_back(&mut self, waiting: impl IntoIterator<Item = Arc<Event>>) {
+        // A page that is being read may be later than what is given back.
+        self.log.forget();
+        let mut unread = Ranges::default();
+        for event in waiting.into_iter().chain(self.read.drain(..).map(|taken| taken.event)) {
+            let Some((from, weight)) = self.cursor.give_back(event.id) else { continue };
+            self.room.give_back(weight);
+            unread.insert(from, event.id);
+        }
+        self.room.forget();
+        if matches!(self.phase, Phase::Live)
+            && !unread.is_empty()
+            && let Some((horizon, unread)) = self.feed.fall_behind(&self.route.lane)
+        {
+            self.phase = Phase::CatchingUp { horizon, unread };
+        }
+        if let Phase::CatchingUp { unread: left, .. } = &mut self.phase {
+            *left = std::mem::take(left).union(&unread);
+        }
     }
 
     /// Returns how many events the lane has taken and is not done with.
@@ -228,11 +310,31 @@ impl Intake {
             Phase::AwaitingTail { position, pending } => (*position, pending.clone()),
             Phase::CatchingUp { horizon, unread } => (horizon.position, unread.clone().union(&horizon.undecided)),
             Phase::Live => {
-                self.feed.waiting(&self.route.lane).expect("only the lane itself takes a live lane out of the feed")
+                let waiting = self.feed.waiting(&self.route.lane);
+                let (horizon, unread) = waiting.expect("only the lane itself takes a live lane out of the feed");
+                (horizon.position, unread.union(&horizon.undecided))
             }
         };
         (position, self.cursor.pending(untaken.without(&self.already_done)))
     }
+}
+
+/// Gives each event of a page the ids that stay pending with it: those between the event before it and itself, as far as the page covers
+/// them.
+fn with_pending(page: Page) -> Vec<Taken> {
+    let mut ranges = page.covered.iter().peekable();
+    let mut last = i64::MIN;
+    let mut taken = Vec::with_capacity(page.events.len());
+    for event in page.events {
+        while ranges.peek().is_some_and(|(_, high)| *high < event.id) {
+            ranges.next();
+        }
+        let low = ranges.peek().map_or(event.id, |(low, _)| *low);
+        let from = low.max(last.saturating_add(1));
+        last = event.id;
+        taken.push(Taken { event, from });
+    }
+    taken
 }
 
 impl Drop for Intake {

@@ -259,6 +259,7 @@ async fn finish(
         deliveries.dead_letter(letter);
     }
     conclusion.send_again.into_iter().rev().for_each(|delivery| deliveries.put_back(delivery));
+    deliveries.give_up_waiting();
     let reason = match conclusion.was_greeted {
         true => conclusion.reason,
         false => {

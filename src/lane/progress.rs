@@ -112,7 +112,7 @@ impl Progress {
 
     /// Records that the lane passes the event without delivering it.
     pub fn park(&mut self, event: Arc<Event>, fate: Fate, attempts: i32, reason: &str) {
-        self.intake.done(event.id);
+        self.intake.parked(event.id);
         self.entries.parked.push(Undelivered { event, fate, attempts, reason: reason.to_owned() });
     }
 
@@ -136,6 +136,7 @@ impl Progress {
     /// Records that the destination takes the events that it gets.
     pub fn succeeded(&mut self) {
         self.unsaved.destination_works();
+        self.intake.be_normal();
     }
 
     /// Disables the lane: the destination gets nothing more, and the cursor stays where it is, until the destination's row is changed.
@@ -165,6 +166,7 @@ impl Progress {
     /// written while the lane goes on; if there is anything else, the lane waits until it is written. While the database is away nothing is
     /// lost: all of it is written later.
     pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
+        self.intake.tick();
         self.write_recovery().await?;
         let mut released = Vec::new();
         if !self.entries.is_empty() || !self.writing.as_ref().is_some_and(CursorWrite::is_under_way) {
@@ -223,6 +225,7 @@ impl Progress {
         }
         match self.row.write_checkpoint(&checkpoint, &mut self.entries).await {
             Ok(free) => {
+                self.intake.parked_are_written();
                 self.unsaved.saved(&checkpoint, Instant::now());
                 Ok(free)
             }

@@ -10,6 +10,7 @@ pub mod breaker;
 mod connection;
 mod dead_letter;
 mod in_flight;
+mod lookup;
 pub mod order;
 mod request;
 mod state;
@@ -141,6 +142,7 @@ impl WebhookLane {
                 } else {
                     tracing::debug!(webhook = self.name, reason, "a probe failed");
                 }
+                self.give_way();
                 if self.progress.failed().await? {
                     self.state.handle(Input::FailedTooLong(too_long(&reason)), Instant::now());
                 }
@@ -148,6 +150,16 @@ impl WebhookLane {
             }
         }
         Ok(())
+    }
+
+    /// Holds little until the next probe, so that endpoints that are away take no memory from the others.
+    fn give_way(&mut self) {
+        let Some(probe) = self.state.probes_at() else { return };
+        let intake = &mut self.progress.intake;
+        intake.be_modest(probe);
+        if intake.is_large() {
+            intake.go_back(self.state.give_up_waiting());
+        }
     }
 
     async fn checkpoint(&mut self) -> Result<(), Lost> {

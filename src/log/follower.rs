@@ -8,12 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backon::BackoffBuilder as _;
-use backon::ExponentialBuilder;
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio::time::timeout;
 use tokio_postgres::Client;
+use tokio_postgres::Error;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::database::Database;
+use crate::database::reconnect::Reconnect;
 use crate::log::tail::Batch;
 use crate::log::tail::Tail;
 use crate::log::tail::checkpoint::Reached;
@@ -43,14 +45,16 @@ pub struct Session {
     /// The reader.
     pub tail: Tail,
     wakeup: Wakeup,
-    listening: JoinHandle<()>,
+    /// Ends with the session, so that no connection stays that nobody reads.
+    listening: AbortOnDropHandle<Option<Error>>,
 }
 
 /// The outcome of opening the tail.
 #[derive(Debug)]
 pub enum Opened {
-    /// The tail is ready to read.
-    Ready(Box<Session>),
+    /// The tail has read for the first time. That decides the holes that an earlier run left open, which must happen before any lane asks
+    /// what is decided; and a log that cannot be read is not open.
+    Ready(Box<Session>, Batch),
     /// The log is not the one that was read. What is in memory has to be forgotten, and what is stored may have to be set back through this
     /// connection.
     WentBack(Client, WentBack),
@@ -58,39 +62,34 @@ pub enum Opened {
 
 /// A database that does not answer for this long, although its connection stands, is given up like one that hung up.
 const SILENCE: Duration = Duration::from_secs(30);
+/// To open the log takes some statements, which a server that falls silent in between would never answer.
+const LONGEST_OPENING: Duration = Duration::from_secs(60);
 
 impl Follower {
     /// Opens the tail as soon as the database lets it, and anchors the pools to its session. `reached` is how far it was before a connection
     /// was lost.
-    pub async fn open(&self, reached: Option<Reached>) -> Opened {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(10))
-            .without_max_times()
-            .build();
-        let mut last_error = String::new();
-        for pause in pauses {
+    pub async fn open(&self, reached: Option<Reached>, reconnect: &mut Reconnect) -> Opened {
+        loop {
             self.pulse.fetch_add(1, Ordering::Relaxed);
-            match self.try_open(reached.clone()).await {
+            let opening = timeout(LONGEST_OPENING, self.try_open(reached.clone())).await;
+            let opened = opening.with_context(|| format!("the log could not be opened within {LONGEST_OPENING:?}"));
+            match opened.flatten() {
                 Ok(opened) => {
-                    if !last_error.is_empty() {
+                    if reconnect.opened(Instant::now()) {
                         tracing::info!("the database is back");
                     }
                     return opened;
                 }
                 Err(error) => {
-                    // An error is logged when it is a new one, not at each try.
                     let error = format!("{error:#}");
-                    if error != last_error {
+                    let failure = reconnect.failed(Instant::now(), &error);
+                    if failure.is_news {
                         tracing::warn!(error, "cannot read the log yet; trying again, nothing is lost");
-                        last_error = error;
                     }
+                    tokio::time::sleep(failure.pause).await;
                 }
             }
-            tokio::time::sleep(pause).await;
         }
-        unreachable!("the pauses have no end")
     }
 
     /// Reads until the connection fails, and hands on what it reads. Returns why it ended, and how far it was.
@@ -98,10 +97,9 @@ impl Follower {
         let ended = self.read(&mut session, accept).await;
         // Until the log is proved to be the same, nothing that was learned from it may be written: there may be another server by now.
         self.database.lose_anchor();
-        session.listening.abort();
         let error = match ended {
             Err(error) => error.context("reading the log"),
-            Ok(()) => anyhow::anyhow!("the listening connection ended"),
+            Ok(()) => listener::ended(session.listening.await),
         };
         (error, session.tail.reached())
     }
@@ -114,24 +112,25 @@ impl Follower {
             listener::listen(client, connection, Arc::clone(&self.signals)).await.context("listening for the bell")?;
         let reader = self.database.connect().await?;
         let opened = Tail::open(reader, reached).await.context("opening the log; has `andon migrate` been run?")?;
-        let tail = match opened {
+        let mut tail = match opened {
             Ok(tail) => tail,
             Err((client, went_back)) => return Ok(Opened::WentBack(client, went_back)),
         };
         let (signals, has_company) = (Arc::clone(&self.signals), Arc::clone(&self.has_company));
         let wakeup =
             Wakeup::prepare(Arc::clone(tail.client()), signals, has_company).await.context("opening the log")?;
+        let first = tail.poll().await.context("reading the log")?;
         self.database.anchor_at(tail.client()).await.context("opening the log")?;
         if is_again {
             // The supervisor looks whether the lanes' rows are still what the lanes know of, and whether it has missed a notification.
             self.signals.destinations.notify_one();
         }
-        Ok(Opened::Ready(Box::new(Session { tail, wakeup, listening })))
+        Ok(Opened::Ready(Box::new(Session { tail, wakeup, listening }), first))
     }
 
     async fn read(&self, session: &mut Session, accept: impl Fn(Batch)) -> anyhow::Result<()> {
         let Session { tail, wakeup, listening } = session;
-        // The first poll may have been made by whoever opened the session.
+        // The first poll was made when the session was opened.
         wakeup.record_ages(tail.ages());
         while !listening.is_finished() {
             self.pulse.fetch_add(1, Ordering::Relaxed);

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use deadpool_postgres::Pool;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
+use tokio_postgres::types::ToSql;
 
 use crate::event::Event;
 use crate::event::TenantId;
 use crate::log::event_row;
+use crate::log::portion;
+use crate::log::portion::RowLimit;
 use crate::log::set_aside;
 use crate::log::set_aside::Portion;
 use crate::ranges::Ranges;
@@ -21,9 +24,12 @@ pub struct Page {
     pub events: Vec<Arc<Event>>,
     /// The ids that need not be read again.
     pub covered: Ranges,
+    /// The weight of the first event, if there was no room for it.
+    pub too_large: Option<usize>,
 }
 
-/// The most rows of a page, since each lane that is behind holds a page in memory.
+/// The rows that the first page asks for, and those that any page asks for at most.
+const FIRST_ROWS: usize = 16;
 const ROWS: usize = 256;
 /// The most rows of a page that is read row by row.
 const SINGLE_ROWS: usize = 64;
@@ -34,23 +40,25 @@ const WIDE: u64 = 64_000;
 const PROBES: usize = 256;
 
 /// A reader of the log for one tenant.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     pool: Pool,
     tenant: TenantId,
     width: u64,
+    limit: RowLimit,
 }
 
 impl Reader {
     /// Creates a reader of `tenant`'s events.
     pub fn new(pool: Pool, tenant: TenantId) -> Reader {
-        Reader { pool, tenant, width: NARROW }
+        Reader { pool, tenant, width: NARROW, limit: RowLimit::new(FIRST_ROWS, ROWS) }
     }
 
-    /// Reads the first part of `wanted`. The future may be dropped without losing anything.
-    pub async fn page(&mut self, wanted: &Ranges) -> anyhow::Result<Page> {
-        let mut probes = first_ids(wanted, self.width);
-        let (lows, highs): (Vec<i64>, Vec<i64>) = probes.iter().unzip();
+    /// Reads the first part of `wanted`, as far as its events weigh no more than `room`. The future may be dropped without losing anything.
+    pub async fn page(&mut self, wanted: &Ranges, room: usize) -> anyhow::Result<Page> {
+        let mut covered = first_ids(wanted, self.width);
+        let rows = self.limit.rows();
+        let (lows, highs): (Vec<i64>, Vec<i64>) = covered.iter().unzip();
         let mut client = self.pool.get().await?;
         let statement = client
             .prepare_cached(&format!(
@@ -61,26 +69,40 @@ impl Reader {
                 event_row::COLUMNS
             ))
             .await?;
-        let found = match client.query(&statement, &[&lows, &highs, &self.tenant.0, &(ROWS as i64)]).await {
-            Ok(rows) => Portion { is_cut: rows.len() == ROWS, found: rows.iter().map(set_aside::decode).collect() },
-            Err(error) if set_aside::is_of_a_row(&error) => one_by_one(&mut client, &probes, &self.tenant).await?,
+        let parameters: [&(dyn ToSql + Sync); 4] = [&lows, &highs, &self.tenant.0, &rows];
+        let found = match portion::read(&client, &statement, &parameters, room / 2).await {
+            Ok(portion) => Portion {
+                is_cut: portion.is_cut || portion.rows.len() as i64 == rows,
+                found: portion.rows.iter().map(set_aside::decode).collect(),
+            },
+            Err(error) if set_aside::is_of_a_row(&error) => one_by_one(&mut client, &covered, &self.tenant).await?,
             Err(error) => return Err(error.into()),
         };
-        if let (true, Some(last)) = (found.is_cut, found.found.last()) {
-            probes.remove(set_aside::id(last) + 1, i64::MAX);
-            self.width = NARROW;
-        } else {
-            self.width = (self.width * 2).min(WIDE);
-        }
         let (mut events, mut odd) = (Vec::with_capacity(found.found.len()), Vec::new());
+        let (mut is_cut, mut last, mut weight, mut too_large) = (found.is_cut, None, 0, None);
         for row in found.found {
+            let id = set_aside::id(&row);
             match row {
-                Ok(event) => events.push(event),
+                Ok(event) if weight + event.weight() > room => {
+                    is_cut = true;
+                    too_large = events.is_empty().then(|| event.weight());
+                    break;
+                }
+                Ok(event) => {
+                    weight += event.weight();
+                    events.push(event);
+                }
                 Err(set_aside) => odd.push(set_aside),
             }
+            last = Some(id);
         }
         set_aside::record(&client, &odd).await?;
-        Ok(Page { events, covered: probes })
+        self.limit.learn(events.len(), weight, room);
+        if is_cut {
+            covered.remove(last.map_or(i64::MIN, |last| last + 1), i64::MAX);
+        }
+        self.width = if is_cut { NARROW } else { (self.width * 2).min(WIDE) };
+        Ok(Page { events, covered, too_large })
     }
 }
 

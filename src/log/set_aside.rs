@@ -40,6 +40,9 @@ const NOT_DECODED: &str = "22000";
 /// Everything else, such as a lost connection or a full memory, may pass by itself.
 const OF_A_ROW: [&str; 3] = ["22", "54", "XX"];
 
+/// Rows that are read one by one are no more than these bytes and one row.
+const BYTES: usize = 4 << 20;
+
 /// Decodes a row that begins with the columns of an event.
 pub(crate) fn decode(row: &Row) -> Found {
     event_row::event(row).map_err(|error| SetAside::new(row.get(0), &error))
@@ -80,10 +83,13 @@ pub(crate) async fn read_each(
         Err(error) => return Err(error),
     };
     let read = client.prepare(&format!("select {} from {of_tenant} and id = $2", event_row::COLUMNS)).await?;
-    let mut portion = Portion::default();
+    let (mut portion, mut bytes) = (Portion::default(), 0);
     for id in ids {
         match client.query_opt(&read, &[&tenant, &id]).await {
-            Ok(row) => portion.found.extend(row.as_ref().map(decode)),
+            Ok(row) => {
+                bytes += row.as_ref().map_or(0, Row::raw_size_bytes);
+                portion.found.extend(row.as_ref().map(decode));
+            }
             Err(error) if is_of_a_row(&error) => {
                 client.batch_execute("rollback to each").await?;
                 portion.found.push(Err(SetAside::new(id, &error)));
@@ -91,7 +97,7 @@ pub(crate) async fn read_each(
             }
             Err(error) => return Err(error),
         }
-        portion.is_cut |= portion.found.len() == most;
+        portion.is_cut |= portion.found.len() == most || bytes > BYTES;
         if portion.is_cut {
             break;
         }

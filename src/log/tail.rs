@@ -22,6 +22,7 @@ use tokio_postgres::Error;
 use uuid::Uuid;
 
 use crate::event::Event;
+use crate::log::portion::RowLimit;
 use crate::log::set_aside;
 use crate::log::set_aside::Found;
 use crate::log::set_aside::SetAside;
@@ -59,6 +60,7 @@ pub struct Tail {
     ages: Vec<f64>,
     /// The last poll left something for the next.
     is_cut: bool,
+    limit: RowLimit,
 }
 
 impl Tail {
@@ -80,8 +82,8 @@ impl Tail {
         let stored = (stored.position, stored.undecided);
         let (position, undecided) = reached.map_or_else(|| stored.clone(), |at| (at.position, at.undecided));
         let holes = Holes::resume(position, &undecided);
-        let client = Arc::new(client);
-        Ok(Ok(Tail { client, queries, holes, undecided, stored, mark, ages: Vec::new(), is_cut: false }))
+        let (client, limit) = (Arc::new(client), RowLimit::new(read::ROWS, read::ROWS));
+        Ok(Ok(Tail { client, queries, holes, undecided, stored, mark, ages: Vec::new(), is_cut: false, limit }))
     }
 
     /// Returns how far it is, and how the log that it reads can be recognised.
@@ -108,7 +110,7 @@ impl Tail {
         let mut holes = self.holes.clone();
         self.queries.switch_partition(&self.client, holes.position()).await?;
         // Both are sent at once, in this order.
-        let (answer, read) = join(request, read(&self.client, &self.queries, &mut holes)).await;
+        let (answer, read) = join(request, read(&self.client, &self.queries, &mut holes, &mut self.limit)).await;
         let answer = answer?;
         self.ages.clear();
         let mut read_rows = ReadRows::default();
@@ -132,7 +134,7 @@ impl Tail {
         if let Some(last) = read_rows.last {
             self.mark.event = last;
         }
-        if holes.any() || !self.undecided.is_empty() {
+        if holes.version() != self.holes.version() {
             self.undecided = Arc::new(holes.undecided());
         }
         self.holes = holes;

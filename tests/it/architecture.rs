@@ -34,7 +34,8 @@ const PRODUCT: MayImport = &[
     ("tls", &[]),
     ("database", &["secret", "tls"]),
     ("migrate", &["database"]),
-    ("capture", &["database", "nearest"]),
+    // A notification is read as JSON, digit by digit, as an event of the log is.
+    ("capture", &["database", "event", "nearest"]),
     // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
@@ -114,6 +115,7 @@ const RIG: MayImport = &[
     ("mosquitto", &["process"]),
     ("oracle", &[]),
     ("packet", &[]),
+    ("pgbouncer", &["process"]),
     ("postgres", &["process"]),
     ("process", &[]),
     ("proxy", &[]),
@@ -160,11 +162,12 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["lab/src/bench/bare.rs"]),
     ("rumqttc_v4", &["src/lane/mqtt/v4.rs"]),
     ("rumqttc_v5", &["lab/src/bench", "rig/src/subscriber.rs", "src/lane/mqtt/v5.rs"]),
-    ("rustls", &["src/database.rs", "src/lane/mqtt/protocol.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
+    ("rustls", &["src/database/dial.rs", "src/lane/mqtt/protocol.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
     ("sd_notify", &["src/gateway"]),
     ("tokio_rustls", &["src/lane/mqtt/socket.rs"]),
-    ("tokio_postgres_rustls", &["src/database.rs"]),
+    ("tokio_postgres_rustls", &["src/database/dial.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
+    ("tower_service", &["src/lane/webhook/lookup.rs"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),
 ];
 

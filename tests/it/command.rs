@@ -41,7 +41,8 @@ pub(crate) fn run_andon(url: &str, arguments: &[&str]) -> Run {
     Run { status: status.code().unwrap(), out: text(stdout), err: text(stderr) }
 }
 
-fn file(name: &str, text: &str) -> String {
+/// Writes a file for the program to read, and returns its path.
+pub(crate) fn file(name: &str, text: &str) -> String {
     // The files go below the build's own directory, where they disturb nobody and need no cleaning up.
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
     std::fs::write(&path, text).unwrap();

@@ -1,6 +1,7 @@
 //! The MQTT lane with a real mosquitto, and with the faults of brokers and networks. In: events and faults. Out: whether the subscriber
 //! gets all events in order, and whether the lane reports what the broker acknowledged and refused.
 
+mod address;
 mod broken;
 mod hostile;
 mod installed;
@@ -9,7 +10,7 @@ mod order;
 mod poison;
 mod refused;
 mod status;
-mod tls;
+pub(crate) mod tls;
 mod topics;
 mod trouble;
 mod version;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use andon::database;
 use andon::database::Database;
+use andon::database::reconnect::Reconnect;
 use andon::log::follower::Follower;
 use andon::log::follower::Opened;
 use andon::secret::Secret;
@@ -44,7 +45,11 @@ impl Tailing {
         let seen = Arc::new(Record::new());
         let record = Arc::clone(&seen);
         let task = tokio::spawn(async move {
-            let Opened::Ready(session) = follower.open(None).await else { panic!("the log went back") };
+            let mut reconnect = Reconnect::new(PATIENCE);
+            let Opened::Ready(session, first) = follower.open(None, &mut reconnect).await else {
+                panic!("the log went back")
+            };
+            first.events.iter().for_each(|event| record.append(Arc::new(event.id)));
             let (error, _) = follower
                 .follow(session, |batch| batch.events.iter().for_each(|event| record.append(Arc::new(event.id))))
                 .await;

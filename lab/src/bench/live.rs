@@ -2,7 +2,6 @@
 //! which includes the commit, to the receipt, on the clock of one machine. The baseline carries the payload inside NOTIFY and publishes
 //! it. It fails when anything is missing, and never because it was slow.
 
-mod latency_probe;
 mod relay;
 mod writers;
 
@@ -20,7 +19,8 @@ use crate::bench::comparison::Comparison;
 use crate::bench::comparison::Goal;
 use crate::bench::comparison::Report;
 use crate::bench::comparison::percentiles;
-use crate::bench::live::latency_probe::LatencyProbe;
+use crate::bench::latency_probe;
+use crate::bench::latency_probe::LatencyProbe;
 use crate::bench::live::relay::Relay;
 use crate::bench::live::writers::Writers;
 use crate::bench::usage;

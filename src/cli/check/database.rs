@@ -14,7 +14,7 @@ use crate::destination::Destination;
 use crate::gateway::destinations;
 use crate::migrate;
 
-/// Connects, and checks the schema. Returns no client when the rest of the database cannot be checked.
+/// Connects. Returns no client when nothing in the database can be checked.
 pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Option<Client> {
     let connected = database.connect().await;
     let client =
@@ -22,18 +22,23 @@ pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Op
     let version =
         client.query_one("select current_setting('server_version')", &[]).await.map(|row| row.get::<_, String>(0));
     report.ok("database", format!("{}, PostgreSQL {}", database.target(), version.unwrap_or_default()));
-    match migrate::pending(&client).await {
+    Some(client)
+}
+
+/// Checks the schema. Returns false when nothing that is in it can be checked.
+pub(super) async fn has_schema(client: &Client, report: &mut CheckReport) -> bool {
+    match migrate::pending(client).await {
         Ok(pending) if pending.is_empty() => {
             report.ok("schema", "andon is up to date");
-            Some(client)
+            true
         }
         Ok(pending) => {
             report.fault("schema", format!("{} not applied; run `andon migrate`", pending.join(", ")));
-            None
+            false
         }
         Err(error) => {
             report.fault("schema", format!("{:#}", anyhow::Error::from(error)));
-            None
+            false
         }
     }
 }
@@ -59,7 +64,10 @@ pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, report: &mut
 pub(super) async fn sources(client: &mut Client, report: &mut CheckReport) {
     let rows = match client.query("select name, mapping from andon.sources order by name", &[]).await {
         Ok(rows) => rows,
-        Err(error) => return report.fault("source", format!("cannot read andon.sources: {error}")),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            return report.fault("source", format!("cannot read andon.sources: {error:#}"));
+        }
     };
     if rows.is_empty() {
         report.warning(
@@ -132,7 +140,10 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
                 }
             }
         }
-        Err(error) => report.fault("ledger", format!("cannot read the recorded problems: {error}")),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            report.fault("ledger", format!("cannot read the recorded problems: {error:#}"));
+        }
     }
 }
 

@@ -85,6 +85,13 @@ impl Deliveries {
         }
     }
 
+    /// Gives up what waits for the next connection, if that is much: a broker that is away is to take no memory from others. It is read again.
+    pub(super) fn give_up_waiting(&mut self) {
+        if self.progress.intake.is_large() {
+            self.progress.intake.go_back(self.fresh.drain(..));
+        }
+    }
+
     /// Returns how many events the lane may take from the log while the window has room for `free` more.
     pub(super) fn room(&self, free: usize) -> usize {
         if self.progress.has_room() { free.saturating_sub(self.fresh.len()) } else { 0 }

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::destination::LaneName;
 use crate::destination::publisher::Publisher;
+use crate::destination::status_level;
 use crate::event::Event;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::payload;
@@ -77,7 +78,7 @@ impl MessageBuilder {
                 Order::Entity | Order::None => publisher.window,
             },
             max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
-            status_topic: format!("andon/{}/{}/status", level(gateway), level(&lane.0)),
+            status_topic: format!("andon/{}/{}/status", status_level::clean(gateway), publisher.status_level),
             last_will: status(gateway, false),
             is_replay: false,
             version: publisher.version,
@@ -154,9 +155,4 @@ fn status(gateway: &str, online: bool) -> Bytes {
         "timestamp": format!("{:.3}", Timestamp::now()),
     });
     Bytes::from(status.to_string())
-}
-
-/// Makes one topic level of a name: the status topic consists of our own names, but the host name or the table in it may hold anything.
-fn level(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).collect()
 }

@@ -23,6 +23,8 @@ pub(super) struct Unsaved {
     saved_position: i64,
     /// When it succeeded.
     saved_at: Instant,
+    /// How long the lane waits before it writes its cursor again.
+    pause: Duration,
     /// How many events were delivered that no checkpoint has counted yet.
     delivered: i64,
     /// Whether the database knows that this replay is over.
@@ -53,6 +55,12 @@ enum StoredFailure {
 
 /// How often a lane writes its cursor while no event is for it, so that the partitions that it has passed can be dropped.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
+/// The pause that a lane makes for each range of ids that is pending in the cursor that it wrote. A hole of the log is pending for every
+/// lane, so that thousands of holes would otherwise cost the plant's database more than the events do. With 2,000 ranges, it is as long as
+/// the time between two checkpoints.
+const PAUSE_PER_RANGE: Duration = Duration::from_micros(250);
+/// A lane for which there are no events waits for as many pauses.
+const IDLE_PAUSES: u32 = 60;
 
 impl Unsaved {
     /// Creates a lane that goes on from this position, which is stored.
@@ -65,6 +73,7 @@ impl Unsaved {
             cursor: StoredCursor::UpToDate,
             saved_position: position,
             saved_at: now,
+            pause: Duration::ZERO,
             delivered: 0,
             end_is_saved: false,
         }
@@ -78,6 +87,7 @@ impl Unsaved {
 
     /// Records that the lane stops at this position, which must be stored even if nothing was delivered since.
     pub(super) fn stops_at(&mut self, position: i64) {
+        self.pause = Duration::ZERO;
         if position != self.saved_position {
             self.outdate();
         }
@@ -92,8 +102,14 @@ impl Unsaved {
     /// Returns whether there is anything to write besides the ledger's entries. `position` is where the lane is, `is_over` whether it is a
     /// replay that has delivered everything.
     pub(super) fn is_due(&self, now: Instant, position: i64, is_over: bool) -> bool {
-        let is_idle_too_long = position != self.saved_position && now - self.saved_at > IDLE_CHECKPOINT;
-        self.cursor != StoredCursor::UpToDate || (is_over && !self.end_is_saved) || is_idle_too_long
+        let since = now - self.saved_at;
+        let is_idle_too_long = position != self.saved_position && since > IDLE_CHECKPOINT.max(self.pause * IDLE_PAUSES);
+        let is_outdated = match self.cursor {
+            StoredCursor::UpToDate => false,
+            StoredCursor::Outdated => since >= self.pause,
+            StoredCursor::DatabaseAway => true,
+        };
+        is_outdated || (is_over && !self.end_is_saved) || is_idle_too_long
     }
 
     /// Returns the checkpoint that begins now.
@@ -111,6 +127,8 @@ impl Unsaved {
         self.end_is_saved = checkpoint.is_over;
         self.trouble = None;
         (self.saved_position, self.saved_at) = (checkpoint.position, now);
+        let ranges = u32::try_from(checkpoint.pending.len()).unwrap_or(u32::MAX);
+        self.pause = PAUSE_PER_RANGE.saturating_mul(ranges);
     }
 
     /// Records that a write failed, of whatever kind, for this reason. Returns whether it is the first since the last checkpoint that

@@ -21,8 +21,8 @@ use crate::lane::webhook::status_reader::StatusReader;
 
 /// The status of an answer stands within this many bytes, the interim answers (1xx) before it included.
 const LONGEST_INTERIM: usize = 16 * 1024;
-/// The longest head of an answer.
-pub(super) const LONGEST_HEAD: usize = 64 * 1024;
+/// The longest head of an answer that is kept in memory. The status of a longer one is understood all the same, but its connection ends.
+pub(super) const LONGEST_HEAD: usize = 32 * 1024;
 /// The longest body that is read.
 pub(super) const LONGEST_BODY: usize = 64 * 1024;
 /// An answer with all that belongs to it (interim answers, the sizes of chunks, trailers) is cut off here. An endpoint that never ends

@@ -36,6 +36,7 @@ use url::Url;
 
 use crate::lane::webhook::answer_stream::AnswerStream;
 use crate::lane::webhook::answer_stream::LONGEST_HEAD;
+use crate::lane::webhook::lookup::Lookup;
 use crate::tls;
 
 /// Connects to one endpoint.
@@ -43,7 +44,7 @@ use crate::tls;
 pub(super) struct Connector {
     /// The scheme, host and port of the endpoint.
     origin: Uri,
-    https: TowerToHyperService<HttpsConnector<HttpConnector>>,
+    https: TowerToHyperService<HttpsConnector<HttpConnector<Lookup>>>,
 }
 
 /// A connection to the endpoint that can send one request after the other.
@@ -76,7 +77,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 impl Connector {
     /// Prepares to connect to the endpoint of this URL.
     pub(super) fn new(url: &Url, tls: ClientConfig) -> anyhow::Result<Connector> {
-        let mut http = HttpConnector::new();
+        let mut http = HttpConnector::new_with_resolver(Lookup::new());
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_keepalive(Some(KEEPALIVE));

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 use crate::settings::Order;
@@ -107,6 +108,28 @@ impl<E: Clone + Eq + Hash, T> LaneOrder<E, T> {
         if matches!(self.entities.get(entity), Some(EntityWork::Held)) {
             self.entities.remove(entity);
         }
+    }
+
+    /// Gives up all work that is not being tried. It comes in no order.
+    pub fn give_up(&mut self) -> Vec<T> {
+        let mut work = Vec::with_capacity(self.queued);
+        for (entity, ready) in self.ready.drain(..) {
+            work.push(ready);
+            if let Entry::Occupied(entry) = self.entities.entry(entity)
+                && let EntityWork::Busy(_) = entry.get()
+                && let EntityWork::Busy(waiting) = entry.remove()
+            {
+                work.extend(waiting);
+            }
+        }
+        // These wait for work that is being tried.
+        for entity in self.entities.values_mut() {
+            if let EntityWork::Busy(waiting) = entity {
+                work.extend(waiting.drain(..));
+            }
+        }
+        self.queued = 0;
+        work
     }
 
     /// Returns the entities that are held back because some of their work is parked.

@@ -110,6 +110,16 @@ impl WebhookState {
         self.breaker.next_probe().filter(|_| self.in_flight == 0 && has_next)
     }
 
+    /// Gives up the events of the log that are not being tried, while the breaker is open.
+    pub(super) fn give_up_waiting(&mut self) -> Vec<Arc<Event>> {
+        self.queue.give_up()
+    }
+
+    /// Returns when the endpoint is probed next, whatever there is to probe with; none while it is healthy.
+    pub(super) fn probes_at(&self) -> Option<Instant> {
+        self.breaker.next_probe()
+    }
+
     /// Returns when the next probe is due, if there is nothing to probe with: all that is parked is due later, and nothing else may be tried.
     /// The lane then loads a parked delivery before its time, because it cannot find out in any other way that the endpoint is back.
     pub(super) fn next_probe_in_want(&self) -> Option<Instant> {

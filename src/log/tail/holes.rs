@@ -10,8 +10,6 @@
 //! transaction ends. So a hole that was empty in the last snapshot is empty in this one too, unless an xid below the hole's has ended
 //! between them. The hole of an import of a million rows is looked at when the import commits, and not at each poll until then.
 
-use std::collections::BTreeMap;
-
 use crate::log::tail::snapshot::Snapshot;
 use crate::ranges::Ranges;
 
@@ -23,7 +21,10 @@ const NEAR: usize = if cfg!(test) { 3 } else { 64 };
 #[derive(Debug, Clone)]
 pub struct Holes {
     position: i64,
-    open: BTreeMap<i64, Hole>,
+    /// In the order of their ids. They stand in a vector, because each poll copies them, and there may be a hundred thousand.
+    open: Vec<Hole>,
+    /// Grows when the undecided ids change.
+    version: u64,
     /// All holes are as this snapshot showed them, or a later one. Before the first look nothing is known.
     seen: Option<Snapshot>,
     /// Whether that snapshot may have shown more rows above the position than were read.
@@ -32,6 +33,7 @@ pub struct Holes {
 
 #[derive(Debug, Clone, Copy)]
 struct Hole {
+    first: i64,
     last: i64,
     /// The death certificate: the hole is dead once xmin reaches this xid. A new hole has none until a fresh xid has been drawn.
     alive_until: Option<u64>,
@@ -40,8 +42,8 @@ struct Hole {
 impl Holes {
     /// Goes on from a stored position. The stored holes get new death certificates.
     pub fn resume(position: i64, undecided: &Ranges) -> Holes {
-        let open = undecided.iter().map(|(first, last)| (first, Hole { last, alive_until: None })).collect();
-        Holes { position, open, seen: None, is_cut: true }
+        let open = undecided.iter().map(|(first, last)| Hole { first, last, alive_until: None }).collect();
+        Holes { position, open, version: 0, seen: None, is_cut: true }
     }
 
     /// Returns the largest id read.
@@ -57,32 +59,32 @@ impl Holes {
     /// Returns the undecided ids.
     pub fn undecided(&self) -> Ranges {
         let mut ranges = Ranges::default();
-        for (&first, hole) in &self.open {
-            ranges.insert(first, hole.last);
+        for hole in &self.open {
+            ranges.insert(hole.first, hole.last);
         }
         ranges
     }
 
+    /// Returns a number that grows when the undecided ids change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Records that a row whose id lay in a hole is visible now.
     pub fn arrived(&mut self, id: i64) {
-        let Some((&first, &hole)) = self.open.range(..=id).next_back() else { return };
-        if hole.last < id {
-            return;
-        }
-        self.open.remove(&first);
-        if first < id {
-            self.open.insert(first, Hole { last: id - 1, ..hole });
-        }
-        if id < hole.last {
-            self.open.insert(id + 1, hole);
-        }
+        let index = self.open.partition_point(|hole| hole.last < id);
+        let Some(&hole) = self.open.get(index).filter(|hole| hole.first <= id) else { return };
+        let left = (hole.first < id).then_some(Hole { last: id - 1, ..hole });
+        let right = (id < hole.last).then_some(Hole { first: id + 1, ..hole });
+        self.open.splice(index..=index, left.into_iter().chain(right));
+        self.version += 1;
     }
 
     /// Returns the holes that every poll looks at: the first of the narrow ones.
     pub fn near(&self) -> Ranges {
         let mut near = Ranges::default();
-        for (&first, hole) in self.open.iter().filter(|(first, hole)| hole.last - **first < NARROW).take(NEAR) {
-            near.insert(first, hole.last);
+        for hole in self.open.iter().filter(|hole| hole.last - hole.first < NARROW).take(NEAR) {
+            near.insert(hole.first, hole.last);
         }
         near
     }
@@ -93,9 +95,9 @@ impl Holes {
         let Some(seen) = &self.seen else { return (self.undecided(), true) };
         let Some(ended) = now.first_ended_since(seen) else { return (Ranges::default(), self.is_cut) };
         let mut doubtful = Ranges::default();
-        for (&first, hole) in &self.open {
+        for hole in &self.open {
             if hole.alive_until.is_none_or(|xid| ended < xid) {
-                doubtful.insert(first, hole.last);
+                doubtful.insert(hole.first, hole.last);
             }
         }
         (doubtful, true)
@@ -104,7 +106,9 @@ impl Holes {
     /// Call this when everything doubtful in this snapshot has been read and the late rows have `arrived`. It drops the holes that the
     /// snapshot proves to be rolled back. `is_cut` says that there may be more above the position than was read.
     pub fn looked(&mut self, now: Snapshot, is_cut: bool) {
-        self.open.retain(|_, hole| hole.alive_until.is_none_or(|xid| now.xmin() < xid));
+        let before = self.open.len();
+        self.open.retain(|hole| hole.alive_until.is_none_or(|xid| now.xmin() < xid));
+        self.version += u64::from(self.open.len() != before);
         self.seen = Some(now);
         self.is_cut = is_cut;
     }
@@ -112,19 +116,20 @@ impl Holes {
     /// Records that the reader has read this id, the next one in order. Every id that was skipped is a new hole.
     pub fn read(&mut self, id: i64) {
         if id > self.position + 1 {
-            self.open.insert(self.position + 1, Hole { last: id - 1, alive_until: None });
+            self.open.push(Hole { first: self.position + 1, last: id - 1, alive_until: None });
+            self.version += 1;
         }
         self.position = self.position.max(id);
     }
 
     /// Returns whether any hole waits for its certificate.
     pub fn needs_certificate(&self) -> bool {
-        self.open.values().any(|hole| hole.alive_until.is_none())
+        self.open.iter().any(|hole| hole.alive_until.is_none())
     }
 
     /// Certifies the new holes with an xid that was drawn after the read that opened them, however much later.
     pub fn certify(&mut self, fresh: u64) {
-        for hole in self.open.values_mut() {
+        for hole in &mut self.open {
             hole.alive_until.get_or_insert(fresh);
         }
     }

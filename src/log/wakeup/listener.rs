@@ -8,9 +8,12 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 use tokio_postgres::Connection;
+use tokio_postgres::Error;
+use tokio_util::task::AbortOnDropHandle;
 
 /// One signal for each meaning of a notification. A signal remembers at most one notification, since whoever waits for it looks at
 /// everything anyway.
@@ -38,39 +41,55 @@ const DESTINATIONS: &str = "destinations";
 /// The payload of `andon.notify_deliveries()`, sent when something other than a lane changes `andon.deliveries`.
 const DELIVERIES: &str = "deliveries";
 
-/// Subscribes, and returns once the server has confirmed it. The task ends with the connection; it sets the bell's signal then, so that the
-/// tail does not sleep on.
+/// Subscribes, and returns once the server has confirmed it. The task ends with the connection, whose error it returns; it sets the bell's
+/// signal then, so that the tail does not sleep on. The connection ends with the task.
 pub(crate) async fn listen<S, T>(
     client: Client,
     mut connection: Connection<S, T>,
     signals: Arc<Signals>,
-) -> Result<tokio::task::JoinHandle<()>, tokio_postgres::Error>
+) -> Result<AbortOnDropHandle<Option<Error>>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let heard = Arc::clone(&signals);
-    let draining = tokio::spawn(async move {
+    let draining = AbortOnDropHandle::new(tokio::spawn(async move {
         let signals = heard;
-        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            match message {
-                AsyncMessage::Notification(note) if note.payload() == DESTINATIONS => {
-                    signals.destinations.notify_one();
-                    signals.sources.notify_one();
-                }
-                AsyncMessage::Notification(note) if note.payload() == DELIVERIES => signals.deliveries_changed(),
-                AsyncMessage::Notification(_) => signals.bell.notify_one(),
-                _ => {}
+        let error = loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(note))) => match note.payload() {
+                    DESTINATIONS => {
+                        signals.destinations.notify_one();
+                        signals.sources.notify_one();
+                    }
+                    DELIVERIES => signals.deliveries_changed(),
+                    _ => signals.bell.notify_one(),
+                },
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break Some(error),
+                None => break None,
             }
-        }
+        };
         signals.bell.notify_one();
-    });
+        error
+    }));
     client.batch_execute("listen andon").await?;
     // Something may have been notified while nobody listened. The tail and the supervisor look anyway.
     signals.deliveries_changed();
     // The session lasts as long as its client.
-    Ok(tokio::spawn(async move {
-        drop(draining.await);
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        let error = draining.await.unwrap_or_default();
         drop(client);
-    }))
+        error
+    })))
+}
+
+/// Says why the listening connection ended.
+pub(crate) fn ended(outcome: Result<Option<Error>, JoinError>) -> anyhow::Error {
+    let ended = "the listening connection ended";
+    match outcome {
+        Ok(Some(error)) => anyhow::Error::new(error).context(ended),
+        Ok(None) => anyhow::anyhow!(ended),
+        Err(error) => anyhow::Error::new(error).context(ended),
+    }
 }

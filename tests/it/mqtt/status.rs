@@ -1,6 +1,8 @@
 //! The retained status topic. In: a lane that connects, is cut off, and stops. Out: whether the topic says online while the lane is
 //! connected and offline otherwise, both after a cut and after a stop.
 
+use std::collections::HashSet;
+
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Proxy;
@@ -16,7 +18,7 @@ use crate::support::line::PATIENCE;
 
 /// Returns what a status message says: true for online. Other messages give `None`.
 fn status(message: &Message) -> Option<bool> {
-    let is_status = message.topic.starts_with("andon/test/andon.mqtt_publishers_");
+    let is_status = message.topic == "andon/test/plant/status";
     is_status.then(|| serde_json::from_slice::<Value>(&message.payload).unwrap()["online"] == true)
 }
 
@@ -64,4 +66,25 @@ async fn the_status_topic_says_whether_the_lane_is_connected() {
     line.stop().await.unwrap();
     assert!(!next_status(&mut statuses).await);
     assert!(!retained(&broker).await, "the lane published the status before it stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishers_of_one_name_have_a_status_each_on_topics_without_dots() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let mut line = Line::new().await;
+    line.publisher(broker.port(), json!({})).await;
+    line.publisher_of("rival", "{event}", broker.port(), json!({})).await;
+    line.start();
+    line.until("select count(*) = 2 from andon.lanes where state = 'running'").await;
+    line.stop().await.unwrap();
+
+    let late = Subscriber::start(broker.port()).await.unwrap();
+    late.wait_received(PATIENCE, 2).await.unwrap();
+
+    let topics: HashSet<String> = late.received().iter().map(|message| message.topic.clone()).collect();
+    assert_eq!(topics.len(), 2, "{topics:?}");
+    for topic in topics {
+        let name = topic.strip_prefix("andon/test/plant-").and_then(|rest| rest.strip_suffix("/status"));
+        assert!(name.is_some_and(|suffix| suffix.len() == 8 && !suffix.contains('.')), "{topic}");
+    }
 }

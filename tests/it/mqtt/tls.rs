@@ -20,14 +20,14 @@ use super::wait_for_done;
 use crate::support::line::Line;
 
 /// A certificate authority that a test makes for itself, with its files.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
     directory: PathBuf,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,7 +38,7 @@ impl Authority {
     }
 
     /// Returns a certificate and its key for a name, valid until the end of the year `until`.
-    fn sign(&self, name: &str, until: i32) -> (String, String) {
+    pub(crate) fn sign(&self, name: &str, until: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         // With the same name as its issuer, the certificate would count as self-signed.
@@ -53,7 +53,7 @@ impl Authority {
         Mosquitto::start(&MosquittoOptions { tls, ..MosquittoOptions::default() }).unwrap()
     }
 
-    fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.directory.join(name);
         std::fs::write(&path, content).unwrap();
         path

@@ -265,12 +265,12 @@ async fn an_endpoint_that_never_comes_to_its_answer_is_cut_off_and_takes_no_turn
     let (mut endless, mut lanes) = (Vec::new(), Vec::new());
     for interim in ["HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", "\r\n"] {
         let endpoint = answering(vec![Step::Flood(interim.repeat(1000).into())]).await;
-        lanes.push(line.webhook_of("evil", &endpoint.url(), json!({"timeout": "1m", "concurrency": 64})).await);
+        lanes.push(line.webhook_of("evil", &endpoint.url(), json!({"timeout": "1m", "concurrency": 16})).await);
         endless.push(endpoint);
     }
     let healthy = answering(vec![Step::send(OK)]).await;
     line.webhook(&healthy.url(), json!({})).await;
-    for entity in 0..200 {
+    for entity in 0..50 {
         line.emit("evil", &format!("e{entity}"), 1).await;
     }
     line.start();
@@ -284,7 +284,6 @@ async fn an_endpoint_that_never_comes_to_its_answer_is_cut_off_and_takes_no_turn
         healthy.requests().wait_for_count(PATIENCE, counter as usize).await.unwrap();
     }
 
-    line.until("select bool_and(epoch = 1) from andon.lanes").await;
     line.stop().await.unwrap();
     for endpoint in endless {
         let requests = endpoint.requests().len() as u64;

@@ -130,6 +130,27 @@ fn a_disabled_lane_stays_disabled() {
 }
 
 #[test]
+fn a_cursor_with_thousands_of_holes_is_written_less_often_and_at_the_end_all_the_same() {
+    let begun = Instant::now();
+    let after = |millis| begun + Duration::from_millis(millis);
+    let mut unsaved = Unsaved::new(0, begun);
+    let mut pending = Ranges::default();
+    (0..8000).for_each(|hole| pending.insert(2 * hole, 2 * hole));
+    unsaved.delivered();
+    assert!(unsaved.is_due(after(500), 20_000, false));
+    let checkpoint = unsaved.begin(20_000, pending, false);
+    unsaved.saved(&checkpoint, after(500));
+
+    unsaved.delivered();
+
+    assert!(!unsaved.is_due(after(2000), 20_001, false));
+    assert!(unsaved.is_due(after(2500), 20_001, false));
+    assert!(!unsaved.is_nothing());
+    unsaved.stops_at(20_001);
+    assert!(unsaved.is_due(after(600), 20_001, false), "a lane that stops does not wait");
+}
+
+#[test]
 fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again() {
     let now = Instant::now();
     let mut unsaved = Unsaved::new(0, now);

@@ -58,6 +58,16 @@ impl Lane {
                 }
             }
             3 => self.parked_is_tried_again(which),
+            8 => {
+                // What was given up comes again from the log, in the order of the log.
+                let given_up = self.waiting.give_up();
+                prop_assert_eq!(self.waiting.queued(), 0);
+                for work in self.log.iter().filter(|work| given_up.contains(work)) {
+                    if let Some(work) = self.waiting.push(work.0, *work) {
+                        self.parked.get_mut(&work.0).expect("only what is parked gives back").push_back(work);
+                    }
+                }
+            }
             _ if self.trying.is_empty() => {}
             _ => {
                 let work = self.trying.remove(usize::from(which) % self.trying.len());
@@ -121,7 +131,7 @@ impl Lane {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u8, u8)>> {
-    prop::collection::vec((0..8u8, 0..5u8), 0..300)
+    prop::collection::vec((0..9u8, 0..5u8), 0..300)
 }
 
 fn run(order: Order, steps: Vec<(u8, u8)>) -> Result<Lane, TestCaseError> {

@@ -1,4 +1,4 @@
-//! The subscriber of the live bench. In: what is published. Out: each payload with the wall-clock time of its receipt. It shares the
+//! The subscriber of the benches of latency. In: what is published. Out: each payload with the wall-clock time of its receipt. It shares the
 //! machine with what is measured, so it costs as little as possible: it has a thread of its own, uses QoS 0, and reads the payloads only
 //! when the spell is over.
 

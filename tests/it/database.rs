@@ -1,0 +1,9 @@
+//! What Andon's sessions are, and who they talk to: addresses as people paste them, defaults of the server that could hurt, poolers, servers
+//! that Andon cannot work with, encodings, and how many connections there are at most.
+
+mod addresses;
+mod connections;
+mod encodings;
+mod fitness;
+mod poolers;
+mod sessions;

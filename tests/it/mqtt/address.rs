@@ -1,0 +1,36 @@
+//! How a row names its broker and its user. In: addresses and passwords as people write them. Out: whether the lane gets through, or says why
+//! it cannot.
+
+use rig::Mosquitto;
+use rig::MosquittoOptions;
+use rig::Subscriber;
+use rig::subscriber::SubscriberOptions;
+use serde_json::json;
+
+use super::set;
+use super::wait_for_all;
+use crate::support::line::Line;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_and_a_password_are_taken_as_they_are_written() {
+    let credentials = ("andon".to_owned(), " pass word ".to_owned());
+    let users = vec![credentials.clone()];
+    let broker = Mosquitto::start(&MosquittoOptions { users, ..MosquittoOptions::default() }).unwrap();
+    let options = SubscriberOptions { port: broker.port(), filter: "#".to_owned(), credentials: Some(credentials) };
+    let subscriber = Subscriber::start_with(options).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(1, json!({})).await;
+    set(&line, "username = 'andon', password = ' pass word '").await;
+    set(&line, &format!("broker_url = 'mqtt://an:s3cret@LocalHost:{}/plant'", broker.port())).await;
+    line.emit("acme", "e", 1).await;
+
+    line.start();
+    let reason = line.state(&lane, "misconfigured").await;
+    set(&line, &format!("broker_url = 'MQTT://LocalHost:{}/'", broker.port())).await;
+    wait_for_all(&subscriber, 1).await;
+
+    line.stop().await.unwrap();
+    assert!(reason.contains("use the columns username and password"), "{reason}");
+    assert!(reason.contains("a broker has no path; remove `/plant`"), "{reason}");
+    assert!(!reason.contains("s3cret"), "{reason}");
+}
