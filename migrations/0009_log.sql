@@ -83,6 +83,167 @@ when others then
         capture_failed.operation, capture_failed.table_name, capture_failed.sqlstate, left(capture_failed.message, 1000), sqlerrm;
 end $$;
 
+-- Makes partitions before the log reaches them, as before, with these differences. The first one of a new log begins at id 0. More are made
+-- ahead, but never more than 40 of a kind: a burst is no reason to make thousands. Where the log has overtaken them, the next one begins a
+-- moment ahead and not a minute's burst ahead, and few are made, because each looks through the default partition. A time of capture that is
+-- none does no harm.
+create or replace function andon.extend_log(log_age interval default '14 days', log_size bigint default 10737418240, smallest bigint default 10000)
+returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
+declare
+    given   constant bigint := pg_sequence_last_value(pg_get_serial_sequence('andon.events', 'id')::regclass);
+    reached constant bigint := coalesce(given, 0);
+    first   bigint := 0;
+    lowest  bigint;
+    bytes   numeric;
+    pace    numeric := 0;
+    width   bigint;
+    most    integer := case when pg_relation_size('andon.events_default') > 8388608 then 4 else 40 end;
+    name    text;
+begin
+    if not pg_try_advisory_xact_lock(1097753711, 6) then
+        return;
+    end if;
+    select max(it.past), min(it.low), sum(pg_total_relation_size(it.part)) filter (where it.low <= reached),
+        max(it.past - it.low) filter (where reached between it.low and it.past - 1)
+        into first, lowest, bytes, width from andon.log_partitions() it;
+    first := coalesce(first, 0);
+    -- Ids per second since a partition ago.
+    select (reached - event.id) / greatest(1, extract(epoch from clock_timestamp() - least(clock_timestamp(), greatest('1970-01-01Z', event.captured_at))))
+        into pace from andon.events event where event.id > reached - coalesce(width, smallest) order by event.id limit 1;
+    pace := greatest(0, coalesce(pace, 0));
+    width := greatest(smallest, least(1e12, pace * extract(epoch from log_age) / 16,
+        log_size::numeric / 16 * (reached - coalesce(lowest, 0) + 1) / greatest(1, coalesce(bytes, 1)))::bigint);
+    -- What has gone to the default partition stays there: the next one begins where nobody will be before it is there.
+    if first <= reached and given is not null then
+        first := reached + greatest(smallest, (pace * 2)::bigint);
+    end if;
+    while most > 0 and first <= reached + greatest(20 * smallest, (pace * 300)::bigint) loop
+        name := 'events_' || first;
+        begin
+            execute format('create table andon.%I (like andon.events including defaults including constraints)', name);
+            execute format('alter table andon.events attach partition andon.%I for values from (%s) to (%s)', name, first, first + width);
+        exception when others then
+            raise warning 'andon: partition % of the log could not be made: %', name, sqlerrm;
+            return;
+        end;
+        first := first + width;
+        most := most - 1;
+    end loop;
+end $$;
+
+-- The partitions of a log without events begin at 0 as well.
+do $$
+declare
+    unused regclass;
+begin
+    if pg_sequence_last_value(pg_get_serial_sequence('andon.events', 'id')::regclass) is null then
+        for unused in select part from andon.log_partitions() loop
+            execute format('drop table %s', unused);
+        end loop;
+        perform andon.extend_log();
+    end if;
+end $$;
+
+-- Empties a partition, or the default one, of what lies below `past`, as before. Whether a partition may hold more is known without reading it,
+-- so that one with a damaged page can be emptied.
+create or replace function andon.empty_log(part regclass, past bigint) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
+declare
+    is_needed boolean;
+    newest    timestamptz;
+begin
+    if not exists (select from pg_inherits where inhparent = 'andon.events'::regclass and inhrelid = part) then
+        raise exception 'andon.empty_log: % is no partition of the log', part;
+    end if;
+    execute format('lock table only %s in access exclusive mode', part);
+    -- Rows that came since it was looked at, and rows that the tail has not read.
+    select it.past > empty_log.past into is_needed from andon.log_partitions() it where it.part = empty_log.part;
+    if is_needed is null then
+        execute format('select exists (select from only %s where id >= $1)', part) into is_needed using past;
+    end if;
+    if is_needed or not exists (select from andon.tail
+        where position >= empty_log.past - 1 and not holes && int8range(null, empty_log.past)) then
+        return false;
+    end if;
+    begin
+        execute format('select captured_at from only %s order by id desc limit 1', part) into newest;
+    exception when data_corrupted or index_corrupted or internal_error then
+        newest := null;
+    end;
+    update andon.tail set forgotten = greatest(forgotten, least(clock_timestamp(), greatest('1970-01-01Z', newest)))
+        where newest is not null;
+    execute format('truncate only %s', part);
+    return true;
+exception when lock_not_available then
+    return false;
+end $$;
+
+-- Drops partitions that are empty and will stay so, as before. One that cannot be read is not empty, and keeps no other from being dropped.
+create or replace function andon.drop_empty_log() returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '20ms' as $$
+declare
+    doomed  regclass[] := '{}';
+    one     regclass;
+    is_used boolean;
+    others  text[];
+begin
+    if not pg_try_advisory_xact_lock(1097753711, 7) then
+        return 0;
+    end if;
+    for one in
+        select it.part from andon.log_partitions() it, andon.tail
+        where position >= it.past - 1 and not holes && int8range(it.low, it.past) order by it.low
+    loop
+        begin
+            execute format('select exists (select from only %s)', one) into is_used;
+        exception when data_corrupted or index_corrupted or internal_error then
+            is_used := true;
+        end;
+        doomed := case when is_used then doomed else doomed || one end;
+        exit when cardinality(doomed) = 4;
+    end loop;
+    if doomed = '{}' then
+        return 0;
+    end if;
+    others := array(select virtualtransaction from pg_locks where relation = 'andon.events'::regclass and pid <> pg_backend_pid());
+    perform pg_sleep(0.02);
+    if exists (select from pg_locks where relation = 'andon.events'::regclass and virtualtransaction = any (others)) then
+        return 0;
+    end if;
+    lock table andon.events in access exclusive mode;
+    foreach one in array doomed loop
+        execute format('select exists (select from only %s)', one) into is_used;
+        if not is_used then
+            execute format('drop table %s', one);
+        end if;
+    end loop;
+    return cardinality(doomed);
+exception when lock_not_available then
+    return 0;
+end $$;
+
+-- Removes what lies below `past` from the default partition, where newer events may lie as well. If there are none, it is emptied at once, and
+-- the room is free. Else rows are deleted: the caller asks for few at a time. False: not now. Whoever calls it has seen to the lanes.
+create function andon.trim_log(past bigint) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    newest timestamptz;
+begin
+    if not exists (select from only andon.events_default where id >= trim_log.past) then
+        return andon.empty_log('andon.events_default', trim_log.past);
+    end if;
+    if not exists (select from andon.tail where position >= trim_log.past - 1 and not holes && int8range(null, trim_log.past)) then
+        return false;
+    end if;
+    select captured_at from only andon.events_default where id < trim_log.past order by id desc limit 1 into newest;
+    update andon.tail set forgotten = greatest(forgotten, least(clock_timestamp(), greatest('1970-01-01Z', newest)))
+        where newest is not null;
+    delete from only andon.events_default where id < trim_log.past;
+    return true;
+end $$;
+revoke all on function andon.trim_log(bigint) from public;
+
 -- Only what can be carried comes in: a row that breaks one of these rules goes to `andon.capture_errors`, and the others of its statement
 -- are captured. Rows that are there already are not looked at. This comes last, because until the end of the migration every writer of the
 -- plant waits for the lock; it is taken when it is free.

@@ -9,6 +9,7 @@ pub mod locks;
 mod pooler;
 pub mod reconnect;
 mod session;
+pub mod turns;
 mod url;
 
 use std::fmt;

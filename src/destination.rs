@@ -1,6 +1,6 @@
 //! A destination: a row of `mqtt_publishers` or `webhooks`, read and checked. In: the row as JSON, so that a column that a table lacks, or
 //! has and others do not, does no harm. Out: everything that a lane needs, or every reason why the row cannot be used. It never skips a
-//! row silently, and never connects.
+//! row silently, never connects, and whatever stands in a row, the reading of it does not fail.
 
 mod broker_url;
 mod fields;
@@ -11,7 +11,8 @@ pub mod webhook;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use sha2::Digest as _;
+use sha2::Sha256;
 
 use crate::destination::fields::Fields;
 use crate::destination::publisher::Publisher;
@@ -40,6 +41,20 @@ impl LaneName {
     /// Returns the name of the lane that serves a replay to the same destination.
     pub fn of_replay(&self, id: i64) -> LaneName {
         LaneName(format!("{}{REPLAY}{id}", self.0))
+    }
+
+    /// Returns the name of the lane of the row with this key. A key that is too long for an index of PostgreSQL is told apart by a digest.
+    fn of_row(table: &str, key: &str) -> LaneName {
+        if key.len() <= LONGEST_KEY {
+            return LaneName(format!("{table}/{key}"));
+        }
+        let digest: String = Sha256::digest(key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        LaneName(format!("{table}/{}~{digest}", key.chars().take(20).collect::<String>()))
+    }
+
+    /// Returns whether this is a lane of a row of this table.
+    pub fn is_of_table(&self, table: &str) -> bool {
+        self.0.strip_prefix(table).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Returns the key of the destination's row, which all of its lanes share.
@@ -106,6 +121,24 @@ pub enum Target {
     Webhook(Box<Webhook>),
 }
 
+/// A row of a destination table, as PostgreSQL gives it.
+#[derive(Debug, Clone, Copy)]
+pub struct TableRow<'a> {
+    /// The row's key as text; empty if it has none.
+    pub key: &'a str,
+    /// The row as a JSON object, or why there is none.
+    pub json: Result<&'a str, &'a str>,
+}
+
+/// A row that was read.
+#[derive(Debug)]
+pub enum Listed {
+    /// It is to be served, or its state is to say why it cannot.
+    Active(Box<DestinationRow>),
+    /// It is switched off.
+    Inactive(LaneName),
+}
+
 /// An active row, as far as it can be read.
 #[derive(Debug)]
 pub struct DestinationRow {
@@ -117,6 +150,8 @@ pub struct DestinationRow {
     pub name: String,
     /// The time from which a new lane reads the log, if not from now on. It applies even if the row cannot be used yet.
     pub start_at: Option<Timestamp>,
+    /// Whether nothing is to be sent for now, although the destination keeps its place in the log.
+    pub is_paused: bool,
     /// A digest that changes whenever the row changes, except for its bookkeeping.
     pub fingerprint: String,
     /// The replay that it stands for, if it does not stand for the destination itself.
@@ -125,23 +160,35 @@ pub struct DestinationRow {
     pub usable: Result<Destination, Vec<String>>,
 }
 
-/// Reads a row of `table`, and ignores it if it is not active.
-pub fn read(
-    kind: DestinationKind,
-    table: &str,
-    profile: Format,
-    row: &Value,
-    defaults: &Defaults,
-) -> Option<DestinationRow> {
-    let mut fields = Fields::new(row);
-    if !fields.flag("active", true) {
-        return None;
+/// The longest key that stands in a lane's name as it is.
+const LONGEST_KEY: usize = 200;
+/// The longest name of a tenant.
+const LONGEST_TENANT: usize = 512;
+/// How many letters of a name are shown.
+const NAME_LETTERS: usize = 200;
+/// How many letters the reasons why a row cannot be used have together.
+const REASON_LETTERS: usize = 2000;
+
+/// Reads a row of `table`.
+pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'_>, defaults: &Defaults) -> Listed {
+    let mut fields = Fields::new(row.json.unwrap_or("{}"));
+    if let Err(reason) = row.json {
+        fields.problem(reason.to_owned());
     }
-    let lane = LaneName(format!("{table}/{}", fields.text("id").unwrap_or_default()));
-    let tenant = TenantId(fields.text("tenant_id").unwrap_or_default());
+    let key = row.key.trim();
+    let lane = LaneName::of_row(table, key);
+    if !fields.flag("active", true) {
+        return Listed::Inactive(lane);
+    }
+    if key.is_empty() || key.len() > LONGEST_KEY || key.contains('\0') {
+        fields.problem(format!("its column id is empty or longer than {LONGEST_KEY} bytes; give it a key of its own"));
+    }
+    let tenant = tenant(&mut fields);
     let name = fields.text("name").or_else(|| fields.text("url")).unwrap_or_else(|| lane.0.clone());
+    let name: String = name.chars().take(NAME_LETTERS).collect();
     let events = events(&mut fields);
     let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
+    let is_paused = fields.flag_setting("paused");
     let target = match kind {
         DestinationKind::Mqtt => {
             publisher::read(&mut fields, profile, &defaults.mqtt).map(|it| Target::Mqtt(Box::new(it)))
@@ -162,9 +209,48 @@ pub fn read(
             name: name.clone(),
             target,
         }),
-        _ => Err(problems.into_iter().map(|problem| format!("{kind_name} `{name}`: {problem}")).collect()),
+        _ => Err(bounded(problems).into_iter().map(|problem| format!("{kind_name} `{name}`: {problem}")).collect()),
     };
-    Some(DestinationRow { lane, tenant, name, start_at, fingerprint, replay: None, usable })
+    // Before the first event there is nothing: a time of long ago is the beginning of the log, and not one that PostgreSQL cannot hold.
+    let start_at = start_at.map(|time| time.max(Timestamp::UNIX_EPOCH));
+    Listed::Active(Box::new(DestinationRow {
+        lane,
+        tenant,
+        name,
+        start_at,
+        is_paused,
+        fingerprint,
+        replay: None,
+        usable,
+    }))
+}
+
+fn tenant(fields: &mut Fields) -> TenantId {
+    let tenant = fields.text("tenant_id").unwrap_or_default();
+    if tenant.len() > LONGEST_TENANT {
+        fields.problem(format!("tenant_id is longer than {LONGEST_TENANT} bytes"));
+        return TenantId(String::new());
+    }
+    TenantId(tenant)
+}
+
+/// Returns the problems whose texts fit into a state that people can read.
+fn bounded(problems: Vec<String>) -> Vec<String> {
+    let mut left = REASON_LETTERS;
+    let mut kept = Vec::new();
+    for problem in problems {
+        let letters = problem.chars().count();
+        if left == 0 {
+            break;
+        }
+        kept.push(if letters > left {
+            format!("{}...", problem.chars().take(left).collect::<String>())
+        } else {
+            problem
+        });
+        left = left.saturating_sub(letters);
+    }
+    kept
 }
 
 /// The limits of a replay, which must not delay the live lane of its destination.
@@ -172,6 +258,15 @@ const REPLAY_WINDOW: u16 = 32;
 const REPLAY_CONCURRENCY: usize = 2;
 
 impl DestinationRow {
+    /// Makes the row unusable, because PostgreSQL refuses to store what it says. Returns false if this was done already.
+    pub fn refuse(&mut self, error: &str) -> bool {
+        let reason = format!("what its row says cannot be stored: {error}");
+        self.name = self.lane.0.chars().filter(char::is_ascii).collect();
+        let was_refused = self.usable.as_ref().err().is_some_and(|reasons| reasons.contains(&reason));
+        self.usable = Err(vec![reason]);
+        !was_refused
+    }
+
     /// Turns it into the row of a second lane, which delivers a part of the log again.
     pub fn for_replay(mut self, replay: Replay) -> DestinationRow {
         self.lane = self.lane.of_replay(replay.id);
@@ -196,7 +291,7 @@ impl DestinationRow {
 }
 
 fn events(fields: &mut Fields) -> Vec<EventPattern> {
-    let texts = fields.list("events");
+    let Some(texts) = fields.list("events") else { return Vec::new() };
     if texts.is_empty() {
         fields.problem("events is empty; name event types such as `job.created` or `job.*`, or `*` for all".to_owned());
     }
@@ -211,84 +306,4 @@ fn events(fields: &mut Fields) -> Vec<EventPattern> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn problems(kind: DestinationKind, row: &Value) -> Vec<String> {
-        read(kind, "andon.x", Format::Andon, row, &Defaults::default()).unwrap().usable.unwrap_err()
-    }
-
-    #[test]
-    fn every_problem_of_a_webhook_is_reported_at_once() {
-        let row = json!({"id": 1, "tenant_id": 7, "url": "ftp://erp", "secret_key": "", "events": ["job.#"],
-            "settings": {"timeout": "soon", "timout": "5s", "order": "fifo"}});
-
-        insta::assert_snapshot!(problems(DestinationKind::Webhook, &row).join("\n"), @r"
-        webhook `ftp://erp`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
-        webhook `ftp://erp`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
-        webhook `ftp://erp`: secret_key is empty; set one or deactivate the webhook
-        webhook `ftp://erp`: settings.timeout: `soon` is not a duration from 1ms to 60s (webhook.max_timeout)
-        webhook `ftp://erp`: settings.order: `fifo` is not one of entity, strict, none
-        webhook `ftp://erp`: settings.timout is unknown; did you mean `timeout`?
-        ");
-    }
-
-    #[test]
-    fn the_lane_of_a_replay_has_a_name_of_its_own_and_leaves_most_of_the_capacity_to_the_live_lane() {
-        let row = json!({"id": "a1", "name": "plant", "broker_url": "mqtt://broker", "topic_pattern": "{event}", "events": ["*"],
-            "settings": {"client_id": "gw", "window": 256}});
-        let replay = Replay { id: 7, first: 1, last: 9, events: Vec::new() };
-
-        let listed = read(DestinationKind::Mqtt, "andon.x", Format::Andon, &row, &Defaults::default())
-            .unwrap()
-            .for_replay(replay);
-
-        assert_eq!((listed.lane.0.as_str(), listed.lane.key()), ("andon.x/a1~replay/7", "a1"));
-        assert_eq!(listed.name, "plant (replay 7)");
-        let Target::Mqtt(publisher) = listed.usable.unwrap().target else { panic!("a publisher") };
-        assert_eq!((publisher.window, publisher.client_id.as_deref()), (32, Some("gw-replay-7")));
-    }
-
-    #[test]
-    fn every_problem_of_a_publisher_is_reported_at_once() {
-        let row = json!({"id": 1, "name": "plant", "broker_url": "http://broker", "port": 70000,
-            "topic_pattern": "{site}/#/{cel}", "events": null, "settings": {"naming": "ASCII", "window": 0, "order": "fifo"}});
-
-        insta::assert_snapshot!(problems(DestinationKind::Mqtt, &row).join("\n"), @r"
-        mqtt publisher `plant`: events is empty; name event types such as `job.created` or `job.*`, or `*` for all
-        mqtt publisher `plant`: broker_url `http://broker`: cannot speak `http`; use mqtt://host or mqtts://host
-        mqtt publisher `plant`: port 70000 is not between 1 and 65535
-        mqtt publisher `plant`: topic_pattern `{site}/#/{cel}`, column 8: `#` is a wildcard, and one cannot publish to a wildcard; remove it
-        mqtt publisher `plant`: topic_pattern `{site}/#/{cel}`, column 10: unknown placeholder `{cel}`; did you mean `{cell}`?
-        mqtt publisher `plant`: settings.naming: `ASCII` is not one of ascii, verbatim, eryxon
-        mqtt publisher `plant`: settings.window: `0` is not a number from 1 to 1000
-        mqtt publisher `plant`: settings.order: `fifo` is not one of entity, strict, none
-        ");
-    }
-
-    #[test]
-    fn a_row_of_the_seed_is_read_and_its_bookkeeping_changes_nothing() {
-        let mut row = json!({"id": "a1", "tenant_id": "t1", "name": "plant", "broker_url": "mqtts://broker.plant", "port": 8883,
-            "username": "u", "password": "p", "use_tls": false, "topic_pattern": "{site}/{event}", "events": ["*"],
-            "active": true, "default_site": "chicago", "last_connected_at": null, "created_by": null});
-        let listed =
-            read(DestinationKind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
-        row["last_connected_at"] = json!("2026-11-20T10:00:00Z");
-        let later =
-            read(DestinationKind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
-        row["port"] = json!(8884);
-        let changed =
-            read(DestinationKind::Mqtt, "public.mqtt_publishers", Format::Eryxon, &row, &Defaults::default()).unwrap();
-
-        let Target::Mqtt(publisher) = listed.usable.unwrap().target else { panic!("a publisher") };
-        assert!(publisher.tls, "mqtts:// asks for TLS");
-        assert_eq!((publisher.host.as_str(), publisher.port), ("broker.plant", 8883));
-        assert_eq!(listed.lane.to_string(), "public.mqtt_publishers/a1");
-        assert_eq!(listed.fingerprint, later.fingerprint);
-        assert_ne!(listed.fingerprint, changed.fingerprint);
-        row["active"] = json!(false);
-        assert!(read(DestinationKind::Mqtt, "t", Format::Eryxon, &row, &Defaults::default()).is_none());
-    }
-}
+mod tests;

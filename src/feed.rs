@@ -82,6 +82,8 @@ struct State {
     inboxes: Vec<Option<Inbox>>,
     /// The places that are empty.
     free: Vec<usize>,
+    /// How many runs wait in all inboxes.
+    runs: usize,
 }
 
 /// What all lanes together may hold of what they took, beyond the little that each has. It is as much as the recent events take, but no more
@@ -105,6 +107,7 @@ impl Feed {
             places: HashMap::new(),
             inboxes: Vec::new(),
             free: Vec::new(),
+            runs: 0,
         };
         Feed {
             state: Mutex::new(state),
@@ -119,7 +122,7 @@ impl Feed {
     /// Takes a batch from the tail and puts its events into the inboxes of the lanes that get them.
     pub fn accept(&self, batch: Batch) {
         let mut state = self.state();
-        let State { recent, horizon, router, inboxes, .. } = &mut *state;
+        let State { recent, horizon, router, inboxes, runs, .. } = &mut *state;
         let (mut floor, mut last) = (horizon.position, horizon.position);
         let (read_at, mut is_live) = (Instant::now(), false);
         for event in batch.events {
@@ -132,7 +135,9 @@ impl Feed {
             for place in router.places(&event.event) {
                 if let Some(inbox) = &mut inboxes[*place] {
                     is_live |= inbox.runs.is_empty();
-                    inbox.push(recent.next(), &event, horizon);
+                    let before = inbox.runs.len();
+                    inbox.push(recent.next(), &event, horizon, *runs);
+                    *runs = *runs + inbox.runs.len() - before;
                 }
             }
             recent.push(event);
@@ -157,7 +162,7 @@ impl Feed {
     /// newer horizon, and to join again.
     pub fn join(&self, route: &Route<LaneName>, wake: &Arc<Notify>, seen: &Horizon) -> bool {
         let mut state = self.state();
-        let State { recent, horizon, .. } = &mut *state;
+        let State { recent, horizon, runs, .. } = &mut *state;
         if seen.next < recent.oldest() || horizon.next - seen.next > MOST_MISSED {
             return false;
         }
@@ -166,7 +171,7 @@ impl Feed {
             if let Some(event) = recent.get(sequence)
                 && route.takes(&event.event)
             {
-                inbox.push(sequence, event, seen);
+                inbox.push(sequence, event, seen, *runs);
             }
         }
         if inbox.behind.is_some() {
@@ -190,8 +195,9 @@ impl Feed {
     /// Takes a lane out of the stream that cannot get on, and returns what it has to read from the log.
     pub fn fall_behind(&self, lane: &LaneName) -> Option<(Horizon, Ranges)> {
         let mut state = self.state();
-        let State { horizon, inboxes, places, .. } = &mut *state;
+        let State { horizon, inboxes, places, runs, .. } = &mut *state;
         let inbox = inboxes[*places.get(lane)?].as_mut()?;
+        *runs -= inbox.runs.len();
         let behind = inbox.fall_behind(horizon);
         state.remove(lane);
         Some(behind)
@@ -222,11 +228,12 @@ impl Feed {
     /// no more than `room`.
     pub fn pull(&self, lane: &LaneName, most: usize, late: usize, room: usize) -> Pulled {
         let mut state = self.state();
-        let State { recent, horizon, inboxes, places, .. } = &mut *state;
+        let State { recent, horizon, inboxes, places, runs, .. } = &mut *state;
         let Some(inbox) = places.get(lane).and_then(|place| inboxes[*place].as_mut()) else {
             return Pulled::Events(Vec::new());
         };
         if inbox.behind.is_some() || inbox.runs.front().is_some_and(|run| run.first < recent.oldest()) {
+            *runs -= inbox.runs.len();
             let (horizon, unread) = inbox.fall_behind(horizon);
             state.remove(lane);
             return Pulled::Behind(horizon, unread);
@@ -249,6 +256,7 @@ impl Feed {
                 (run.first, run.count, run.from) = (run.first + 1, run.count - 1, next.event.id + 1);
             }
             if run.count == 0 {
+                *runs -= 1;
                 inbox.runs.pop_front();
             }
         }
@@ -282,6 +290,7 @@ impl State {
             self.inboxes.push(None);
             self.inboxes.len() - 1
         });
+        self.runs += inbox.runs.len();
         self.inboxes[place] = Some(inbox);
         self.places.insert(route.lane.clone(), place);
         self.router.add(route, place);
@@ -289,7 +298,7 @@ impl State {
 
     fn remove(&mut self, lane: &LaneName) {
         if let Some(place) = self.places.remove(lane) {
-            self.inboxes[place] = None;
+            self.runs -= self.inboxes[place].take().map_or(0, |inbox| inbox.runs.len());
             self.free.push(place);
             self.router.remove(place);
         }

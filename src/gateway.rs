@@ -6,10 +6,13 @@ mod assignment;
 mod channels;
 pub mod destinations;
 mod lease;
+mod pools;
 pub mod retention;
 mod status_levels;
 mod supervisor;
 mod systemd;
+mod table_error;
+mod unread_counts;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use deadpool_postgres::Pool;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,8 +32,11 @@ use crate::database::reconnect::Reconnect;
 use crate::destination::Defaults;
 use crate::feed::Feed;
 use crate::gateway::lease::LeaseKeeper;
+use crate::gateway::pools::Pools;
 use crate::gateway::supervisor::Supervisor;
 use crate::lane::LaneContext;
+use crate::lane::file_reads::FileReads;
+use crate::lane::store::Stores;
 use crate::lane::store::cursor_writer::CursorWriter;
 use crate::lane::store::lanes;
 use crate::log::follower::Follower;
@@ -61,11 +67,9 @@ pub struct Settings {
     pub retention: Retention,
 }
 
-/// How many connections all lanes share, for cursors, parked deliveries and reading the log when a lane has fallen behind.
-const POOL_SIZE: usize = 8;
-/// How many connections a daemon holds, at most: the pool, and one each to read the log, to hear the bell, to renew the lease and to hear
-/// the channels of the sources. README says so, and a test counts them.
-pub const MOST_CONNECTIONS: i32 = 12;
+/// How many connections a daemon holds, at most: its pools, and one each to read the log, to hear the bell, to renew the lease and to hear the
+/// channels of the sources. README says so, and a test counts them.
+pub const MOST_CONNECTIONS: i32 = pools::MOST_CONNECTIONS + 4;
 
 /// How long the pauses get, at most, between attempts to open a session that is needed to deliver.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -85,21 +89,21 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let leases = LeaseKeeper::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
     // A daemon that finds our lease expired recognises our sessions by this mark, and ends them.
     let database = settings.database.clone().marked(&lease::session_mark(leases.id)).anchored();
-    let pool = database.pool(POOL_SIZE)?;
+    let pools = Pools::new(&database)?;
     let follower = Arc::new(Follower {
         database: database.clone(),
         signals: Arc::new(Signals::default()),
         pulse: Arc::new(AtomicU64::new(0)),
         has_company,
     });
-    let gateway = Gateway { settings, database, pool, follower, leases, clock };
+    let gateway = Gateway { settings, database, pools, follower, leases, clock };
     tokio::pin!(stop);
     let serving = async {
         while let ServeOutcome::WentBack(client, went_back) = gateway.serve(stop.as_mut()).await? {
             rewind(client, &went_back).await.context("the log went back in time")?;
         }
         // If this fails, the other daemons only have to wait until the lease runs out.
-        drop(gateway.leases.leave(&gateway.pool).await);
+        drop(gateway.leases.leave(&gateway.pools.house).await);
         Ok(())
     };
     tokio::select! {
@@ -113,7 +117,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
 struct Gateway {
     settings: Settings,
     database: Database,
-    pool: Pool,
+    pools: Pools,
     follower: Arc<Follower>,
     leases: LeaseKeeper,
     clock: Clock,
@@ -132,23 +136,28 @@ impl Gateway {
             Opened::WentBack(client, went_back) => return Ok(ServeOutcome::WentBack(client, went_back)),
         };
         let feed = Arc::new(Feed::new(self.settings.memory, first.position, Arc::clone(&first.undecided)));
+        let (cursors, writing) = CursorWriter::new(self.pools.cursors.clone());
+        // It goes on until the lanes have stopped, because they store their cursors then.
+        let mut writing = AbortOnDropHandle::new(tokio::spawn(writing));
         let context = LaneContext {
             daemon_id: self.leases.id,
             gateway_name: self.settings.name.clone(),
-            pool: self.pool.clone(),
-            cursor_writer: CursorWriter::start(self.pool.clone()),
+            stores: Stores { cursors, ledger: self.pools.ledger.clone() },
+            log: self.pools.log.clone(),
             feed: Arc::clone(&feed),
             ledger_changes: self.follower.signals.deliveries.subscribe(),
             database_clock: self.clock.clone(),
+            files: FileReads::default(),
             equipment: Arc::clone(&self.settings.equipment),
         };
-        let mut supervisor = Supervisor::new(context, self.settings.defaults.clone());
+        let mut supervisor = Supervisor::new(context, self.pools.clone(), self.settings.defaults.clone());
         let signals = &self.follower.signals;
         // Following the log is a task of its own, so that a batch is handled on the thread that received it, and polling it does not
         // poll the other branches as well.
         let following = tokio::spawn(follow(Arc::clone(&self.follower), session, Arc::clone(&feed), reconnect));
         // It goes on until the lanes have stopped: without the tail's session, they get no connection to store their cursors.
         let mut following = AbortOnDropHandle::new(following);
+        let horizon = feed.horizon();
         let ended = tokio::select! {
             biased;
             () = stop => ServeOutcome::Stopped,
@@ -157,10 +166,12 @@ impl Gateway {
                 ServeOutcome::WentBack(client, went_back)
             }
             error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
-            () = retention::run(&self.pool, &self.settings.retention, &self.settings.defaults) => {
+            // It ends with the last lane, and the supervisor outlives all lanes.
+            ended = &mut writing => return Err(unexpected_end("the writer of cursors", ended)),
+            () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults, &horizon) => {
                 unreachable!("retention has no end")
             }
-            () = Box::pin(channels::run(&self.database, &self.pool, signals)) => {
+            () = Box::pin(channels::run(&self.database, &self.pools.house, signals, self.leases.id)) => {
                 unreachable!("listening has no end")
             }
         };
@@ -173,10 +184,18 @@ impl Gateway {
         supervisor.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
         // If this write fails, lanes that are ahead of the stored tail wait for it after the next start. That costs time, nothing else.
-        if let Ok(client) = self.pool.get().await {
+        if let Ok(client) = self.pools.house.get().await {
             drop(checkpoint::store(&client, horizon.position, &horizon.undecided).await);
         }
         Ok(ended)
+    }
+}
+
+/// Says that a task has ended without which nothing goes on. The process ends then, and whatever supervises it starts it again.
+fn unexpected_end(task: &str, ended: Result<(), JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(()) => anyhow::anyhow!("{task} has ended"),
+        Err(error) => anyhow::Error::new(error).context(format!("{task} has failed")),
     }
 }
 

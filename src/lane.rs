@@ -1,8 +1,9 @@
-//! A lane serves one destination. In: the destination, and the lane's stored cursor. Out: a task that delivers until it is asked to stop.
+//! A lane serves one destination. In: the destination, and the lane's stored cursor. Out: a future that delivers until it is asked to stop.
 //! A lane has its own cursor, window, order, retries and breaker; it never waits for another lane, nor makes one wait.
 
 mod catch_up;
 mod delivery;
+pub mod file_reads;
 pub mod intake;
 pub mod mqtt;
 pub mod progress;
@@ -12,15 +13,21 @@ pub mod store;
 pub mod webhook;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::destination::Destination;
 use crate::destination::DestinationRow;
+use crate::destination::LaneName;
+use crate::destination::Replay;
 use crate::destination::Target;
+use crate::event::Entity;
 use crate::feed::Feed;
+use crate::lane::file_reads::FileReads;
 use crate::lane::intake::Intake;
 use crate::lane::mqtt::MqttLane;
 use crate::lane::mqtt::message::MessageBuilder;
@@ -28,9 +35,8 @@ use crate::lane::progress::Progress;
 use crate::lane::retries::Retries;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
-use crate::lane::store::acquire;
-use crate::lane::store::acquire::Acquired;
-use crate::lane::store::cursor_writer::CursorWriter;
+use crate::lane::store::Stores;
+use crate::lane::store::enlist::Enlisted;
 use crate::lane::store::error::Lost;
 use crate::lane::store::error::StoreError;
 use crate::lane::store::row::LaneRow;
@@ -38,6 +44,8 @@ use crate::lane::store::state::State;
 use crate::lane::webhook::WebhookLane;
 use crate::lane::webhook::attempt::WebhookClient;
 use crate::log::reader::Reader;
+use crate::router::Route;
+use crate::settings::Order;
 use crate::topic::Equipment;
 
 /// The handles and settings that the lanes of a daemon share.
@@ -47,107 +55,195 @@ pub struct LaneContext {
     pub daemon_id: Uuid,
     /// The name of this gateway, on its status topics.
     pub gateway_name: String,
-    /// Connections for checkpoints, for parked deliveries, and for lanes that read the log themselves.
-    pub pool: Pool,
-    /// Writes the cursors of all lanes together.
-    pub cursor_writer: CursorWriter,
+    /// Where cursors, states and parked deliveries are written.
+    pub stores: Stores,
+    /// Connections for lanes that read the log themselves.
+    pub log: Pool,
     /// Where live events come from.
     pub feed: Arc<Feed>,
     /// Counts how often somebody changed parked deliveries by hand.
     pub ledger_changes: watch::Receiver<u64>,
     /// The database's time.
     pub database_clock: Clock,
+    /// Where files that rows name are read.
+    pub files: FileReads,
     /// The levels of a topic above each cell.
     pub equipment: Arc<Equipment>,
 }
 
-/// A lane that is about to start.
+/// A lane that is about to deliver.
 #[derive(Debug)]
-pub enum Lane {
-    /// The lane of an MQTT publisher.
+enum Lane {
     Mqtt(Box<MqttLane>),
-    /// The lane of a webhook.
     Webhook(Box<WebhookLane>),
-    /// A lane that delivers nothing, because its destination is disabled or misconfigured. Its cursor stays where it is.
-    Idle,
 }
 
-impl Lane {
-    /// Takes the lane over from its stored cursor, unless another daemon has it. Returns the right to write its row as well.
-    pub async fn open(listed: DestinationRow, context: &LaneContext) -> Result<Option<(Lane, LaneRow)>, StoreError> {
-        let tail = context.feed.horizon().borrow().clone();
-        let acquired =
-            acquire::acquire(&context.pool, &context.cursor_writer, &listed, &tail, context.daemon_id).await?;
-        let Some(acquired) = acquired else { return Ok(None) };
-        let row = acquired.row.clone();
-        Ok(Some((Lane::prepare(listed, acquired, context).await?, row)))
-    }
+/// What a lane sends with.
+enum Outlet {
+    Mqtt(Box<MessageBuilder>),
+    Webhook(Box<WebhookClient>),
+}
 
-    async fn prepare(listed: DestinationRow, acquired: Acquired, context: &LaneContext) -> Result<Lane, StoreError> {
-        let lane = listed.lane.0.as_str();
-        if let Some(reason) = acquired.disabled {
-            tracing::warn!(lane, reason, "stays disabled until its row is changed");
-            return Ok(Lane::Idle);
-        }
-        let destination = match listed.usable {
-            Ok(destination) => destination,
-            Err(reasons) => {
-                for reason in reasons {
-                    tracing::error!(lane, reason, "misconfigured: its events wait in the log");
-                }
-                return Ok(Lane::Idle);
+/// How soon the ledger is asked again that did not answer when a lane started.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Serves a destination from its lane's cursor until it is asked to stop. A destination that is disabled, paused or misconfigured gets
+/// nothing, and its cursor stays where it is: the supervisor stops the lane when the row has changed.
+pub async fn serve(
+    listed: DestinationRow,
+    enlisted: Enlisted,
+    context: Arc<LaneContext>,
+    mut stop: Stop,
+) -> Result<Ended, Lost> {
+    let Some(destination) = destination(&listed.lane, listed.usable, listed.is_paused, enlisted.disabled.as_deref())
+    else {
+        stop.asked().await;
+        return Ok(Ended::Stopped);
+    };
+    let row = enlisted.row.clone();
+    let is_webhook = matches!(destination.target, Target::Webhook(_));
+    let mut held = Vec::new();
+    if is_webhook && enlisted.has_parked {
+        held = tokio::select! {
+            biased;
+            _ = stop.asked() => return Ok(Ended::Stopped),
+            held = insist(&row, || row.resume_held()) => held?,
+        };
+    }
+    let Destination { route, name, target } = destination;
+    let order = match &target {
+        Target::Mqtt(publisher) => publisher.order,
+        Target::Webhook(webhook) => webhook.order,
+    };
+    let outlet = tokio::select! {
+        biased;
+        _ = stop.asked() => return Ok(Ended::Stopped),
+        outlet = outlet(&listed.lane, target, &context) => outlet,
+    };
+    let ended = match outlet {
+        Ok(outlet) => {
+            match prepare(Parts { name, route, order, replay: listed.replay, enlisted, held, outlet }, &context) {
+                Lane::Mqtt(lane) => Box::pin(lane.run(stop.clone())).await?,
+                Lane::Webhook(lane) => Box::pin(lane.run(stop.clone())).await?,
             }
-        };
-        let row = acquired.row;
-        let reader = Reader::new(context.pool.clone(), destination.route.tenant.clone());
-        let feed = Arc::clone(&context.feed);
-        let intake = Intake::new(feed, destination.route.clone(), reader, acquired.position, acquired.pending);
-        let is_replay = listed.replay.is_some();
-        let intake = match listed.replay {
-            Some(replay) => intake.for_replay(replay.events),
-            None => intake,
-        };
-        let name = destination.name;
-        let progress = Progress::new(row.clone(), intake);
-        let changes = context.ledger_changes.clone();
-        let prepared = match destination.target {
+        }
+        Err(problem) => {
+            let reason = format!("{problem:#}");
+            tracing::error!(lane = %listed.lane, reason, "misconfigured: its events wait in the log");
+            let state = State::Misconfigured(reason);
+            tokio::select! {
+                biased;
+                _ = stop.asked() => {}
+                reported = insist(&row, || row.report(&state)) => reported?,
+            }
+            Ended::Disabled
+        }
+    };
+    if ended == Ended::Disabled {
+        // It does nothing until its row changes and the supervisor stops it. A stop that came while it was ending is seen here too.
+        stop.asked().await;
+    }
+    Ok(Ended::Stopped)
+}
+
+/// Returns the destination if events are to be sent to it now, and otherwise logs why not.
+fn destination(
+    lane: &LaneName,
+    usable: Result<Destination, Vec<String>>,
+    is_paused: bool,
+    disabled: Option<&str>,
+) -> Option<Destination> {
+    if let Some(reason) = disabled {
+        tracing::warn!(%lane, reason, "stays disabled until its row is changed");
+        return None;
+    }
+    match usable {
+        Ok(_) if is_paused => {
+            tracing::info!(%lane, "paused: its events wait in the log");
+            None
+        }
+        Ok(destination) => Some(destination),
+        Err(reasons) => {
+            for reason in reasons {
+                tracing::error!(%lane, reason, "misconfigured: its events wait in the log");
+            }
+            None
+        }
+    }
+}
+
+/// Reads or writes the lane's part of the database, again and again until the database does it.
+async fn insist<T, Work>(row: &LaneRow, work: impl Fn() -> Work) -> Result<T, Lost>
+where
+    Work: Future<Output = Result<T, StoreError>>,
+{
+    let mut is_told = false;
+    loop {
+        match work().await {
+            Ok(done) => return Ok(done),
+            Err(StoreError::Lost(lost)) => return Err(lost),
+            Err(StoreError::Database(error)) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    tracing::warn!(lane = %row.lane(), error, "the lane cannot start yet; trying again");
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Prepares what a lane sends with. Its row may name files, which are read aside: where a disk does not answer, only those wait who need it.
+async fn outlet(lane: &LaneName, target: Target, context: &LaneContext) -> anyhow::Result<Outlet> {
+    let names_files = match &target {
+        Target::Mqtt(publisher) => publisher.ca_file.is_some() || publisher.client_cert.is_some(),
+        Target::Webhook(webhook) => webhook.ca_file.is_some(),
+    };
+    let make = {
+        let (lane, gateway, clock) = (lane.clone(), context.gateway_name.clone(), context.database_clock.clone());
+        let equipment = Arc::clone(&context.equipment);
+        move || match target {
             Target::Mqtt(publisher) => {
-                let retries = Retries::new(changes, publisher.order);
-                MessageBuilder::new(*publisher, &listed.lane, &context.gateway_name, Arc::clone(&context.equipment))
-                    .map(|publishing| if is_replay { publishing.for_replay() } else { publishing })
-                    .map(|publishing| Lane::Mqtt(Box::new(MqttLane::new(name, publishing, progress, retries))))
+                MessageBuilder::new(*publisher, &lane, &gateway, equipment).map(|it| Outlet::Mqtt(Box::new(it)))
             }
             Target::Webhook(webhook) => {
-                let retries = Retries::new(changes, webhook.order);
-                let held = row.resume_held().await?;
-                WebhookClient::new(*webhook, listed.lane.key(), context.database_clock.clone())
-                    .map(|client| if is_replay { client.for_replay() } else { client })
-                    .map(|client| Lane::Webhook(Box::new(WebhookLane::new(name, client, progress, retries, held))))
-            }
-        };
-        match prepared {
-            Ok(lane) => Ok(lane),
-            Err(problem) => {
-                let reason = format!("{problem:#}");
-                tracing::error!(lane, reason, "misconfigured: its events wait in the log");
-                row.report(&State::Misconfigured(reason)).await?;
-                Ok(Lane::Idle)
+                WebhookClient::new(*webhook, lane.key(), clock).map(|it| Outlet::Webhook(Box::new(it)))
             }
         }
-    }
+    };
+    if names_files { context.files.wait_for(make).await.flatten() } else { make() }
+}
 
-    /// Delivers until it is asked to stop.
-    pub async fn run(self, stop: Stop) -> Result<Ended, Lost> {
-        let mut idle = stop.clone();
-        let ended = match self {
-            Lane::Mqtt(lane) => lane.run(stop).await?,
-            Lane::Webhook(lane) => lane.run(stop).await?,
-            Lane::Idle => Ended::Disabled,
-        };
-        if ended == Ended::Disabled {
-            // It does nothing until its row changes and the supervisor stops it. A stop that came while it was ending is seen here too.
-            idle.asked().await;
+/// All that makes a lane.
+struct Parts {
+    name: String,
+    route: Route<LaneName>,
+    order: Order,
+    replay: Option<Replay>,
+    enlisted: Enlisted,
+    held: Vec<Entity>,
+    outlet: Outlet,
+}
+
+fn prepare(parts: Parts, context: &LaneContext) -> Lane {
+    let Parts { name, route, order, replay, enlisted: Enlisted { row, position, pending, .. }, held, outlet } = parts;
+    let reader = Reader::new(context.log.clone(), route.tenant.clone());
+    let intake = Intake::new(Arc::clone(&context.feed), route, reader, position, pending);
+    let is_replay = replay.is_some();
+    let intake = match replay {
+        Some(replay) => intake.for_replay(replay.events),
+        None => intake,
+    };
+    let progress = Progress::new(row, intake);
+    let retries = Retries::new(context.ledger_changes.clone(), order);
+    match outlet {
+        Outlet::Mqtt(messages) => {
+            let messages = if is_replay { messages.for_replay() } else { *messages };
+            Lane::Mqtt(Box::new(MqttLane::new(name, messages, progress, retries)))
         }
-        Ok(Ended::Stopped)
+        Outlet::Webhook(client) => {
+            let client = if is_replay { client.for_replay() } else { *client };
+            Lane::Webhook(Box::new(WebhookLane::new(name, client, progress, retries, held)))
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod culprits;
 pub mod deliveries;
 pub mod overview;
+mod parked_row;
 pub mod replays;
 
 use std::sync::Arc;
@@ -16,6 +17,12 @@ use jiff::Timestamp;
 use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
+
+/// Returns SQL for a time of the ledger that can be shown and reckoned with. PostgreSQL also stores `infinity` and years that Andon's times
+/// cannot hold, and somebody may have written one of those by hand.
+fn within_reach(time: &str) -> String {
+    format!("greatest(least({time}, timestamptz '9999-01-01'), timestamptz '0001-01-01')")
+}
 
 /// What a lane has to write at its next checkpoint, besides the cursor.
 #[derive(Debug, Default)]

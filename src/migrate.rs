@@ -1,6 +1,8 @@
 //! Brings schema `andon` to the version of this binary. In: a connection as the schema's owner. Out: the names of the migrations that it
 //! applied. It never goes backwards, and never touches anything outside schema `andon`.
 
+use std::time::Duration;
+
 use sha2::Digest;
 use sha2::Sha256;
 use tokio_postgres::Client;
@@ -19,10 +21,15 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_predicates_and_notifications", include_str!("../migrations/0008_predicates_and_notifications.sql")),
     ("0009_log", include_str!("../migrations/0009_log.sql")),
     ("0010_webhook", include_str!("../migrations/0010_webhook.sql")),
+    ("0011_destination", include_str!("../migrations/0011_destination.sql")),
+    ("0012_session", include_str!("../migrations/0012_session.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.
 const OLDEST_SERVER: i32 = 140_000;
+
+/// How long to wait for another `andon migrate`.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +50,9 @@ pub enum MigrateError {
         /// The version of the binary.
         known: i32,
     },
+    /// Somebody holds the lock of the migrations.
+    #[error("another `andon migrate` runs, or somebody has taken its lock: {0}; wait for it or end it")]
+    Busy(String),
     /// A migration failed. The ones before it stay applied.
     #[error("cannot apply migration {name}; nothing of it was kept")]
     Apply {
@@ -60,7 +70,8 @@ pub enum MigrateError {
 /// Applies the migrations that are missing, each in a transaction of its own, and returns their names. Two that run at once take turns.
 pub async fn migrate(client: &mut Client) -> Result<Vec<String>, MigrateError> {
     refuse_old_server(client).await?;
-    Lock::Migrate.acquire(client).await.map_err(MigrateError::Bookkeeping)?;
+    let acquired = Lock::Migrate.acquire(client, LONGEST_WAIT).await.map_err(MigrateError::Bookkeeping)?;
+    acquired.map_err(MigrateError::Busy)?;
     let outcome = apply_missing(client).await;
     // The outcome comes first: a session that is gone has lost the lock too, so that failing to release it adds nothing to an error.
     let released = Lock::Migrate.release(client).await;

@@ -45,8 +45,8 @@ pub fn webhook(event: &Event, format: Format) -> Bytes {
     }
 }
 
-/// Returns the number of bytes that the body of a POST has at least. It is known before the body is made.
-pub fn least_webhook_bytes(event: &Event, format: Format) -> usize {
+/// Returns the number of bytes that a payload has at least. It is known before the payload is made.
+pub fn least_bytes(event: &Event, format: Format) -> usize {
     let context = match format {
         Format::Andon => event.context.get().len(),
         Format::Eryxon => 0,
@@ -235,7 +235,7 @@ mod tests {
             };
             prop_assert_eq!(webhook(&event, Format::Andon), serde_json::to_vec(&model).unwrap());
             for format in [Format::Andon, Format::Eryxon] {
-                prop_assert!(least_webhook_bytes(&event, format) <= webhook(&event, format).len());
+                prop_assert!(least_bytes(&event, format) <= webhook(&event, format).len());
             }
         }
 

@@ -20,7 +20,7 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// A delivery that waits for longer than this is as good as lost.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The most waits of a schedule.
-const MOST_WAITS: usize = 100;
+const MOST_WAITS: usize = 1000;
 
 /// The waits make no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,7 +32,7 @@ pub enum ScheduleError {
     #[error("`{0}` is longer than 30 days; write a shorter wait")]
     TooLong(String),
     /// There are too many.
-    #[error("{0} waits are more than 100; write fewer")]
+    #[error("{0} waits are more than 1000; write fewer")]
     TooMany(usize),
 }
 
@@ -158,8 +158,8 @@ mod tests {
         assert_eq!(Schedule::parse(&["5s", "soon"]), Err(ScheduleError::Quantity(soon)));
         let (long, most) = ("290000000000000ms", ["30d"; MOST_WAITS]);
         assert_eq!(Schedule::parse(&[long]), Err(ScheduleError::TooLong(long.to_owned())));
-        assert_eq!(Schedule::parse(&most).map(|schedule| schedule.total()), Ok(LONGEST_WAIT * 100));
-        assert_eq!(Schedule::parse(&[most.as_slice(), &["1s"]].concat()), Err(ScheduleError::TooMany(101)));
+        assert_eq!(Schedule::parse(&most).map(|schedule| schedule.total()), Ok(LONGEST_WAIT * 1000));
+        assert_eq!(Schedule::parse(&[most.as_slice(), &["1s"]].concat()), Err(ScheduleError::TooMany(1001)));
     }
 
     #[test]

@@ -1,10 +1,19 @@
 //! TLS for outgoing connections, with one crypto provider (ring), the system's certificates and those that the settings name. In: paths
-//! of PEM files. Out: a rustls client configuration, or which file is wrong and how.
+//! of PEM files. Out: a rustls client configuration, or which file is wrong and how. Configurations that trust the same certificates share
+//! them, because the system's alone take milliseconds to read and a hundred kilobytes to keep. It reads regular files only, and never more
+//! of one than its bound: the paths stand in rows that other people write.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::fs::File;
 use std::io;
+use std::io::Read as _;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
 
 use rustls::AlertDescription;
 use rustls::CertificateError;
@@ -26,6 +35,12 @@ pub enum TlsProblem {
         /// The fault of the file.
         source: pem::Error,
     },
+    /// It is a device, a pipe or a directory, from which there may be no end to read, or nothing ever.
+    #[error("`{0}` is not a regular file; name a PEM file")]
+    NotAFile(PathBuf),
+    /// It is larger than any certificate.
+    #[error("`{0}` is larger than 1 MiB; name a PEM file with fewer certificates")]
+    TooLarge(PathBuf),
     /// The file holds no certificate.
     #[error("`{0}` holds no certificate; name a PEM file that does")]
     Empty(PathBuf),
@@ -39,24 +54,92 @@ pub enum TlsProblem {
     },
 }
 
+/// The largest file that is read. A bundle of all public authorities has a fifth of that.
+const LARGEST_FILE: u64 = 1 << 20;
+/// How many configurations with a CA file are kept to be shared.
+const SHARED: usize = 64;
+
 /// Configures a client that trusts the system's certificates and those in `ca_file`. If a server asks for a certificate, the client
-/// shows the one of `identity`, which names its file and that of its key.
+/// shows the one of `identity`, which names its file and that of its key. It reads the files, and the disk may be slow.
 pub fn client(ca_file: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, TlsProblem> {
-    let mut roots = RootCertStore::empty();
-    // If one of the system's certificates is bad, the others can still be used.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in ca_file.map(certificates).transpose()?.unwrap_or_default() {
-        let path = || ca_file.map(Path::to_owned).unwrap_or_default();
-        roots.add(certificate).map_err(|source| TlsProblem::Refused { path: path(), source })?;
+    let trusting = match ca_file {
+        None => system().clone(),
+        Some(path) => with_ca_file(path)?,
+    };
+    match identity {
+        None => Ok(trusting.config),
+        Some((certificate, key)) => with_identity(trusting.roots, certificate, key),
     }
+}
+
+/// What a client trusts, and its configuration if it shows no certificate of its own.
+#[derive(Clone)]
+struct Trusting {
+    roots: Arc<RootCertStore>,
+    config: ClientConfig,
+}
+
+impl Trusting {
+    fn new(roots: RootCertStore) -> Trusting {
+        let roots = Arc::new(roots);
+        let config = ClientConfig::builder().with_root_certificates(Arc::clone(&roots)).with_no_client_auth();
+        Trusting { roots, config }
+    }
+}
+
+/// Returns the configuration that trusts the system's certificates, which are read once.
+fn system() -> &'static Trusting {
+    static SYSTEM: OnceLock<Trusting> = OnceLock::new();
+    SYSTEM.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        // If one of the system's certificates is bad, the others can still be used.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Trusting::new(roots)
+    })
+}
+
+/// Reads the file, whose content may have changed since, and makes a configuration only if there is none of the same content.
+fn with_ca_file(path: &Path) -> Result<Trusting, TlsProblem> {
+    static KNOWN: Mutex<VecDeque<(Vec<u8>, Trusting)>> = Mutex::new(VecDeque::new());
+    let content = read(path)?;
+    let find = |known: &VecDeque<(Vec<u8>, Trusting)>| {
+        known.iter().find(|(other, _)| *other == content).map(|(_, trusting)| trusting.clone())
+    };
+    if let Some(found) = find(&KNOWN.lock().unwrap_or_else(PoisonError::into_inner)) {
+        return Ok(found);
+    }
+    let mut roots = RootCertStore::clone(&system().roots);
+    for certificate in certificates(path, &content)? {
+        roots.add(certificate).map_err(|source| TlsProblem::Refused { path: path.to_owned(), source })?;
+    }
+    let trusting = Trusting::new(roots);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.push_back((content, trusting.clone()));
+    if known.len() > SHARED {
+        known.pop_front();
+    }
+    Ok(trusting)
+}
+
+fn with_identity(roots: Arc<RootCertStore>, certificate: &Path, key: &Path) -> Result<ClientConfig, TlsProblem> {
+    let chain = certificates(certificate, &read(certificate)?)?;
+    let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|source| TlsProblem::File { path: key.to_owned(), source })?;
     let config = ClientConfig::builder().with_root_certificates(roots);
-    let Some((certificate, key)) = identity else { return Ok(config.with_no_client_auth()) };
-    let chain = certificates(certificate)?;
-    let secret =
-        PrivateKeyDer::from_pem_file(key).map_err(|source| TlsProblem::File { path: key.to_owned(), source })?;
     config
         .with_client_auth_cert(chain, secret)
         .map_err(|source| TlsProblem::Refused { path: certificate.to_owned(), source })
+}
+
+/// Reads a regular file of a bounded size. To open a pipe could take for ever, so the file is looked at before it is opened.
+fn read(path: &Path) -> Result<Vec<u8>, TlsProblem> {
+    let unreadable = |error| TlsProblem::File { path: path.to_owned(), source: pem::Error::Io(error) };
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(TlsProblem::NotAFile(path.to_owned()));
+    }
+    let mut content = Vec::new();
+    File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut content)).map_err(unreadable)?;
+    if content.len() as u64 > LARGEST_FILE { Err(TlsProblem::TooLarge(path.to_owned())) } else { Ok(content) }
 }
 
 /// Explains an error to people if TLS is its cause.
@@ -95,10 +178,9 @@ fn advice(error: &rustls::Error) -> String {
     format!("TLS: {error}{advice}")
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+fn certificates(path: &Path, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let wrong = |source| TlsProblem::File { path: path.to_owned(), source };
-    let certificates: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(content).collect::<Result<_, _>>().map_err(wrong)?;
     if certificates.is_empty() {
         return Err(TlsProblem::Empty(path.to_owned()));
     }

@@ -2,13 +2,18 @@
 //! signature, and a record of those that were answered with 2xx, in the order of the answers. It shares no code with the sender, so it
 //! accepts what a stranger's receiver would accept.
 
+mod answer;
+
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -24,17 +29,19 @@ use hyper::Request;
 use hyper::Response;
 use hyper::body::Frame;
 use hyper::body::Incoming;
-use hyper::header::LOCATION;
-use hyper::header::RETRY_AFTER;
 use hyper::http::request::Parts;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
 
+use crate::receiver::answer::Manner;
 use crate::record::Record;
 use crate::signature::Signature;
+
+pub use crate::receiver::answer::Answer;
 
 /// A request, as it arrived.
 #[derive(Debug)]
@@ -51,63 +58,6 @@ pub struct Received {
     pub at: Instant,
     /// The bodies of the other requests to this path that were in progress when this one arrived.
     pub concurrent: Vec<Bytes>,
-}
-
-/// How a request is answered.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    status: u16,
-    delay: Duration,
-    headers: Vec<(hyper::header::HeaderName, String)>,
-    manner: Manner,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Manner {
-    Plain,
-    EndlessBody,
-    Hang,
-    Drop,
-}
-
-impl Answer {
-    /// Answers with a status code and a short body.
-    pub fn status(status: u16) -> Answer {
-        Answer { status, delay: Duration::ZERO, headers: Vec::new(), manner: Manner::Plain }
-    }
-
-    /// Answers with a redirect (301) to this URL.
-    pub fn redirect(location: &str) -> Answer {
-        let mut answer = Answer::status(301);
-        answer.headers.push((LOCATION, location.to_owned()));
-        answer
-    }
-
-    /// Answers with 200 and a body that never ends.
-    pub fn endless() -> Answer {
-        Answer { manner: Manner::EndlessBody, ..Answer::status(200) }
-    }
-
-    /// Never answers, and keeps the connection open.
-    pub fn hang() -> Answer {
-        Answer { manner: Manner::Hang, ..Answer::status(200) }
-    }
-
-    /// Closes the connection without an answer.
-    pub fn drop_connection() -> Answer {
-        Answer { manner: Manner::Drop, ..Answer::status(200) }
-    }
-
-    /// Delays the answer.
-    pub fn after(self, delay: Duration) -> Answer {
-        Answer { delay, ..self }
-    }
-
-    /// Adds a `Retry-After` header to the answer.
-    pub fn retry_after(mut self, value: &str) -> Answer {
-        self.headers.push((RETRY_AFTER, value.to_owned()));
-        self
-    }
 }
 
 /// An HTTP/1.1 server on 127.0.0.1. Dropping it cuts everything.
@@ -283,16 +233,24 @@ async fn serve_connection(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let service = hyper::service::service_fn(|request| answer(request, &shared));
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
-    if let Err(error) = served {
+    let floods = AtomicBool::new(false);
+    let service = hyper::service::service_fn(|request| Box::pin(answer(request, &shared, &floods)));
+    let mut connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+    let served = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    let mut socket = connection.into_parts().io.into_inner();
+    if floods.load(Ordering::Relaxed) {
+        while socket.write_all(INTERIM).await.is_ok() {}
+    } else if let Err(error) = served {
         tracing::trace!(error = %error, %peer, "a connection to the receiver broke");
     }
 }
 
+const INTERIM: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+
 type Body = BoxBody<Bytes, Infallible>;
 
-async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<Body>> {
+/// Answers a request; `floods` is set for an answer that has to be written without hyper.
+async fn answer(request: Request<Incoming>, shared: &Shared, floods: &AtomicBool) -> Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = head.uri.path().to_owned();
@@ -309,6 +267,17 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
         Manner::EndlessBody => {
             StreamBody::new(futures_util::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'a'; 4096])))))
                 .boxed()
+        }
+        Manner::SlowBody(pause) => {
+            let chunk = move |_| async move {
+                tokio::time::sleep(pause).await;
+                Ok(Frame::data(Bytes::from_static(b"slowly\n")))
+            };
+            StreamBody::new(futures_util::StreamExt::then(futures_util::stream::iter(0..2), chunk)).boxed()
+        }
+        Manner::EndlessInterim => {
+            floods.store(true, Ordering::Relaxed);
+            anyhow::bail!("no server of HTTP answers like this")
         }
         Manner::Hang => std::future::pending().await,
         // An error of the service makes hyper close the connection.

@@ -195,6 +195,24 @@ async fn a_receiver_can_hang_and_can_talk_without_end() {
 }
 
 #[tokio::test]
+async fn a_receiver_can_answer_slowly_and_never_come_to_its_answer() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/slow", Answer::slow_body(200, Duration::from_millis(10)));
+    receiver.answer("/endless", Answer::endless_interim());
+
+    let slow = exchange(receiver.port(), "/slow").await;
+    let mut endless = TcpStream::connect(("127.0.0.1", receiver.port())).await.unwrap();
+    endless.write_all(b"POST /endless HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let mut talk = vec![0; 1 << 20];
+    timeout(SOON, endless.read_exact(&mut talk)).await.unwrap().unwrap();
+
+    assert!(slow.contains("transfer-encoding: chunked") && slow.ends_with("7\r\nslowly\n\r\n0\r\n\r\n"), "{slow}");
+    let talk = String::from_utf8(talk).unwrap();
+    assert!(talk.split("\r\n\r\n").all(|head| "HTTP/1.1 103 Early Hints\r\nlink: </a>".starts_with(head)), "{talk}");
+    assert_eq!(receiver.accepted().len(), 1);
+}
+
+#[tokio::test]
 async fn a_proxy_stalls_slows_and_cuts_at_a_byte() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(listener.local_addr().unwrap().port()).await.unwrap();

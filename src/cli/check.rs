@@ -6,6 +6,7 @@ mod canary;
 mod connection;
 mod database;
 mod explain;
+mod identity;
 mod report;
 mod rights;
 mod server;
@@ -99,7 +100,7 @@ async fn check_everything(config: &Config, canary: bool, report: &mut CheckRepor
     }
     database::sources(&mut client, report).await;
     database::recorded_problems(&client, report).await;
-    let destinations = database::destinations(&client, config, report).await;
+    let destinations = database::destinations(&mut client, config, report).await;
     brokers::check(&client, destinations, config, canary, report).await;
 }
 

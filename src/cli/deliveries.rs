@@ -154,7 +154,10 @@ enum Action {
 }
 
 /// Retries or discards the selected deliveries. The exit status is 1 when one of the given ids cannot be retried or discarded.
-async fn apply(client: &mut Client, options: SelectOptions, action: Action) -> Result<ExitCode, Failure> {
+async fn apply(client: &mut Client, mut options: SelectOptions, action: Action) -> Result<ExitCode, Failure> {
+    // An id that is given twice is one delivery.
+    options.ids.sort_unstable();
+    options.ids.dedup();
     let mut absent: Vec<i64> = Vec::new();
     let choice = match &options.destination {
         Some(name) => Selection::InState(LaneName(find_lanes::one_lane(client, name).await?), options.state.name()),

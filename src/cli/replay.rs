@@ -73,7 +73,7 @@ impl Replay {
     pub(super) async fn run(self, global: &GlobalOptions) -> Result<ExitCode, Failure> {
         let config = global.load()?;
         let database = Database::new(&config.database).map_err(|error| Failure::Usage(error.into()))?;
-        let client = database.connect().await.map_err(anyhow::Error::from)?;
+        let mut client = database.connect().await.map_err(anyhow::Error::from)?;
         let now = overview::now(&client).await.context("cannot read the time of the database")?;
         if self.list {
             print!("{}", text::list(now, &replays::list(&client, None).await.context(UNREADABLE)?));
@@ -88,7 +88,7 @@ impl Replay {
             println!("replay {id} is cancelled; what it delivered stays delivered");
             return Ok(ExitCode::SUCCESS);
         }
-        let Some(wanted) = self.resolve(&client, config, now).await? else {
+        let Some(wanted) = self.resolve(&mut client, config, now).await? else {
             println!("there is nothing to deliver again");
             return Ok(ExitCode::SUCCESS);
         };
@@ -98,7 +98,12 @@ impl Replay {
     }
 
     /// Turns the arguments into a range of the log and counts its events. Returns `None` when there is nothing to deliver.
-    async fn resolve(&self, client: &Client, config: Config, now: Timestamp) -> Result<Option<ReplayRequest>, Failure> {
+    async fn resolve(
+        &self,
+        client: &mut Client,
+        config: Config,
+        now: Timestamp,
+    ) -> Result<Option<ReplayRequest>, Failure> {
         let usage = |message: String| Failure::Usage(anyhow!(message));
         let since = time::parse(self.since.as_deref().unwrap_or_default(), now).map_err(usage)?;
         let until = self.until.as_deref().map_or(Ok(now), |text| time::parse(text, now)).map_err(usage)?;
@@ -111,8 +116,11 @@ impl Replay {
             return Err(Failure::Fault(anyhow!(message)));
         }
         let defaults = Defaults { mqtt: config.mqtt, webhook: config.webhook };
-        let listed = destinations::list(client, &defaults).await.context("cannot read the destinations")?;
-        let listed = listed.into_iter().find(|listed| listed.lane == lane);
+        let listing = destinations::list(client, &defaults).await.context("cannot read the destinations")?;
+        if let Some(unread) = listing.unread.into_iter().find(|unread| lane.is_of_table(&unread.table)) {
+            return Err(Failure::Fault(anyhow!(unread.reason)));
+        }
+        let listed = listing.active.into_iter().find(|listed| listed.lane == lane);
         let listed = listed.ok_or_else(|| anyhow!("{lane} is not active; nothing can be delivered to it"))?;
         let route = listed.usable.map_err(|reasons| anyhow!(reasons.join("\n")))?.route;
         let Some((first, last)) = time_range::between(client, since, until).await.context("cannot read the log")?

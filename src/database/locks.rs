@@ -1,14 +1,18 @@
 //! The advisory locks of Andon. An advisory lock is only a number, so anyone who picks one must see all of them. They are all listed here,
-//! including those that only the functions of the schema take. A test compares this table with the migrations.
+//! including those that only the functions of the schema take. A test compares this table with the migrations. Anybody who may connect can
+//! take such a lock, so that no wait for one is endless, and whoever holds one without the rights of a daemon is named.
 
 use std::fmt;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
-use tokio_postgres::Transaction;
 
 /// The first key of every lock, so that none collides with a lock of the plant's own: "Ando" in ASCII.
 const KEY: i32 = 1_097_753_711;
+/// How soon a lock that was taken is asked for again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The things that can be locked. The number is the second key of the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +24,6 @@ pub enum Lock {
     LeadingTail = 2,
     /// Held by `andon migrate`, so that two of them take turns.
     Migrate = 3,
-    /// Held by the one session that listens to the channels of sources: what two sessions heard would be in the log twice.
-    Channels = 4,
-    /// Held while the destinations are listed, so that no daemon forgets a lane that another has just found.
-    Destinations = 5,
     /// Taken by `andon.extend_log()`, so that one session at a time makes partitions.
     ExtendLog = 6,
     /// Taken by `andon.drop_empty_log()`.
@@ -33,10 +33,18 @@ pub enum Lock {
 }
 
 impl Lock {
-    /// Waits until no other session holds the lock. This session keeps it until it releases it or ends.
-    pub async fn acquire(self, client: &Client) -> Result<(), Error> {
-        client.execute(&format!("select pg_advisory_lock({self})"), &[]).await?;
-        Ok(())
+    /// Waits until no other session holds the lock, but for so long at most. This session keeps it until it releases it or ends. Returns
+    /// who holds it if it did not get it.
+    pub async fn acquire(self, client: &Client, longest: Duration) -> Result<Result<(), String>, Error> {
+        let end = Instant::now() + longest;
+        while !self.try_acquire(client).await? {
+            if Instant::now() >= end {
+                let holder = client.query_opt(&format!("{HOLDERS} and objid = {} limit 1", self as i32), &[]).await?;
+                return Ok(Err(holder.map_or_else(|| "another session".to_owned(), |row| row.get(0))));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(Ok(()))
     }
 
     /// Takes the lock for this session if no other session holds it, and returns whether it did.
@@ -50,12 +58,21 @@ impl Lock {
         client.execute(&format!("select pg_advisory_unlock({self})"), &[]).await?;
         Ok(())
     }
+}
 
-    /// Waits until nobody else holds the lock. The transaction keeps it to its end.
-    pub async fn acquire_in(self, transaction: &Transaction<'_>) -> Result<(), Error> {
-        transaction.execute(&format!("select pg_advisory_xact_lock({self})"), &[]).await?;
-        Ok(())
-    }
+/// The sessions that hold a lock of Andon's.
+const HOLDERS: &str = "select format('process %s of role %s (%s)', pid, usename, application_name)
+    from pg_locks join pg_stat_activity using (pid)
+    where locktype = 'advisory' and classid = 1097753711 and objsubid = 2 and granted and datname = current_database()";
+
+/// Names the sessions that hold a lock of Andon's without the rights of a daemon. A writer of the plant shares the bell's lock until it
+/// commits.
+pub async fn strangers(client: &Client) -> Result<Vec<String>, Error> {
+    let rightless = "and mode = 'ExclusiveLock' and not has_table_privilege(usesysid, (
+        select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'andon' and c.relname = 'daemons'), 'insert')";
+    let rows = client.query(&format!("{HOLDERS} {rightless} order by 1"), &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Both keys, as PostgreSQL's functions for advisory locks take them.

@@ -1,10 +1,11 @@
-//! The columns of a destination's row, and the fields of its `settings`. In: the row as JSON. Out: typed values, and every problem met on
-//! the way. It never stops at the first problem.
+//! The columns of a destination's row, and the fields of its `settings`. In: the row as PostgreSQL wrote it in JSON. Out: typed values, and
+//! every problem met on the way. It never stops at the first problem, and no value can make it fail: each column and each setting is read
+//! apart, because a number beyond all ranges or a nesting without end in one of them says nothing about the others.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use serde_json::Map;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::Digest as _;
 use sha2::Sha256;
 
@@ -13,51 +14,95 @@ use crate::nearest::nearest;
 /// Columns that are written while the destination is in use. A change of them does not change the destination.
 const BOOKKEEPING: [&str; 5] = ["last_connected_at", "last_error", "created_at", "updated_at", "created_by"];
 
+/// Columns whose values are never shown.
+const SECRETS: [&str; 2] = ["password", "secret_key"];
+
+/// The longest text of a column. Names, addresses, passwords and tokens are far shorter.
+const LONGEST_TEXT: usize = 16 << 10;
+/// The most event patterns of a destination: each event of its tenant is compared with all of them.
+const MOST_ITEMS: usize = 256;
+/// How much of a value is quoted in a problem.
+const QUOTED: usize = 100;
+/// How many unknown settings are named, and up to which length a similar name is looked for.
+const UNKNOWN_NAMED: usize = 10;
+const LONGEST_NAME: usize = 64;
+
+type Values<'a> = BTreeMap<String, &'a RawValue>;
+
 /// A row that is being read, and the problems so far.
 pub(super) struct Fields<'a> {
-    row: &'a Value,
-    settings: Map<String, Value>,
+    columns: Values<'a>,
+    settings: Values<'a>,
     known: BTreeSet<&'static str>,
     problems: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(row: &'a Value) -> Fields<'a> {
+    /// Reads the row's text. A row that is no JSON object has no columns, and that is its problem.
+    pub(super) fn new(row: &'a str) -> Fields<'a> {
         let mut problems = Vec::new();
-        let settings = match row.get("settings") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(settings)) => settings.clone(),
-            Some(_) => {
+        let columns: Values<'a> = serde_json::from_str(row).unwrap_or_else(|error| {
+            problems.push(format!("the row cannot be read: {error}"));
+            Values::new()
+        });
+        let settings = match columns.get("settings").map(|settings| settings.get()) {
+            None | Some("null") => Values::new(),
+            Some(settings) => serde_json::from_str(settings).unwrap_or_else(|_| {
                 problems.push("settings is not a JSON object such as {\"timeout\": \"10s\"}".to_owned());
-                Map::new()
-            }
+                Values::new()
+            }),
         };
-        Fields { row, settings, known: BTreeSet::new(), problems }
+        Fields { columns, settings, known: BTreeSet::new(), problems }
     }
 
     /// Reads a column as text, unless it is null, empty or missing.
-    pub(super) fn text(&self, column: &str) -> Option<String> {
-        match self.row.get(column)? {
-            Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        }
+    pub(super) fn text(&mut self, column: &str) -> Option<String> {
+        let text = self.verbatim(column)?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// Reads a column as text with the blanks at its ends, unless it is null, empty or missing.
-    pub(super) fn verbatim(&self, column: &str) -> Option<String> {
-        self.row.get(column)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    pub(super) fn verbatim(&mut self, column: &str) -> Option<String> {
+        let raw = self.column(column)?;
+        let text = match raw.as_bytes().first() {
+            Some(b'"') => serde_json::from_str::<String>(raw).ok(),
+            Some(b'-' | b'0'..=b'9') => Some(raw.to_owned()),
+            _ => None,
+        };
+        let Some(text) = text else {
+            let shown = if SECRETS.contains(&column) { String::new() } else { format!("`{}` ", quoted(raw)) };
+            self.problem(format!("{column}: {shown}is not a text"));
+            return None;
+        };
+        if text.len() > LONGEST_TEXT || text.contains('\0') {
+            self.problem(format!("{column} is longer than {LONGEST_TEXT} bytes, or contains a NUL"));
+            return None;
+        }
+        (!text.is_empty()).then_some(text)
     }
 
     /// Reads a boolean column, or `default` if it is null or missing.
-    pub(super) fn flag(&self, column: &str, default: bool) -> bool {
-        self.row.get(column).and_then(Value::as_bool).unwrap_or(default)
+    pub(super) fn flag(&mut self, column: &str, default: bool) -> bool {
+        let Some(raw) = self.column(column) else { return default };
+        flag(raw.trim_matches('"')).unwrap_or_else(|| {
+            self.problem(format!("{column}: `{}` is not true or false", quoted(raw)));
+            default
+        })
     }
 
-    /// Reads a column that is an array of strings.
-    pub(super) fn list(&self, column: &str) -> Vec<String> {
-        let items = self.row.get(column).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect()
+    /// Reads a column that is an array of strings. Returns none if it is anything else.
+    pub(super) fn list(&mut self, column: &str) -> Option<Vec<String>> {
+        let Some(raw) = self.column(column) else { return Some(Vec::new()) };
+        let items = texts(raw);
+        if items.is_none() {
+            self.problem(format!("{column}: `{}` is not a list of at most {MOST_ITEMS} texts", quoted(raw)));
+        }
+        items
+    }
+
+    fn column(&self, column: &str) -> Option<&'a str> {
+        self.columns.get(column).map(|raw| raw.get()).filter(|raw| *raw != "null")
     }
 
     /// Reads a setting from its text with `read`; a number counts as its text. Messages say that `wanted` would be right.
@@ -68,28 +113,29 @@ impl<'a> Fields<'a> {
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         self.known.insert(name);
-        let text = match self.settings.get(name)? {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let value = read(&text);
+        let raw = self.settings.get(name)?.get();
+        let text = if raw.starts_with('"') { serde_json::from_str::<String>(raw).ok() } else { Some(raw.to_owned()) };
+        let text = text.filter(|text| text.len() <= LONGEST_TEXT && !text.contains('\0'));
+        let value = text.as_deref().and_then(read);
         if value.is_none() {
-            self.problem(format!("settings.{name}: `{text}` is not {wanted}"));
+            self.problem(format!("settings.{name}: `{}` is not {wanted}", quoted(text.as_deref().unwrap_or(raw))));
         }
         value
+    }
+
+    /// Reads a setting that is true or false.
+    pub(super) fn flag_setting(&mut self, name: &'static str) -> bool {
+        self.setting(name, "true or false", flag).unwrap_or(false)
     }
 
     /// Reads a setting that is a list of strings.
     pub(super) fn list_setting(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.known.insert(name);
-        let value = self.settings.get(name)?;
-        let texts = value
-            .as_array()
-            .and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
-        if texts.is_none() {
-            self.problem(format!("settings.{name} is not a list of strings"));
+        let items = texts(self.settings.get(name)?.get());
+        if items.is_none() {
+            self.problem(format!("settings.{name} is not a list of at most {MOST_ITEMS} texts"));
         }
-        texts
+        items
     }
 
     pub(super) fn problem(&mut self, problem: String) {
@@ -98,12 +144,17 @@ impl<'a> Fields<'a> {
 
     /// Returns all problems, including settings that nobody asked for.
     pub(super) fn problems(mut self) -> Vec<String> {
-        for name in self.settings.keys().filter(|name| !self.known.contains(name.as_str())) {
-            let hint = match nearest(name, self.known.iter().copied()) {
+        let unknown: Vec<&String> = self.settings.keys().filter(|name| !self.known.contains(name.as_str())).collect();
+        for name in unknown.iter().take(UNKNOWN_NAMED) {
+            let similar = (name.len() <= LONGEST_NAME).then(|| nearest(name, self.known.iter().copied())).flatten();
+            let hint = match similar {
                 Some(known) => format!("; did you mean `{known}`?"),
                 None => format!("; known are {}", Vec::from_iter(self.known.iter().copied()).join(", ")),
             };
-            self.problems.push(format!("settings.{name} is unknown{hint}"));
+            self.problems.push(format!("settings.{} is unknown{hint}", quoted(name)));
+        }
+        if unknown.len() > UNKNOWN_NAMED {
+            self.problems.push(format!("{} more settings are unknown", unknown.len() - UNKNOWN_NAMED));
         }
         self.problems
     }
@@ -111,11 +162,76 @@ impl<'a> Fields<'a> {
     /// Returns a digest of all columns except the bookkeeping.
     pub(super) fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
-        for (column, value) in self.row.as_object().into_iter().flatten() {
+        for (column, raw) in &self.columns {
             if !BOOKKEEPING.contains(&column.as_str()) {
-                digest.update(format!("{column}={value}\n"));
+                digest.update(format!("{column}={raw}\n"));
             }
         }
         digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Reads a list of texts. An item that is no text becomes an empty one, which whoever reads the list refuses by its place.
+fn texts(raw: &str) -> Option<Vec<String>> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+    let text = |item: &&RawValue| serde_json::from_str(item.get()).unwrap_or_default();
+    (items.len() <= MOST_ITEMS && raw.len() <= LONGEST_TEXT).then(|| items.iter().map(text).collect())
+}
+
+/// Reads a truth value as PostgreSQL writes it, or as people write it into a column of text.
+fn flag(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Returns the beginning of a value, without what PostgreSQL could not store in a reason.
+fn quoted(text: &str) -> String {
+    let mut quoted: String = text.chars().take(QUOTED).filter(|letter| *letter != '\0').collect();
+    if text.chars().nth(QUOTED).is_some() {
+        quoted.push_str("...");
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_odd_value_is_its_own_trouble() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let row = format!(
+            r#"{{"a": {deep}, "b": 1e400, "c": "\ud800", "url": "http://x", "list": {{}},
+                "settings": {{"deep": {deep}, "large": 1e400, "window": 7}}}}"#
+        );
+        let mut fields = Fields::new(&row);
+
+        assert_eq!(fields.text("url").as_deref(), Some("http://x"));
+        assert_eq!(fields.text("b").as_deref(), Some("1e400"), "the digits, whatever a float makes of them");
+        assert_eq!((fields.text("a"), fields.text("c"), fields.list("list")), (None, None, None));
+        assert_eq!(fields.setting("window", "a number", |text| text.parse().ok()), Some(7));
+        assert_eq!(fields.setting("large", "a number", |text| text.parse::<u16>().ok()), None);
+        assert_eq!(fields.setting("deep", "a number", |text| text.parse::<u16>().ok()), None);
+        assert_eq!(fields.problems().len(), 5);
+    }
+
+    #[test]
+    fn a_truth_value_may_be_a_text_and_nonsense_is_a_problem() {
+        let mut fields = Fields::new(r#"{"active": "f", "use_tls": "maybe", "settings": {"paused": "yes"}}"#);
+
+        assert!(!fields.flag("active", true) && fields.flag_setting("paused"));
+        assert!(fields.flag("use_tls", true), "the default stands");
+        assert_eq!(fields.problems(), ["use_tls: `\"maybe\"` is not true or false"]);
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_not_shown() {
+        let mut fields = Fields::new(r#"{"password": ["hunter2"], "name": ["x"]}"#);
+
+        assert_eq!((fields.verbatim("password"), fields.text("name")), (None, None));
+        assert_eq!(fields.problems(), ["password: is not a text", "name: `[\"x\"]` is not a text"]);
     }
 }

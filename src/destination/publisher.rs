@@ -56,6 +56,8 @@ pub struct Publisher {
     pub max_payload: usize,
     /// Which events keep their order.
     pub order: Order,
+    /// The most events per second, if the row limits them.
+    pub rate: Option<u32>,
     /// The only version of MQTT to speak, if the row names one.
     pub version: Option<MqttVersion>,
 }
@@ -119,6 +121,9 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     let keep_alive = fields.setting("keep_alive", "a duration such as 15s", |text| quantity::duration(text).ok());
     let max_payload = fields.setting("max_payload", "a size such as 1MiB", |text| quantity::bytes(text).ok());
     let order = fields.setting("order", Order::CHOICES, Order::parse);
+    let rate = fields.setting("rate", "a number of events per second from 1 to 100000", |text| {
+        text.parse().ok().filter(|rate| (1..=100_000).contains(rate))
+    });
     let client_id = fields
         .setting("client_id", "a string that is not empty", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
     let version = fields.setting("version", MqttVersion::CHOICES, MqttVersion::parse);
@@ -143,6 +148,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
         keep_alive: keep_alive.unwrap_or(settings.keep_alive),
         max_payload: max_payload.unwrap_or(settings.max_payload),
         order: order.unwrap_or(settings.order),
+        rate,
         version,
     })
 }

@@ -102,6 +102,7 @@ mod tests {
 
     fn of(settings: &Value, defaults: &WebhookSettings) -> (Option<Webhook>, String) {
         let row = json!({"url": "https://erp.example", "secret_key": "secret", "settings": settings});
+        let row = row.to_string();
         let mut fields = Fields::new(&row);
         let webhook = read(&mut fields, Format::Andon, defaults);
         (webhook, fields.problems().join("\n"))

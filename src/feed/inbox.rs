@@ -34,14 +34,18 @@ pub(super) struct Run {
 
 /// How many runs may wait for one lane in memory. Beyond that, the lane reads the log.
 pub(super) const MOST_RUNS: usize = if cfg!(test) { 4 } else { 2048 };
+/// How many may wait for one lane where more than [`CROWD`] wait for all of them.
+const MOST_IN_A_CROWD: usize = if cfg!(test) { 2 } else { 64 };
+const CROWD: usize = if cfg!(test) { 6 } else { 1 << 18 };
 
 impl Inbox {
     pub(super) fn new(wake: Arc<Notify>) -> Inbox {
         Inbox { wake, runs: VecDeque::new(), behind: None }
     }
 
-    /// Adds the event with this sequence number. `before` is the horizon before its batch, or the one that a lane which joins has seen.
-    pub(super) fn push(&mut self, sequence: u64, recent: &RecentEvent, before: &Horizon) {
+    /// Adds the event with this sequence number. `before` is the horizon before its batch, or the one that a lane which joins has seen;
+    /// `of_all` is how many runs wait for all lanes.
+    pub(super) fn push(&mut self, sequence: u64, recent: &RecentEvent, before: &Horizon, of_all: usize) {
         if self.behind.is_some() {
             return;
         }
@@ -57,7 +61,8 @@ impl Inbox {
             (run.count, run.last) = (run.count + 1, id);
             return;
         }
-        if self.runs.len() == MOST_RUNS {
+        let most = if of_all > CROWD { MOST_IN_A_CROWD } else { MOST_RUNS };
+        if self.runs.len() >= most {
             while self.runs.back().is_some_and(|run| run.first >= before.next) {
                 self.runs.pop_back();
             }

@@ -171,6 +171,8 @@ proptest! {
                     lanes[lane] = Lane::start(lanes[lane].stored.clone(), lanes[lane].done_when_stored.clone(), &feed);
                 }
             }
+            let runs = feed.state().inboxes.iter().flatten().map(|inbox| inbox.runs.len()).sum::<usize>();
+            prop_assert_eq!(feed.state().runs, runs);
             prop_assert!(feed.state().inboxes.iter().flatten().all(|inbox| inbox.runs.len() <= MOST_RUNS), "an inbox has grown beyond its bound");
             for (index, lane) in lanes.iter().enumerate() {
                 let (position, pending) = lane.checkpoint(&feed, index);

@@ -23,13 +23,16 @@ use crate::capture::notification::Notified;
 use crate::capture::notification::Unreadable;
 use crate::database::Database;
 use crate::database::PostgresConnection;
-use crate::database::locks::Lock;
 use crate::database::reconnect::Reconnect;
+use crate::database::turns;
+use crate::gateway::assignment::DaemonId;
 use crate::log::wakeup::listener;
 use crate::log::wakeup::listener::Signals;
 
 /// How soon a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked whether another daemon still listens.
+const TURN: Duration = Duration::from_secs(1);
 /// How long the pauses get, at most, between attempts to listen.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many notifications may wait to be written; each has at most 8,000 bytes. PostgreSQL queues the ones beyond that.
@@ -39,10 +42,10 @@ const WAITING: usize = 1000;
 type Notification = (String, String);
 
 /// Listens forever, through lost connections and changes of the sources.
-pub(super) async fn run(database: &Database, pool: &Pool, signals: &Signals) {
+pub(super) async fn run(database: &Database, pool: &Pool, signals: &Signals, daemon: DaemonId) {
     let mut reconnect = Reconnect::new(LONGEST_PAUSE);
     loop {
-        if let Err(error) = listen_once(database, pool, signals, &mut reconnect).await {
+        if let Err(error) = listen_once(database, pool, signals, daemon, &mut reconnect).await {
             let error = format!("{error:#}");
             let failure = reconnect.failed(Instant::now(), &error);
             if failure.is_news {
@@ -51,9 +54,23 @@ pub(super) async fn run(database: &Database, pool: &Pool, signals: &Signals) {
                     "cannot listen to the channels; notifications that are sent until it can are lost"
                 );
             }
+            // Another daemon may be able to do what this one cannot.
+            drop(leave(pool, daemon).await);
             tokio::time::sleep(failure.pause).await;
         }
     }
+}
+
+async fn leave(pool: &Pool, daemon: DaemonId) -> anyhow::Result<()> {
+    Ok(turns::leave_channels(&**pool.get().await?, &daemon).await?)
+}
+
+/// Waits until no other daemon listens.
+async fn our_turn(pool: &Pool, daemon: DaemonId) -> anyhow::Result<()> {
+    while !turns::listen_to_channels(&**pool.get().await?, &daemon).await.context("waiting for the turn to listen")? {
+        tokio::time::sleep(TURN).await;
+    }
+    Ok(())
 }
 
 /// A channel of a source, and how its notifications become events.
@@ -68,6 +85,7 @@ async fn listen_once(
     database: &Database,
     pool: &Pool,
     signals: &Signals,
+    daemon: DaemonId,
     reconnect: &mut Reconnect,
 ) -> anyhow::Result<()> {
     let mut channels = attached_channels(pool).await?;
@@ -75,11 +93,11 @@ async fn listen_once(
         signals.sources.notified().await;
         return Ok(());
     }
+    our_turn(pool, daemon).await?;
     let (client, connection) = database.connect_apart().await?;
     let (sender, mut notifications) = mpsc::channel(WAITING);
     // The task ends when this handle is dropped, and the session with it.
     let draining = AbortOnDropHandle::new(tokio::spawn(drain(connection, sender)));
-    Lock::Channels.acquire(&client).await.context("waiting for another listener to end")?;
     listen(&client, &channels, &[], &mut notifications).await?;
     reconnect.opened(Instant::now());
     tracing::info!(channels = channels.len(), "listening to the channels of the sources");

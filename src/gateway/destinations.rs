@@ -1,67 +1,211 @@
 //! Reads the destinations. In: the destinations' tables, Andon's own and those of the attached sources, and the replays that run. Out:
-//! every active row, read and checked, and once more for each replay of it. It never writes, and it never skips a row that cannot be used.
+//! every active row, read and checked, and once more for each replay of it; the rows that are switched off; and the tables that cannot be
+//! read, with the reason. It never writes, it never skips a row that cannot be used, and one table's trouble is not another's.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::pin::pin;
 
 use anyhow::Context as _;
-use serde_json::Value;
+use futures_util::TryStreamExt as _;
 use tokio_postgres::GenericClient;
-use tokio_postgres::types::Json;
 
 use crate::destination;
 use crate::destination::Defaults;
 use crate::destination::DestinationKind;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
+use crate::destination::Listed;
 use crate::destination::Replay;
+use crate::destination::TableRow;
 use crate::gateway::status_levels;
+use crate::gateway::table_error;
 use crate::ledger::replays;
 use crate::payload::Format;
 
+/// What the tables of destinations say.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The rows that are to be served, or whose state is to say why they cannot be.
+    pub active: Vec<DestinationRow>,
+    /// The lanes of the rows that are switched off.
+    pub inactive: HashSet<LaneName>,
+    /// The tables that could not be read. Nobody knows what they hold, so their lanes stay as they are.
+    pub unread: Vec<UnreadTable>,
+}
+
+/// A table of destinations that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadTable {
+    /// Its name, as the lanes' names begin.
+    pub table: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// Where destinations stand.
+struct Table {
+    kind: DestinationKind,
+    name: String,
+    profile: String,
+}
+
+/// For how long a table may be locked by others, and how long reading it may take. Row-level security is switched off for the reading, which
+/// makes PostgreSQL refuse what it would otherwise hide: a row that is hidden would look like one that was removed.
+const BOUNDS: &str =
+    "set local lock_timeout = '200ms'; set local statement_timeout = '5s'; set local row_security = off";
+/// The most bytes of a row as it is stored, so that PostgreSQL can make a text of it, and of that text.
+const LARGEST_STORED: i32 = 64 << 10;
+const LARGEST_TEXT: i32 = 64 << 10;
+
 /// Lists all lanes that should exist: one for each destination, and one for each replay.
-pub(super) async fn lanes(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<DestinationRow>> {
+pub(super) async fn lanes(client: &mut impl GenericClient, defaults: &Defaults) -> anyhow::Result<Listing> {
     let replays = replays::running(client).await.context("cannot read the replays")?;
     read(client, defaults, &replays).await
 }
 
 /// Reads all rows of all destination tables.
-pub async fn list(client: &impl GenericClient, defaults: &Defaults) -> anyhow::Result<Vec<DestinationRow>> {
+pub async fn list(client: &mut impl GenericClient, defaults: &Defaults) -> anyhow::Result<Listing> {
     read(client, defaults, &[]).await
 }
 
 async fn read(
-    client: &impl GenericClient,
+    client: &mut impl GenericClient,
     defaults: &Defaults,
     replays: &[(LaneName, Replay)],
-) -> anyhow::Result<Vec<DestinationRow>> {
-    let tables = client
+) -> anyhow::Result<Listing> {
+    let mut listing = Listing::default();
+    for table in tables(client).await.context("cannot read andon.sources")? {
+        // A transaction of its own, or a savepoint in the caller's. It only reads, so it is always rolled back, which gives back the
+        // locks on the plant's tables and the bounds.
+        let reading = client.transaction().await?;
+        let mut of_table = Listing::default();
+        let read = read_table(&reading, &table, &mut of_table, defaults, replays).await;
+        reading.rollback().await?;
+        match read {
+            Ok(()) => listing.extend(of_table),
+            Err(error) if table_error::is_of_the_table(&error) => {
+                let reason = table_error::explain(&table.name, &error);
+                listing.unread.push(UnreadTable { table: table.name, reason });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    listing.refuse_twins();
+    status_levels::set_apart(&mut listing.active);
+    Ok(listing)
+}
+
+/// Returns the tables, each of them once: several sources may share one.
+async fn tables(client: &impl GenericClient) -> Result<Vec<Table>, tokio_postgres::Error> {
+    let rows = client
         .query(
-            "select 'mqtt', 'andon.mqtt_publishers', 'andon' union all select 'webhook', 'andon.webhooks', 'andon'
-            union all select 'mqtt', mqtt_publishers, profile from andon.sources where mqtt_publishers is not null
-            union all select 'webhook', webhooks, profile from andon.sources where webhooks is not null",
+            "select distinct on (name) kind, name, profile from (
+                select 0, 'mqtt', 'andon.mqtt_publishers', 'andon' union all select 0, 'webhook', 'andon.webhooks', 'andon'
+                union all select 1, 'mqtt', mqtt_publishers, profile from andon.sources where mqtt_publishers is not null
+                union all select 1, 'webhook', webhooks, profile from andon.sources where webhooks is not null
+            ) named (place, kind, name, profile) order by name, place, kind, profile",
             &[],
         )
         .await?;
-    let mut listed = Vec::new();
-    for table in tables {
-        let (kind, name, profile): (&str, &str, &str) = (table.get(0), table.get(1), table.get(2));
-        let kind = if kind == "mqtt" { DestinationKind::Mqtt } else { DestinationKind::Webhook };
-        let profile = Format::parse(profile).with_context(|| format!("andon.sources: unknown profile `{profile}`"))?;
-        // PostgreSQL itself quotes the name, so that it is safe to use in SQL text.
-        let known: Option<String> = client.query_one("select to_regclass($1)::text", &[&name]).await?.get(0);
-        let known = known.with_context(|| format!("destination table {name} is gone; attach the source again"))?;
-        let rows = client
-            .query(&format!("select to_jsonb(destination) from {known} destination"), &[])
-            .await
-            .with_context(|| format!("cannot read the destinations in {name}"))?;
-        for row in rows {
-            let Json(row): Json<Value> = row.get(0);
-            let read = || destination::read(kind, name, profile, &row, defaults);
-            let Some(live) = read() else { continue };
-            for (_, replay) in replays.iter().filter(|(lane, _)| *lane == live.lane) {
-                listed.extend(read().map(|listed| listed.for_replay(replay.clone())));
+    let table = |row: &tokio_postgres::Row| {
+        let kind = if row.get::<_, &str>(0) == "mqtt" { DestinationKind::Mqtt } else { DestinationKind::Webhook };
+        Table { kind, name: row.get(1), profile: row.get(2) }
+    };
+    Ok(rows.iter().map(table).collect())
+}
+
+/// Reads one row after the other, so that no more than one is in memory as text, and so that others have their turns meanwhile.
+async fn read_table(
+    client: &impl GenericClient,
+    table: &Table,
+    listing: &mut Listing,
+    defaults: &Defaults,
+    replays: &[(LaneName, Replay)],
+) -> anyhow::Result<()> {
+    client.batch_execute(BOUNDS).await?;
+    // PostgreSQL itself quotes the name, so that it is safe to use in SQL text.
+    let found = client
+        .query_opt(
+            "select oid::regclass::text, exists (select from pg_attribute where attrelid = oid and attname = 'id' and not attisdropped)
+            from (select to_regclass($1)) it (oid) where oid is not null",
+            &[&table.name],
+        )
+        .await?;
+    let Some(found) = found else { return Err(table_error::Gone.into()) };
+    let Some(profile) = Format::parse(&table.profile) else {
+        return Err(table_error::UnknownProfile(table.profile.clone()).into());
+    };
+    let (known, has_key): (&str, bool) = (found.get(0), found.get(1));
+    let key = if has_key { "coalesce(left(it.id::text, 1000), '')" } else { "''" };
+    // Not `to_jsonb`, which would parse a column of type json and fail for all rows where one of them holds what jsonb cannot.
+    let sql = format!(
+        "select key, case when octet_length(text) <= {LARGEST_TEXT} then text end from (
+            select {key}, case when pg_column_size(it) <= {LARGEST_STORED} then row_to_json(it)::text end from {known} it offset 0
+        ) made (key, text)"
+    );
+    let rows = client.query_raw(&sql, std::iter::empty::<&str>()).await?;
+    let mut rows = pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        let (key, text): (&str, Option<&str>) = (row.try_get(0)?, row.try_get(1)?);
+        let json = text.ok_or("the row is too large to be a destination; shorten its texts");
+        listing.add(table.kind, &table.name, profile, TableRow { key, json }, defaults, replays);
+    }
+    Ok(())
+}
+
+impl Listing {
+    fn add(
+        &mut self,
+        kind: DestinationKind,
+        table: &str,
+        profile: Format,
+        row: TableRow<'_>,
+        defaults: &Defaults,
+        replays: &[(LaneName, Replay)],
+    ) {
+        let read = || destination::read(kind, table, profile, row, defaults);
+        match read() {
+            Listed::Inactive(lane) => drop(self.inactive.insert(lane)),
+            Listed::Active(live) => {
+                for (_, replay) in replays.iter().filter(|(lane, _)| *lane == live.lane) {
+                    if let Listed::Active(again) = read() {
+                        self.active.push(again.for_replay(replay.clone()));
+                    }
+                }
+                self.active.push(*live);
             }
-            listed.push(live);
         }
     }
-    status_levels::set_apart(&mut listed);
-    Ok(listed)
+
+    fn extend(&mut self, other: Listing) {
+        self.active.extend(other.active);
+        self.inactive.extend(other.inactive);
+    }
+
+    /// Of several rows with one key none is served: nobody could say which of them the lane is.
+    fn refuse_twins(&mut self) {
+        let mut first: HashMap<LaneName, usize> = HashMap::new();
+        let mut kept: Vec<DestinationRow> = Vec::with_capacity(self.active.len());
+        for listed in self.active.drain(..) {
+            match first.entry(listed.lane.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(kept.len());
+                    kept.push(listed);
+                }
+                Entry::Occupied(entry) => {
+                    let twin = &mut kept[*entry.get()];
+                    twin.usable = Err(vec![format!("several rows have the key of `{}`; give each its own", twin.lane)]);
+                    twin.fingerprint = "several".to_owned();
+                }
+            }
+        }
+        self.active = kept;
+    }
+
+    /// Returns whether the lane belongs to a table that could not be read.
+    pub fn is_unread(&self, lane: &LaneName) -> bool {
+        self.unread.iter().any(|unread| lane.is_of_table(&unread.table))
+    }
 }

@@ -3,17 +3,21 @@
 //! are counted and logged. It never makes a writer of the plant wait, and several daemons may do it at once.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use deadpool_postgres::Pool;
+use tokio::sync::watch;
 use tokio_postgres::Client;
-use tokio_postgres::Transaction;
 
+use crate::database::locks;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
+use crate::feed::Horizon;
 use crate::gateway::destinations;
+use crate::gateway::unread_counts::UnreadCounts;
 use crate::lane::store::fallen_behind;
 use crate::lane::store::fallen_behind::FallenBehind;
 use crate::ledger::attempts;
@@ -24,6 +28,10 @@ use crate::router::EventPattern;
 use crate::settings::Retention;
 
 const INTERVAL: Duration = Duration::from_secs(60);
+/// How soon partitions that could not be made are tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How often it is compared how far the log is with the end of its partitions. A second of the fastest burst is less than half of them.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The events that each lane wants, for the lanes whose destinations can be read.
 type Patterns = HashMap<LaneName, WantedTypes>;
@@ -42,14 +50,62 @@ impl WantedTypes {
     }
 }
 
-/// Applies the limits once a minute, forever.
-pub(super) async fn run(pool: &Pool, retention: &Retention, defaults: &Defaults) {
+/// Applies the limits once a minute, and makes partitions whenever the log nears the end of those that are there, forever.
+pub(super) async fn run(pool: &Pool, retention: &Retention, defaults: &Defaults, horizon: &watch::Receiver<Horizon>) {
+    let mut told = Vec::new();
     loop {
+        tell_strangers(pool, &mut told).await;
         if let Err(error) = apply_once(pool, retention, defaults).await {
             tracing::warn!(error = format!("{error:#}"), "cannot apply the retention limits; trying again in a minute");
         }
-        tokio::time::sleep(INTERVAL).await;
+        if tokio::time::timeout(INTERVAL, keep_ahead(pool, retention, horizon)).await.is_ok_and(|made| made.is_err()) {
+            // The database is away, or it refuses: the next minute tells which.
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
+}
+
+/// Makes partitions as often as half of what was made ahead is used up, so that a burst does not overtake them.
+async fn keep_ahead(
+    pool: &Pool,
+    retention: &Retention,
+    horizon: &watch::Receiver<Horizon>,
+) -> anyhow::Result<Infallible> {
+    let mut end = partitions::end(&*pool.get().await?).await?;
+    let mut wake_at = half_way(horizon.borrow().position, end);
+    let mut clock = tokio::time::interval(LOOK);
+    loop {
+        clock.tick().await;
+        let position = horizon.borrow().position;
+        if position < wake_at {
+            continue;
+        }
+        let client = pool.get().await?;
+        partitions::extend(&client, retention.log_age, retention.log_size).await?;
+        let before = std::mem::replace(&mut end, partitions::end(&client).await?);
+        drop(client);
+        if end == before {
+            // Somebody holds a lock, or what lies there already has to be removed first.
+            tokio::time::sleep(RETRY).await;
+        } else {
+            wake_at = half_way(position, end);
+        }
+    }
+}
+
+/// Returns the id between these two at which it is time to look again.
+fn half_way(position: i64, end: i64) -> i64 {
+    position + ((end - position) / 2).max(1)
+}
+
+/// Tells of the sessions that hold a lock of Andon's without a right to it, as long as there are any: what the lock is for waits for them.
+async fn tell_strangers(pool: &Pool, told: &mut Vec<String>) {
+    let Ok(client) = pool.get().await else { return };
+    let strangers = locks::strangers(&client).await.unwrap_or_default();
+    for stranger in strangers.iter().filter(|stranger| !told.contains(stranger)) {
+        tracing::error!(stranger, "somebody without the rights of a daemon holds a lock of Andon's; end that session");
+    }
+    *told = strangers;
 }
 
 async fn apply_once(pool: &Pool, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {
@@ -66,7 +122,7 @@ pub async fn apply(client: &mut Client, retention: &Retention, defaults: &Defaul
     if !over.is_empty() {
         let patterns = patterns(client, defaults).await;
         for (partition, limit) in over {
-            if !shorten(client, partition, limit, &patterns).await.context("shortening the log")? {
+            if !shorten(client, &partition, limit, &patterns).await.context("shortening the log")? {
                 break;
             }
         }
@@ -83,45 +139,48 @@ async fn shorten(
     limit: Limit,
     patterns: &Patterns,
 ) -> anyhow::Result<bool> {
-    let transaction = client.transaction().await?;
-    let behind = fallen_behind::lanes(&transaction, partition.low, partition.past).await?;
     // A lane that is making progress, however slowly, or that waited for a daemon to come back, loses events only to the size limit.
-    if limit == Limit::Age && behind.iter().any(|lane| lane.is_running) {
+    let must_stay = |behind: &[FallenBehind]| limit == Limit::Age && behind.iter().any(|lane| lane.is_running);
+    let behind = fallen_behind::lanes(client, partition.low, partition.past).await?;
+    if must_stay(&behind) {
+        return Ok(false);
+    }
+    let counts = UnreadCounts::count(client, behind).await?;
+    let transaction = client.transaction().await?;
+    let behind = fallen_behind::lock(&transaction, partition.low, partition.past).await?;
+    if must_stay(&behind) {
         return Ok(false);
     }
     let mut losses = Vec::new();
     for lane in behind {
-        let lost = lost(&transaction, &lane, patterns).await?;
+        // Where the destination's row cannot be read, all events count, because it may have wanted every one of them; where the events cannot
+        // be counted, the ids do.
+        let wanted = patterns.get(&lane.lane);
+        let is_wanted = |event_type: &str| wanted.is_none_or(|wanted| wanted.includes(event_type));
+        let counted = counts.of(&transaction, &lane, is_wanted).await?;
+        let is_exact = counted.is_some() && wanted.is_some();
+        let lost = counted.unwrap_or_else(|| lane.unread.iter().map(|(low, high)| high - low + 1).sum());
         fallen_behind::skip(&transaction, &lane.lane, (partition.low, partition.past), lost).await?;
-        losses.push((lane, lost));
+        losses.push((lane, lost, is_exact));
     }
     if !partitions::empty(&transaction, partition).await? {
         return Ok(false);
     }
     transaction.commit().await?;
-    for (FallenBehind { lane, name, .. }, lost) in losses.into_iter().filter(|(_, lost)| *lost > 0) {
+    for (FallenBehind { lane, name, .. }, lost, is_exact) in losses.into_iter().filter(|(_, lost, _)| *lost > 0) {
         let limit = match limit {
             Limit::Age => "retention.log_age",
             Limit::Size => "retention.log_size",
         };
-        // If the destination's row cannot be read, the count is that of all events: it may have wanted every one of them.
-        let is_exact = patterns.contains_key(&lane);
         tracing::error!(%lane, name, lost, is_exact, limit, "fell off the log: events that it had not taken are gone");
     }
     Ok(true)
 }
 
-/// Counts the events of a partition that the lane had not taken and would have delivered.
-async fn lost(transaction: &Transaction<'_>, lane: &FallenBehind, patterns: &Patterns) -> anyhow::Result<i64> {
-    let wanted = patterns.get(&lane.lane);
-    let is_wanted = |event_type: &str| wanted.is_none_or(|wanted| wanted.includes(event_type));
-    let counts = partitions::count(transaction, &lane.tenant, &lane.unread).await?;
-    Ok(counts.iter().filter(|(event_type, _)| is_wanted(event_type)).map(|(_, count)| count).sum())
-}
-
-async fn patterns(client: &Client, defaults: &Defaults) -> Patterns {
+async fn patterns(client: &mut Client, defaults: &Defaults) -> Patterns {
+    // The lanes of a table that cannot be read are among those whose losses are counted for all events.
     let listed = match destinations::lanes(client, defaults).await {
-        Ok(listed) => listed,
+        Ok(listing) => listing.active,
         Err(error) => {
             tracing::warn!(
                 error = format!("{error:#}"),

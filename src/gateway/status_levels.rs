@@ -52,12 +52,18 @@ mod tests {
     use super::*;
     use crate::destination::Defaults;
     use crate::destination::DestinationKind;
+    use crate::destination::Listed;
+    use crate::destination::TableRow;
     use crate::destination::read;
     use crate::payload::Format;
 
     fn row(id: &str, name: &str, broker: &str) -> DestinationRow {
-        let row = json!({"id": id, "name": name, "broker_url": broker, "events": ["*"]});
-        read(DestinationKind::Mqtt, "t", Format::Andon, &row, &Defaults::default()).unwrap()
+        let json = json!({"id": id, "name": name, "broker_url": broker, "events": ["*"]}).to_string();
+        let row = TableRow { key: id, json: Ok(&json) };
+        match read(DestinationKind::Mqtt, "t", Format::Andon, row, &Defaults::default()) {
+            Listed::Active(row) => *row,
+            Listed::Inactive(lane) => panic!("{lane} is active"),
+        }
     }
 
     fn levels(rows: &mut [DestinationRow]) -> Vec<String> {

@@ -1,44 +1,60 @@
 //! The supervisor starts, stops and replaces lanes, so that those that run are those that should. In: the destinations' tables, and our
-//! lease. Out: the lanes that are assigned to this daemon. It never touches a lane whose row has not changed, and it never skips a row:
-//! a row that cannot be used becomes a lane whose state says why.
+//! lease. Out: the lanes that are assigned to this daemon. It never touches a lane whose row has not changed, it never skips a row (a row
+//! that cannot be used becomes a lane whose state says why), and one lane's trouble never keeps it from the others.
+
+mod failures;
+mod news;
+mod roster;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+use tokio::time::timeout_at;
 
-use crate::database::locks::Lock;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
-use crate::gateway::assignment;
-use crate::gateway::destinations;
 use crate::gateway::lease::Lease;
 use crate::gateway::lease::LeaseKeeper;
+use crate::gateway::pools::Pools;
+use crate::gateway::supervisor::failures::Failures;
+use crate::gateway::supervisor::news::News;
+use crate::gateway::supervisor::news::Returned;
+use crate::gateway::supervisor::roster::Roster;
 use crate::gateway::systemd;
-use crate::lane::Lane;
+use crate::lane;
 use crate::lane::LaneContext;
 use crate::lane::stop;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stopper;
+use crate::lane::store::enlist;
+use crate::lane::store::enlist::Enlisted;
 use crate::lane::store::error::Lost;
 use crate::lane::store::lanes;
 use crate::lane::store::row::Claim;
 use crate::lane::store::row::LaneRow;
-use crate::ledger::deliveries;
-use crate::ledger::replays;
+use crate::lane::store::state::State;
 use crate::log::wakeup::listener::Signals;
 
 /// The lanes that this daemon runs.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    context: LaneContext,
+    context: Arc<LaneContext>,
+    pools: Pools,
     defaults: Defaults,
     running: HashMap<LaneName, Running>,
-    tasks: JoinSet<(LaneName, Result<Ended, Lost>)>,
+    tasks: JoinSet<(LaneName, Outcome)>,
+    failures: Failures,
+    /// The states of lanes that have failed, to be written.
+    reports: Vec<(LaneRow, State)>,
+    news: News,
     /// The trouble that was last logged, so that it is logged once and not at each attempt.
     trouble: String,
     is_ready: bool,
@@ -51,24 +67,40 @@ struct Running {
     row: LaneRow,
 }
 
+/// How a lane's task ended: as a lane ends, or by a fault of Andon's own, which says this.
+type Outcome = Result<Result<Ended, Lost>, String>;
+
 /// How often the destinations are read without a notification, in case one was missed.
 const FALLBACK: Duration = Duration::from_secs(30);
 /// How soon to try again after the database failed, or while another daemon still serves one of our lanes.
 const RETRY: Duration = Duration::from_secs(1);
+/// How soon to try again to read a table that cannot be read, because nobody notifies us of that.
+const UNREAD_RETRY: Duration = Duration::from_secs(5);
+/// The least time between two looks at the destinations, because a plant may write into its own table all the time. If a look takes
+/// long, the time is a multiple of that.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
+const LOOKS_SHARE: u32 = 2;
+const LONGEST_BETWEEN: Duration = Duration::from_millis(400);
 /// How long a lane whose row has changed may take to finish what is under way. It is short, because the change should take effect
 /// within a second.
 const CHANGE_GRACE: Duration = Duration::from_millis(300);
+/// How long the others wait for such lanes. One that takes longer is taken up again when it has ended.
+const CHANGE_PATIENCE: Duration = Duration::from_millis(500);
 /// How long all lanes together may take to store their cursors after the lease is lost.
 const LOSS_GRACE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Creates a supervisor that runs no lanes yet.
-    pub(super) fn new(context: LaneContext, defaults: Defaults) -> Supervisor {
+    pub(super) fn new(context: LaneContext, pools: Pools, defaults: Defaults) -> Supervisor {
         Supervisor {
-            context,
+            context: Arc::new(context),
+            pools,
             defaults,
             running: HashMap::new(),
             tasks: JoinSet::new(),
+            failures: Failures::default(),
+            reports: Vec::new(),
+            news: News::default(),
             trouble: String::new(),
             is_ready: false,
         }
@@ -78,15 +110,16 @@ impl Supervisor {
     /// dropped, some lanes are left running and some are left stopping.
     pub(super) async fn keep(&mut self, leases: &LeaseKeeper, mut lease: Lease, signals: &Signals) -> anyhow::Error {
         loop {
+            let began = Instant::now();
             let pause = match self.reconcile(&lease).await {
-                Ok(has_all) => {
+                Ok(pause) => {
                     self.trouble.clear();
                     if !self.is_ready {
                         self.is_ready = true;
                         tracing::info!("ready");
                         systemd::ready();
                     }
-                    if has_all { FALLBACK } else { RETRY }
+                    pause
                 }
                 Err(error) if error.is::<JoinError>() => return error,
                 Err(error) => {
@@ -98,44 +131,89 @@ impl Supervisor {
                     RETRY
                 }
             };
+            let now = Instant::now();
+            let between = ((now - began) * LOOKS_SHARE).clamp(BETWEEN_LOOKS, LONGEST_BETWEEN);
+            let next = (now + pause).min(self.failures.next(now).unwrap_or(now + pause));
             tokio::select! {
                 _ = leases.changed(&lease) => lease = leases.held().await,
                 () = signals.destinations.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = sleep_until(next) => {}
                 ended = self.lane_ended() => if let Err(error) = ended { return error },
             }
+            sleep_until(now + between).await;
         }
     }
 
-    /// Makes our lanes match the tables. Returns false while another daemon still serves one of them.
-    async fn reconcile(&mut self, lease: &Lease) -> anyhow::Result<bool> {
-        loop {
-            let ours = self.assigned_to_us(lease).await?;
-            let wanted: HashSet<(&LaneName, &str)> =
-                ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
-            let lost = self.lost().await?;
-            let is_wanted = |(lane, running): (&LaneName, &Running)| {
-                wanted.contains(&(lane, &running.fingerprint)) && !lost.contains(lane)
-            };
-            let leaving: Vec<LaneName> =
-                self.running.iter().filter(|it| !is_wanted(*it)).map(|(lane, _)| lane.clone()).collect();
-            if leaving.is_empty() {
-                return self.start(ours).await;
-            }
-            for lane in &leaving {
-                self.running[lane].stopper.stop(CHANGE_GRACE);
-            }
-            while leaving.iter().any(|lane| self.running.contains_key(lane)) {
-                let ended = self.tasks.join_next().await.expect("every lane that runs has a task");
-                self.forget(ended)?;
+    /// Makes our lanes match the tables. Returns when to look again if nothing happens.
+    async fn reconcile(&mut self, lease: &Lease) -> anyhow::Result<Duration> {
+        for (row, state) in std::mem::take(&mut self.reports) {
+            if let Err(error) = row.report(&state).await {
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::warn!(lane = %row.lane(), error, "cannot write the lane's state");
             }
         }
+        let mut roster = self.roster(lease).await?;
+        if self.stop_changed(&roster).await? {
+            // Their rows may have changed again meanwhile, and those that are gone can be marked so.
+            roster = self.roster(lease).await?;
+        }
+        self.news.unread(&roster.listing.unread);
+        let is_known = roster.listing.unread.is_empty();
+        Ok(match self.start(roster.ours).await? {
+            false => RETRY,
+            true if is_known => FALLBACK,
+            true => UNREAD_RETRY,
+        })
+    }
+
+    async fn roster(&self, lease: &Lease) -> anyhow::Result<Roster> {
+        let running: Vec<LaneName> = self.running.keys().cloned().collect();
+        let daemon = self.context.daemon_id;
+        let roster = Roster::make(&self.pools.house, &self.defaults, daemon, lease, &running).await?;
+        self.news.removed(&roster.removed, &roster.listing);
+        Ok(roster)
+    }
+
+    /// Stops the lanes that are not wanted as they are, and waits for a short time until they have ended. Returns whether there were any.
+    async fn stop_changed(&mut self, roster: &Roster) -> anyhow::Result<bool> {
+        let wanted: HashSet<(&LaneName, &str)> =
+            roster.ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
+        let lost = self.lost().await?;
+        let is_leaving = |(lane, running): &(&LaneName, &Running)| {
+            let is_wanted = wanted.contains(&(*lane, &running.fingerprint)) || roster.listing.is_unread(lane);
+            !is_wanted || lost.contains(*lane)
+        };
+        let mut leaving: HashSet<LaneName> =
+            self.running.iter().filter(is_leaving).map(|(lane, _)| lane.clone()).collect();
+        if leaving.is_empty() {
+            return Ok(false);
+        }
+        for lane in &leaving {
+            let stopper = &self.running[lane].stopper;
+            let may_exist = roster.names.contains(lane) || roster.listing.is_unread(lane);
+            if may_exist { stopper.stop(CHANGE_GRACE) } else { stopper.stop_for_good(CHANGE_GRACE) }
+        }
+        let deadline = Instant::now() + CHANGE_PATIENCE;
+        while !leaving.is_empty()
+            && let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next()).await
+        {
+            leaving.remove(&self.forget(ended)?);
+        }
+        Ok(true)
+    }
+
+    /// Returns the lanes that run here although their rows are not what they know of any more.
+    async fn lost(&self) -> anyhow::Result<HashSet<LaneName>> {
+        // What a lane knows comes first: the rows can only have more by the time they are read.
+        let claims: Vec<Claim> = self.running.values().map(|running| running.row.claim()).collect();
+        let client = self.pools.house.get().await?;
+        Ok(lanes::taken_away(&**client, &claims).await?.into_iter().collect())
     }
 
     /// Waits for a lane to end without having been asked to. Returns an error that the gateway cannot recover from.
     async fn lane_ended(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
-            Some(ended) => self.forget(ended),
+            Some(ended) => self.forget(ended).map(drop),
             None => std::future::pending().await,
         }
     }
@@ -157,8 +235,8 @@ impl Supervisor {
         for running in self.running.values() {
             running.stopper.stop(Duration::ZERO);
         }
-        let deadline = tokio::time::Instant::now() + LOSS_GRACE;
-        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
+        let deadline = Instant::now() + LOSS_GRACE;
+        while let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next()).await {
             self.forget(ended)?;
         }
         self.tasks.abort_all();
@@ -171,74 +249,71 @@ impl Supervisor {
             self.forget(ended)?;
         }
         self.running.clear();
-        // A pooled connection on which the database no longer answers would be handed to the next task that asks for one.
-        self.context.pool.retain(|_, _| false);
+        self.pools.close_idle();
         Ok(())
     }
 
-    /// Returns the destinations that are assigned to this daemon. One daemon at a time reads them, so that none marks a lane as removed
-    /// that another has just found.
-    async fn assigned_to_us(&self, lease: &Lease) -> anyhow::Result<Vec<DestinationRow>> {
-        let mut client = self.context.pool.get().await?;
-        let transaction = client.transaction().await?;
-        Lock::Destinations.acquire_in(&transaction).await?;
-        replays::mark_done(&transaction).await?;
-        let listed = destinations::lanes(&*transaction, &self.defaults).await?;
-        let names: Vec<&LaneName> = listed.iter().map(|listed| &listed.lane).collect();
-        let kept: Vec<&LaneName> = names.iter().copied().chain(self.running.keys()).collect();
-        lanes::mark_removed(&*transaction, &kept, self.context.daemon_id).await?;
-        for (lane, destination) in replays::record_results(&transaction).await? {
-            deliveries::hand_over(&transaction, &lane, &destination).await?;
-            lanes::forget(&transaction, &lane).await?;
+    /// Starts those of these lanes that do not run. Returns whether all of them run.
+    async fn start(&mut self, mut ours: Vec<DestinationRow>) -> anyhow::Result<bool> {
+        let now = Instant::now();
+        // One that takes long to stop is taken up again when it has ended, and one that has failed when its time has come.
+        ours.retain(|it| !self.running.contains_key(&it.lane) && !self.failures.holds_back(&it.lane, now));
+        if ours.is_empty() {
+            return Ok(true);
         }
-        let served = lanes::served_by(&*transaction, &names).await?;
-        let assigned = assignment::assign(&served, &lease.living);
-        let ourselves = Some(&self.context.daemon_id);
-        let leaves = |lane: &LaneName| assigned.get(lane) != ourselves && !self.running.contains_key(lane);
-        let left: Vec<&LaneName> =
-            served.iter().filter(|(lane, by)| by.as_ref() == ourselves && leaves(lane)).map(|(lane, _)| lane).collect();
-        if !left.is_empty() {
-            lanes::release(&*transaction, &left, self.context.daemon_id).await?;
-        }
-        transaction.commit().await?;
-        Ok(listed.into_iter().filter(|listed| assigned.get(&listed.lane) == ourselves).collect())
-    }
-
-    /// Returns the lanes that run here although their rows are not what they know of any more.
-    async fn lost(&self) -> anyhow::Result<HashSet<LaneName>> {
-        // What a lane knows comes first: the rows can only have more by the time they are read.
-        let claims: Vec<Claim> = self.running.values().map(|running| running.row.claim()).collect();
-        let client = self.context.pool.get().await?;
-        Ok(lanes::taken_away(&**client, &claims).await?.into_iter().collect())
-    }
-
-    async fn start(&mut self, ours: Vec<DestinationRow>) -> anyhow::Result<bool> {
-        let mut has_all = true;
+        let tail = self.context.feed.horizon().borrow().clone();
+        let client = self.pools.house.get().await?;
+        let (stores, daemon) = (&self.context.stores, self.context.daemon_id);
+        let mut enlisted =
+            enlist::enlist(&**client, stores, &mut ours, &tail, daemon).await.context("cannot start the lanes")?;
+        drop(client);
+        let (mut returned, mut has_all) = (Vec::new(), true);
         for listed in ours {
-            if self.running.contains_key(&listed.lane) {
-                continue;
+            match enlisted.remove(&listed.lane) {
+                Some(enlisted) => {
+                    returned.extend(returns(&listed, &enlisted));
+                    self.spawn(listed, enlisted);
+                }
+                // Another daemon still serves it, or somebody has locked its row.
+                None => has_all = false,
             }
-            let (lane, fingerprint) = (listed.lane.clone(), listed.fingerprint.clone());
-            let opened = Lane::open(listed, &self.context).await;
-            let Some((opened, row)) = opened.with_context(|| format!("cannot start lane `{lane}`"))? else {
-                has_all = false;
-                continue;
-            };
-            let (stopper, stop) = stop::channel();
-            let name = lane.clone();
-            self.tasks.spawn(async move { (name, opened.run(stop).await) });
-            self.running.insert(lane, Running { fingerprint, stopper, row });
         }
+        self.news.returned(returned, &self.pools.house);
         Ok(has_all)
     }
 
-    /// Forgets a lane that has ended. One that another daemon has taken over ends like any other.
-    fn forget(&mut self, ended: Result<(LaneName, Result<Ended, Lost>), JoinError>) -> anyhow::Result<()> {
-        let (lane, ended) = ended.context("a lane's task died")?;
-        if let Err(lost) = ended {
-            tracing::warn!(%lost, "stopped");
-        }
-        self.running.remove(&lane);
-        Ok(())
+    fn spawn(&mut self, listed: DestinationRow, enlisted: Enlisted) {
+        let (stopper, stop) = stop::channel();
+        let (lane, fingerprint, row) = (listed.lane.clone(), listed.fingerprint.clone(), enlisted.row.clone());
+        let name = lane.clone();
+        let serving = failures::caught(lane::serve(listed, enlisted, Arc::clone(&self.context), stop));
+        self.tasks.spawn(async move { (name, serving.await) });
+        self.running.insert(lane, Running { fingerprint, stopper, row });
     }
+
+    /// Forgets a lane that has ended, and returns its name. One that another daemon has taken over ends like any other. One that has failed
+    /// is started again after a while.
+    fn forget(&mut self, ended: Result<(LaneName, Outcome), JoinError>) -> anyhow::Result<LaneName> {
+        let (lane, outcome) = ended.context("a lane's task died")?;
+        let running = self.running.remove(&lane);
+        match outcome {
+            Ok(Ok(_)) => {}
+            Ok(Err(lost)) => tracing::warn!(%lost, "stopped"),
+            Err(panic) => {
+                let pause = self.failures.record(lane.clone(), Instant::now());
+                tracing::error!(%lane, panic, ?pause, "the lane failed by a fault of Andon's own; it is started again");
+                let reason = format!("it failed by a fault of Andon's own, and is started again: {panic}");
+                self.reports.extend(running.map(|running| (running.row, State::Retrying(reason))));
+            }
+        }
+        Ok(lane)
+    }
+}
+
+/// Returns what a destination passes over that was not active and is active again.
+fn returns(listed: &DestinationRow, enlisted: &Enlisted) -> Option<Returned> {
+    let route = &listed.usable.as_ref().ok()?.route;
+    let passed_over = enlisted.passed_over.clone()?;
+    let (lane, name) = (listed.lane.clone(), listed.name.clone());
+    Some(Returned { lane, name, tenant: route.tenant.clone(), events: route.events.clone(), passed_over })
 }

@@ -33,7 +33,7 @@ impl Delivery {
     pub(super) fn attempt_number(&self) -> i32 {
         match self {
             Delivery::FromLog(_) => 1,
-            Delivery::Parked(parked) => parked.attempts + 1,
+            Delivery::Parked(parked) => parked.attempts.saturating_add(1),
         }
     }
 }

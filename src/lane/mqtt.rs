@@ -10,6 +10,7 @@ mod frames;
 mod last_words;
 pub mod link;
 pub mod message;
+mod pace;
 mod poison;
 pub mod protocol;
 mod reason_code;
@@ -23,6 +24,7 @@ mod wire;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::FutureExt as _;
 use futures_util::stream::FuturesOrdered;
 use futures_util::stream::StreamExt as _;
@@ -36,6 +38,7 @@ use crate::lane::mqtt::deliveries::Deliveries;
 use crate::lane::mqtt::dial::Dialer;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::message::MessageBuilder;
+use crate::lane::mqtt::pace::Pace;
 use crate::lane::mqtt::poison::Choice;
 use crate::lane::mqtt::protocol::Ack;
 use crate::lane::mqtt::reason_code::Meaning;
@@ -59,13 +62,14 @@ pub struct MqttLane {
     deliveries: Deliveries,
     dialer: Dialer,
     memory: Memory,
+    pace: Pace,
 }
 
 /// How a connection ended.
 enum Over {
     Stopped,
-    /// The broker has taken nothing for so long that the lane is to be disabled, for this reason.
-    TooLong(String),
+    /// The lane is to be disabled, for this reason.
+    Disabled(String),
     Broken {
         reason: String,
         was_useful: bool,
@@ -82,6 +86,7 @@ impl MqttLane {
     pub(super) fn new(name: String, messages: MessageBuilder, progress: Progress, retries: Retries) -> MqttLane {
         MqttLane {
             deliveries: Deliveries::new(name, messages.order(), progress, retries),
+            pace: Pace::new(messages.rate(), Instant::now()),
             messages,
             dialer: Dialer::default(),
             memory: Memory::default(),
@@ -102,7 +107,7 @@ impl MqttLane {
                     }
                     match self.publish(link, &mut stop).await? {
                         Over::Stopped => break,
-                        Over::TooLong(reason) => {
+                        Over::Disabled(reason) => {
                             return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
                         }
                         Over::Broken { reason, was_useful, retains } => {
@@ -115,7 +120,11 @@ impl MqttLane {
                 }
             };
             if was_useful {
-                pauses = reconnect::pauses();
+                // A broker may take the replay and its publisher for one client: then each throws the other off, and the replay must become
+                // rare.
+                if !self.messages.connect_options().is_replay {
+                    pauses = reconnect::pauses();
+                }
                 self.deliveries.report_trouble(&reason).await?;
             } else if let Some(reason) = self.deliveries.in_trouble(&reason).await? {
                 return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
@@ -137,8 +146,10 @@ impl MqttLane {
             tokio::select! {
                 biased;
                 _ = stop.asked() => return Ok(None),
-                connected = &mut connecting => return Ok(Some(connected.map(|(link, _)| link))),
-                _ = clock.tick() => self.deliveries.checkpoint().await?,
+                connected = &mut connecting => {
+                    return Ok(Some(connected.map(|(link, _)| link).map_err(|reason| self.messages.explain(reason))));
+                }
+                () = clock.tick(true) => self.deliveries.checkpoint().await?,
             }
         }
     }
@@ -152,7 +163,7 @@ impl MqttLane {
                 biased;
                 _ = stop.asked() => return Ok(true),
                 () = sleep_until(until) => return Ok(false),
-                _ = clock.tick() => self.deliveries.checkpoint().await?,
+                () = clock.tick(true) => self.deliveries.checkpoint().await?,
             }
         }
     }
@@ -160,7 +171,7 @@ impl MqttLane {
     /// Publishes on one connection until it ends. A [`Session`] decides everything; this only waits for what happens, and carries out what
     /// the session answers.
     async fn publish(&mut self, mut link: Link, stop: &mut Stop) -> Result<Over, Lost> {
-        let MqttLane { messages, deliveries, memory, .. } = self;
+        let MqttLane { messages, deliveries, memory, pace, .. } = self;
         let (window, status_topic) = (link.limits().window, &messages.connect_options().status_topic);
         let mut session = Session::new(memory, window, messages.stall(), Instant::now());
         let status = link.announce(status_topic, messages.online());
@@ -168,15 +179,17 @@ impl MqttLane {
         tokio::pin!(status);
         let mut in_flight = FuturesOrdered::new();
         let mut clock = Progress::clock();
+        let end = stop.clone();
         let asked = stop.asked();
         tokio::pin!(asked);
         let exit = 'connected: loop {
             let may_publish = session.may_publish(in_flight.len(), Instant::now());
-            while may_publish && in_flight.len() < session.window() {
+            while may_publish && in_flight.len() < session.window() && pace.waits_until(Instant::now).is_none() {
                 let Some(acknowledged) = publish_next(&mut session, deliveries, messages, &link) else { break };
                 if in_flight.is_empty() {
                     session.starts_waiting(Instant::now());
                 }
+                pace.leaves(Instant::now);
                 in_flight.push_back(acknowledged);
             }
             let published = Input::Published { in_flight: in_flight.len(), has_next: deliveries.has_next() };
@@ -190,15 +203,19 @@ impl MqttLane {
             }
             let room = deliveries.room(session.appetite().saturating_sub(in_flight.len()));
             let (stalls_at, resumes_at) = (session.stalls_at(in_flight.len()), session.resumes_at());
+            // A connection that lasts shows that the broker works, which is seen at a tick.
+            let is_busy = deliveries.progress.is_busy() || deliveries.progress.may_have_failed();
+            let paced_at = pace.waits_until(Instant::now).filter(|_| deliveries.has_next());
             let input = tokio::select! {
                 biased;
                 grace = &mut asked => Input::Stop(grace),
-                _ = clock.tick() => Input::Tick,
+                () = clock.tick(is_busy) => Input::Tick,
                 Some(first) = in_flight.next(), if !in_flight.is_empty() => Input::Acknowledged(first),
                 () = deliveries.retries.until_next_load(deliveries.due.is_empty()) => Input::RetriesDue,
                 ack = &mut status, if session.awaits_status() => Input::Status(ack),
                 ending = link.ended() => Input::Ended(ending),
                 () = sleep_until(resumes_at.unwrap_or_else(Instant::now)), if resumes_at.is_some() => Input::Resumed,
+                () = sleep_until(paced_at.unwrap_or_else(Instant::now)), if paced_at.is_some() => Input::Paced,
                 () = sleep_until(session.lull_at()), if !may_publish && deliveries.has_next() => Input::Lull,
                 () = sleep_until(stalls_at.unwrap_or_else(Instant::now)), if stalls_at.is_some() => Input::Stalled,
                 events = deliveries.progress.intake.next(room), if room > 0 => Input::Fresh(events),
@@ -219,7 +236,8 @@ impl MqttLane {
                 deliveries.write_settled_retries().await?;
             }
         };
-        finish(exit, link, session, in_flight, status, deliveries, messages).await
+        let parting = if end.is_for_good() { Bytes::new() } else { messages.offline() };
+        finish(exit, link, session, in_flight, status, (deliveries, messages, parting)).await
     }
 }
 
@@ -230,19 +248,18 @@ async fn finish(
     mut session: Session<'_>,
     mut in_flight: FuturesOrdered<impl Future<Output = Acknowledged>>,
     status: impl Future<Output = Ack>,
-    deliveries: &mut Deliveries,
-    messages: &MessageBuilder,
+    (deliveries, messages, parting): (&mut Deliveries, &MessageBuilder, Bytes),
 ) -> Result<Over, Lost> {
     let ending = match exit {
         Exit::Stop(grace) => {
             // What is not acknowledged in time stays pending, and whoever continues the lane sends it.
             drop(timeout(grace, settle(&mut session, deliveries, &mut in_flight)).await);
-            goodbye(link, messages).await;
+            goodbye(link, messages, parting).await;
             return Ok(Over::Stopped);
         }
         Exit::TooLong(reason) => {
-            goodbye(link, messages).await;
-            return Ok(Over::TooLong(reason));
+            goodbye(link, messages, parting).await;
+            return Ok(Over::Disabled(reason));
         }
         Exit::Ended(ending) => ending,
         Exit::Lost => link.ended().await,
@@ -253,7 +270,7 @@ async fn finish(
     if session.awaits_status() {
         drop(session.handle(Input::Status(status.await), Instant::now()));
     }
-    let retains = ending.meaning != Meaning::NoRetained;
+    let (retains, is_taken_over) = (ending.meaning != Meaning::NoRetained, ending.meaning == Meaning::TakenOver);
     let conclusion = session.conclude(ending, Instant::now());
     if let Some(letter) = conclusion.dead_letter {
         deliveries.dead_letter(letter);
@@ -267,13 +284,18 @@ async fn finish(
             format!("{} (before it took our status on `{status_topic}`)", conclusion.reason)
         }
     };
+    if is_taken_over && messages.connect_options().is_replay {
+        return Ok(Over::Disabled(format!(
+            "{reason}; the broker takes the replay and the publisher for one client, so the replay has to give way: cancel it"
+        )));
+    }
     Ok(Over::Broken { reason, was_useful: conclusion.was_useful, retains })
 }
 
-/// Publishes that the lane is offline, and disconnects. The goodbye is sent after the status message, so there is no need to wait for the
-/// acknowledgement of that.
-async fn goodbye(link: Link, messages: &MessageBuilder) {
-    drop(link.announce(&messages.connect_options().status_topic, messages.offline()));
+/// Publishes the last status, and disconnects. An empty one removes the status from the broker. The goodbye is sent after it, so there is no
+/// need to wait for its acknowledgement.
+async fn goodbye(link: Link, messages: &MessageBuilder, parting: Bytes) {
+    drop(link.announce(&messages.connect_options().status_topic, parting));
     link.close().await;
 }
 

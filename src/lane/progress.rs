@@ -1,21 +1,19 @@
 //! A lane's progress: what it takes, what it is done with, what it parks, and the checkpoint of all of it. In: events from the intake, and
 //! what became of them. Out: `andon.lanes` and the ledger, a few times a second. It never talks to a destination.
 
+mod clock;
 mod unsaved;
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio::time::Interval;
-use tokio::time::MissedTickBehavior;
 
 use crate::event::Entity;
 use crate::event::Event;
 use crate::lane::intake::Intake;
+use crate::lane::progress::clock::Clock;
 use crate::lane::progress::unsaved::Unsaved;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
@@ -49,10 +47,8 @@ struct CursorWrite {
     since: Instant,
 }
 
-/// How often a busy lane writes its cursor. Events that were acknowledged since may be delivered twice after a crash.
-const CHECKPOINT: Duration = Duration::from_millis(500);
-/// At how many different moments of that time the lanes' clocks tick, however many lanes there are.
-const SLOTS: u8 = 8;
+/// How long writing a cursor may take before the lane takes nothing new. It is longer than the pauses that the writer of cursors makes.
+const SLOW_WRITE: Duration = Duration::from_secs(3);
 /// How many parked deliveries may wait for the database. A lane with more than that takes nothing new.
 const UNWRITTEN: usize = 1000;
 /// For how long a destination may fail before its lane is disabled, as PostgreSQL reads it.
@@ -69,7 +65,7 @@ impl CursorWrite {
     }
 
     fn is_slow(&self) -> bool {
-        self.since.elapsed() > CHECKPOINT && self.is_under_way()
+        self.since.elapsed() > SLOW_WRITE && self.is_under_way()
     }
 }
 
@@ -80,16 +76,19 @@ impl Progress {
         Progress { intake, entries: Entries::default(), row, unsaved, writing: None }
     }
 
-    /// Ticks when a checkpoint may be due. Many lanes share a moment, so that they do not keep an idle machine awake; not all lanes do, so
-    /// that live events need not wait until all of them have written.
-    pub fn clock() -> Interval {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let (period, slot) = (CHECKPOINT.as_micros(), u128::from(rand::random::<u8>() % SLOTS));
-        let wait = (period + slot * (period / u128::from(SLOTS)) - since_epoch % period) % period;
-        let wait = Duration::from_micros(u64::try_from(wait).unwrap_or_default());
-        let mut clock = tokio::time::interval_at(Instant::now() + wait, CHECKPOINT);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        clock
+    /// Starts the clock of a lane.
+    pub fn clock() -> Clock {
+        Clock::new()
+    }
+
+    /// Returns whether there is anything that a tick would write, so that the clock ticks often. The end of a replay is only seen by looking.
+    pub fn is_busy(&self) -> bool {
+        !self.is_written() || self.unsaved.has_recovered() || self.intake.is_replay()
+    }
+
+    /// Returns whether the lane's row may say that the destination fails, and nothing was heard of it since.
+    pub fn may_have_failed(&self) -> bool {
+        self.unsaved.may_have_failed()
     }
 
     /// Returns the lane's row in the database.
@@ -156,7 +155,7 @@ impl Progress {
             tokio::select! {
                 biased;
                 _ = stop.asked() => break,
-                _ = clock.tick() => self.finish().await?,
+                () = clock.tick(true) => self.finish().await?,
             }
         }
         Ok(Ended::Disabled)

@@ -82,11 +82,12 @@ impl Retries {
         &mut self,
         progress: &mut Progress,
         due: &mut VecDeque<Parked>,
-        held: impl FnOnce() -> Vec<Entity>,
+        held: impl Fn() -> Vec<Entity>,
         most: usize,
     ) -> Result<Vec<Entity>, Lost> {
         let (mut held_back, mut released) = (Vec::new(), Vec::new());
-        if self.is_changed {
+        let was_changed = self.is_changed;
+        if was_changed {
             held_back = held();
             // The deliveries that were loaded before may have been discarded since.
             for parked in due.drain(..) {
@@ -102,6 +103,11 @@ impl Retries {
         if let Err(error) = self.read(progress, due, &held_back, most, &mut released).await {
             progress.database_failed(error)?;
             self.next_load = Some(Instant::now() + LOAD_AGAIN);
+        }
+        let has_nothing = self.next_load.is_none() && self.in_hand.is_empty() && progress.entries.parked.is_empty();
+        if has_nothing && !was_changed && !held().is_empty() {
+            // Entities are held, and nothing will ever be due: somebody has deleted what they wait for, and told nobody.
+            (self.is_changed, self.next_load) = (true, Some(Instant::now()));
         }
         Ok(released)
     }

@@ -75,12 +75,12 @@ impl WebhookLane {
                 self.in_flight.start(delivery);
             }
             let room = if self.progress.has_room() { self.state.room() } else { 0 };
-            let probe = self.state.next_probe();
+            let (probe, is_busy) = (self.state.next_probe(), self.progress.is_busy());
             let probe_load = self.retries.probe_load(self.state.next_probe_in_want());
             tokio::select! {
                 biased;
                 grace = stop.asked() => return self.drain(grace).await,
-                _ = clock.tick() => {
+                () = clock.tick(is_busy) => {
                     self.in_flight.close_stale_connections();
                     self.checkpoint().await?;
                 }

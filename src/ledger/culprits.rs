@@ -85,7 +85,7 @@ pub async fn park_each(
         }
         refused.push(one.event.entity.clone());
     }
-    deliveries::make_next_due(transaction, lane, refused.into_iter().collect()).await
+    deliveries::make_next_due(transaction, lane, &Vec::from_iter(&refused)).await
 }
 
 async fn park(transaction: &mut Transaction<'_>, lane: &LaneName, one: &Undelivered) -> Result<(), Error> {

@@ -3,24 +3,28 @@
 //! on this machine does no harm.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
-use crate::event::Event;
-use crate::event::Json;
-use crate::event::TenantId;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
 use crate::ledger::Selection;
 use crate::ledger::Settlement;
 use crate::ledger::StateChange;
 use crate::ledger::Undelivered;
+use crate::ledger::parked_row;
+use crate::ledger::within_reach;
+
+/// A lane has no more than these bytes of due deliveries at a time, unless a single one is larger. The others are read when it has tried them.
+const DUE_BYTES: usize = 256 << 10;
 
 /// Parks the deliveries of events that the lane's cursor passes in this transaction.
 pub async fn park(
@@ -31,42 +35,41 @@ pub async fn park(
     if undelivered.is_empty() {
         return Ok(());
     }
-    let statement = transaction
-        .prepare(
+    let events = || undelivered.iter().map(|it| &it.event);
+    let fates: Vec<(&str, Option<f64>)> = undelivered.iter().map(|it| state_and_delay(it.fate)).collect();
+    transaction
+        .execute(
             "insert into andon.deliveries (lane, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data,
                 state, attempts, next_attempt_at, reason)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13::float8 * interval '1 second', $14)
+            select $1, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data,
+                state, attempts, now() + delay * interval '1 second', reason
+            from unnest($2::int8[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::jsonb[],
+                    $10::jsonb[], $11::text[], $12::int4[], $13::float8[], $14::text[]) with ordinality
+                it (event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, state, attempts, delay, reason, place)
+            order by place
             on conflict (lane, event_id) do nothing",
+            &[
+                &lane.0,
+                &events().map(|it| it.id).collect::<Vec<_>>(),
+                &events().map(|it| it.event_id).collect::<Vec<_>>(),
+                &events().map(|it| it.tenant.0.as_str()).collect::<Vec<_>>(),
+                &events().map(|it| it.event_type.as_str()).collect::<Vec<_>>(),
+                &events().map(|it| it.entity.entity_type.as_str()).collect::<Vec<_>>(),
+                &events().map(|it| it.entity.id.as_str()).collect::<Vec<_>>(),
+                &events().map(|it| it.occurred_at).collect::<Vec<_>>(),
+                &events().map(|it| &it.context).collect::<Vec<_>>(),
+                &events().map(|it| &it.data).collect::<Vec<_>>(),
+                &fates.iter().map(|(state, _)| *state).collect::<Vec<_>>(),
+                &undelivered.iter().map(|it| it.attempts).collect::<Vec<_>>(),
+                &fates.iter().map(|(_, delay)| *delay).collect::<Vec<_>>(),
+                &undelivered.iter().map(|it| it.reason.as_str()).collect::<Vec<_>>(),
+            ],
         )
         .await?;
-    for Undelivered { event, fate, attempts, reason } in undelivered {
-        let (state, delay) = state_and_delay(*fate);
-        transaction
-            .execute(
-                &statement,
-                &[
-                    &lane.0,
-                    &event.id,
-                    &event.event_id,
-                    &event.tenant.0,
-                    &event.event_type,
-                    &event.entity.entity_type,
-                    &event.entity.id,
-                    &event.occurred_at,
-                    &event.context,
-                    &event.data,
-                    &state,
-                    attempts,
-                    &delay,
-                    reason,
-                ],
-            )
-            .await?;
-    }
     // What they were to wait for may be gone: somebody has deleted it and told nobody.
-    let is_waiting = |it: &&Undelivered| it.fate == Fate::Waiting;
-    let waiting = undelivered.iter().filter(is_waiting).map(|it| it.event.entity.clone()).collect();
-    make_next_due(transaction, lane, waiting).await?;
+    let waiting = undelivered.iter().filter(|it| it.fate == Fate::Waiting).map(|it| &it.event.entity);
+    let waiting: HashSet<&Entity> = waiting.collect();
+    make_next_due(transaction, lane, &Vec::from_iter(waiting)).await?;
     Ok(())
 }
 
@@ -77,41 +80,62 @@ pub async fn settle(
     lane: &LaneName,
     settlements: &[Settlement],
 ) -> Result<Vec<Entity>, tokio_postgres::Error> {
-    let mut advanced = HashSet::new();
-    for Settlement { id, entity, fate, attempts, reason } in settlements {
-        let stays = match fate {
-            None => {
-                transaction.execute("delete from andon.deliveries where id = $1", &[id]).await?;
-                false
-            }
-            Some(fate) => {
-                let (state, delay) = state_and_delay(*fate);
-                let sql = "update andon.deliveries set state = $2, attempts = $3, reason = $4,
-                        next_attempt_at = now() + $5::float8 * interval '1 second'
-                    where id = $1";
-                // A delivery that was discarded while it was tried is gone.
-                let is_there = transaction.execute(sql, &[id, &state, attempts, reason, &delay]).await? > 0;
-                is_there && *fate != Fate::Dead
-            }
-        };
-        if !stays {
-            advanced.insert(entity.clone());
-        }
+    if settlements.is_empty() {
+        return Ok(Vec::new());
     }
-    make_next_due(transaction, lane, advanced).await
+    let done: Vec<i64> = settlements.iter().filter(|it| it.fate.is_none()).map(|it| it.id).collect();
+    if !done.is_empty() {
+        transaction.execute("delete from andon.deliveries where id = any ($1)", &[&done]).await?;
+    }
+    let left: Vec<(&Settlement, Fate)> = settlements.iter().filter_map(|it| it.fate.map(|fate| (it, fate))).collect();
+    let kept = if left.is_empty() { HashSet::new() } else { update(transaction, &left).await? };
+    // A delivery that was discarded while it was tried is gone.
+    let stays = |it: &Settlement| it.fate.is_some_and(|fate| fate != Fate::Dead) && kept.contains(&it.id);
+    let advanced: HashSet<&Entity> = settlements.iter().filter(|it| !stays(it)).map(|it| &it.entity).collect();
+    make_next_due(transaction, lane, &Vec::from_iter(advanced)).await
 }
 
-/// Takes up what an earlier run left: makes the first delivery of each entity due, and returns the entities that are held back.
-pub async fn resume_held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<Entity>, tokio_postgres::Error> {
+/// Writes what has become of these deliveries, and returns those that are there.
+async fn update(
+    transaction: &Transaction<'_>,
+    settlements: &[(&Settlement, Fate)],
+) -> Result<HashSet<i64>, tokio_postgres::Error> {
+    let fates: Vec<(&str, Option<f64>)> = settlements.iter().map(|(_, fate)| state_and_delay(*fate)).collect();
     let rows = transaction
         .query(
-            "select distinct entity_type, entity_id from andon.deliveries where lane = $1 and state <> 'dead'",
+            "update andon.deliveries delivery set state = it.state, attempts = it.attempts, reason = it.reason,
+                next_attempt_at = now() + it.delay * interval '1 second'
+            from unnest($1::int8[], $2::text[], $3::int4[], $4::text[], $5::float8[]) it (id, state, attempts, reason, delay)
+            where delivery.id = it.id returning delivery.id",
+            &[
+                &settlements.iter().map(|(it, _)| it.id).collect::<Vec<_>>(),
+                &fates.iter().map(|(state, _)| *state).collect::<Vec<_>>(),
+                &settlements.iter().map(|(it, _)| it.attempts).collect::<Vec<_>>(),
+                &settlements.iter().map(|(it, _)| it.reason.as_str()).collect::<Vec<_>>(),
+                &fates.iter().map(|(_, delay)| *delay).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Takes up what an earlier run left: makes the first delivery of each entity due, and returns the entities that are held back. It takes
+/// two statements, however many there are.
+pub async fn resume_held(transaction: &Transaction<'_>, lane: &LaneName) -> Result<Vec<Entity>, tokio_postgres::Error> {
+    transaction
+        .execute(
+            "update andon.deliveries set state = 'retry', next_attempt_at = now() where id in (
+                select id from (
+                    select distinct on (entity_type, entity_id) id, state from andon.deliveries
+                    where lane = $1 and state <> 'dead' order by entity_type, entity_id, event
+                ) first where state = 'waiting'
+            )",
             &[&lane.0],
         )
         .await?;
-    let held: HashSet<Entity> = rows.iter().map(|row| Entity { entity_type: row.get(0), id: row.get(1) }).collect();
-    make_next_due(transaction, lane, held.clone()).await?;
-    Ok(held.into_iter().collect())
+    let sql = "select distinct entity_type, entity_id from andon.deliveries where lane = $1 and state <> 'dead'";
+    let rows = transaction.query(sql, &[&lane.0]).await?;
+    Ok(rows.iter().map(|row| Entity { entity_type: row.get(0), id: row.get(1) }).collect())
 }
 
 /// Gives the dead deliveries of a replay that is over to the lane of its destination, and deletes those that it would have tried again.
@@ -133,35 +157,43 @@ pub async fn hand_over(
     Ok(())
 }
 
-/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and how long it takes until the next one
-/// after them is due.
+/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and no more than [`DUE_BYTES`]; and how long it
+/// takes until the next one after them is due.
 pub async fn due(
     client: &impl GenericClient,
     lane: &LaneName,
     in_hand: &[i64],
     most: usize,
 ) -> Result<(Vec<Parked>, Option<Duration>), tokio_postgres::Error> {
-    let rows = client
-        .query(
-            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed,
-                extract(epoch from now() - parked_at)::float8, 0::float8
-            from andon.deliveries
-            where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
-            order by next_attempt_at, event limit $3",
-            &[&lane.0, &in_hand, &i64::try_from(most).unwrap_or(i64::MAX)],
-        )
-        .await?;
-    let parked = rows.iter().map(parked).collect::<Result<Vec<_>, _>>()?;
-    let in_hand: Vec<i64> = in_hand.iter().copied().chain(parked.iter().map(|it| it.id)).collect();
+    let sql = format!(
+        "select {} from andon.deliveries
+        where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
+        order by next_attempt_at, event limit $3",
+        parked_row::columns()
+    );
+    let statement = client.prepare(&sql).await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 3] = [&lane.0, &in_hand, &most];
+    let mut rows = pin!(client.query_raw(&statement, parameters).await?);
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.raw_size_bytes();
+        if bytes > DUE_BYTES && !found.is_empty() {
+            break;
+        }
+        found.push(parked_row::read(&row)?);
+    }
+    let in_hand: Vec<i64> = in_hand.iter().copied().chain(found.iter().map(|it| it.id)).collect();
     let next: Option<f64> = client
-        .query_one(
-            "select extract(epoch from min(next_attempt_at) - now())::float8 from andon.deliveries
-            where lane = $1 and state = 'retry' and id <> all ($2)",
+        .query_opt(
+            // In a day it is looked up again, because somebody may have written a time that is never.
+            "select extract(epoch from least(greatest(min(next_attempt_at), now()), now() + interval '1 day') - now())::float8
+            from andon.deliveries where lane = $1 and state = 'retry' and id <> all ($2) having count(*) > 0",
             &[&lane.0, &in_hand],
         )
         .await?
-        .get(0);
-    Ok((parked, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
+        .map(|row| row.get(0));
+    Ok((found, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
 }
 
 /// Reads the delivery that is due next, however long that takes, without those that are named.
@@ -170,18 +202,11 @@ pub async fn next_but(
     lane: &LaneName,
     ids: &[i64],
 ) -> Result<Option<Parked>, tokio_postgres::Error> {
-    let row = client
-        .query_opt(
-            "select id, attempts, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, replayed,
-                extract(epoch from now() - parked_at)::float8,
-                extract(epoch from greatest(now(), least(next_attempt_at, now() + interval '30 days')) - now())::float8
-            from andon.deliveries
-            where lane = $1 and state = 'retry' and id <> all ($2)
-            order by next_attempt_at, event limit 1",
-            &[&lane.0, &ids],
-        )
-        .await?;
-    row.as_ref().map(parked).transpose()
+    let sql = format!(
+        "select {} from andon.deliveries where lane = $1 and state = 'retry' and id <> all ($2) order by next_attempt_at, event limit 1",
+        parked_row::columns()
+    );
+    client.query_opt(&sql, &[&lane.0, &ids]).await?.as_ref().map(parked_row::read).transpose()
 }
 
 /// Makes the selected deliveries due now, marks them as replayed, and wakes their lanes. Each entity keeps its order: a selected delivery
@@ -194,30 +219,44 @@ pub async fn retry(
     let (ids, lane, state) = parameters(selection);
     let moved = transaction
         .query(
-            "with selected as (
-                select id, lane, entity_type, entity_id, event, state from andon.deliveries
-                where (id = any ($1) or (lane = $2 and state = $3)) and state <> 'waiting'
-            ), placed as (
-                select id, state, row_number() over (partition by lane, entity_type, entity_id order by event) = 1
-                    and not exists (select from andon.parked_before(lane, entity_type, entity_id, event)) as is_first
-                from selected
-            ), moved as (
-                update andon.deliveries delivery
-                set replayed = true, state = case when is_first then 'retry' else 'waiting' end,
-                    next_attempt_at = case when is_first then now() end
-                from placed where delivery.id = placed.id
-                returning delivery.lane, type, placed.state as was, delivery.state as now, occurred_at
-            )
-            select lane, type, was, now, count(*), min(occurred_at), max(occurred_at) from moved
-            group by lane, type, was, now order by lane, was, now, type",
-            &[&ids, &lane, &state],
+            &format!(
+                "with selected as materialized (
+                    select id, lane, entity_type, entity_id, event, state from andon.deliveries
+                    where (id = any ($1) or (lane = $2 and state = $3)) and state <> 'waiting'
+                ), first as materialized (
+                    select lane, entity_type, entity_id, min(event) as event from andon.deliveries
+                    where lane = any ($4) and state <> 'dead'
+                        and (lane, entity_type, entity_id) in (select lane, entity_type, entity_id from selected)
+                    group by lane, entity_type, entity_id
+                ), placed as materialized (
+                    select selected.id, selected.state, selected.event <= coalesce(first.event, selected.event)
+                        and row_number() over (partition by lane, entity_type, entity_id order by selected.event) = 1 as is_first
+                    from selected left join first using (lane, entity_type, entity_id)
+                ), moved as (
+                    update andon.deliveries delivery
+                    set replayed = true, state = case when is_first then 'retry' else 'waiting' end,
+                        next_attempt_at = case when is_first then now() end
+                    from placed where delivery.id = placed.id
+                    returning delivery.lane, type, placed.state as was, delivery.state as now, occurred_at
+                )
+                select lane, type, was, now, count(*), {}, {} from moved
+                group by lane, type, was, now order by lane, was, now, type",
+                within_reach("min(occurred_at)"),
+                within_reach("max(occurred_at)")
+            ),
+            &[&ids, &lane, &state, &lanes],
         )
         .await?;
+    // What was due stands behind what was made due now, if that is earlier.
     transaction
         .execute(
-            "update andon.deliveries set state = 'waiting', next_attempt_at = null
-            where lane = any ($1) and state = 'retry'
-                and exists (select from andon.parked_before(lane, entity_type, entity_id, event))",
+            "with first as materialized (
+                select lane, entity_type, entity_id, min(event) as event from andon.deliveries
+                where lane = any ($1) and state <> 'dead' group by lane, entity_type, entity_id
+            )
+            update andon.deliveries delivery set state = 'waiting', next_attempt_at = null
+            from first where delivery.state = 'retry' and delivery.lane = first.lane and delivery.entity_type = first.entity_type
+                and delivery.entity_id = first.entity_id and delivery.event > first.event",
             &[&lanes],
         )
         .await?;
@@ -234,20 +273,27 @@ pub async fn discard(
     let (ids, lane, state) = parameters(selection);
     let gone = transaction
         .query(
-            "with gone as (
-                delete from andon.deliveries where id = any ($1) or (lane = $2 and state = $3)
-                returning lane, type, state, occurred_at
-            )
-            select lane, type, state, null, count(*), min(occurred_at), max(occurred_at) from gone
-            group by lane, type, state order by lane, state, type",
+            &format!(
+                "with gone as (
+                    delete from andon.deliveries where id = any ($1) or (lane = $2 and state = $3)
+                    returning lane, type, state, occurred_at
+                )
+                select lane, type, state, null, count(*), {}, {} from gone
+                group by lane, type, state order by lane, state, type",
+                within_reach("min(occurred_at)"),
+                within_reach("max(occurred_at)")
+            ),
             &[&ids, &lane, &state],
         )
         .await?;
     transaction
         .execute(
-            "update andon.deliveries set state = 'retry', next_attempt_at = now()
-            where lane = any ($1) and state = 'waiting'
-                and not exists (select from andon.parked_before(lane, entity_type, entity_id, event))",
+            "with first as materialized (
+                select distinct on (lane, entity_type, entity_id) id, state from andon.deliveries
+                where lane = any ($1) and state <> 'dead' order by lane, entity_type, entity_id, event
+            )
+            update andon.deliveries delivery set state = 'retry', next_attempt_at = now()
+            from first where delivery.id = first.id and first.state = 'waiting'",
             &[&lanes],
         )
         .await?;
@@ -304,32 +350,37 @@ fn state_change(row: &Row) -> StateChange {
 pub(super) async fn make_next_due(
     transaction: &Transaction<'_>,
     lane: &LaneName,
-    entities: HashSet<Entity>,
+    entities: &[&Entity],
 ) -> Result<Vec<Entity>, tokio_postgres::Error> {
-    let mut free = Vec::new();
-    for entity in entities {
-        let row = transaction
-            .query_opt(
-                "select id, state from andon.deliveries
-                where lane = $1 and hashtextextended(entity_id, 0) = hashtextextended($3, 0)
-                    and entity_type = $2 and entity_id = $3 and state <> 'dead' order by event limit 1",
-                &[&lane.0, &entity.entity_type, &entity.id],
-            )
-            .await?;
-        match row {
-            None => free.push(entity),
-            Some(row) if row.get::<_, &str>(1) == "waiting" => {
-                transaction
-                    .execute(
-                        "update andon.deliveries set state = 'retry', next_attempt_at = now() where id = $1",
-                        &[&row.get::<_, i64>(0)],
-                    )
-                    .await?;
-            }
-            Some(_) => {}
-        }
+    if entities.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(free)
+    let rows = transaction
+        .query(
+            // Lateral, so that each entity is one probe of the index.
+            "with first as materialized (
+                select place, first.id, first.state
+                from unnest($2::text[], $3::text[]) with ordinality it (entity_type, entity_id, place) left join lateral (
+                    select id, state from andon.deliveries parked
+                    where lane = $1 and hashtextextended(parked.entity_id, 0) = hashtextextended(it.entity_id, 0)
+                        and parked.entity_type = it.entity_type and parked.entity_id = it.entity_id and state <> 'dead'
+                    order by event limit 1
+                ) first on true
+            ), due as (
+                update andon.deliveries delivery set state = 'retry', next_attempt_at = now()
+                from first where delivery.id = first.id and first.state = 'waiting'
+            )
+            select place from first where id is null",
+            &[
+                &lane.0,
+                &entities.iter().map(|it| it.entity_type.as_str()).collect::<Vec<_>>(),
+                &entities.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    // PostgreSQL counts from 1.
+    let entity = |row: &Row| entities.get(usize::try_from(row.get::<_, i64>(0) - 1).ok()?).map(|it| (*it).clone());
+    Ok(rows.iter().filter_map(entity).collect())
 }
 
 fn state_and_delay(fate: Fate) -> (&'static str, Option<f64>) {
@@ -338,25 +389,4 @@ fn state_and_delay(fate: Fate) -> (&'static str, Option<f64>) {
         Fate::Waiting => ("waiting", None),
         Fate::Dead => ("dead", None),
     }
-}
-
-fn parked(row: &Row) -> Result<Parked, tokio_postgres::Error> {
-    let event = Event::new(
-        row.try_get(2)?,
-        row.try_get(3)?,
-        TenantId(row.try_get(4)?),
-        row.try_get(5)?,
-        Entity { entity_type: row.try_get(6)?, id: row.try_get(7)? },
-        row.try_get(8)?,
-        row.try_get::<_, Json>(9)?,
-        row.try_get::<_, Json>(10)?,
-    );
-    Ok(Parked {
-        id: row.try_get(0)?,
-        event: Arc::new(event),
-        attempts: row.try_get(1)?,
-        replayed: row.try_get(11)?,
-        age: Duration::from_secs_f64(row.try_get::<_, f64>(12)?.max(0.0)),
-        due_in: Duration::from_secs_f64(row.try_get::<_, f64>(13)?.max(0.0)),
-    })
 }

@@ -8,6 +8,8 @@ use tokio_postgres::Error;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use crate::ledger::within_reach;
+
 /// Which parked deliveries somebody asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -103,9 +105,16 @@ pub struct PastAttempt {
     pub excerpt: Option<String>,
 }
 
-const COLUMNS: &str =
-    "id, name, lane, delivery.state, event_id, type, entity_type, entity_id, delivery.tenant, occurred_at, attempts,
-    next_attempt_at, parked_at, replayed, delivery.reason";
+/// The columns of a delivery.
+fn columns() -> String {
+    format!(
+        "id, name, lane, delivery.state, event_id, type, entity_type, entity_id, delivery.tenant, {}, attempts,
+        case when next_attempt_at is not null then {} end, {}, replayed, delivery.reason",
+        within_reach("occurred_at"),
+        within_reach("next_attempt_at"),
+        within_reach("parked_at"),
+    )
+}
 
 /// Returns the time of the database, by which all times of the ledger are.
 pub async fn now(client: &Client) -> Result<Timestamp, Error> {
@@ -122,10 +131,13 @@ pub async fn destinations(client: &Client) -> Result<Vec<(String, String)>, Erro
 pub async fn counts(client: &Client, filter: &Filter) -> Result<Vec<Count>, Error> {
     let rows = client
         .query(
-            "select name, lane, delivery.state, count(*), min(parked_at), mode() within group (order by delivery.reason)
-            from andon.deliveries delivery join andon.lanes using (lane)
-            where ($1::text[] is null or lane = any ($1)) and ($2::text is null or delivery.state = $2)
-            group by name, lane, delivery.state order by name, lane, delivery.state",
+            &format!(
+                "select name, lane, delivery.state, count(*), {}, mode() within group (order by delivery.reason)
+                from andon.deliveries delivery join andon.lanes using (lane)
+                where ($1::text[] is null or lane = any ($1)) and ($2::text is null or delivery.state = $2)
+                group by name, lane, delivery.state order by name, lane, delivery.state",
+                within_reach("min(parked_at)")
+            ),
             &[&filter.lanes, &filter.state],
         )
         .await?;
@@ -145,9 +157,10 @@ pub async fn list(client: &Client, filter: &Filter, limit: i64) -> Result<Vec<De
     let rows = client
         .query(
             &format!(
-                "select {COLUMNS} from andon.deliveries delivery join andon.lanes using (lane)
+                "select {} from andon.deliveries delivery join andon.lanes using (lane)
                 where ($1::text[] is null or lane = any ($1)) and ($2::text is null or delivery.state = $2)
-                order by name, lane, event limit $3"
+                order by name, lane, event limit $3",
+                columns()
             ),
             &[&filter.lanes, &filter.state, &limit],
         )
@@ -160,13 +173,14 @@ pub async fn details(client: &Client, id: i64) -> Result<Option<Details>, Error>
     let found = client
         .query_opt(
             &format!(
-                "select {COLUMNS}, event, context, data, (
+                "select {}, event, context, data, (
                     select count(*) from andon.deliveries later
                     where (later.lane, later.entity_type, later.entity_id) = (delivery.lane, delivery.entity_type, delivery.entity_id)
                         and hashtextextended(later.entity_id, 0) = hashtextextended(delivery.entity_id, 0)
                         and later.event > delivery.event and later.state <> 'dead'
                 )
-                from andon.deliveries delivery join andon.lanes using (lane) where id = $1"
+                from andon.deliveries delivery join andon.lanes using (lane) where id = $1",
+                columns()
             ),
             &[&id],
         )
@@ -178,8 +192,11 @@ pub async fn details(client: &Client, id: i64) -> Result<Option<Details>, Error>
     let attempts = client
         .query(
             // The first attempt is recorded in the transaction that parks the event, so that older partitions need not be read.
-            "select at, attempt, outcome, code, latency_ms, excerpt from andon.attempts
-            where lane = $1 and event_id = $2 and at >= $3 order by at, attempt",
+            &format!(
+                "select {}, attempt, outcome, code, latency_ms, excerpt from andon.attempts
+                where lane = $1 and event_id = $2 and at >= $3 order by at, attempt",
+                within_reach("at")
+            ),
             &[&delivery.lane, &delivery.event_id, &delivery.parked_at],
         )
         .await?;

@@ -9,6 +9,7 @@ use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::destination::Replay;
+use crate::ledger::within_reach;
 use crate::router::EventPattern;
 
 /// A request to deliver a part of the log again.
@@ -145,9 +146,9 @@ pub async fn record_results(transaction: &Transaction<'_>) -> Result<Vec<(LaneNa
 pub async fn list(client: &impl GenericClient, id: Option<i64>) -> Result<Vec<ReplayStatus>, Error> {
     let rows = client
         .query(
-            "select replay.id, coalesce(own.name, replay.lane), since, until, events, total, replay.state,
+            &format!("select replay.id, coalesce(own.name, replay.lane), {}, {}, events, total, replay.state,
                 coalesce(lane.delivered, replay.delivered), coalesce(parked.dead, replay.dead), coalesce(lane.lost, replay.lost),
-                asked_at, ended_at, case
+                {}, case when ended_at is not null then {} end, case
                     when replay.state <> 'running' then null
                     when not exists (select from andon.daemons where andon.lives(lease_until)) then 'no andon run serves this database'
                     when own.state = 'removed' then 'its destination is gone or not active'
@@ -162,6 +163,7 @@ pub async fn list(client: &impl GenericClient, id: Option<i64>) -> Result<Vec<Re
                 from andon.deliveries where lane = lane.lane
             ) parked on lane.lane is not null
             where $1::int8 is null or replay.id = $1 order by replay.id desc",
+                within_reach("since"), within_reach("until"), within_reach("asked_at"), within_reach("ended_at")),
             &[&id],
         )
         .await?;

@@ -147,6 +147,7 @@ impl Follower {
                 wakeup.ring_for_others().await?;
             }
             if wakeup.is_upkeep_due() {
+                wakeup.look_at_queue().await?;
                 if wakeup.is_leading() {
                     tail.checkpoint().await?;
                 } else {

@@ -9,6 +9,7 @@
 
 mod bell;
 pub mod listener;
+mod queue;
 mod state;
 mod writers;
 
@@ -81,6 +82,28 @@ impl Wakeup {
     /// Returns whether it is time, once a second, to write down how far the tail is, or to try to lead.
     pub(crate) fn is_upkeep_due(&self) -> bool {
         self.state.is_upkeep_due(Instant::now())
+    }
+
+    /// Looks at the server's queue of notifications. While it fills up, nobody rings: this tail polls, and every daemon looks at everything
+    /// by itself once a second.
+    pub(crate) async fn look_at_queue(&mut self) -> Result<(), Error> {
+        let is_filling = queue::is_filling(self.lock.client()).await?;
+        if self.state.queue_fills(is_filling) {
+            if is_filling {
+                let oldest = queue::culprit(self.lock.client()).await?;
+                tracing::warn!(
+                    oldest,
+                    "the queue of notifications fills up, because a session that listens stays in a transaction; Andon polls and \
+                     notifies nobody until that session is ended"
+                );
+            } else {
+                tracing::info!("the queue of notifications has room again");
+            }
+        }
+        if is_filling {
+            self.signals.everything_may_have_changed();
+        }
+        Ok(())
     }
 
     /// Records that the upkeep was done.

@@ -175,7 +175,7 @@ async fn a_payload_that_is_too_large_is_dead_with_its_size_and_the_next_one_is_p
     line.stop().await.unwrap();
     assert_eq!(
         line.parked(&ours).await,
-        ["dead 1 the payload has 2224 bytes, and max_payload is 1024; send less or raise it"]
+        ["dead 1 the payload has at least 2047 bytes, and max_payload is 1024; send less or raise it"]
     );
     assert_eq!(
         line.parked(&brokers).await,

@@ -6,4 +6,6 @@ mod connections;
 mod encodings;
 mod fitness;
 mod poolers;
+mod queue;
 mod sessions;
+mod strangers;

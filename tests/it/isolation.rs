@@ -97,9 +97,11 @@ async fn a_lane_whose_row_somebody_holds_does_not_hold_up_the_cursors_of_the_oth
     somebody.batch_execute("begin").await.unwrap();
     somebody.execute("select from andon.lanes where lane = $1 for update", &[&held]).await.unwrap();
     line.emit("acme", "e", 2).await;
-    line.until("select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like 'update andon.lanes%')").await;
+    written(&free, 2).await;
     line.emit("acme", "e", 3).await;
     written(&free, 3).await;
+    // Whoever waited for the row would keep its connection from the others.
+    line.until("select not exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')").await;
 
     somebody.batch_execute("commit").await.unwrap();
     written(&held, 3).await;

@@ -4,6 +4,7 @@
 use rig::Daemon;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
+use rig::Proxy;
 use rig::Receiver;
 use rig::receiver::Answer;
 use serde_json::json;
@@ -50,11 +51,18 @@ async fn destinations_that_are_away_leave_memory_to_those_that_are_there() {
         receiver.answer(&path, if number % 2 == 0 { Answer::hang() } else { Answer::status(500) });
         line.webhook(&receiver.url(&path), json!({"timeout": "500ms"})).await;
     }
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let black_hole = Proxy::start(broker.port()).await.unwrap();
+    for _ in 0..6 {
+        line.publisher(black_hole.port(), json!({"keep_alive": "1s"})).await;
+    }
     let memory = 2 * MIB;
     let daemon = start(&line, memory).await;
     daemon.ready().await.unwrap();
+    line.until("select count(*) = 18 and bool_and(state = 'running') from andon.lanes").await;
+    black_hole.stall();
     insert(&line, 40, 300 << 10).await;
-    line.until("select bool_and(state = 'open') from andon.lanes").await;
+    line.until("select bool_and(state in ('open', 'retrying')) from andon.lanes").await;
 
     line.webhook(&receiver.url("/there"), json!({})).await;
 

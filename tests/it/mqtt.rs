@@ -4,10 +4,12 @@
 mod address;
 mod broken;
 mod hostile;
+mod identity;
 mod installed;
 mod lacking;
 mod order;
 mod poison;
+mod rate;
 mod refused;
 mod status;
 pub(crate) mod tls;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use andon::settings::Retention;
 use rig::Postgres;
 use rig::Receiver;
 use serde_json::json;
@@ -145,7 +146,16 @@ async fn drop_rules(line: &Line) {
     .await;
 }
 
-/// Returns how many events were set aside.
+impl Line {
+    /// Makes the log so small that nothing of it may stay.
+    async fn forget_all(&self) {
+        self.run("select setval('andon.events_id_seq', (select max(past) from andon.log_partitions()))").await;
+        self.run("update andon.tail set position = (select max(past) from andon.log_partitions())").await;
+        self.tidy(&Retention { log_size: 0, ..Retention::default() }).await;
+    }
+}
+
+/// Returns which events were set aside.
 async fn set_aside(line: &Line) -> Vec<String> {
     let sql = "select key from andon.capture_errors where source = 'andon.log' order by key::bigint";
     line.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
@@ -205,13 +215,13 @@ async fn whatever_stands_in_a_row_of_the_log_its_neighbours_are_delivered_and_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_text_are_one_event() {
+async fn characters_that_unicode_does_not_have_are_one_event_and_let_the_log_be_shortened() {
     let server = Postgres::shared();
     let url = server.create_database().await.unwrap();
-    let name = format!("{}_ascii", url.rsplit('/').next().unwrap());
+    let name = format!("{}_western", url.rsplit('/').next().unwrap());
     let admin = connect(&url).await;
     admin
-        .batch_execute(&format!("create database {name} encoding 'SQL_ASCII' locale 'C' template template0"))
+        .batch_execute(&format!("create database {name} encoding 'WIN1252' locale 'C' template template0"))
         .await
         .unwrap();
     let url = server.url(&name);
@@ -224,7 +234,7 @@ async fn bytes_that_are_no_text_are_one_event() {
     let mut expected = BTreeMap::new();
     for (round, column) in ["tenant", "type", "entity_type", "entity_id"].into_iter().enumerate() {
         let columns = ["tenant", "type", "entity_type", "entity_id"];
-        let values = columns.map(|name| if name == column { "convert_from('\\xfc', 'SQL_ASCII')" } else { "'plain'" });
+        let values = columns.map(|name| if name == column { "convert_from('\\x81', 'WIN1252')" } else { "'plain'" });
         line.run(&format!("insert into andon.events ({}) values ({})", columns.join(", "), values.join(", "))).await;
         let entity = format!("e{round}");
         line.emit("acme", &entity, 1).await;
@@ -232,7 +242,7 @@ async fn bytes_that_are_no_text_are_one_event() {
     }
     line.run(
         "insert into andon.events (tenant, type, entity_type, entity_id, data)
-        values ('acme', 'a.b', 'job', '1', jsonb_build_object('note', convert_from('\\xfc', 'SQL_ASCII')))",
+        values ('acme', 'a.b', 'job', '1', jsonb_build_object('note', convert_from('\\x81', 'WIN1252')))",
     )
     .await;
     line.emit("acme", "last", 1).await;
@@ -242,6 +252,12 @@ async fn bytes_that_are_no_text_are_one_event() {
     line.until(ALL_DONE).await;
     line.stop().await.unwrap();
     assert_eq!(set_aside(&line).await.len(), 5);
+
+    // A destination that is away loses what it has not taken, the odd ones as well.
+    line.run("update andon.lanes set position = 0; update andon.webhooks set events = '{*}'").await;
+    line.forget_all().await;
+    assert_eq!(line.number("select lost from andon.lanes").await, 6, "all of its tenant, the odd one as well");
+    assert_eq!(line.number("select count(*) from andon.events").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,4 +301,9 @@ async fn a_damaged_page_costs_the_events_that_are_on_it_and_no_others() {
     assert_eq!(set_aside(&line).await.len() as i64, on_page);
     let verdict = judge_requests(&expected, &receiver.accepted());
     assert_eq!((verdict.missing as i64, verdict.out_of_order), (on_page, 0), "{verdict:?}");
+
+    line.run("update andon.lanes set position = 0").await;
+    line.forget_all().await;
+    assert_eq!(line.number("select count(*) from andon.events").await, 0, "the damaged page is gone");
+    assert!(line.number("select lost from andon.lanes").await >= 400);
 }

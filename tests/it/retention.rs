@@ -60,7 +60,7 @@ impl Line {
         }
     }
 
-    async fn tidy(&self, retention: &Retention) {
+    pub(crate) async fn tidy(&self, retention: &Retention) {
         let mut client = connect(&self.url).await;
         retention::apply(&mut client, retention, &Defaults::default()).await.unwrap();
     }
@@ -70,7 +70,7 @@ impl Line {
     }
 
     /// Waits until the tail has decided every id and has stored that.
-    async fn all_is_read(&self) {
+    pub(crate) async fn all_is_read(&self) {
         self.until("select position >= pg_sequence_last_value('andon.events_id_seq') and holes = '{}' from andon.tail")
             .await;
     }

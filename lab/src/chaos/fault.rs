@@ -81,6 +81,8 @@ pub(super) enum Manner {
     Fails,
     AsksForPatience,
     IsSlow,
+    HasASlowBody,
+    NeverComesToItsAnswer,
 }
 
 /// The change that is made in a destination's row.
@@ -245,6 +247,8 @@ impl Manner {
             Manner::Fails => "answers 500",
             Manner::AsksForPatience => "answers 429",
             Manner::IsSlow => "is slow",
+            Manner::HasASlowBody => "has a slow body",
+            Manner::NeverComesToItsAnswer => "answers 103 without end",
         }
     }
 }

@@ -22,8 +22,6 @@ use tokio_postgres::Client;
 pub(super) enum Malice {
     /// The endpoint sends interim answers (1xx) without end.
     InterimAnswers,
-    /// The endpoint says 200 and never comes to the end of its body.
-    SlowBody,
     /// The endpoint answers in chunks.
     Chunks,
     /// The broker sends messages that nobody has subscribed to.
@@ -35,11 +33,10 @@ pub(super) enum Malice {
     EndsConnections(u8),
 }
 
-pub(super) const MALICES: [Malice; 13] = [
+pub(super) const MALICES: [Malice; 12] = [
     Malice::InterimAnswers,
     Malice::Flood,
     Malice::RefusesPublishes(QUOTA),
-    Malice::SlowBody,
     Malice::EndsConnections(QUOTA),
     Malice::RetainsNothing,
     Malice::Chunks,
@@ -69,7 +66,6 @@ impl Malice {
     pub(super) fn name(self) -> String {
         match self {
             Malice::InterimAnswers => "endpoint without a final answer".to_owned(),
-            Malice::SlowBody => "endpoint with a slow body".to_owned(),
             Malice::Chunks => "endpoint that answers in chunks".to_owned(),
             Malice::Flood => "broker floods".to_owned(),
             Malice::RetainsNothing => "broker retains nothing".to_owned(),
@@ -116,10 +112,6 @@ fn current(malice: &Mutex<Option<Malice>>) -> Option<Malice> {
 fn answer(malice: Option<Malice>) -> Vec<Step> {
     match malice {
         Some(Malice::InterimAnswers) => vec![Step::Flood("HTTP/1.1 103 Early Hints\r\n\r\n".into())],
-        Some(Malice::SlowBody) => vec![
-            Step::send("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"),
-            Step::Trickle("x".into(), Duration::from_millis(100)),
-        ],
         Some(Malice::Chunks) => vec![
             Step::send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"),
             Step::Wait(Duration::from_millis(5)),

@@ -208,6 +208,8 @@ fn answer(manner: Manner) -> Answer {
         Manner::Fails => Answer::status(500),
         Manner::AsksForPatience => Answer::status(429).retry_after("1"),
         Manner::IsSlow => Answer::status(200).after(Duration::from_millis(300)),
+        Manner::HasASlowBody => Answer::slow_body(200, Duration::from_millis(700)),
+        Manner::NeverComesToItsAnswer => Answer::endless_interim(),
     }
 }
 

@@ -156,7 +156,15 @@ fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> F
         Kind::PublisherLink => Fault::Link { link: Link::Destination(publisher), how: breakage },
         Kind::WebhookLink => Fault::Link { link: Link::Destination(webhook), how: breakage },
         Kind::Endpoint => {
-            let manners = [Manner::Hangs, Manner::Drops, Manner::Fails, Manner::AsksForPatience, Manner::IsSlow];
+            let manners = [
+                Manner::Hangs,
+                Manner::Drops,
+                Manner::Fails,
+                Manner::AsksForPatience,
+                Manner::IsSlow,
+                Manner::HasASlowBody,
+                Manner::NeverComesToItsAnswer,
+            ];
             Fault::Endpoint { webhook, manner: manners[round % manners.len()], lasts }
         }
         Kind::OpenTransaction => {
@@ -232,8 +240,8 @@ mod tests {
                 assert!(names(false).contains(&format!("{link} link {how}")), "{link} {how}");
             }
         }
-        // 14 of links, 5 of endpoints, 3 of rows, 4 of disks, 16 mistakes, 13 malices, and 11 others.
-        assert_eq!(names(false).len(), 66, "{:?}", names(false));
+        // 14 of links, 7 of endpoints, 3 of rows, 4 of disks, 16 mistakes, 12 malices, and 11 others.
+        assert_eq!(names(false).len(), 67, "{:?}", names(false));
         assert!(names(true).contains("kill broker"));
     }
 

@@ -49,6 +49,20 @@ fn a_backlog_is_drained_and_memory_is_reported() {
 }
 
 #[test]
+fn the_bounds_at_scale_are_measured() {
+    let memory = figures(&["memory", "--events", "5", "--lanes", "5", "--flood", "1"]);
+    let holes = figures(&["holes", "--holes", "100", "--rounds", "1", "--seconds", "1"]);
+    let lanes = figures(&["lanes", "--webhooks", "5", "--publishers", "5", "--tenants", "2", "--seconds", "1"]);
+    let ledger = figures(&["ledger", "--parked", "200", "--drained", "100"]);
+
+    has_figures(&memory, "peak memory of the gateway, MiB", &["arriving", "behind", "all"]);
+    has_figures(&holes, "p99, ms", &["none", "holes"]);
+    has_figures(&lanes, "until ready, s", &["andon"]);
+    has_figures(&ledger, "deliveries/s", &["log", "ledger"]);
+    has_figures(&ledger, "discard, s", &["ledger"]);
+}
+
+#[test]
 fn two_builds_take_turns() {
     let lab_program = lab().get_program().to_owned();
     let andon = Path::new(&lab_program).with_file_name("andon");

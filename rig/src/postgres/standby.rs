@@ -38,8 +38,8 @@ impl Postgres {
     /// Makes this standby a primary with a timeline of its own, and returns when it takes writes.
     pub async fn promote(&self) -> Result<()> {
         let standby = connect(&self.url("postgres")).await?;
-        let promoted: bool = standby.query_one("select pg_promote()", &[]).await?.get(0);
-        if promoted { Ok(()) } else { bail!("the standby was not promoted within a minute") }
+        let promoted: bool = standby.query_one("select pg_promote(true, 300)", &[]).await?.get(0);
+        if promoted { Ok(()) } else { bail!("the standby was not promoted within five minutes") }
     }
 }
 

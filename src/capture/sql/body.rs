@@ -16,7 +16,7 @@ use crate::database::locks::Lock;
 fn ring() -> String {
     format!(
         "        if found then
-            if not pg_try_advisory_xact_lock_shared({}) then
+            if not pg_try_advisory_xact_lock_shared({}) and pg_notification_queue_usage() < 0.02 then
                 perform pg_notify('andon', '');
             end if;
         end if;

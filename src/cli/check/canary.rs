@@ -115,7 +115,7 @@ pub(super) async fn send(plan: &ConnectOptions, topics: Vec<Topic>) -> Result<Ve
 
 async fn send_one(link: &mut Link, topic: &Topic) -> Result<Outcome, String> {
     let (closed, timed_out) = ("the connection ended".to_owned(), format!("no answer within {ANSWER_TIMEOUT:?}"));
-    if !link.subscribe(topic) {
+    if !link.subscribe(topic.as_str()) {
         return Err(closed);
     }
     let may_subscribe = loop {

@@ -113,7 +113,10 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
              union all
              select 'lane', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0),
                                    coalesce(reason, 'no reason given'))
-               from andon.lanes where state in ('open', 'disabled')
+               from andon.lanes where state in ('open', 'disabled', 'paused')
+             union all
+             select 'fault', format('%s (%s) is %s since %s: %s', lane, name, state, state_since::timestamptz(0), reason)
+               from andon.lanes where reason like 'cannot read the destinations in %' or reason like 'it failed by a fault of Andon%'
              union all
              select 'progress', format('%s (%s) delivers, but %s (since %s)', lane, name, reason, state_since::timestamptz(0))
                from andon.lanes where state = 'retrying' and reason like 'cannot write its progress: %'
@@ -134,6 +137,8 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
                     // Nobody will ever get these events, so it takes a person to say that this is known.
                     "log" => report.fault("log", problem),
                     "progress" => report.fault("lane", problem),
+                    // `andon run` cannot do its work, whatever the role of `andon check` can do.
+                    "fault" => report.fault("lane", problem),
                     "capture" => report.warning("capture", problem),
                     "lane" => report.warning("lane", problem),
                     _ => report.warning("deliveries", problem),
@@ -148,16 +153,20 @@ pub(super) async fn recorded_problems(client: &Client, report: &mut CheckReport)
 }
 
 /// Checks every active row of the destination tables, and returns the destinations that can be used.
-pub(super) async fn destinations(client: &Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
+pub(super) async fn destinations(client: &mut Client, config: &Config, report: &mut CheckReport) -> Vec<Destination> {
     let defaults = Defaults { mqtt: config.mqtt.clone(), webhook: config.webhook.clone() };
-    let listed = match destinations::list(client, &defaults).await {
-        Ok(listed) => listed,
+    let listing = match destinations::list(client, &defaults).await {
+        Ok(listing) => listing,
         Err(error) => {
             report.fault("destination", format!("{error:#}"));
             return Vec::new();
         }
     };
-    if listed.is_empty() {
+    for unread in &listing.unread {
+        report.fault("destination", &unread.reason);
+    }
+    let listed = listing.active;
+    if listed.is_empty() && listing.unread.is_empty() {
         report.warning("destination", "no destination is active; events stay in the log until there is one");
     }
     let mut usable = Vec::new();

@@ -27,7 +27,7 @@ const MISSING: &str = "
         union all
         select 'function', p.oid, p.oid::regprocedure::text, 'execute', true
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = 'andon' and p.prokind = 'f' and p.prorettype <> 'trigger'::regtype
+        where n.nspname = 'andon' and p.prokind = 'f' and p.prorettype <> 'trigger'::regtype and not starts_with(p.proname, 'set_')
     )
     select wanted, kind, name, is_needed, quote_ident(current_user) from objects where not case kind
         when 'schema' then has_schema_privilege(oid, wanted)

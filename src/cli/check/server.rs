@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use tokio_postgres::Error;
 
 use crate::cli::check::report::CheckReport;
+use crate::database::locks;
 use crate::gateway::MOST_CONNECTIONS;
 
 /// A default that keeps triggers from firing, wherever it is made: for a role, a database, or one in the other; or for the whole server,
@@ -87,6 +88,21 @@ async fn look(client: &Client, report: &mut CheckReport) -> Result<(), Error> {
                  database that publishes {table}"
             ),
         );
+    }
+    let usage: f64 = client.query_one("select pg_notification_queue_usage()", &[]).await?.get(0);
+    if usage >= 0.01 {
+        report.fault(
+            "server",
+            format!(
+                "the queue of notifications is full to {:.0} %, because a session that listens stays in a transaction; \
+                 once it is full, every commit that notifies fails; end the session (pg_stat_activity.xact_start)",
+                usage * 100.0
+            ),
+        );
+    }
+    for stranger in locks::strangers(client).await? {
+        let trouble = "holds a lock of Andon's without the rights of a daemon; end it: pg_terminate_backend";
+        report.fault("server", format!("{stranger} {trouble}"));
     }
     for row in client.query(LIMITS, &[&MOST_CONNECTIONS]).await? {
         let (whose, limit): (&str, i32) = (row.get(0), row.get(1));

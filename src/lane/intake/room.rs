@@ -140,9 +140,9 @@ impl Room {
         is_stuck
     }
 
-    /// Returns whether the lane has more than it may have without asking.
+    /// Returns whether the lane has, or is about to have, more than it may have without asking.
     pub(super) fn is_large(&self) -> bool {
-        self.account.is_large()
+        self.account.is_large() || self.account.reserved() > OWN || self.turn.is_some()
     }
 
     /// Records that the destination is in trouble, and takes nothing before this time.

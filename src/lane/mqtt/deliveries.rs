@@ -181,7 +181,7 @@ impl Deliveries {
         match delivery {
             Delivery::FromLog(event) => self.progress.done(&event),
             Delivery::Parked(parked) => {
-                let (number, reason) = (parked.attempts + 1, String::new());
+                let (number, reason) = (parked.attempts.saturating_add(1), String::new());
                 self.record(&parked.event, number, "delivered", &reason);
                 self.progress.entries.settled.push(delivery::settlement(&parked, None, number, reason));
             }

@@ -98,10 +98,10 @@ impl Link {
     }
 
     /// Asks for the messages of a topic, and returns whether the connection still takes the request.
-    pub fn subscribe(&self, topic: &Topic) -> bool {
+    pub fn subscribe(&self, topic: &str) -> bool {
         match &self.client {
-            Client::V5(client) => client.subscribe(topic.as_str()),
-            Client::V4(client) => client.subscribe(topic.as_str()),
+            Client::V5(client) => client.subscribe(topic),
+            Client::V4(client) => client.subscribe(topic),
         }
     }
 

@@ -96,6 +96,16 @@ impl MessageBuilder {
         self
     }
 
+    /// Adds to the broker's reason to refuse the connection what the broker's settings may not know of.
+    pub(super) fn explain(&self, reason: String) -> String {
+        let options = &self.connect_options;
+        if options.is_replay {
+            format!("{reason}; a replay connects as client `{}`", options.client_id)
+        } else {
+            reason
+        }
+    }
+
     /// Returns the options of the connection.
     pub fn connect_options(&self) -> &ConnectOptions {
         &self.connect_options
@@ -104,6 +114,11 @@ impl MessageBuilder {
     /// Returns which events wait for which.
     pub fn order(&self) -> Order {
         self.publisher.order
+    }
+
+    /// Returns the most events per second, if they are limited.
+    pub(super) fn rate(&self) -> Option<u32> {
+        self.publisher.rate
     }
 
     /// Returns how long an acknowledgement may take before the connection counts as dead, whatever TCP says: as long as a ping may take.
@@ -131,13 +146,17 @@ impl MessageBuilder {
             .topic
             .expand(event, publisher.naming, publisher.missing, &self.equipment, &publisher.levels)
             .map_err(|problem| problem.to_string())?;
+        let most = publisher.max_payload;
+        let too_large =
+            |bytes: String| format!("the payload has {bytes} bytes, and max_payload is {most}; send less or raise it");
+        // What is too large is not even made.
+        let least = payload::least_bytes(event, publisher.format);
+        if least > most {
+            return Err(too_large(format!("at least {least}")));
+        }
         let payload = payload::mqtt(event, publisher.format);
-        if payload.len() > publisher.max_payload {
-            let most = publisher.max_payload;
-            return Err(format!(
-                "the payload has {} bytes, and max_payload is {most}; send less or raise it",
-                payload.len()
-            ));
+        if payload.len() > most {
+            return Err(too_large(payload.len().to_string()));
         }
         let packet = payload.len() + topic.as_str().len() + OVERHEAD;
         if packet > max_packet {

@@ -22,12 +22,13 @@ pub(super) enum Meaning {
     OtherVersion,
     /// The broker keeps no retained messages.
     NoRetained,
+    /// Another connection with the same client id has taken the place of this one.
+    TakenOver,
     /// The broker will never take this message.
     Refused,
     /// The message or the broker may be the trouble; only the fate of other messages can tell.
     Unclear,
-    /// The broker is the trouble: its load, a quota, its policy at this time, a takeover of the connection. It says nothing against a
-    /// message.
+    /// The broker is the trouble: its load, a quota, its policy at this time. It says nothing against a message.
     Broker,
 }
 
@@ -38,6 +39,7 @@ pub(super) fn meaning(packet: Packet, code: u8) -> Meaning {
         // An old broker answers with a code of 3.1.1, whatever it refuses; that version has the right words for it.
         (Packet::Connack, 0x84 | 0x01..=0x05) => Meaning::OtherVersion,
         (Packet::Connack | Packet::Disconnect, 0x9a) => Meaning::NoRetained,
+        (Packet::Disconnect, 0x8e) => Meaning::TakenOver,
         (Packet::Puback, 0x87 | 0x90 | 0x99) => Meaning::Refused,
         // The broker failed, and does not say on what.
         (Packet::Puback | Packet::Disconnect, 0x80 | 0x83) => Meaning::Unclear,
@@ -125,7 +127,8 @@ mod tests {
         assert_eq!(codes(Packet::Disconnect, Meaning::Unclear), [0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x99]);
         assert_eq!(codes(Packet::Disconnect, Meaning::NoRetained), [0x9a]);
         assert_eq!(codes(Packet::Disconnect, Meaning::Refused), no_codes);
-        assert_eq!(codes(Packet::Disconnect, Meaning::Broker).len(), 256 - 9);
+        assert_eq!(codes(Packet::Disconnect, Meaning::TakenOver), [0x8e]);
+        assert_eq!(codes(Packet::Disconnect, Meaning::Broker).len(), 256 - 10);
 
         assert_eq!(codes(Packet::Connack, Meaning::Fine), [0x00]);
         assert_eq!(codes(Packet::Connack, Meaning::OtherVersion), [0x01, 0x02, 0x03, 0x04, 0x05, 0x84]);
@@ -137,7 +140,7 @@ mod tests {
     fn a_reason_of_load_quota_policy_or_takeover_is_the_brokers_in_every_packet() {
         for packet in [Packet::Connack, Packet::Puback, Packet::Disconnect] {
             for code in [0x88, 0x89, 0x8b, 0x8d, 0x8e, 0x93, 0x96, 0x97, 0x98, 0x9c, 0x9d, 0x9f, 0xa0] {
-                assert_eq!(meaning(packet, code), Meaning::Broker, "{packet:?} {code:#x}");
+                assert!(matches!(meaning(packet, code), Meaning::Broker | Meaning::TakenOver), "{packet:?} {code:#x}");
             }
         }
     }

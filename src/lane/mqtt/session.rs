@@ -50,6 +50,8 @@ pub(super) enum Input {
     Published { in_flight: usize, has_next: bool },
     /// The pause after a refusal for now is over.
     Resumed,
+    /// The rate lets the next event leave.
+    Paced,
 }
 
 /// A task that the lane carries out because of an input. The connection goes on.
@@ -266,7 +268,7 @@ impl<'a> Session<'a> {
                 ControlFlow::Continue(Action::Nothing)
             }
             Input::Ended(ending) => ControlFlow::Break(Exit::Ended(ending)),
-            Input::Lull => ControlFlow::Continue(Action::Nothing),
+            Input::Lull | Input::Paced => ControlFlow::Continue(Action::Nothing),
             Input::Stalled => {
                 ControlFlow::Break(Exit::Ended(Ending::unclear(format!("no acknowledgement for {:?}", self.stall))))
             }

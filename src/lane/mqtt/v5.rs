@@ -137,7 +137,7 @@ async fn acknowledgement(notice: PublishNotice) -> Ack {
         Meaning::Fine => Ack::Accepted,
         Meaning::Refused => Ack::Refused(said()),
         Meaning::Unclear => Ack::Failed(said()),
-        Meaning::Broker | Meaning::NoRetained | Meaning::OtherVersion => Ack::NotNow(said()),
+        Meaning::Broker | Meaning::NoRetained | Meaning::OtherVersion | Meaning::TakenOver => Ack::NotNow(said()),
     }
 }
 
@@ -167,7 +167,7 @@ fn refusal(error: &ConnectionError, heard: &Heard) -> Refusal {
     let cause = match (meaning, error) {
         (Some(Meaning::OtherVersion), _) => Cause::Version,
         (Some(Meaning::NoRetained), _) => Cause::NoRetained,
-        (Some(Meaning::Broker | Meaning::Refused | Meaning::Unclear), _) => Cause::Other,
+        (Some(Meaning::Broker | Meaning::TakenOver | Meaning::Refused | Meaning::Unclear), _) => Cause::Other,
         // The answer is not valid in MQTT 5; the CONNACK of 3.1.1, for example, is not.
         (_, ConnectionError::NotConnAck(_)) => Cause::Version,
         (_, ConnectionError::MqttState(StateError::ConnectionAborted)) => Cause::Silence,

@@ -187,6 +187,11 @@ impl Unsaved {
         self.failure == StoredFailure::Outdated
     }
 
+    /// Returns whether the row may show a failure.
+    pub(super) fn may_have_failed(&self) -> bool {
+        self.failure == StoredFailure::Possible
+    }
+
     /// Records that the recovery was written.
     pub(super) fn recovery_saved(&mut self) {
         self.failure = StoredFailure::None;

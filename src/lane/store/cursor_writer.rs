@@ -2,17 +2,18 @@
 //! that arrive at once, so that a thousand busy lanes are not two thousand commits a second for the plant's database. It never waits for a
 //! locked row: the other lanes' cursors would wait with it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio::time::sleep;
 
-use crate::destination::LaneName;
 use crate::lane::store::cursor_update;
 use crate::lane::store::cursor_update::CursorUpdate;
-use crate::lane::store::cursor_update::LockedRows;
+use crate::lane::store::cursor_update::Written;
 use crate::lane::store::error::DatabaseError;
 use crate::lane::store::error::StoreError;
 
@@ -26,30 +27,32 @@ struct Request {
     answer: oneshot::Sender<Result<Written, Arc<DatabaseError>>>,
 }
 
-/// The outcome of writing a cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
-    /// So many writes of the row were made so far.
-    Yes(i64),
-    /// Either another transaction holds the row's lock, or the lane does not own the row any more.
-    No,
-}
-
 /// Cursors per statement. Their rows stay locked until it is committed, and nothing else of these lanes can be written meanwhile.
 const MOST: usize = 256;
+/// A write that takes longer is followed by a pause as long as it took: a database that is slow to write, as under a transaction that has
+/// been open for hours, is not to be kept busy with cursors.
+const SLOW: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl CursorWriter {
-    /// Starts the task that writes. It ends with the last of the lanes.
-    pub fn start(pool: Pool) -> CursorWriter {
+    /// Returns the writer and its work, which ends with the last of the lanes. Whoever runs the work has to tell when it ends earlier,
+    /// because no lane can go on without it.
+    pub fn new(pool: Pool) -> (CursorWriter, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut requests) = mpsc::channel(MOST);
-        tokio::spawn(async move {
+        let work = async move {
             let mut batch = Vec::new();
             // What arrives during a write goes with the next one: no cursor waits in order to be joined by others.
             while requests.recv_many(&mut batch, MOST).await > 0 {
+                let began = Instant::now();
                 write_batch(&pool, &mut batch).await;
+                let took = began.elapsed();
+                if took > SLOW {
+                    sleep(took.min(LONGEST_PAUSE)).await;
+                }
             }
-        });
-        CursorWriter(sender)
+        };
+        (CursorWriter(sender), work)
     }
 
     /// Writes one cursor.
@@ -63,19 +66,13 @@ impl CursorWriter {
 async fn write_batch(pool: &Pool, batch: &mut Vec<Request>) {
     let updates: Vec<&CursorUpdate> = batch.iter().map(|request| &request.update).collect();
     let result = write(pool, &updates).await.map_err(Arc::new);
-    for Request { update, answer } in batch.drain(..) {
-        let answered = match &result {
-            Ok(written) => {
-                answer.send(Ok(written.get(&update.lane).map_or(Written::No, |writes| Written::Yes(*writes))))
-            }
-            Err(error) => answer.send(Err(Arc::clone(error))),
-        };
+    for (place, Request { answer, .. }) in batch.drain(..).enumerate() {
         // A lane that has ended does not wait for its answer.
-        drop(answered);
+        drop(answer.send(result.clone().map(|written| written[place])));
     }
 }
 
-async fn write(pool: &Pool, updates: &[&CursorUpdate]) -> Result<BTreeMap<LaneName, i64>, DatabaseError> {
+async fn write(pool: &Pool, updates: &[&CursorUpdate]) -> Result<Vec<Written>, DatabaseError> {
     let client = pool.get().await.map_err(DatabaseError::Connection)?;
-    cursor_update::write(&client, updates, LockedRows::Skip).await.map_err(DatabaseError::Statement)
+    cursor_update::write(&client, updates).await.map_err(DatabaseError::Statement)
 }

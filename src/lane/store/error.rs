@@ -38,9 +38,19 @@ pub enum DatabaseError {
     /// `pending` of a lane's row holds what Andon does not write.
     #[error("the stored cursor cannot be read")]
     Pending(#[source] NotRanges),
+    /// Somebody else holds the lock of the lane's row.
+    #[error("another session has locked the lane's row in andon.lanes")]
+    Locked,
     /// The task that writes the cursors has ended, which only a panic can do.
     #[error("the writer of cursors has ended")]
     CursorWriter,
+}
+
+impl StoreError {
+    /// Returns whether somebody else has locked the lane's row.
+    pub(super) fn is_of_a_lock(&self) -> bool {
+        matches!(self, StoreError::Database(error) if matches!(**error, DatabaseError::Locked))
+    }
 }
 
 impl From<DatabaseError> for StoreError {

@@ -1,6 +1,7 @@
 //! Lanes that have not read a part of the log which retention is about to drop. In: the part. Out: the lanes, with what each has not read
 //! of it; and a lane made to skip the part.
 
+use tokio_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
 
@@ -36,18 +37,23 @@ impl FallenBehind {
     }
 }
 
-/// Finds the lanes that have not read all ids from `low` up to `past`, which is not among them. Their rows stay locked, so that they write
-/// nothing until the transaction ends.
-pub async fn lanes(transaction: &Transaction<'_>, low: i64, past: i64) -> Result<Vec<FallenBehind>, StoreError> {
-    let rows = transaction
-        .query(
-            "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
-            from andon.lanes where (state <> 'removed' or replay is not null)
-                and ((position < $2::int8 - 1 and replay is null) or pending && int8range($1, $2))
-            order by lane for update",
-            &[&low, &past],
-        )
-        .await?;
+/// What there is to find in `andon.lanes`.
+const LANES: &str = "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
+    from andon.lanes where (state <> 'removed' or replay is not null)
+        and ((position < $2::int8 - 1 and replay is null) or pending && int8range($1, $2))
+    order by lane";
+
+/// Finds the lanes that have not read all ids from `low` up to `past`, which is not among them.
+pub async fn lanes(client: &impl GenericClient, low: i64, past: i64) -> Result<Vec<FallenBehind>, StoreError> {
+    let rows = client.query(LANES, &[&low, &past]).await?;
+    rows.iter().map(|row| FallenBehind::of(row, low, past)).collect()
+}
+
+/// Finds the same lanes, and locks their rows, so that they write nothing until the transaction ends. It fails if somebody else has locked
+/// one of them for long: the others would have to wait as well.
+pub async fn lock(transaction: &Transaction<'_>, low: i64, past: i64) -> Result<Vec<FallenBehind>, StoreError> {
+    transaction.batch_execute("set local lock_timeout = '1s'").await?;
+    let rows = transaction.query(&format!("{LANES} for update"), &[&low, &past]).await?;
     rows.iter().map(|row| FallenBehind::of(row, low, past)).collect()
 }
 

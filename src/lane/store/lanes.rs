@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tokio_postgres::GenericClient;
+use tokio_postgres::Row;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
@@ -11,14 +12,60 @@ use crate::destination::LaneName;
 use crate::lane::store::error::StoreError;
 use crate::lane::store::row::Claim;
 
+/// A lane whose destination is gone or not active any more.
+#[derive(Debug)]
+pub struct Removed {
+    /// The lane.
+    pub lane: LaneName,
+    /// The name that people use for its destination.
+    pub name: String,
+}
+
 /// Marks all lanes but these as removed, because their destinations are gone or not active: one that comes back later starts at that time.
-/// A lane that another living daemon serves is left to that daemon.
-pub async fn mark_removed(client: &impl GenericClient, kept: &[&LaneName], daemon: Uuid) -> Result<(), StoreError> {
+/// Lanes of the tables in `unread` are left as they are, because nobody knows what these tables hold; a lane that another living daemon
+/// serves is left to that daemon, and one whose row is locked to the next look. Returns those that were marked, without replays.
+pub async fn mark_removed(
+    client: &impl GenericClient,
+    kept: &[&LaneName],
+    unread: &[&str],
+    daemon: Uuid,
+) -> Result<Vec<Removed>, StoreError> {
+    let rows = client
+        .query(
+            "update andon.lanes l set state = 'removed', reason = null, epoch = epoch + 1, daemon = null, state_since = now()
+            from (
+                select lane from andon.lanes old where state <> 'removed' and (daemon = $2 or not andon.is_served(daemon))
+                    and not exists (select from unnest($1::text[]) kept (lane) where kept.lane = old.lane)
+                    and not exists (select from unnest($3::text[]) unread (name) where starts_with(old.lane, unread.name || '/'))
+                for no key update skip locked
+            ) gone where l.lane = gone.lane returning l.lane, l.name, l.replay is null",
+            &[&names(kept), &daemon, &unread],
+        )
+        .await?;
+    let removed = |row: &Row| Removed { lane: LaneName(row.get(0)), name: row.get(1) };
+    Ok(rows.iter().filter(|row| row.get(2)).map(removed).collect())
+}
+
+/// Writes into the lanes of tables that cannot be read why nobody can start them. Those that run, here as `running` or elsewhere, go on.
+pub async fn mark_unread(
+    client: &impl GenericClient,
+    unread: &[(&str, &str)],
+    running: &[&LaneName],
+    daemon: Uuid,
+) -> Result<(), StoreError> {
+    let (tables, reasons): (Vec<&str>, Vec<&str>) = unread.iter().copied().unzip();
     client
         .execute(
-            "update andon.lanes l set state = 'removed', reason = null, epoch = epoch + 1, daemon = null, state_since = now()
-            where lane <> all ($1) and state <> 'removed' and (l.daemon = $2 or not andon.is_served(l.daemon))",
-            &[&names(kept), &daemon],
+            "update andon.lanes l set state = 'misconfigured', reason = it.reason,
+                state_since = case when state = 'misconfigured' then state_since else now() end
+            from (
+                select lane, unread.reason from andon.lanes old
+                join unnest($1::text[], $2::text[]) unread (name, reason) on starts_with(old.lane, unread.name || '/')
+                where state not in ('removed', 'disabled') and old.reason is distinct from unread.reason
+                    and lane <> all ($3) and (daemon = $4 or not andon.is_served(daemon))
+                for no key update of old skip locked
+            ) it where l.lane = it.lane",
+            &[&tables, &reasons, &names(running), &daemon],
         )
         .await?;
     Ok(())
@@ -30,7 +77,8 @@ pub async fn served_by(
     lanes: &[&LaneName],
 ) -> Result<BTreeMap<LaneName, Option<Uuid>>, StoreError> {
     let mut served: BTreeMap<LaneName, Option<Uuid>> = lanes.iter().map(|lane| ((*lane).clone(), None)).collect();
-    let rows = client.query("select lane, daemon from andon.lanes where lane = any ($1)", &[&names(lanes)]).await?;
+    let sql = "select lane, daemon from andon.lanes join unnest($1::text[]) it (lane) using (lane)";
+    let rows = client.query(sql, &[&names(lanes)]).await?;
     served.extend(rows.iter().map(|row| (LaneName(row.get(0)), row.get(1))));
     Ok(served)
 }
@@ -56,7 +104,9 @@ pub async fn release(client: &impl GenericClient, lanes: &[&LaneName], daemon: U
     client
         .execute(
             "with released as (
-                update andon.lanes set daemon = null where lane = any ($1) and daemon = $2 returning lane
+                update andon.lanes set daemon = null where daemon = $2 and lane in (
+                    select lane from andon.lanes where lane = any ($1) for no key update skip locked
+                ) returning lane
             )
             select andon.notify_destinations() from released limit 1",
             &[&names(lanes), &daemon],

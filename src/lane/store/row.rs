@@ -5,19 +5,19 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use deadpool_postgres::Client;
+use deadpool_postgres::GenericClient;
 use deadpool_postgres::Pool;
 
 use crate::destination::LaneName;
 use crate::event::DESTINATION;
 use crate::event::DISABLED;
 use crate::event::Entity;
+use crate::lane::store::Stores;
 use crate::lane::store::cursor_update;
 use crate::lane::store::cursor_update::CursorUpdate;
-use crate::lane::store::cursor_update::LockedRows;
-use crate::lane::store::cursor_writer::CursorWriter;
-use crate::lane::store::cursor_writer::Written;
+use crate::lane::store::cursor_update::Written;
 use crate::lane::store::error::DatabaseError;
 use crate::lane::store::error::Lost;
 use crate::lane::store::error::StoreError;
@@ -31,8 +31,7 @@ use crate::ranges::Ranges;
 /// The right to write a lane's row, for as long as nobody takes the lane over.
 #[derive(Debug, Clone)]
 pub struct LaneRow {
-    pool: Pool,
-    cursor_writer: CursorWriter,
+    stores: Stores,
     lane: LaneName,
     epoch: i64,
     /// How many writes of the row are known to have been made. Clones share it.
@@ -49,6 +48,15 @@ pub struct Claim {
     /// How many writes the row has at least.
     pub writes: i64,
 }
+
+/// How often and how soon a write is tried again whose row is locked, before the lane says that it cannot write its progress. Most locks are
+/// those of another write of Andon's and last a millisecond.
+const LOCKED_TRIES: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Selects the lane's own row and locks it, unless somebody else has locked it: then nothing is written, and nobody waits.
+const OWN: &str = "lane = (select lane from andon.lanes where lane = $1 and epoch = $2 for no key update skip locked)";
 
 /// How far a lane is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,22 +85,35 @@ fn is_refusal(error: &StoreError) -> bool {
     matches!(&**error, DatabaseError::Statement(error) if culprits::is_refusal(error))
 }
 
+/// Writes again while somebody else has locked the row, for a while. Between the attempts it keeps no connection from others.
+async fn patiently<T, Work>(write: impl Fn() -> Work) -> Result<T, StoreError>
+where
+    Work: Future<Output = Result<T, StoreError>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..LOCKED_TRIES {
+        match write().await {
+            Err(error) if error.is_of_a_lock() => tokio::time::sleep(pause).await,
+            written => return written,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    write().await
+}
+
 impl LaneRow {
-    pub(super) fn new(pool: Pool, cursor_writer: CursorWriter, lane: LaneName, epoch: i64, writes: i64) -> LaneRow {
-        LaneRow { pool, cursor_writer, lane, epoch, writes: Arc::new(AtomicI64::new(writes)) }
+    pub(super) fn new(stores: Stores, lane: LaneName, epoch: i64, writes: i64) -> LaneRow {
+        LaneRow { stores, lane, epoch, writes: Arc::new(AtomicI64::new(writes)) }
     }
 
     /// Writes only the cursor, in one statement with those of other lanes that come at the same time.
     pub async fn write_cursor(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let update = self.cursor_update(checkpoint, checkpoint.delivered);
-        if let Written::Yes(writes) = self.cursor_writer.write(update.clone()).await? {
-            self.has_written(writes);
-            return Ok(());
-        }
-        // Either somebody else holds the row's lock, which is worth waiting for, or we no longer own the lane.
-        let client = self.pool.get().await?;
-        let written = cursor_update::write(&client, &[&update], LockedRows::Wait).await?;
-        self.has_written(*written.get(&self.lane).ok_or_else(|| self.lost())?);
+        patiently(|| self.write_update(update.clone())).await
+    }
+
+    async fn write_update(&self, update: CursorUpdate) -> Result<(), StoreError> {
+        self.has_written(self.outcome(self.stores.cursors.write(update).await?)?);
         Ok(())
     }
 
@@ -106,11 +127,10 @@ impl LaneRow {
         let retried = entries.settled.iter().filter(|settlement| settlement.fate.is_none()).count();
         let delivered = checkpoint.delivered + i64::try_from(retried).unwrap_or(i64::MAX);
         let update = self.cursor_update(checkpoint, delivered);
-        let mut client = self.pool.get().await?;
-        let free = match self.write_all(&mut client, checkpoint, &update, entries, Parking::Together).await {
+        let free = match patiently(|| self.write_all(checkpoint, &update, entries, Parking::Together)).await {
             Err(error) if is_refusal(&error) => {
                 culprits::make_plain(entries);
-                self.write_all(&mut client, checkpoint, &update, entries, Parking::OneByOne).await
+                patiently(|| self.write_all(checkpoint, &update, entries, Parking::OneByOne)).await
             }
             written => written,
         }?;
@@ -120,15 +140,15 @@ impl LaneRow {
 
     async fn write_all(
         &self,
-        client: &mut Client,
         checkpoint: &Checkpoint,
         update: &CursorUpdate,
         entries: &Entries,
         parking: Parking,
     ) -> Result<Vec<Entity>, StoreError> {
+        let mut client = self.stores.ledger.get().await?;
         let mut transaction = client.transaction().await?;
-        let written = cursor_update::write(&transaction, &[update], LockedRows::Wait).await?;
-        let writes = *written.get(&self.lane).ok_or_else(|| self.lost())?;
+        let written = cursor_update::write(&transaction, &[update]).await?;
+        let writes = self.outcome(written.first().copied().unwrap_or(Written::Lost))?;
         let mut free = match parking {
             Parking::Together => {
                 deliveries::park(&transaction, &self.lane, &entries.parked).await?;
@@ -152,11 +172,15 @@ impl LaneRow {
 
     /// Returns the entities of which something is parked that later events wait for, and makes the first delivery of each due if none is.
     pub async fn resume_held(&self) -> Result<Vec<Entity>, StoreError> {
-        let mut client = self.pool.get().await?;
+        patiently(|| self.take_up_held()).await
+    }
+
+    async fn take_up_held(&self) -> Result<Vec<Entity>, StoreError> {
+        let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
-        let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share";
+        let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share skip locked";
         if transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?.is_none() {
-            return Err(self.lost());
+            return Err(self.locked_or_lost(&transaction).await);
         }
         let held = deliveries::resume_held(&transaction, &self.lane).await?;
         transaction.commit().await?;
@@ -165,7 +189,7 @@ impl LaneRow {
 
     /// Writes what the lane is doing.
     pub async fn report(&self, state: &State) -> Result<(), StoreError> {
-        match self.write_state(state).await {
+        match patiently(|| self.write_state(state)).await {
             Err(error) if is_refusal(&error) => self.write_state(&state.in_ascii()).await,
             written => written,
         }
@@ -176,52 +200,60 @@ impl LaneRow {
             return self.disable(destination_kind, reason).await;
         }
         let (name, reason) = state.columns();
-        let client = self.pool.get().await?;
-        let written = client
-            .query_opt(
-                "update andon.lanes set state = $3, reason = $4, writes = writes + 1,
-                    state_since = case when state = $3 then state_since else now() end
-                where lane = $1 and epoch = $2 returning writes",
-                &[&self.lane.0, &self.epoch, &name, &reason],
-            )
-            .await?;
-        self.has_written(written.ok_or_else(|| self.lost())?.get(0));
+        let sql = format!(
+            "update andon.lanes set state = $3, reason = $4, writes = writes + 1,
+                state_since = case when state = $3 then state_since else now() end
+            where {OWN} returning writes"
+        );
+        let client = self.stores.ledger.get().await?;
+        match client.query_opt(&sql, &[&self.lane.0, &self.epoch, &name, &reason]).await? {
+            Some(row) => self.has_written(row.get(0)),
+            None => return Err(self.locked_or_lost(&client).await),
+        }
         Ok(())
     }
 
     /// Writes that the destination fails; `since_now` says that it did not fail until now. Returns whether it has failed for longer than
     /// `longest`, by the database's clock. A day without any attempt also ends a failure, because nobody is to blame for a plant's holidays.
     pub async fn failed(&self, since_now: bool, longest: &str) -> Result<bool, StoreError> {
-        let client = self.pool.get().await?;
-        let row = client
-            .query_opt(
-                "update andon.lanes set failed_at = now(),
-                    failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
-                        else failing_since end
-                where lane = $1 and epoch = $2
-                returning failing_since < now() - $4::text::interval",
-                &[&self.lane.0, &self.epoch, &since_now, &longest],
-            )
-            .await?;
-        Ok(row.ok_or_else(|| self.lost())?.get(0))
+        patiently(|| self.write_failure(since_now, longest)).await
     }
 
-    /// Writes that the destination does not fail any more, if the row says that it does.
+    async fn write_failure(&self, since_now: bool, longest: &str) -> Result<bool, StoreError> {
+        let sql = format!(
+            "update andon.lanes set failed_at = now(),
+                failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
+                    else failing_since end
+            where {OWN} returning failing_since < now() - $4::text::interval"
+        );
+        let client = self.stores.ledger.get().await?;
+        match client.query_opt(&sql, &[&self.lane.0, &self.epoch, &since_now, &longest]).await? {
+            Some(row) => Ok(row.get(0)),
+            None => Err(self.locked_or_lost(&client).await),
+        }
+    }
+
+    /// Writes that the destination does not fail any more.
     pub async fn succeeded(&self) -> Result<(), StoreError> {
-        let sql =
-            "update andon.lanes set failing_since = null where lane = $1 and epoch = $2 and failing_since is not null";
-        self.pool.get().await?.execute(sql, &[&self.lane.0, &self.epoch]).await?;
-        Ok(())
+        patiently(|| self.write_success()).await
+    }
+
+    async fn write_success(&self) -> Result<(), StoreError> {
+        let sql = format!("update andon.lanes set failing_since = null where {OWN}");
+        let client = self.stores.ledger.get().await?;
+        let written = client.execute(&sql, &[&self.lane.0, &self.epoch]).await?;
+        if written == 0 { Err(self.locked_or_lost(&client).await) } else { Ok(()) }
     }
 
     /// Writes that the destination is disabled, and emits an event that tells the tenant's other destinations, in one transaction.
     async fn disable(&self, destination_kind: &str, reason: &str) -> Result<(), StoreError> {
-        let mut client = self.pool.get().await?;
+        let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
         let sql = "select state, tenant, name, coalesce(failing_since, now())::text from andon.lanes
-            where lane = $1 and epoch = $2 for update";
-        let row = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?;
-        let row = row.ok_or_else(|| self.lost())?;
+            where lane = $1 and epoch = $2 for update skip locked";
+        let Some(row) = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await? else {
+            return Err(self.locked_or_lost(&transaction).await);
+        };
         let written = transaction
             .query_one(
                 "update andon.lanes set state = 'disabled', reason = $2, writes = writes + 1,
@@ -252,7 +284,7 @@ impl LaneRow {
 
     /// Returns the pool, for reading what is parked.
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        &self.stores.ledger
     }
 
     /// Returns the lane's name.
@@ -268,6 +300,25 @@ impl LaneRow {
             position: checkpoint.position,
             pending: checkpoint.pending.to_string(),
             delivered,
+        }
+    }
+
+    /// Returns how many writes of the row were made, if it is written.
+    fn outcome(&self, written: Written) -> Result<i64, StoreError> {
+        match written {
+            Written::Yes(writes) => Ok(writes),
+            Written::Locked => Err(DatabaseError::Locked.into()),
+            Written::Lost => Err(self.lost()),
+        }
+    }
+
+    /// Says why the row could not be written.
+    async fn locked_or_lost(&self, client: &impl GenericClient) -> StoreError {
+        match cursor_update::owned(client, &[&self.lane.0], &[self.epoch], &[self.writes.load(Ordering::Relaxed)]).await
+        {
+            Ok(owned) if owned.is_empty() => self.lost(),
+            Ok(_) => DatabaseError::Locked.into(),
+            Err(error) => error.into(),
         }
     }
 

@@ -22,6 +22,9 @@ pub enum State {
     Misconfigured(String),
 }
 
+/// How many letters of a reason are stored.
+const REASON_LETTERS: usize = 4000;
+
 impl State {
     /// Returns the same state with a reason that a database of any encoding can hold.
     pub(super) fn in_ascii(&self) -> State {
@@ -38,7 +41,13 @@ impl State {
         state
     }
 
-    pub(super) fn columns(&self) -> (&'static str, Option<&str>) {
+    pub(super) fn columns(&self) -> (&'static str, Option<String>) {
+        let (name, reason) = self.texts();
+        // Reasons may quote what a destination answered, and PostgreSQL stores no NUL.
+        (name, reason.map(|reason| reason.chars().filter(|letter| *letter != '\0').take(REASON_LETTERS).collect()))
+    }
+
+    fn texts(&self) -> (&'static str, Option<&str>) {
         match self {
             State::Running => ("running", None),
             State::Retrying(reason) => ("retrying", Some(reason)),

@@ -116,7 +116,7 @@ impl RequestBuilder {
         let too_large =
             |bytes: String| format!("the payload has {bytes} bytes, and max_payload is {most}; send less or raise it");
         // What is too large is not even made.
-        let least = payload::least_webhook_bytes(event, format);
+        let least = payload::least_bytes(event, format);
         if least > most {
             return Err(too_large(format!("at least {least}")));
         }

@@ -211,7 +211,7 @@ impl WebhookState {
                 actions.push(Action::MarkDelivered(event));
             }
             Delivery::Parked(parked) => {
-                let number = parked.attempts + 1;
+                let number = parked.attempts.saturating_add(1);
                 actions.push(Action::record(&parked.event, number, None, result));
                 actions.push(Action::settle(&parked, None, number, result));
             }

@@ -39,6 +39,10 @@ impl BellLock {
         Ok(BellLock { client, take, release })
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Returns whether the session holds the lock afterwards; for [`LockRequest::Nothing`] the answer means nothing. The request is sent
     /// when this is polled for the first time, and the server executes it before any statement that is sent later.
     pub(super) async fn ask(&self, request: LockRequest) -> Result<bool, Error> {

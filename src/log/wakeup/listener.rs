@@ -30,6 +30,14 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// For a time in which nobody is notified.
+    pub(crate) fn everything_may_have_changed(&self) {
+        self.bell.notify_one();
+        self.destinations.notify_one();
+        self.sources.notify_one();
+        self.deliveries_changed();
+    }
+
     fn deliveries_changed(&self) {
         self.deliveries.send_modify(|count| *count += 1);
     }

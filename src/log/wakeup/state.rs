@@ -47,6 +47,8 @@ pub(super) struct State {
     is_asleep: bool,
     /// Of the tails of all daemons, ours is the one that takes the bell's lock, looks after silent writers and rings for the others.
     is_leading: bool,
+    /// The queue of notifications fills up, so that nobody is to ring.
+    is_quiet: bool,
     /// When the upkeep was done last.
     last_upkeep: Option<Instant>,
     /// There were holes after the last poll; before the first poll nobody knows.
@@ -77,6 +79,7 @@ impl State {
             writers: ConcurrentWriters::new(now),
             is_asleep: false,
             is_leading: false,
+            is_quiet: false,
             last_upkeep: None,
             has_holes: true,
             hole_pause: LONGEST_SLEEP,
@@ -88,11 +91,11 @@ impl State {
         self.writers.record(now, ages.iter().copied());
     }
 
-    /// Returns what to ask of the lock: many writers are spared the bell, and few are asked to ring.
+    /// Returns what to ask of the lock: many writers are spared the bell, and few are asked to ring, as long as there is room for that.
     pub(super) fn lock_request(&self, now: Instant) -> LockRequest {
-        if self.is_asleep && self.writers.are_many(now) {
+        if self.is_asleep && (self.is_quiet || self.writers.are_many(now)) {
             LockRequest::Release
-        } else if !self.is_asleep && self.is_leading && self.writers.are_few(now) {
+        } else if !self.is_asleep && self.is_leading && !self.is_quiet && self.writers.are_few(now) {
             LockRequest::Take
         } else {
             LockRequest::Nothing
@@ -121,6 +124,11 @@ impl State {
 
     pub(super) fn leads(&mut self) {
         self.is_leading = true;
+    }
+
+    /// Takes in whether the queue of notifications fills up, and returns whether that is news.
+    pub(super) fn queue_fills(&mut self, is_quiet: bool) -> bool {
+        std::mem::replace(&mut self.is_quiet, is_quiet) != is_quiet
     }
 
     pub(super) fn is_upkeep_due(&self, now: Instant) -> bool {
@@ -198,6 +206,21 @@ mod tests {
         state.polled(EVENTS, LockRequest::Release, false);
         assert_eq!(state.lock_request(now), LockRequest::Nothing);
         assert_eq!(state.lock_request(now + UPKEEP), LockRequest::Take);
+    }
+
+    #[test]
+    fn while_the_queue_of_notifications_fills_up_nobody_is_asked_to_ring() {
+        let now = Instant::now();
+        let mut state = asleep(now);
+
+        assert!(state.queue_fills(true) && !state.queue_fills(true));
+        assert_eq!(state.lock_request(now), LockRequest::Release);
+        state.polled(NOTHING, LockRequest::Release, false);
+        assert_eq!(state.lock_request(now), LockRequest::Nothing);
+        assert!(matches!(state.wait(NOTHING), Wait::Pause(_)));
+
+        assert!(state.queue_fills(false));
+        assert_eq!(state.lock_request(now), LockRequest::Take);
     }
 
     #[test]

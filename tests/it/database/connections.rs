@@ -91,15 +91,17 @@ async fn a_log_that_may_not_be_read_takes_no_connection_more_and_is_told_once() 
 
     let daemon = daemon::start(&url).await;
     // By then it has tried several times.
-    line.until("select sessions > 20 from pg_stat_database where datname = current_database()").await;
+    line.until("select sessions > 30 from pg_stat_database where datname = current_database()").await;
+    let most = *most.borrow();
+    counting.abort();
     line.run(GRANTS).await;
     receiver.wait_accepted(PATIENCE, 10).await.unwrap();
     line.until(ALL_DONE).await;
 
-    counting.abort();
     daemon.stop().await.unwrap();
-    let (most, log) = (*most.borrow(), daemon.log());
-    assert!(most <= MOST_CONNECTIONS.into(), "{most} connections\n{log}");
+    let log = daemon.log();
+    // One for the lease, two to read the log, two to judge the server by, and some that are just being closed.
+    assert!(most <= 8, "{most} connections\n{log}");
     let told = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!((told("permission denied for table events"), told("the database is back")), (1, 1), "{log}");
 }

@@ -88,3 +88,30 @@ async fn publishers_of_one_name_have_a_status_each_on_topics_without_dots() {
         assert!(name.is_some_and(|suffix| suffix.len() == 8 && !suffix.contains('.')), "{topic}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_is_deleted_leaves_no_status_behind() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let (kept, gone) = (line.publisher(broker.port(), json!({})).await, line.publisher(broker.port(), json!({})).await);
+    line.run(&format!(
+        "update andon.mqtt_publishers set name = 'gone' where 'andon.mqtt_publishers/' || id = '{gone}'"
+    ))
+    .await;
+    line.start();
+    line.state(&kept, "running").await;
+    line.state(&gone, "running").await;
+
+    line.run("delete from andon.mqtt_publishers where name = 'gone'").await;
+    let is_removal = |message: &Message| message.topic == "andon/test/gone/status" && message.payload.is_empty();
+    subscriber.messages().wait_for_matching(PATIENCE, 1, is_removal).await.unwrap();
+    line.state(&gone, "removed").await;
+    line.run("update andon.mqtt_publishers set events = '{job.*}'").await;
+    line.stop().await.unwrap();
+
+    let late = Subscriber::start(broker.port()).await.unwrap();
+    late.wait_received(PATIENCE, 1).await.unwrap();
+    let topics: Vec<String> = late.received().iter().map(|message| message.topic.clone()).collect();
+    assert_eq!(topics, ["andon/test/plant/status"], "the other keeps its status");
+}

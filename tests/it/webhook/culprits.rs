@@ -36,6 +36,8 @@ async fn an_entity_of_any_length_is_parked_in_its_order() {
     // What does not repeat itself cannot be compressed either.
     let long: String = (0..1500).map(|_| format!("{:04x}", rand::random::<u16>())).collect();
     let other = format!("{}!", &long[..5999]);
+    // The log of an earlier version holds such events.
+    line.run("alter table andon.events drop constraint type_tenant_and_entity_have_512_bytes_at_most").await;
     line.start();
     log(&line, &long, 1).await;
     log(&line, &other, 1).await;
@@ -102,7 +104,9 @@ async fn a_lane_whose_progress_cannot_be_written_says_so_and_goes_on_when_it_can
     line.stop().await.unwrap();
     assert!(reason.starts_with("cannot write its progress: ") && reason.contains("\"nothing\""), "{reason}");
     assert!(check.status == 1 && check.out.contains("delivers, but cannot write its progress"), "{check:?}");
-    assert_eq!(line.parked(&lane).await, ["retry 1 answered 503: 503"]);
+    // It is dead if the constraint went between two tries to park it.
+    let parked = line.parked(&lane).await;
+    assert!(parked.len() == 1 && parked[0].contains(" 1 answered 503: 503"), "{parked:?}");
     assert_eq!(receiver.accepted().iter().filter(|it| it.path == "/hook").map(|it| marker(&it.body).1).max(), Some(2));
 }
 

@@ -6,6 +6,8 @@ use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
+use crate::command::run_andon;
+use crate::support::line::ALL_DONE;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::judge_requests;
@@ -68,13 +70,43 @@ async fn deliveries_that_were_deleted_in_silence_hold_nothing_back() {
     line.run("delete from andon.deliveries where state = 'retry'").await;
     receiver.answer("/hook", Answer::status(200));
 
-    receiver.wait_accepted(PATIENCE, 5).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
     line.emit_more(5, 2, 3).await;
-    receiver.wait_accepted(PATIENCE, 10).await.unwrap();
+    line.until(ALL_DONE).await;
     line.stop().await.unwrap();
-    let got: Vec<_> = receiver.accepted().iter().map(|request| marker(&request.body).1).collect();
+    let mut got: Vec<_> = receiver.accepted().iter().map(|request| marker(&request.body).1).collect();
+    // The lane may have had one of the deleted ones in hand.
+    got.retain(|counter| *counter > 1);
     assert_eq!(got, [2, 2, 2, 2, 2, 3, 3, 3, 3, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_deliveries_go_once_nothing_is_left_that_they_could_wait_for() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(503));
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"]})).await;
+    line.start();
+    line.emit_all(3, 1).await;
+    line.until("select count(*) = 3 from andon.deliveries").await;
+    line.emit_more(3, 1, 2).await;
+    line.until("select count(*) = 6 from andon.deliveries").await;
+    receiver.answer("/hook", Answer::status(200));
+
+    // Nobody tells the lane, which sees it with the next event of the third entity.
+    line.run(
+        "delete from andon.deliveries where state = 'retry' and entity_id <> 'e3';
+        update andon.deliveries set next_attempt_at = now() where state = 'retry'",
+    )
+    .await;
+    line.emit("acme", "e3", 3).await;
+
+    line.until(&format!("select ({ALL_DONE}) and count(*) = 0 from andon.deliveries")).await;
+    line.stop().await.unwrap();
+    let mut got: Vec<_> = receiver.accepted().iter().map(|request| marker(&request.body)).collect();
+    got.sort();
+    let of = |entity: &str, counter| (entity.to_owned(), counter);
+    assert_eq!(got, [of("e1", 2), of("e2", 2), of("e3", 1), of("e3", 2), of("e3", 3)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,14 +152,11 @@ async fn everything_parked_is_delivered_in_order_after_a_restart_and_a_retry_by_
     line.start();
     line.state(&lane, "running").await;
 
-    // What `andon deliveries retry` does with an id that is given twice.
-    line.run(
-        "update andon.deliveries set state = 'retry', next_attempt_at = now(), replayed = true
-        where id = any (array(select id from andon.deliveries where state = 'retry' union all
-            select id from andon.deliveries where state = 'retry'));
-        select andon.notify_deliveries()",
-    )
-    .await;
+    let ids = "select array_agg(id::text order by id) from andon.deliveries where state = 'retry'";
+    let ids: Vec<String> = line.client.query_one(ids, &[]).await.unwrap().get(0);
+    let twice = ids.iter().chain(&ids).map(String::as_str);
+    let retried = run_andon(&line.url, &["deliveries", "retry"].into_iter().chain(twice).collect::<Vec<_>>());
+    assert_eq!(retried.status, 0, "{retried:?}");
 
     receiver.wait_accepted(PATIENCE, 15).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
