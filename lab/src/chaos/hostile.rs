@@ -20,8 +20,6 @@ use tokio_postgres::Client;
 /// How the two misbehave. The number is the reason code of MQTT 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Malice {
-    /// The endpoint sends interim answers (1xx) without end.
-    InterimAnswers,
     /// The endpoint answers in chunks.
     Chunks,
     /// The broker sends messages that nobody has subscribed to.
@@ -33,8 +31,7 @@ pub(super) enum Malice {
     EndsConnections(u8),
 }
 
-pub(super) const MALICES: [Malice; 12] = [
-    Malice::InterimAnswers,
+pub(super) const MALICES: [Malice; 11] = [
     Malice::Flood,
     Malice::RefusesPublishes(QUOTA),
     Malice::EndsConnections(QUOTA),
@@ -65,7 +62,6 @@ pub(super) struct Hostile {
 impl Malice {
     pub(super) fn name(self) -> String {
         match self {
-            Malice::InterimAnswers => "endpoint without a final answer".to_owned(),
             Malice::Chunks => "endpoint that answers in chunks".to_owned(),
             Malice::Flood => "broker floods".to_owned(),
             Malice::RetainsNothing => "broker retains nothing".to_owned(),
@@ -111,7 +107,6 @@ fn current(malice: &Mutex<Option<Malice>>) -> Option<Malice> {
 
 fn answer(malice: Option<Malice>) -> Vec<Step> {
     match malice {
-        Some(Malice::InterimAnswers) => vec![Step::Flood("HTTP/1.1 103 Early Hints\r\n\r\n".into())],
         Some(Malice::Chunks) => vec![
             Step::send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"),
             Step::Wait(Duration::from_millis(5)),

@@ -240,8 +240,8 @@ mod tests {
                 assert!(names(false).contains(&format!("{link} link {how}")), "{link} {how}");
             }
         }
-        // 14 of links, 7 of endpoints, 3 of rows, 4 of disks, 16 mistakes, 12 malices, and 11 others.
-        assert_eq!(names(false).len(), 67, "{:?}", names(false));
+        // 14 of links, 7 of endpoints, 3 of rows, 4 of disks, 16 mistakes, 11 malices, and 11 others.
+        assert_eq!(names(false).len(), 66, "{:?}", names(false));
         assert!(names(true).contains("kill broker"));
     }
 
