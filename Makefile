@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make. `setup` installs everything else, or names what is
 # missing.
-.PHONY: demo chaos bench bench-pure lab test lint setup
+.PHONY: demo chaos compat bench bench-pure lab test lint setup
 
 # Shows Andon at work, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
@@ -10,6 +10,12 @@ demo: setup
 # Breaks everything around Andon and judges what arrives: make chaos FOR=120s REPLICAS=3 SEED=7. Options go through ARGS: ARGS=--kill-brokers
 chaos: lab
 	@target/release/andon-lab chaos $(if $(FOR),--for $(FOR)) $(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# Shows with whom Andon works: PostgreSQL 14 to 18, brokers, PgBouncer. It installs brokers where it can, and packages of npm and pip into
+# target/compat. What cannot be had is a row that says so. One of them: make compat ARGS="--only rabbitmq"
+compat: lab
+	-@./setup compat
+	@target/release/andon-lab compat $(ARGS)
 
 # Measures everything, next to baselines of the same run, and shows the goals. It takes twenty minutes of a machine that does nothing
 # else, and needs node with npm for the peers. Figures and machine go into bench/results.json.

@@ -49,6 +49,17 @@ impl Andon {
         self.run(database, &["attach", "--source", "/dev/stdin"], mapping, PATIENCE).await
     }
 
+    /// Asks `andon check` about a database, and returns whether all is well and what it says.
+    pub(crate) async fn check(&self, database: &str) -> Result<(bool, String)> {
+        let mut command = self.command(database, &["check"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let ran = timeout(PATIENCE, command.output()).await.context("`andon check` takes too long")??;
+        Ok((
+            ran.status.success(),
+            [ran.stdout, ran.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat(),
+        ))
+    }
+
     /// Prepares `andon run` on a database; `start` starts it.
     pub(crate) fn daemon(&self, database: &str, options: DaemonOptions) -> Result<Daemon> {
         Daemon::prepare(&self.program, database, options)
@@ -68,16 +79,8 @@ impl Andon {
 
     async fn run(&self, database: &str, arguments: &[&str], input: &str, patience: Duration) -> Result<()> {
         let name = arguments[0];
-        let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            // The configuration of the user is for a database of their own.
-            .args(["--config", "/dev/null"])
-            .env("ANDON_DATABASE_URL", database)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        let mut command = self.command(database, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().with_context(|| format!("cannot run {}", self.program.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // If the program ends without reading, its status and its errors say why.
@@ -89,5 +92,17 @@ impl Andon {
             bail!("`andon {name}` failed ({}):\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));
         }
         Ok(())
+    }
+
+    fn command(&self, database: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            // The configuration of the user is for a database of their own.
+            .args(["--config", "/dev/null"])
+            .env("ANDON_DATABASE_URL", database)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
     }
 }

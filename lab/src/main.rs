@@ -4,8 +4,10 @@
 mod andon;
 mod bench;
 mod chaos;
+mod compat;
 mod demo;
 mod duration;
+mod packages;
 mod stage;
 mod witness;
 
@@ -24,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use crate::andon::Andon;
 use crate::bench::BenchOptions;
 use crate::chaos::ChaosOptions;
+use crate::compat::CompatOptions;
 use crate::demo::DemoOptions;
 
 /// The allocator of `andon`, so that a baseline in this process does not suffer from a slower one.
@@ -48,6 +51,8 @@ enum Command {
     Demo(Box<DemoOptions>),
     /// Prove it: break everything around it, and judge what arrives
     Chaos(ChaosOptions),
+    /// Find out with whom it works: a small line beside each PostgreSQL, broker and pooler of a list
+    Compat(CompatOptions),
     /// Measure, on throw-away servers
     Bench(BenchOptions),
 }
@@ -79,6 +84,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo(options) => demo::run(*options, &andon).await,
         Command::Chaos(options) => chaos::run(options, &andon).await,
+        Command::Compat(options) => compat::run(options, &andon).await,
         Command::Bench(options) => bench::run(options, &andon).await.map(|()| ExitCode::SUCCESS),
     }
 }

@@ -5,6 +5,7 @@ mod standby;
 
 use std::net::TcpStream;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -12,6 +13,8 @@ use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -47,19 +50,31 @@ impl Postgres {
 
     /// Starts a server with other settings, each as `name=value`.
     pub fn start_with(own: &[&str]) -> Result<Postgres> {
+        Postgres::start_fresh(&process::program("initdb", PACKAGE)?, process::program("postgres", PACKAGE)?, own)
+    }
+
+    /// Starts a server of another version, whose programs are in this directory.
+    pub fn start_from(programs: &Path) -> Result<Postgres> {
+        Postgres::start_fresh(&programs.join("initdb"), programs.join("postgres"), &["fsync=off"])
+    }
+
+    fn start_fresh(initdb: &Path, postgres: PathBuf, own: &[&str]) -> Result<Postgres> {
         let made_by = |data: &Path, user: Option<&User>| {
-            let mut initdb = process::command_as(&process::program("initdb", PACKAGE)?, user);
+            let mut initdb = process::command_as(initdb, user);
             initdb
                 .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
                 .arg(data);
             Ok(initdb)
         };
-        Postgres::start_on(own, made_by)
+        Postgres::start_on(postgres, own, made_by)
     }
 
     /// Starts a server on the data that this command makes. It gets the path of the data and the user that is to own them.
-    fn start_on(own: &[&str], made_by: impl FnOnce(&Path, Option<&User>) -> Result<Command>) -> Result<Postgres> {
-        let postgres = process::program("postgres", PACKAGE)?;
+    fn start_on(
+        postgres: PathBuf,
+        own: &[&str],
+        made_by: impl FnOnce(&Path, Option<&User>) -> Result<Command>,
+    ) -> Result<Postgres> {
         let user = process::server_user()?;
         let port = process::free_port()?;
         let mut server = Server::prepare(|directory| {
@@ -153,6 +168,19 @@ impl Postgres {
         self.server().end(Signal::SIGQUIT)
     }
 
+    /// Kills its postmaster (SIGKILL), as a system that is out of memory would, and starts it again; blocks until it takes connections.
+    pub fn restart_killed(&self) -> Result<()> {
+        self.server().end(Signal::SIGKILL)?;
+        let deadline = Instant::now() + process::PATIENCE;
+        loop {
+            match self.start_again() {
+                // The orphans of the killed postmaster notice its death at different times, and no server starts before the last is gone.
+                Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
+                started => return started,
+            }
+        }
+    }
+
     /// Starts it after `stop` or `crash`, on the same port.
     pub fn start_again(&self) -> Result<()> {
         self.server().start()?;
@@ -216,5 +244,26 @@ mod tests {
 
         assert!(before.is_some() && after.is_some() && before != after);
         assert!(!directory.exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_survives_a_kill_of_the_postmaster() {
+        let postgres = Postgres::start().unwrap();
+        let url = postgres.create_database().await.unwrap();
+        let run = async |sql: &str| {
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let answer = client.simple_query(sql).await.map(|messages| messages.len());
+            drop(client);
+            connection.await.unwrap().unwrap();
+            answer.unwrap()
+        };
+        run("create table kept (number int); insert into kept values (1)").await;
+        let before = postgres.pid();
+
+        postgres.restart_killed().unwrap();
+
+        assert_ne!(postgres.pid(), before);
+        run("select 1 / count(*) from kept").await;
     }
 }

@@ -235,14 +235,19 @@ impl Server {
     }
 
     /// Waits until `is_ready` says so. If the server ends before that or takes too long, the error shows its log.
-    pub fn wait_ready(&self, mut is_ready: impl FnMut() -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn wait_ready(&self, is_ready: impl FnMut() -> bool) -> Result<()> {
+        self.wait_ready_within(PATIENCE, is_ready)
+    }
+
+    /// Waits for a server that takes longer than others.
+    pub fn wait_ready_within(&self, patience: Duration, mut is_ready: impl FnMut() -> bool) -> Result<()> {
+        let deadline = Instant::now() + patience;
         while !is_ready() {
             if self.pid().is_none() {
                 bail!("{} did not start; its log ends with:\n{}", self.name, self.log_tail());
             }
             if Instant::now() > deadline {
-                bail!("{} is not ready after {PATIENCE:?}; its log ends with:\n{}", self.name, self.log_tail());
+                bail!("{} is not ready after {patience:?}; its log ends with:\n{}", self.name, self.log_tail());
             }
             std::thread::sleep(Duration::from_millis(10));
         }

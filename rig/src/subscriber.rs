@@ -2,6 +2,8 @@
 //! in the order of arrival. A message is acknowledged only once it is in the record: the client library would acknowledge messages that
 //! nobody has read yet, and forget them when the connection breaks.
 
+mod v4;
+
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -25,6 +27,8 @@ use tokio::task::JoinHandle;
 
 use crate::process::PATIENCE;
 use crate::record::Record;
+
+pub use v4::SubscriberV4;
 
 const RECONNECT_AFTER: Duration = Duration::from_millis(20);
 

@@ -12,6 +12,7 @@ use rig::MosquittoOptions;
 use rig::Proxy;
 use rig::Receiver;
 use rig::Subscriber;
+use rig::SubscriberV4;
 use rig::mosquitto::MosquittoTls;
 use rig::proxy::Side;
 use rig::receiver::Answer;
@@ -134,6 +135,32 @@ async fn a_killed_broker_comes_back_on_the_same_port() {
         tries += 1;
         assert!(tries < 10_000, "the subscriber did not come back");
     }
+}
+
+#[tokio::test]
+async fn the_older_subscriber_goes_on_with_a_session_that_the_broker_kept() {
+    let options = MosquittoOptions { persistence: true, ..MosquittoOptions::default() };
+    let mosquitto = Mosquitto::start(&options).unwrap();
+    let proxy = Proxy::start(mosquitto.port()).await.unwrap();
+    let filter = "line/#".to_owned();
+    let options = SubscriberOptions { port: proxy.port(), filter, credentials: None };
+    let subscriber = SubscriberV4::start(options).await.unwrap();
+
+    publish(mosquitto.port(), "line/a", b"1".to_vec()).await;
+    subscriber.messages().wait_for_count(SOON, 1).await.unwrap();
+    proxy.refuse(true).await.unwrap();
+    proxy.cut();
+    publish(mosquitto.port(), "line/a", b"2".to_vec()).await;
+    publish(mosquitto.port(), "other/a", b"3".to_vec()).await;
+    proxy.refuse(false).await.unwrap();
+    subscriber.wait_confirmed(2).await.unwrap();
+    publish(mosquitto.port(), "line/b", b"4".to_vec()).await;
+    let is_last = |message: &Message| message.payload == "4";
+    subscriber.messages().wait_for(SOON, is_last).await.unwrap();
+
+    let received = subscriber.messages().snapshot();
+    let received: Vec<_> = received.iter().map(|it| (it.topic.as_str(), it.payload.as_ref())).collect();
+    assert_eq!(received, [("line/a", &b"1"[..]), ("line/a", b"2"), ("line/b", b"4")]);
 }
 
 async fn exchange(port: u16, path: &str) -> String {

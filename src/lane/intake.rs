@@ -100,11 +100,6 @@ impl Intake {
         self
     }
 
-    /// Returns whether this is a replay.
-    pub fn is_replay(&self) -> bool {
-        self.replayed.is_some()
-    }
-
     /// Returns whether this is a replay, and the lane is done with all of it.
     pub fn is_over(&self) -> bool {
         let is_read = matches!(&self.phase, Phase::CatchingUp { unread, .. } if unread.is_empty());

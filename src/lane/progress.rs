@@ -81,9 +81,9 @@ impl Progress {
         Clock::new()
     }
 
-    /// Returns whether there is anything that a tick would write, so that the clock ticks often. The end of a replay is only seen by looking.
+    /// Returns whether there is anything that a tick would write, so that the clock ticks often.
     pub fn is_busy(&self) -> bool {
-        !self.is_written() || self.unsaved.has_recovered() || self.intake.is_replay()
+        !self.is_written() || self.unsaved.has_recovered() || self.unsaved.is_end_unsaved(self.intake.is_over())
     }
 
     /// Returns whether the lane's row may say that the destination fails, and nothing was heard of it since.

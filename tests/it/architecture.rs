@@ -127,17 +127,19 @@ const RIG: MayImport = &[
     ("scripted_broker", &["packet", "record"]),
     ("scripted_endpoint", &["record"]),
     ("signature", &[]),
-    ("subscriber", &["process", "record"]),
+    ("subscriber", &["packet", "process", "record"]),
     ("tap", &["packet", "record"]),
 ];
 
 const LAB: MayImport = &[
     ("andon", &[]),
     ("duration", &[]),
+    ("packages", &[]),
     ("stage", &["andon"]),
     ("witness", &[]),
-    ("bench", &["andon", "stage", "witness"]),
+    ("bench", &["andon", "packages", "stage", "witness"]),
     ("chaos", &["andon", "duration", "stage", "witness"]),
+    ("compat", &["andon", "packages", "stage"]),
     ("demo", &["andon", "duration", "stage", "witness"]),
 ];
 
@@ -150,6 +152,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "lab/src/bench",
             "lab/src/chaos.rs",
+            "lab/src/compat.rs",
             "lab/src/demo.rs",
             "lab/src/main.rs",
             "src/cli",

@@ -66,7 +66,8 @@ pub(super) async fn memory(options: MemoryBench, andon: &Andon) -> Result<Report
     delivered(&servers, &good, options.events).await?;
     figures.note(PEAK, "behind", peak(&servers)?);
     add_bad(&servers, options.lanes, flood).await?;
-    let failing = "select count(*)::int from andon.lanes where state in ('open', 'retrying')";
+    let failing = "select count(*)::int from andon.lanes where state in ('open', 'retrying')
+        or exists (select from andon.deliveries where deliveries.lane = lanes.lane)";
     until(&servers, failing, options.lanes + 1).await?;
     good.extend(add_good(&servers, "all").await?);
     delivered(&servers, &good, options.events).await?;

@@ -8,7 +8,6 @@ mod contest;
 mod graphile_worker;
 mod node_red;
 mod options;
-mod packages;
 mod plant;
 mod counting_subscriber;
 
@@ -23,18 +22,21 @@ use crate::bench::comparison::Report;
 use crate::bench::peers::bursts::VARIANTS;
 use crate::bench::peers::bursts::rate;
 use crate::bench::peers::bursts::work;
-use crate::bench::peers::packages::Packages;
+use crate::packages::Packages;
 use crate::stage::Stage;
 use crate::stage::blocking;
 use rig::Postgres;
 
 pub(super) use options::PeersBench;
 
+/// The peers, in the versions that are compared.
+const WANTED: &str = include_str!("../../peers/package.json");
+
 /// Measures both pairs.
 pub(super) async fn peers(options: PeersBench, andon: &Andon) -> Result<Report> {
     ensure!(options.events > 0 && options.writers > 0, "--events and --writers must be above 0");
     let directory = options.packages.clone();
-    let packages = blocking(move || Packages::install(&directory)).await?;
+    let packages = blocking(move || Packages::install(&directory, WANTED)).await?;
     let stage = Stage::start(andon, Postgres::start_durable).await?;
     let mut comparison = Comparison::new(&VARIANTS);
     let mut facts = json!({

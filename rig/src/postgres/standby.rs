@@ -17,7 +17,7 @@ impl Postgres {
     /// Starts a standby that follows this server; blocks until it takes connections.
     pub fn start_standby(&self) -> Result<Postgres> {
         let source = format!("host=127.0.0.1 port={} user=postgres", self.port);
-        Postgres::start_on(&["fsync=off"], |data, user| {
+        Postgres::start_on(process::program("postgres", PACKAGE)?, &["fsync=off"], |data, user| {
             let mut copying = process::command_as(&process::program("pg_basebackup", PACKAGE)?, user);
             copying.args(["--no-sync", "-R", "-X", "stream", "-c", "fast", "-d", &source, "-D"]).arg(data);
             Ok(copying)

@@ -109,7 +109,12 @@ impl Unsaved {
             StoredCursor::Outdated => since >= self.pause,
             StoredCursor::DatabaseAway => true,
         };
-        is_outdated || (is_over && !self.end_is_saved) || is_idle_too_long
+        is_outdated || self.is_end_unsaved(is_over) || is_idle_too_long
+    }
+
+    /// Returns whether the lane is a replay that is over, and the database does not know it.
+    pub(super) fn is_end_unsaved(&self, is_over: bool) -> bool {
+        is_over && !self.end_is_saved
     }
 
     /// Returns the checkpoint that begins now.

@@ -9,9 +9,9 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::andon::Andon;
-use crate::bench::peers::packages::Packages;
 use crate::bench::sink::SECRET;
 use crate::bench::usage;
+use crate::packages::Packages;
 use rig::Daemon;
 use rig::process::Server;
 use rig::process::ServerOptions;

@@ -13,11 +13,11 @@ use tokio_postgres::Client;
 use crate::bench::peers::consumer::Consumer;
 use crate::bench::peers::consumer::Program;
 use crate::bench::peers::counting_subscriber::CountingSubscriber;
-use crate::bench::peers::packages::Packages;
 use crate::bench::peers::plant;
 use crate::bench::sink::Sink;
 use crate::bench::sink::Tally;
 use crate::bench::usage;
+use crate::packages::Packages;
 use crate::stage::connect;
 use rig::Postgres;
 

@@ -15,10 +15,10 @@ use crate::bench::peers::consumer::Program;
 use crate::bench::peers::contest::ArrivalCounter;
 use crate::bench::peers::contest::Side;
 use crate::bench::peers::options::PeersBench;
-use crate::bench::peers::packages::Packages;
 use crate::bench::peers::plant;
 use crate::bench::sink::SECRET;
 use crate::bench::sink::Sink;
+use crate::packages::Packages;
 use crate::stage::Stage;
 use crate::stage::connect;
 
