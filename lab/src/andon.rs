@@ -51,7 +51,7 @@ impl Andon {
 
     /// Asks `andon check` about a database, and returns whether all is well and what it says.
     pub(crate) async fn check(&self, database: &str) -> Result<(bool, String)> {
-        let mut command = self.command(database, &["check"]);
+        let mut command = self.prepare(database, &["check"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let ran = timeout(PATIENCE, command.output()).await.context("`andon check` takes too long")??;
         Ok((
@@ -79,7 +79,7 @@ impl Andon {
 
     async fn run(&self, database: &str, arguments: &[&str], input: &str, patience: Duration) -> Result<()> {
         let name = arguments[0];
-        let mut command = self.command(database, arguments);
+        let mut command = self.prepare(database, arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().with_context(|| format!("cannot run {}", self.program.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -94,7 +94,8 @@ impl Andon {
         Ok(())
     }
 
-    fn command(&self, database: &str, arguments: &[&str]) -> Command {
+    /// Prepares a command on a database; the caller says what becomes of its input and output.
+    fn prepare(&self, database: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)

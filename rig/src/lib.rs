@@ -31,4 +31,5 @@ pub use receiver::Receiver;
 pub use scripted_broker::ScriptedBroker;
 pub use scripted_endpoint::ScriptedEndpoint;
 pub use subscriber::Subscriber;
+pub use subscriber::SubscriberV4;
 pub use tap::Tap;

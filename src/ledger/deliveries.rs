@@ -220,23 +220,19 @@ pub async fn retry(
     let moved = transaction
         .query(
             &format!(
-                "with selected as materialized (
-                    select id, lane, entity_type, entity_id, event, state from andon.deliveries
-                    where (id = any ($1) or (lane = $2 and state = $3)) and state <> 'waiting'
-                ), first as materialized (
-                    select lane, entity_type, entity_id, min(event) as event from andon.deliveries
-                    where lane = any ($4) and state <> 'dead'
-                        and (lane, entity_type, entity_id) in (select lane, entity_type, entity_id from selected)
-                    group by lane, entity_type, entity_id
-                ), placed as materialized (
-                    select selected.id, selected.state, selected.event <= coalesce(first.event, selected.event)
-                        and row_number() over (partition by lane, entity_type, entity_id order by selected.event) = 1 as is_first
-                    from selected left join first using (lane, entity_type, entity_id)
+                // By windows and not by joins: which of the states are common has just changed, and the planner would go by what it knew.
+                "with placed as materialized (
+                    select id, state, is_selected,
+                        row_number() over (partition by lane, entity_type, entity_id order by event, id) = 1 as is_first
+                    from andon.deliveries cross join lateral (
+                        select (id = any ($1) or (lane = $2 and state = $3)) is true and state <> 'waiting'
+                    ) it (is_selected)
+                    where lane = any ($4) and (is_selected or state <> 'dead')
                 ), moved as (
                     update andon.deliveries delivery
                     set replayed = true, state = case when is_first then 'retry' else 'waiting' end,
                         next_attempt_at = case when is_first then now() end
-                    from placed where delivery.id = placed.id
+                    from placed where delivery.id = placed.id and is_selected
                     returning delivery.lane, type, placed.state as was, delivery.state as now, occurred_at
                 )
                 select lane, type, was, now, count(*), {}, {} from moved
@@ -250,13 +246,12 @@ pub async fn retry(
     // What was due stands behind what was made due now, if that is earlier.
     transaction
         .execute(
-            "with first as materialized (
-                select lane, entity_type, entity_id, min(event) as event from andon.deliveries
-                where lane = any ($1) and state <> 'dead' group by lane, entity_type, entity_id
-            )
-            update andon.deliveries delivery set state = 'waiting', next_attempt_at = null
-            from first where delivery.state = 'retry' and delivery.lane = first.lane and delivery.entity_type = first.entity_type
-                and delivery.entity_id = first.entity_id and delivery.event > first.event",
+            "update andon.deliveries set state = 'waiting', next_attempt_at = null where id in (
+                select id from (
+                    select id, state, row_number() over (partition by lane, entity_type, entity_id order by event, id) as place
+                    from andon.deliveries where lane = any ($1) and state <> 'dead'
+                ) placed where place > 1 and state = 'retry'
+            )",
             &[&lanes],
         )
         .await?;

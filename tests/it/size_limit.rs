@@ -99,14 +99,22 @@ async fn of_two_stretches_in_the_default_partition_the_older_one_goes_first() {
 
     let bytes =
         "select sum(pg_total_relation_size(part))::int8 from (select distinct tableoid as part from andon.events) it";
-    let log_size = usize::try_from(line.number(bytes).await).unwrap() * 3 / 5;
-    line.tidy(&Retention { log_size, ..Retention::default() }).await;
+    let bytes = usize::try_from(line.number(bytes).await).unwrap();
+    line.tidy(&Retention { log_size: bytes * 3 / 5, ..Retention::default() }).await;
 
     let (count, lost) =
         (line.number("select count(*) from andon.events").await, line.number("select lost from andon.lanes").await);
     assert!(lost > 1000 && lost + count == 4000, "a partition and a part of the older stretch: {lost} {count}");
     assert_eq!(line.number(&format!("select count(*) from andon.events where id > {newest} - 2000")).await, 2000);
     assert!(line.number("select count(*) from only andon.events_default").await < 2000);
+    line.tidy(&Retention { log_size: bytes / 5, ..Retention::default() }).await;
+    let lost = line.number("select lost from andon.lanes").await;
+    assert_eq!(line.number("select count(*) from andon.events").await, 4000 - lost);
+    assert_eq!(
+        line.number(&format!("select count(*) from andon.events where id > {newest} - 500")).await,
+        500,
+        "the newest stay"
+    );
     line.stop().await.unwrap();
 }
 

@@ -162,8 +162,8 @@ fn ejabberd(directory: &Path, port: u16) -> Result<Recipe> {
     let erl = process::program("erl", "erlang-base")?;
     let libraries = erlang_libraries().context("ejabberd is not where Debian puts it (/usr/lib/*/ejabberd-*)")?;
     let lines = format!(
-        "hosts: [localhost]\nauth_method: anonymous\nallow_multiple_connections: true\nlisten:\n  - port: {port}\n    \
-        ip: \"127.0.0.1\"\n    module: mod_mqtt\nmodules:\n  mod_mqtt: {{}}\n"
+        "hosts: [localhost]\nauth_method: anonymous\nanonymous_protocol: login_anon\nallow_multiple_connections: true\n\
+        listen:\n  - port: {port}\n    ip: \"127.0.0.1\"\n    module: mod_mqtt\nmodules:\n  mod_mqtt: {{}}\n"
     );
     let at = |name: &str| directory.join(name).into_os_string();
     let environment = [

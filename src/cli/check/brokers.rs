@@ -100,7 +100,7 @@ fn believe(broker: &str, live: &Live, canary: bool, client_id: &str, report: &mu
     match live.is_connected {
         true => report.ok(
             "broker",
-            format!("{broker}: its lane is connected; not tried beside it, since the broker might end that connection"),
+            format!("{broker}: its lane is running; not tried beside it, since the broker might end the connection of the lane"),
         ),
         false => report.fault("broker", format!("{broker}: its lane says: {}", live.reason)),
     }

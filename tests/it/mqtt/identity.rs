@@ -29,7 +29,9 @@ async fn a_check_throws_no_lane_off_whose_client_id_is_pinned_and_says_what_it_d
 
     let alone = run_andon(&line.url, &["check"]);
     line.start();
-    line.state(&lane, "running").await;
+    line.emit("acme", "e", 1).await;
+    // A lane counts as running before it has connected for the first time.
+    wait_for_done(&line, &lane).await;
     let before = connections(&broker);
     let beside = run_andon(&line.url, &["check"]);
     let canary = run_andon(&line.url, &["check", "--canary"]);
@@ -40,7 +42,7 @@ async fn a_check_throws_no_lane_off_whose_client_id_is_pinned_and_says_what_it_d
     line.stop().await.unwrap();
     assert!(broker.log().contains("as plc-7 ") && !broker.log().contains("plc-7-check"), "{}", broker.log());
     assert!(alone.status == 0 && alone.out.contains("speaks MQTT 5"), "{alone:?}");
-    assert!(beside.status == 0 && beside.out.contains("its lane is connected; not tried beside it"), "{beside:?}");
+    assert!(beside.status == 0 && beside.out.contains("its lane is running; not tried beside it"), "{beside:?}");
     assert!(canary.out.contains("not tried: the broker knows one client `plc-7`, which its lane is"), "{canary:?}");
     assert_eq!(after, before, "neither of them connected");
     assert!(shared.status == 1 && shared.out.contains("have the same settings.client_id `plc-7`"), "{shared:?}");
@@ -55,14 +57,16 @@ async fn a_check_throws_no_lane_off_whose_user_name_is_its_client_id() {
     let lane = line.publisher(broker.port(), json!({})).await;
     set(&line, "username = 'andon', password = 'secret'").await;
     line.start();
-    line.state(&lane, "running").await;
+    line.emit("acme", "e", 1).await;
+    // A lane counts as running before it has connected for the first time.
+    wait_for_done(&line, &lane).await;
 
     let before = connections(&broker);
     let check = run_andon(&line.url, &["check"]);
     let after = connections(&broker);
 
     line.stop().await.unwrap();
-    assert!(check.out.contains("its lane is connected; not tried beside it"), "{check:?}");
+    assert!(check.out.contains("its lane is running; not tried beside it"), "{check:?}");
     assert_eq!(after, before);
 }
 
