@@ -85,7 +85,7 @@ enum Kind {
 }
 
 /// Moments that PostgreSQL can hold and an event cannot.
-const UNREADABLE: [&str; 4] = ["infinity", "-infinity", "4713-01-01 BC", "294276-12-31"];
+const UNREADABLE: [&str; 3] = ["infinity", "-infinity", "294276-12-31"];
 /// How many events the open transaction has.
 const BULK: u32 = 3000;
 /// How long a server may need to come back after a fault.
