@@ -21,6 +21,8 @@ const SECRETS: [&str; 2] = ["password", "secret_key"];
 const LONGEST_TEXT: usize = 16 << 10;
 /// The most event patterns of a destination: each event of its tenant is compared with all of them.
 const MOST_ITEMS: usize = 256;
+/// The most items of a list of settings. What reads the list may want fewer, and says so.
+const MOST_SETTINGS: usize = 1000;
 /// How much of a value is quoted in a problem.
 const QUOTED: usize = 100;
 /// How many unknown settings are named, and up to which length a similar name is looked for.
@@ -94,7 +96,7 @@ impl<'a> Fields<'a> {
     /// Reads a column that is an array of strings. Returns none if it is anything else.
     pub(super) fn list(&mut self, column: &str) -> Option<Vec<String>> {
         let Some(raw) = self.column(column) else { return Some(Vec::new()) };
-        let items = texts(raw);
+        let items = texts(raw, MOST_ITEMS);
         if items.is_none() {
             self.problem(format!("{column}: `{}` is not a list of at most {MOST_ITEMS} texts", quoted(raw)));
         }
@@ -131,9 +133,9 @@ impl<'a> Fields<'a> {
     /// Reads a setting that is a list of strings.
     pub(super) fn list_setting(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.known.insert(name);
-        let items = texts(self.settings.get(name)?.get());
+        let items = texts(self.settings.get(name)?.get(), MOST_SETTINGS);
         if items.is_none() {
-            self.problem(format!("settings.{name} is not a list of at most {MOST_ITEMS} texts"));
+            self.problem(format!("settings.{name} is not a list of at most {MOST_SETTINGS} texts"));
         }
         items
     }
@@ -172,10 +174,10 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads a list of texts. An item that is no text becomes an empty one, which whoever reads the list refuses by its place.
-fn texts(raw: &str) -> Option<Vec<String>> {
+fn texts(raw: &str, most: usize) -> Option<Vec<String>> {
     let items: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
     let text = |item: &&RawValue| serde_json::from_str(item.get()).unwrap_or_default();
-    (items.len() <= MOST_ITEMS && raw.len() <= LONGEST_TEXT).then(|| items.iter().map(text).collect())
+    (items.len() <= most && raw.len() <= LONGEST_TEXT).then(|| items.iter().map(text).collect())
 }
 
 /// Reads a truth value as PostgreSQL writes it, or as people write it into a column of text.

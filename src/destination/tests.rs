@@ -152,3 +152,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_schedule_may_have_a_thousand_waits() {
+    let with = |waits: usize| {
+        json!({"id": "1", "url": "http://127.0.0.1/", "secret_key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["*"],
+            "settings": {"retry": vec!["300ms"; waits]}})
+    };
+    let allowed = active(DestinationKind::Webhook, "andon.x", Format::Andon, &with(1000));
+    let too_many = problems(DestinationKind::Webhook, &with(1001));
+
+    assert!(allowed.usable.is_ok(), "{:?}", allowed.usable);
+    assert!(too_many[0].contains("at most 1000"), "{too_many:?}");
+}

@@ -276,7 +276,10 @@ async fn finish(
         deliveries.dead_letter(letter);
     }
     conclusion.send_again.into_iter().rev().for_each(|delivery| deliveries.put_back(delivery));
-    deliveries.give_up_waiting();
+    // A broker that ends connections because of an event is there, and it takes other events to find that out.
+    if !conclusion.has_suspect {
+        deliveries.give_up_waiting();
+    }
     let reason = match conclusion.was_greeted {
         true => conclusion.reason,
         false => {

@@ -21,6 +21,9 @@ use crate::ledger::Fate;
 use crate::ledger::Parked;
 use crate::settings::Order;
 
+/// How many bytes of events wait with a lane whose broker is away, at most, unless a single event is larger.
+const KEPT_BYTES: usize = 16 << 10;
+
 /// The deliveries that wait, and the lane's progress with the others.
 #[derive(Debug)]
 pub(super) struct Deliveries {
@@ -86,9 +89,16 @@ impl Deliveries {
     }
 
     /// Gives up what waits for the next connection, if that is much: a broker that is away is to take no memory from others. It is read again.
+    /// The first events stay, because the suspect of a poison message and those that it is compared with are among them.
     pub(super) fn give_up_waiting(&mut self) {
         if self.progress.intake.is_large() {
-            self.progress.intake.go_back(self.fresh.drain(..));
+            let mut bytes = 0;
+            let mut fits = |event: &Arc<Event>| {
+                bytes += event.weight();
+                bytes <= KEPT_BYTES
+            };
+            let kept = self.fresh.iter().take_while(|event| fits(event)).count().max(1).min(self.fresh.len());
+            self.progress.intake.go_back(self.fresh.drain(kept..));
         }
     }
 

@@ -113,6 +113,8 @@ pub(super) struct Conclusion {
     pub(super) dead_letter: Option<DeadLetter>,
     /// The deliveries that had no acknowledgement, oldest first.
     pub(super) send_again: Vec<Delivery>,
+    /// Whether an event is suspected to be a poison message.
+    pub(super) has_suspect: bool,
 }
 
 /// The knowledge of a broker that outlives a connection.
@@ -374,9 +376,11 @@ impl<'a> Session<'a> {
         } else if meaning == Meaning::Unclear && poison_isolation.suspect().is_some() && !unacknowledged.is_empty() {
             reason = format!("{reason} ({FAILURES} times in a row, with one event alone in flight)");
         }
+        let has_suspect = poison_isolation.suspect().is_some();
         let (mut send_again, no_event_taken) = self.memory.dead_letters.take_withheld();
         send_again.append(&mut unacknowledged);
-        Conclusion { reason: no_event_taken.unwrap_or(reason), was_useful, was_greeted, dead_letter, send_again }
+        let reason = no_event_taken.unwrap_or(reason);
+        Conclusion { reason, was_useful, was_greeted, dead_letter, send_again, has_suspect }
     }
 }
 

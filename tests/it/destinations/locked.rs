@@ -66,7 +66,7 @@ async fn retention_gives_up_for_now_where_somebody_has_locked_a_lane() {
     line.state(&lane, "running").await;
     line.stop().await.unwrap();
     line.emit_all(1, 100).await;
-    line.run("update andon.lanes set state = 'retrying', reason = 'away'; update andon.tail set position = 100").await;
+    line.run("update andon.lanes set state = 'retrying', reason = 'away'; update andon.tail set position = (select min(past) from andon.log_partitions())").await;
     let locker = connect(&line.url).await;
     locker.batch_execute("begin; select from andon.lanes for update").await.unwrap();
     let no_room = Retention { log_size: 0, ..Retention::default() };
