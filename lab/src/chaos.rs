@@ -3,9 +3,11 @@
 //! gateway as child processes only, on throw-away servers, and takes no figure from it.
 
 mod allowance;
+mod claimed;
 mod destination_rows;
 mod destinations;
 mod fault;
+mod hostile;
 mod inject;
 mod judge;
 mod report;
@@ -13,11 +15,13 @@ mod schedule;
 mod served;
 mod line;
 mod load_probe;
+mod mistake;
 mod narrator;
 mod committed;
 mod received;
 mod writers;
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -25,6 +29,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Result;
+use anyhow::ensure;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use rig::Daemon;
@@ -83,7 +88,7 @@ pub(crate) async fn run(options: ChaosOptions, andon: &Andon) -> Result<ExitCode
     let (start, started) = (Instant::now(), Timestamp::now());
     let received = Received::new(start);
     let happened = Mutex::new(Vec::new());
-    let committed = tokio::select! {
+    let Outcome { committed, undone } = tokio::select! {
         played = play(scenario, &line, &received, start, narrator, &happened) => played?,
         () = load_probe::watch(&line.database, start, &happened) => unreachable!("the probe never ends"),
         () = received.watch(line.witness()) => unreachable!("a witness never ends"),
@@ -95,7 +100,7 @@ pub(crate) async fn run(options: ChaosOptions, andon: &Andon) -> Result<ExitCode
         seed,
         replicas,
         committed: &committed,
-        received: &received.all(),
+        received: &received.all(&undone),
         happened: &happened,
         started: started.as_millisecond() as f64 / 1e3,
     };
@@ -107,7 +112,14 @@ pub(crate) async fn run(options: ChaosOptions, andon: &Andon) -> Result<ExitCode
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Writes and breaks, mends everything, and waits for the last events. Returns what was committed.
+/// How a run ended.
+struct Outcome {
+    committed: Committed,
+    /// The nonces of events whose commit the database undid.
+    undone: HashSet<String>,
+}
+
+/// Writes and breaks, mends everything, and waits for the last events.
 async fn play(
     scenario: Scenario,
     line: &Line,
@@ -115,21 +127,25 @@ async fn play(
     start: Instant,
     narrator: Narrator,
     happened: &Mutex<Vec<Happened>>,
-) -> Result<Committed> {
+) -> Result<Outcome> {
     try_join_all(line.daemons.iter().map(Daemon::start)).await?;
     let over = CancellationToken::new();
-    let (_, broken) = tokio::join!(Box::pin(writers::write(&line.database, scenario.seed, &over)), async {
-        let broken = Box::pin(break_all(scenario, line, start, narrator, happened)).await;
-        tokio::time::sleep(scenario.duration.saturating_sub(start.elapsed())).await;
-        over.cancel();
-        broken
-    });
+    let (_, broken) =
+        tokio::join!(Box::pin(writers::write(&line.database, scenario.seed, &line.claimed, &over)), async {
+            let broken = Box::pin(break_all(scenario, line, start, narrator, happened)).await;
+            tokio::time::sleep(scenario.duration.saturating_sub(start.elapsed())).await;
+            over.cancel();
+            broken
+        });
     broken?;
     line.heal().await?;
     narrator.say(start, "everything is mended; waiting for what is still on its way");
+    ensure!(line.hostile.contacts() > 0, "nothing was sent to the hostile destinations: their faults mean nothing");
     let committed = Committed::read(&connect(&line.database).await?).await?;
-    all_arrived(&committed, received).await;
-    Ok(committed)
+    let may_undo = happened.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|it| it.fault.undoes_commits());
+    let undone = if may_undo { line.claimed.undone(&committed) } else { HashSet::new() };
+    all_arrived(&committed, &undone, received).await;
+    Ok(Outcome { committed, undone })
 }
 
 async fn break_all(
@@ -161,15 +177,15 @@ async fn supervise(line: &Line, start: Instant, narrator: Narrator) -> Result<()
 }
 
 /// Returns when every expected event has arrived, or when no new one has for too long. Whatever has not arrived by then is missing.
-async fn all_arrived(committed: &Committed, received: &Received) {
+async fn all_arrived(committed: &Committed, undone: &HashSet<String>, received: &Received) {
     let expected: Vec<(&str, u64)> = DESTINATIONS
         .iter()
         .filter(|destination| destination.role != Role::Volatile)
         .map(|destination| (destination.label, committed.expected(destination).values().sum()))
         .collect();
     let (mut before, mut deadline) = (0, Instant::now() + ARRIVAL);
-    while expected.iter().any(|(label, count)| received.distinct(label) < *count) {
-        let arrived = expected.iter().map(|(label, _)| received.distinct(label)).sum();
+    while expected.iter().any(|(label, count)| received.distinct(label, undone) < *count) {
+        let arrived = expected.iter().map(|(label, _)| received.distinct(label, undone)).sum();
         if arrived > before {
             (before, deadline) = (arrived, Instant::now() + ARRIVAL);
         }

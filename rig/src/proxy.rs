@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -51,6 +53,7 @@ struct Faults {
     breaks: watch::Sender<(u64, Break)>,
     releases: watch::Sender<u64>,
     bytes_until_cut: Mutex<Option<u64>>,
+    target: AtomicU16,
 }
 
 impl Proxy {
@@ -65,15 +68,21 @@ impl Proxy {
             breaks: watch::Sender::new((0, Break::Cut)),
             releases: watch::Sender::new(0),
             bytes_until_cut: Mutex::new(None),
+            target: AtomicU16::new(target),
         });
         let (says_listening, listening) = watch::channel(true);
-        let task = tokio::spawn(serve(listener, port, target, Arc::clone(&faults), says_listening));
+        let task = tokio::spawn(serve(listener, port, Arc::clone(&faults), says_listening));
         Ok(Proxy { port, faults, listening, task })
     }
 
     /// Returns the port to connect to instead of the target's.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another port of 127.0.0.1.
+    pub fn redirect(&self, target: u16) {
+        self.faults.target.store(target, Ordering::Relaxed);
     }
 
     /// Closes all connections now.
@@ -157,7 +166,7 @@ impl Faults {
     }
 }
 
-async fn serve(listener: TcpListener, port: u16, target: u16, faults: Arc<Faults>, listening: watch::Sender<bool>) {
+async fn serve(listener: TcpListener, port: u16, faults: Arc<Faults>, listening: watch::Sender<bool>) {
     // The connections live in this set so that they end with the proxy.
     let mut connections = JoinSet::new();
     let mut refuses = faults.refuses.subscribe();
@@ -184,7 +193,7 @@ async fn serve(listener: TcpListener, port: u16, target: u16, faults: Arc<Faults
         };
         tokio::select! {
             accepted = bound.accept() => if let Ok((client, _)) = accepted {
-                connections.spawn(forward(client, target, Arc::clone(&faults)));
+                connections.spawn(forward(client, Arc::clone(&faults)));
             },
             Some(_) = connections.join_next() => {}
             changed = refuses.changed() => if changed.is_err() { return },
@@ -192,8 +201,9 @@ async fn serve(listener: TcpListener, port: u16, target: u16, faults: Arc<Faults
     }
 }
 
-async fn forward(mut client: TcpStream, target: u16, faults: Arc<Faults>) {
+async fn forward(mut client: TcpStream, faults: Arc<Faults>) {
     let mut breaks = faults.breaks.subscribe();
+    let target = faults.target.load(Ordering::Relaxed);
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     for socket in [&client, &server] {
         if socket.set_nodelay(true).is_err() {

@@ -104,6 +104,8 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
         // The daemon that takes over repeats them once, and the paused one once more before it knows of its loss.
         Fault::PauseDaemon { .. } if lasted >= RISK => Cost { flights: 2, ..forgotten },
         Fault::PauseDaemon { .. } => in_flight,
+        // The cursors go back to what was written when the writes were lost, or when the standby began to lag.
+        Fault::LoseWrites { .. } | Fault::Promote { .. } => Cost { flights: 2, ..forgotten },
         Fault::SlowMachine => forgotten,
         Fault::TerminateBackends { .. }
         | Fault::RestartPostgres
@@ -132,7 +134,10 @@ fn cost(it: &Happened, daemons: usize, number: usize) -> Cost {
         | Fault::Change { .. }
         | Fault::Endpoint { .. }
         | Fault::OpenTransaction { .. }
-        | Fault::DiskFull { .. } => nothing,
+        | Fault::DiskFull { .. }
+        | Fault::Mistake { .. }
+        | Fault::Hostile { .. }
+        | Fault::UnreadableEvent { .. } => nothing,
     }
 }
 
@@ -161,20 +166,26 @@ struct Absence {
 fn absence(it: &Happened) -> Option<Absence> {
     let daemon = match it.fault {
         Fault::TerminateBackends { daemon } | Fault::Link { link: Link::Database(daemon), .. } => Some(daemon),
-        Fault::RestartPostgres | Fault::DiskFull { table: "lanes" | "daemons", .. } | Fault::SlowMachine => None,
+        Fault::RestartPostgres
+        | Fault::LoseWrites { .. }
+        | Fault::Promote { .. }
+        | Fault::DiskFull { table: "lanes" | "daemons", .. }
+        | Fault::SlowMachine => None,
+        Fault::Mistake { mistake, .. } if mistake.table() == "lanes" => None,
         _ => return None,
     };
     Some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon })
 }
 
-/// Returns the time of a full disk for parked deliveries, which is such an absence for webhooks, because a checkpoint that parks something
+/// Returns the time in which deliveries cannot be parked, which is such an absence for webhooks, because a checkpoint that parks something
 /// is written with it or not at all.
 fn absence_of_parking(it: &Happened) -> Option<Absence> {
-    matches!(it.fault, Fault::DiskFull { table: "deliveries", .. }).then(|| Absence {
-        from: it.from,
-        until: it.until + UNWRITTEN,
-        daemon: None,
-    })
+    let is_of_parking = match it.fault {
+        Fault::DiskFull { table, .. } => table == "deliveries",
+        Fault::Mistake { mistake, .. } => mistake.table() == "deliveries",
+        _ => false,
+    };
+    is_of_parking.then(|| Absence { from: it.from, until: it.until + UNWRITTEN, daemon: None })
 }
 
 /// Returns the second of the last checkpoint that was surely written before the fault.
@@ -204,6 +215,7 @@ fn noticed(it: &Happened) -> f64 {
         Fault::KillDaemon { .. } | Fault::PauseDaemon { .. } => it.from + LAST_WORDS,
         Fault::StopDaemon { away, .. } => it.until - away.as_secs_f64() + LAST_WORDS,
         Fault::Change { .. } => it.from + UNWRITTEN,
+        Fault::LoseWrites { .. } | Fault::Promote { .. } => it.until + LEASE,
         _ => it.from + LEASE,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -64,6 +65,11 @@ impl Committed {
     /// Returns how many events were committed.
     pub(super) fn count(&self) -> u64 {
         self.facts.values().map(|facts| facts.len() as u64).sum()
+    }
+
+    /// Returns the nonces of all of them.
+    pub(super) fn nonces(&self) -> HashSet<&str> {
+        self.facts.values().flat_map(BTreeMap::values).map(|fact| fact.nonce.as_str()).collect()
     }
 
     /// Returns the highest counter of each entity that a destination wants.

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use rig::proxy::Side;
 
+use crate::chaos::hostile::Malice;
+use crate::chaos::mistake::Mistake;
+
 /// One fault.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fault {
@@ -19,6 +22,10 @@ pub(super) enum Fault {
     TerminateBackends { daemon: usize },
     /// An immediate stop of PostgreSQL, without a checkpoint, and a start.
     RestartPostgres,
+    /// An immediate stop of PostgreSQL after it has not waited for the disk for a while: the last commits are undone.
+    LoseWrites { lasts: Duration },
+    /// A standby that has lagged for a while takes the place of PostgreSQL: the last commits are undone.
+    Promote { lag: Duration },
     /// SIGTERM to a broker, which keeps sessions and messages, and a start later.
     RestartBroker { broker: usize, away: Duration },
     /// SIGSTOP and SIGCONT, while the sockets stay open.
@@ -35,6 +42,12 @@ pub(super) enum Fault {
     Change { destination: usize, change: Change },
     /// Statements that write this table fail for a while, as on a full disk.
     DiskFull { table: &'static str, lasts: Duration },
+    /// An administrator makes a mistake, and puts it right later.
+    Mistake { mistake: Mistake, lasts: Duration },
+    /// The hostile endpoint or the hostile broker misbehaves.
+    Hostile { malice: Malice, lasts: Duration },
+    /// A row comes into the log that cannot be read as an event, because of this moment in it.
+    UnreadableEvent { moment: &'static str },
     /// Everything took too long for a while. Nobody ordered this one.
     SlowMachine,
 }
@@ -92,6 +105,8 @@ impl Fault {
             Fault::PauseDaemon { .. } => "pause daemon".to_owned(),
             Fault::TerminateBackends { .. } => "terminate backends".to_owned(),
             Fault::RestartPostgres => "restart postgres".to_owned(),
+            Fault::LoseWrites { .. } => "lose writes".to_owned(),
+            Fault::Promote { .. } => "promote standby".to_owned(),
             Fault::RestartBroker { .. } => "restart broker".to_owned(),
             Fault::PauseBroker { .. } => "pause broker".to_owned(),
             Fault::KillBroker { .. } => "kill broker".to_owned(),
@@ -105,6 +120,9 @@ impl Fault {
             Fault::Change { change: Change::Deactivate(_), .. } => "deactivate destination".to_owned(),
             Fault::Change { change: Change::Delete(_), .. } => "delete destination".to_owned(),
             Fault::DiskFull { table, .. } => format!("disk full for {table}"),
+            Fault::Mistake { mistake, .. } => mistake.name(),
+            Fault::Hostile { malice, .. } => malice.name(),
+            Fault::UnreadableEvent { .. } => "unreadable event".to_owned(),
             Fault::SlowMachine => "machine too slow".to_owned(),
         }
     }
@@ -117,14 +135,19 @@ impl Fault {
             | Fault::RestartBroker { away, .. }
             | Fault::KillBroker { away, .. } => away,
             Fault::PauseDaemon { pause, .. } | Fault::PauseBroker { pause, .. } => pause,
-            Fault::Endpoint { lasts, .. } | Fault::OpenTransaction { lasts, .. } | Fault::DiskFull { lasts, .. } => {
-                lasts
-            }
+            Fault::Endpoint { lasts, .. }
+            | Fault::OpenTransaction { lasts, .. }
+            | Fault::DiskFull { lasts, .. }
+            | Fault::Mistake { lasts, .. }
+            | Fault::Hostile { lasts, .. }
+            | Fault::LoseWrites { lasts }
+            | Fault::Promote { lag: lasts } => lasts,
             Fault::Link { how, .. } => how.lasts(),
             Fault::Change { change: Change::Deactivate(away) | Change::Delete(away), .. } => away,
             Fault::TerminateBackends { .. }
             | Fault::RestartPostgres
             | Fault::Change { change: Change::Edit, .. }
+            | Fault::UnreadableEvent { .. }
             | Fault::SlowMachine => Duration::ZERO,
         }
     }
@@ -141,13 +164,21 @@ impl Fault {
         }
     }
 
+    /// Says whether commits may be undone that were confirmed.
+    pub(super) fn undoes_commits(&self) -> bool {
+        matches!(self, Fault::LoseWrites { .. } | Fault::Promote { .. })
+    }
+
     /// Returns the subject that the fault works on. Two faults on the same subject do not overlap.
     pub(super) fn subject(&self) -> Subject {
         match *self {
             Fault::KillDaemon { daemon, .. } | Fault::StopDaemon { daemon, .. } | Fault::PauseDaemon { daemon, .. } => {
                 Subject::Daemon(daemon)
             }
-            Fault::TerminateBackends { .. } | Fault::RestartPostgres => Subject::Postgres,
+            Fault::TerminateBackends { .. }
+            | Fault::RestartPostgres
+            | Fault::LoseWrites { .. }
+            | Fault::Promote { .. } => Subject::Postgres,
             Fault::RestartBroker { broker, .. }
             | Fault::PauseBroker { broker, .. }
             | Fault::KillBroker { broker, .. } => Subject::Broker(broker),
@@ -157,6 +188,9 @@ impl Fault {
             Fault::OpenTransaction { .. } => Subject::OpenTransaction,
             Fault::Change { destination, .. } => Subject::Row(destination),
             Fault::DiskFull { table, .. } => Subject::Table(table),
+            Fault::Mistake { mistake, .. } => Subject::Table(mistake.table()),
+            Fault::Hostile { .. } => Subject::Hostile,
+            Fault::UnreadableEvent { .. } => Subject::Log,
             Fault::SlowMachine => Subject::Machine,
         }
     }
@@ -174,6 +208,8 @@ pub(super) enum Subject {
     OpenTransaction,
     Row(usize),
     Table(&'static str),
+    Hostile,
+    Log,
     Machine,
 }
 
@@ -235,7 +271,14 @@ impl fmt::Display for Fault {
             Fault::OpenTransaction { events, commits, .. } => {
                 write!(f, " ({events} events, then {})", if *commits { "commit" } else { "rollback" })?;
             }
-            Fault::RestartPostgres | Fault::DiskFull { .. } | Fault::SlowMachine => {}
+            Fault::UnreadableEvent { moment } => write!(f, " ({moment})")?,
+            Fault::RestartPostgres
+            | Fault::LoseWrites { .. }
+            | Fault::Promote { .. }
+            | Fault::DiskFull { .. }
+            | Fault::Mistake { .. }
+            | Fault::Hostile { .. }
+            | Fault::SlowMachine => {}
         }
         if self.lasts() > Duration::ZERO {
             write!(f, ", {:.1} s", self.lasts().as_secs_f64())?;

@@ -16,9 +16,11 @@ use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::line;
 use crate::chaos::line::Line;
+use crate::chaos::mistake::Mistake;
 use crate::stage::blocking;
 use crate::stage::connect;
 use rig::Mosquitto;
+use rig::Postgres;
 use rig::Proxy;
 use rig::receiver::Answer;
 
@@ -40,9 +42,11 @@ pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
             destination_rows::execute(&line.database, &sql).await
         }
         Fault::RestartPostgres => {
-            let postgres = Arc::clone(&line.postgres);
-            blocking(move || postgres.restart_immediate()).await
+            let primary = line.primary.lock().await;
+            restart(&primary).await
         }
+        Fault::LoseWrites { lasts } => lose_writes(line, lasts).await,
+        Fault::Promote { lag } => promote(line, lag).await,
         Fault::RestartBroker { broker, away } => end_broker(line, broker, Mosquitto::stop_term, away).await,
         Fault::KillBroker { broker, away } => end_broker(line, broker, Mosquitto::kill, away).await,
         Fault::PauseBroker { broker, pause } => {
@@ -84,6 +88,20 @@ pub(super) async fn inject(fault: &Fault, line: &Line) -> Result<()> {
                 }
             }
         }
+        Fault::Mistake { mistake, lasts } => make(mistake, lasts, line).await,
+        Fault::Hostile { malice, lasts } => {
+            line.hostile.set(Some(malice));
+            sleep(lasts).await;
+            line.hostile.set(None);
+            Ok(())
+        }
+        Fault::UnreadableEvent { moment } => {
+            let insert = format!(
+                "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at)
+                 values ('acme', 'job.updated', 'job', 'e0', '{moment}')"
+            );
+            destination_rows::execute(&line.database, &insert).await
+        }
         Fault::SlowMachine => Ok(()),
         Fault::DiskFull { table, lasts } => {
             let fill = format!("insert into chaos.full_disks values ('{table}') on conflict do nothing");
@@ -100,6 +118,41 @@ async fn end_daemon(line: &Line, daemon: usize, signal: Signal, away: Duration) 
     daemon.end(signal).await?;
     sleep(away).await;
     daemon.start().await.map(drop)
+}
+
+async fn restart(postgres: &Arc<Postgres>) -> Result<()> {
+    let postgres = Arc::clone(postgres);
+    blocking(move || postgres.restart_immediate()).await
+}
+
+/// Lets the server confirm commits before they are on the disk, and crashes it. It writes them itself only every ten seconds meanwhile.
+async fn lose_writes(line: &Line, lasts: Duration) -> Result<()> {
+    let primary = line.primary.lock().await;
+    for setting in ["synchronous_commit to off", "wal_writer_delay to '10s'"] {
+        destination_rows::execute(&line.database, &format!("alter system set {setting}")).await?;
+    }
+    destination_rows::execute(&line.database, "select pg_reload_conf()").await?;
+    sleep(lasts).await;
+    restart(&primary).await?;
+    destination_rows::execute(&line.database, "alter system reset all").await?;
+    destination_rows::execute(&line.database, "select pg_reload_conf()").await
+}
+
+/// Copies the primary, lets the copy fall behind, crashes the primary, and puts the copy in its place.
+async fn promote(line: &Line, lag: Duration) -> Result<()> {
+    let mut primary = line.primary.lock().await;
+    let copied = Arc::clone(&primary);
+    let standby = Arc::new(blocking(move || copied.start_standby()).await?);
+    standby.stop_following(&primary).await?;
+    sleep(lag).await;
+    let ended = Arc::clone(&primary);
+    blocking(move || ended.crash()).await?;
+    standby.promote().await?;
+    line.entrance.redirect(standby.port());
+    line.entrance.cut();
+    *primary = standby;
+    // The standby was told to follow nobody, and its copy would tell that to standbys of its own.
+    destination_rows::execute(&line.database, "alter system reset all").await
 }
 
 async fn end_broker(line: &Line, broker: usize, end: fn(&Mosquitto) -> Result<()>, away: Duration) -> Result<()> {
@@ -125,6 +178,27 @@ async fn break_link(proxy: &Proxy, how: Breakage) -> Result<()> {
     }
     sleep(how.lasts()).await;
     line::heal(proxy).await
+}
+
+/// Makes a mistake and puts it right. A lock may be lost with its connection before its time.
+async fn make(mistake: Mistake, lasts: Duration, line: &Line) -> Result<()> {
+    let (wrong, right) = mistake.statements();
+    if mistake.is_held() {
+        let held = async {
+            let client = connect(&line.database).await?;
+            client.batch_execute(&wrong).await?;
+            sleep(lasts).await;
+            client.batch_execute(&right).await?;
+            anyhow::Ok(())
+        };
+        if let Err(error) = held.await {
+            tracing::debug!(error = format!("{error:#}"), "the lock was lost");
+        }
+        return Ok(());
+    }
+    destination_rows::execute(&line.database, &wrong).await?;
+    sleep(lasts).await;
+    destination_rows::execute(&line.database, &right).await
 }
 
 fn answer(manner: Manner) -> Answer {

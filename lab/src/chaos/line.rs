@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use anyhow::Result;
 use anyhow::bail;
 use futures_util::future::try_join_all;
@@ -19,13 +20,20 @@ use rig::Tap;
 use rig::process::State;
 use rig::tap::TapOptions;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
 use crate::andon::Andon;
+use crate::chaos::claimed::Claimed;
 use crate::chaos::committed;
+use crate::chaos::destination_rows;
 use crate::chaos::destination_rows::Rows;
 use crate::chaos::destinations;
 use crate::chaos::destinations::DESTINATIONS;
+use crate::chaos::hostile::Hostile;
+use crate::chaos::mistake;
+use crate::chaos::mistake::MISTAKES;
+use crate::chaos::mistake::ROLE;
 use crate::chaos::narrator::Narrator;
 use crate::stage;
 use crate::stage::Stage;
@@ -39,6 +47,7 @@ pub(super) struct Line {
     pub(super) rows: Rows,
     subscribers: Vec<Subscriber>,
     pub(super) receiver: Receiver,
+    pub(super) hostile: Hostile,
     /// One in front of each broker, where brokers are killed.
     taps: Vec<Tap>,
     /// From each daemon to PostgreSQL.
@@ -46,8 +55,12 @@ pub(super) struct Line {
     /// From the daemons to the broker or endpoint of each destination.
     pub(super) links: Vec<Proxy>,
     pub(super) brokers: Vec<Arc<Mosquitto>>,
-    pub(super) postgres: Arc<Postgres>,
+    /// In front of the server that is the primary. All connections lead through it.
+    pub(super) entrance: Proxy,
+    /// The server that is the primary. A fault that ends it keeps this lock.
+    pub(super) primary: Mutex<Arc<Postgres>>,
     pub(super) database: String,
+    pub(super) claimed: Claimed,
 }
 
 /// A supervisor's pause before it starts a daemon again.
@@ -58,10 +71,13 @@ impl Line {
     /// Prepares everything and starts all but the daemons. A broker that will be killed has a tap for a witness, and no subscriber.
     pub(super) async fn prepare(andon: &Andon, daemons: usize, kills_brokers: bool) -> Result<Line> {
         let Stage { andon, postgres } = Stage::start(andon, Postgres::start).await?;
-        let database = postgres.create_database().await?;
+        let entrance = Proxy::start(postgres.port()).await?;
+        let direct = postgres.create_database().await?;
+        let database = direct.replace(&format!(":{}/", postgres.port()), &format!(":{}/", entrance.port()));
         let client = connect(&database).await?;
         assert_commits_are_durable(&client).await?;
         andon.migrate(&database).await?;
+        client.batch_execute(&mistake::role()).await.context("cannot make the gateway's role")?;
         committed::prepare(&client).await?;
         let options = MosquittoOptions { persistence: true, ..MosquittoOptions::default() };
         let brokers = try_join_all((0..destinations::BROKERS).map(|_| stage::broker(options.clone()))).await?;
@@ -80,16 +96,32 @@ impl Line {
         }))
         .await?;
         let rows = Rows::insert(&client, &links.iter().map(Proxy::port).collect::<Vec<_>>()).await?;
-        let database_links = try_join_all((0..daemons).map(|_| Proxy::start(postgres.port()))).await?;
+        let hostile = Hostile::start(&client).await?;
+        let database_links = try_join_all((0..daemons).map(|_| Proxy::start(entrance.port()))).await?;
         let daemons = (0..)
             .zip(&database_links)
             .map(|(number, link)| {
-                let direct = format!(":{}/", postgres.port());
-                daemon(&andon, number, &database.replace(&direct, &format!(":{}/", link.port())))
+                let direct = format!("postgres@127.0.0.1:{}/", entrance.port());
+                daemon(&andon, number, &database.replace(&direct, &format!("{ROLE}@127.0.0.1:{}/", link.port())))
             })
             .collect::<Result<_>>()?;
         let brokers = brokers.into_iter().map(Arc::new).collect();
-        Ok(Line { daemons, rows, subscribers, receiver, taps, database_links, links, brokers, postgres, database })
+        let (primary, claimed) = (Mutex::new(postgres), Claimed::default());
+        Ok(Line {
+            daemons,
+            rows,
+            subscribers,
+            receiver,
+            hostile,
+            taps,
+            database_links,
+            links,
+            brokers,
+            entrance,
+            primary,
+            database,
+            claimed,
+        })
     }
 
     /// Makes a witness of everything that arrives.
@@ -114,6 +146,11 @@ impl Line {
         for proxy in self.database_links.iter().chain(&self.links) {
             heal(proxy).await?;
         }
+        // A crash or a promotion may have undone what put a mistake right.
+        for right in MISTAKES.iter().filter(|it| !it.is_held()).map(|it| it.statements().1) {
+            destination_rows::execute(&self.database, &right).await?;
+        }
+        destination_rows::execute(&self.database, "delete from chaos.full_disks").await?;
         for daemon in &self.daemons {
             daemon.resume()?;
             daemon.start().await?;

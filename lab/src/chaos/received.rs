@@ -36,7 +36,8 @@ pub(super) struct Received {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Receipts {
     pub(super) all: Vec<Receipt>,
-    pub(super) distinct: HashSet<(String, u64)>,
+    /// The nonces of all receipts.
+    pub(super) distinct: HashSet<String>,
 }
 
 impl Received {
@@ -49,14 +50,20 @@ impl Received {
         witness.watch(|arrival| self.saw(&arrival)).await;
     }
 
-    /// Returns everything so far.
-    pub(super) fn all(&self) -> HashMap<String, Receipts> {
-        self.destinations().clone()
+    /// Returns everything so far, except events that were undone.
+    pub(super) fn all(&self, undone: &HashSet<String>) -> HashMap<String, Receipts> {
+        let mut all = self.destinations().clone();
+        for receipts in all.values_mut() {
+            receipts.all.retain(|receipt| !undone.contains(&receipt.nonce));
+        }
+        all
     }
 
-    /// Returns how many different events arrived at a destination.
-    pub(super) fn distinct(&self, label: &str) -> u64 {
-        self.destinations().get(label).map_or(0, |receipts| receipts.distinct.len() as u64)
+    /// Returns how many different events arrived at a destination, except events that were undone.
+    pub(super) fn distinct(&self, label: &str, undone: &HashSet<String>) -> u64 {
+        let destinations = self.destinations();
+        let Some(Receipts { distinct, .. }) = destinations.get(label) else { return 0 };
+        (distinct.len() - undone.iter().filter(|nonce| distinct.contains(*nonce)).count()) as u64
     }
 
     fn saw(&self, arrival: &Arrival) {
@@ -72,7 +79,7 @@ impl Received {
         let at = at.saturating_duration_since(self.start).as_secs_f64();
         let mut destinations = self.destinations();
         let receipts = destinations.entry(label(&arrival.address).to_owned()).or_default();
-        let is_first = receipts.distinct.insert((entity.clone(), counter));
+        let is_first = receipts.distinct.insert(nonce.clone());
         let is_redelivered = arrival.is_redelivered && !is_first;
         receipts.all.push(Receipt { entity, counter, nonce, at, is_redelivered });
     }

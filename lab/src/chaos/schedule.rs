@@ -19,6 +19,8 @@ use crate::chaos::fault::Fault;
 use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::fault::Subject;
+use crate::chaos::hostile::MALICES;
+use crate::chaos::mistake::MISTAKES;
 use crate::witness::Way;
 use rig::proxy::Side;
 
@@ -33,12 +35,14 @@ pub(super) struct Scenario {
 
 /// The kinds of faults, and how many of each are in a deck. A deck is drawn to its end before the next one is shuffled, so a run of some
 /// minutes meets all kinds.
-const DECK: [(Kind, usize); 16] = [
+const DECK: [(Kind, usize); 21] = [
     (Kind::KillDaemon, 3),
     (Kind::StopDaemon, 2),
     (Kind::PauseDaemon, 2),
     (Kind::TerminateBackends, 1),
     (Kind::RestartPostgres, 1),
+    (Kind::LoseWrites, 1),
+    (Kind::Promote, 1),
     (Kind::RestartBroker, 2),
     (Kind::PauseBroker, 1),
     (Kind::KillBroker, 1),
@@ -50,15 +54,20 @@ const DECK: [(Kind, usize); 16] = [
     (Kind::Edit, 2),
     (Kind::Switch, 2),
     (Kind::DiskFull, 4),
+    (Kind::Mistake, 6),
+    (Kind::UnreadableEvent, 1),
+    (Kind::Hostile, 5),
 ];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     KillDaemon,
     StopDaemon,
     PauseDaemon,
     TerminateBackends,
     RestartPostgres,
+    LoseWrites,
+    Promote,
     RestartBroker,
     PauseBroker,
     KillBroker,
@@ -70,8 +79,13 @@ enum Kind {
     Edit,
     Switch,
     DiskFull,
+    Mistake,
+    UnreadableEvent,
+    Hostile,
 }
 
+/// Moments that PostgreSQL can hold and an event cannot.
+const UNREADABLE: [&str; 3] = ["infinity", "-infinity", "294276-12-31"];
 /// How many events the open transaction has.
 const BULK: u32 = 3000;
 /// How long a server may need to come back after a fault.
@@ -84,8 +98,9 @@ pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
     let mut deck: Vec<Kind> = Vec::new();
     let mut busy: HashMap<Subject, Duration> = HashMap::new();
     let mut now = Duration::from_secs(3);
-    // The variants of link faults, endpoint faults and full disks take turns.
-    let mut round = random.random_range(0..100);
+    // The variants of link faults, endpoint faults, full disks and mistakes take turns.
+    let first_round = random.random_range(0..100);
+    let mut rounds: HashMap<Kind, usize> = HashMap::new();
     while now < scenario.duration {
         if deck.is_empty() {
             deck = DECK.iter().flat_map(|(kind, count)| std::iter::repeat_n(*kind, *count)).collect();
@@ -93,8 +108,9 @@ pub(super) fn schedule(scenario: Scenario) -> Vec<(Duration, Fault)> {
             deck.shuffle(&mut random);
         }
         let Some(kind) = deck.pop() else { break };
-        round += 1;
-        let fault = fault(kind, scenario, round, &mut random);
+        let round = rounds.entry(kind).or_insert(first_round);
+        *round += 1;
+        let fault = fault(kind, scenario, *round, &mut random);
         let ends = now + fault.lasts();
         let is_free = busy.get(&fault.subject()).is_none_or(|until| *until <= now);
         // A fault that does not fit any more is left out, so that all faults are over at the end.
@@ -131,6 +147,8 @@ fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> F
         Kind::PauseDaemon => Fault::PauseDaemon { daemon, pause: milliseconds(random, 500, 8000) },
         Kind::TerminateBackends => Fault::TerminateBackends { daemon },
         Kind::RestartPostgres => Fault::RestartPostgres,
+        Kind::LoseWrites => Fault::LoseWrites { lasts },
+        Kind::Promote => Fault::Promote { lag: lasts / 2 },
         Kind::RestartBroker => Fault::RestartBroker { broker, away },
         Kind::PauseBroker => Fault::PauseBroker { broker, pause: lasts },
         Kind::KillBroker => Fault::KillBroker { broker, away },
@@ -162,6 +180,9 @@ fn fault(kind: Kind, scenario: Scenario, round: usize, random: &mut StdRng) -> F
             let tables = ["lanes", "deliveries", "events", "daemons"];
             Fault::DiskFull { table: tables[round % tables.len()], lasts: lasts / 2 }
         }
+        Kind::Mistake => Fault::Mistake { mistake: MISTAKES[round % MISTAKES.len()], lasts },
+        Kind::Hostile => Fault::Hostile { malice: MALICES[round % MALICES.len()], lasts },
+        Kind::UnreadableEvent => Fault::UnreadableEvent { moment: UNREADABLE[round % UNREADABLE.len()] },
     }
 }
 
@@ -219,8 +240,8 @@ mod tests {
                 assert!(names(false).contains(&format!("{link} link {how}")), "{link} {how}");
             }
         }
-        // 14 of links, 7 of endpoints, 3 of rows, 4 of disks, and 8 others.
-        assert_eq!(names(false).len(), 36, "{:?}", names(false));
+        // 14 of links, 7 of endpoints, 3 of rows, 4 of disks, 16 mistakes, 11 malices, and 11 others.
+        assert_eq!(names(false).len(), 66, "{:?}", names(false));
         assert!(names(true).contains("kill broker"));
     }
 

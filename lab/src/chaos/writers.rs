@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
+use crate::chaos::claimed::Claimed;
 use crate::chaos::destinations;
 use crate::stage::connect;
 
@@ -22,12 +23,12 @@ const RATE: f64 = 150.0;
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Lets all writers write until `over`.
-pub(super) async fn write(database: &str, seed: u64, over: &CancellationToken) {
+pub(super) async fn write(database: &str, seed: u64, claimed: &Claimed, over: &CancellationToken) {
     join_all((0..WRITERS).map(|number| async move {
         let mut random = StdRng::seed_from_u64(seed.wrapping_mul(WRITERS).wrapping_add(number));
         while !over.is_cancelled() {
             // Whether the database is away or its disk is full, the plant tries again.
-            if let Err(error) = work(database, &mut random, over).await {
+            if let Err(error) = work(database, &mut random, claimed, over).await {
                 tracing::debug!(error = format!("{error:#}"), "a writer starts again");
                 tokio::time::sleep(AGAIN).await;
             }
@@ -36,12 +37,12 @@ pub(super) async fn write(database: &str, seed: u64, over: &CancellationToken) {
     .await;
 }
 
-async fn work(database: &str, random: &mut StdRng, over: &CancellationToken) -> Result<()> {
+async fn work(database: &str, random: &mut StdRng, claimed: &Claimed, over: &CancellationToken) -> Result<()> {
     let client = connect(database).await?;
     let names: Vec<String> = destinations::entities().into_iter().map(|entity| entity.name).collect();
     let mut next = Instant::now();
     while !over.is_cancelled() {
-        let events = transaction(&client, &names, random).await?;
+        let events = transaction(&client, &names, random, claimed).await?;
         next += Duration::from_secs_f64(f64::from(events) * WRITERS as f64 / RATE);
         // A writer that was held up does not catch up.
         next = next.max(Instant::now());
@@ -54,12 +55,12 @@ async fn work(database: &str, random: &mut StdRng, over: &CancellationToken) -> 
 }
 
 /// Runs one transaction and returns how many events it made, committed or not.
-async fn transaction(client: &Client, names: &[String], random: &mut StdRng) -> Result<u32> {
+async fn transaction(client: &Client, names: &[String], random: &mut StdRng, claimed: &Claimed) -> Result<u32> {
     // The rows are locked in the order of their numbers, so that two writers cannot deadlock.
     let mut chosen: Vec<usize> = (0..random.random_range(1..=3)).map(|_| random.random_range(0..names.len())).collect();
     chosen.sort_unstable();
     client.batch_execute("begin").await?;
-    let mut events = 0;
+    let mut nonces = Vec::new();
     for number in chosen {
         let name = &names[number];
         if random.random_ratio(1, 8) {
@@ -68,19 +69,25 @@ async fn transaction(client: &Client, names: &[String], random: &mut StdRng) -> 
             client.batch_execute("rollback to before").await?;
         }
         for _ in 0..random.random_range(1..=2) {
-            happen(client, name, random).await?;
-            events += 1;
+            nonces.push(happen(client, name, random).await?);
         }
     }
     if random.random_ratio(1, 3) {
         tokio::time::sleep(Duration::from_millis(random.random_range(1..40))).await;
     }
-    client.batch_execute(if random.random_ratio(1, 6) { "rollback" } else { "commit" }).await?;
+    let events = u32::try_from(nonces.len())?;
+    if random.random_ratio(1, 6) {
+        client.batch_execute("rollback").await?;
+    } else {
+        claimed.add(nonces);
+        client.batch_execute("commit").await?;
+    }
     Ok(events)
 }
 
-async fn happen(client: &Client, name: &str, random: &mut StdRng) -> Result<()> {
-    let nonce: u64 = random.random();
-    client.batch_execute(&format!("select chaos.happen('{name}', '{nonce:016x}')")).await?;
-    Ok(())
+/// Makes one event and returns its nonce.
+async fn happen(client: &Client, name: &str, random: &mut StdRng) -> Result<String> {
+    let nonce = format!("{:016x}", random.random::<u64>());
+    client.batch_execute(&format!("select chaos.happen('{name}', '{nonce}')")).await?;
+    Ok(nonce)
 }
