@@ -185,7 +185,7 @@ fn absence_of_parking(it: &Happened) -> Option<Absence> {
         Fault::Mistake { mistake, .. } => mistake.table() == "deliveries",
         _ => false,
     };
-    is_of_parking.then(|| Absence { from: it.from, until: it.until + UNWRITTEN, daemon: None })
+    is_of_parking.then_some(Absence { from: it.from, until: it.until + UNWRITTEN, daemon: None })
 }
 
 /// Returns the second of the last checkpoint that was surely written before the fault.
