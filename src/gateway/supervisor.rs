@@ -4,7 +4,7 @@
 
 mod failures;
 mod news;
-mod roster;
+mod lane_list;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -25,9 +25,9 @@ use crate::gateway::lease::Lease;
 use crate::gateway::lease::LeaseKeeper;
 use crate::gateway::pools::Pools;
 use crate::gateway::supervisor::failures::Failures;
+use crate::gateway::supervisor::lane_list::LaneList;
 use crate::gateway::supervisor::news::News;
 use crate::gateway::supervisor::news::Returned;
-use crate::gateway::supervisor::roster::Roster;
 use crate::gateway::systemd;
 use crate::lane;
 use crate::lane::LaneContext;
@@ -152,35 +152,35 @@ impl Supervisor {
                 tracing::warn!(lane = %row.lane(), error, "cannot write the lane's state");
             }
         }
-        let mut roster = self.roster(lease).await?;
-        if self.stop_changed(&roster).await? {
+        let mut list = self.lane_list(lease).await?;
+        if self.stop_changed(&list).await? {
             // Their rows may have changed again meanwhile, and those that are gone can be marked so.
-            roster = self.roster(lease).await?;
+            list = self.lane_list(lease).await?;
         }
-        self.news.unread(&roster.listing.unread);
-        let is_known = roster.listing.unread.is_empty();
-        Ok(match self.start(roster.ours).await? {
+        self.news.unread(&list.listing.unread);
+        let is_known = list.listing.unread.is_empty();
+        Ok(match self.start(list.ours).await? {
             false => RETRY,
             true if is_known => FALLBACK,
             true => UNREAD_RETRY,
         })
     }
 
-    async fn roster(&self, lease: &Lease) -> anyhow::Result<Roster> {
+    async fn lane_list(&self, lease: &Lease) -> anyhow::Result<LaneList> {
         let running: Vec<LaneName> = self.running.keys().cloned().collect();
         let daemon = self.context.daemon_id;
-        let roster = Roster::make(&self.pools.house, &self.defaults, daemon, lease, &running).await?;
-        self.news.removed(&roster.removed, &roster.listing);
-        Ok(roster)
+        let list = LaneList::make(&self.pools.house, &self.defaults, daemon, lease, &running).await?;
+        self.news.removed(&list.removed, &list.listing);
+        Ok(list)
     }
 
     /// Stops the lanes that are not wanted as they are, and waits for a short time until they have ended. Returns whether there were any.
-    async fn stop_changed(&mut self, roster: &Roster) -> anyhow::Result<bool> {
+    async fn stop_changed(&mut self, list: &LaneList) -> anyhow::Result<bool> {
         let wanted: HashSet<(&LaneName, &str)> =
-            roster.ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
+            list.ours.iter().map(|listed| (&listed.lane, listed.fingerprint.as_str())).collect();
         let lost = self.lost().await?;
         let is_leaving = |(lane, running): &(&LaneName, &Running)| {
-            let is_wanted = wanted.contains(&(*lane, &running.fingerprint)) || roster.listing.is_unread(lane);
+            let is_wanted = wanted.contains(&(*lane, &running.fingerprint)) || list.listing.is_unread(lane);
             !is_wanted || lost.contains(*lane)
         };
         let mut leaving: HashSet<LaneName> =
@@ -190,7 +190,7 @@ impl Supervisor {
         }
         for lane in &leaving {
             let stopper = &self.running[lane].stopper;
-            let may_exist = roster.names.contains(lane) || roster.listing.is_unread(lane);
+            let may_exist = list.names.contains(lane) || list.listing.is_unread(lane);
             if may_exist { stopper.stop(CHANGE_GRACE) } else { stopper.stop_for_good(CHANGE_GRACE) }
         }
         let deadline = Instant::now() + CHANGE_PATIENCE;

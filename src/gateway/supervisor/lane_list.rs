@@ -1,4 +1,4 @@
-//! The roster: which lanes there should be, and which of them are ours. In: the destinations' tables, the replays, and our lease. Out: the
+//! The list of lanes: which lanes there should be, and which of them are ours. In: the destinations' tables, the replays, and our lease. Out: the
 //! destinations that are assigned to this daemon, and what has changed for the others. One daemon at a time makes it, so that none marks a
 //! lane as removed that another has just found.
 
@@ -22,7 +22,7 @@ use crate::ledger::replays;
 
 /// What the tables and the lease ask for.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct LaneList {
     /// The destinations that are assigned to this daemon.
     pub(super) ours: Vec<DestinationRow>,
     /// The names of all destinations that there are, and of their replays.
@@ -33,15 +33,15 @@ pub(super) struct Roster {
     pub(super) removed: Vec<Removed>,
 }
 
-impl Roster {
-    /// Makes the roster, while this daemon runs the lanes in `running`.
+impl LaneList {
+    /// Makes the list, while this daemon runs the lanes in `running`.
     pub(super) async fn make(
         pool: &Pool,
         defaults: &Defaults,
         daemon: Uuid,
         lease: &Lease,
         running: &[LaneName],
-    ) -> anyhow::Result<Roster> {
+    ) -> anyhow::Result<LaneList> {
         let mut client = pool.get().await?;
         let mut transaction = client.transaction().await?;
         turns::list_destinations(&transaction).await?;
@@ -73,6 +73,6 @@ impl Roster {
         let names = names.into_iter().cloned().collect();
         let mut ours = std::mem::take(&mut listing.active);
         ours.retain(|listed| assigned.get(&listed.lane) == ourselves);
-        Ok(Roster { ours, names, listing, removed })
+        Ok(LaneList { ours, names, listing, removed })
     }
 }
