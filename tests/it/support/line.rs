@@ -172,12 +172,12 @@ impl Line {
         (1..=entities).map(|entity| (format!("e{entity}"), last)).collect()
     }
 
-    /// Waits until a query for one boolean gives true. It fails if neither the lanes nor the tail have moved for [`PATIENCE`].
+    /// Waits until a query for one boolean gives true; null is not true yet. It fails if neither the lanes nor the tail have moved for [`PATIENCE`].
     pub(crate) async fn until(&self, sql: &str) {
         let end = Instant::now() + PATIENCE * LONGEST;
         let mut clock = tokio::time::interval(Duration::from_millis(20));
         let (mut seen, mut deadline) = (None, Instant::now());
-        while !self.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+        while self.client.query_one(sql, &[]).await.unwrap().get::<_, Option<bool>>(0) != Some(true) {
             if Instant::now() >= deadline {
                 let progress: Option<String> = self.client.query_one(PROGRESS, &[]).await.unwrap().get(0);
                 assert!(progress != seen && Instant::now() < end, "never became true: {sql}");
