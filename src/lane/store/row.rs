@@ -55,8 +55,9 @@ const LOCKED_TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Selects the lane's own row and locks it, unless somebody else has locked it: then nothing is written, and nobody waits.
-const OWN: &str = "lane = (select lane from andon.lanes where lane = $1 and epoch = $2 for no key update skip locked)";
+/// Selects the lane's own row and locks it, unless somebody else has locked it: then nothing is written, and nobody waits. A row that has fewer
+/// writes than the lane knows of has lost some, and one more write would hide that.
+const OWN: &str = "lane = (select lane from andon.lanes where lane = $1 and epoch = $2 and writes >= $3 for no key update skip locked)";
 
 /// How far a lane is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,8 +179,8 @@ impl LaneRow {
     async fn take_up_held(&self) -> Result<Vec<Entity>, StoreError> {
         let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
-        let sql = "select from andon.lanes where lane = $1 and epoch = $2 for share skip locked";
-        if transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await?.is_none() {
+        let sql = "select from andon.lanes where lane = $1 and epoch = $2 and writes >= $3 for share skip locked";
+        if transaction.query_opt(sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await?.is_none() {
             return Err(self.locked_or_lost(&transaction).await);
         }
         let held = deliveries::resume_held(&transaction, &self.lane).await?;
@@ -201,12 +202,12 @@ impl LaneRow {
         }
         let (name, reason) = state.columns();
         let sql = format!(
-            "update andon.lanes set state = $3, reason = $4, writes = writes + 1,
-                state_since = case when state = $3 then state_since else now() end
+            "update andon.lanes set state = $4, reason = $5, writes = writes + 1,
+                state_since = case when state = $4 then state_since else now() end
             where {OWN} returning writes"
         );
         let client = self.stores.ledger.get().await?;
-        match client.query_opt(&sql, &[&self.lane.0, &self.epoch, &name, &reason]).await? {
+        match client.query_opt(&sql, &[&self.lane.0, &self.epoch, &self.known_writes(), &name, &reason]).await? {
             Some(row) => self.has_written(row.get(0)),
             None => return Err(self.locked_or_lost(&client).await),
         }
@@ -222,12 +223,12 @@ impl LaneRow {
     async fn write_failure(&self, since_now: bool, longest: &str) -> Result<bool, StoreError> {
         let sql = format!(
             "update andon.lanes set failed_at = now(),
-                failing_since = case when $3 or failing_since is null or failed_at < now() - interval '1 day' then now()
+                failing_since = case when $4 or failing_since is null or failed_at < now() - interval '1 day' then now()
                     else failing_since end
-            where {OWN} returning failing_since < now() - $4::text::interval"
+            where {OWN} returning failing_since < now() - $5::text::interval"
         );
         let client = self.stores.ledger.get().await?;
-        match client.query_opt(&sql, &[&self.lane.0, &self.epoch, &since_now, &longest]).await? {
+        match client.query_opt(&sql, &[&self.lane.0, &self.epoch, &self.known_writes(), &since_now, &longest]).await? {
             Some(row) => Ok(row.get(0)),
             None => Err(self.locked_or_lost(&client).await),
         }
@@ -241,7 +242,7 @@ impl LaneRow {
     async fn write_success(&self) -> Result<(), StoreError> {
         let sql = format!("update andon.lanes set failing_since = null where {OWN}");
         let client = self.stores.ledger.get().await?;
-        let written = client.execute(&sql, &[&self.lane.0, &self.epoch]).await?;
+        let written = client.execute(&sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await?;
         if written == 0 { Err(self.locked_or_lost(&client).await) } else { Ok(()) }
     }
 
@@ -250,8 +251,8 @@ impl LaneRow {
         let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
         let sql = "select state, tenant, name, coalesce(failing_since, now())::text from andon.lanes
-            where lane = $1 and epoch = $2 for update skip locked";
-        let Some(row) = transaction.query_opt(sql, &[&self.lane.0, &self.epoch]).await? else {
+            where lane = $1 and epoch = $2 and writes >= $3 for update skip locked";
+        let Some(row) = transaction.query_opt(sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await? else {
             return Err(self.locked_or_lost(&transaction).await);
         };
         let written = transaction
@@ -279,7 +280,7 @@ impl LaneRow {
 
     /// Returns what the lane knows of its row.
     pub fn claim(&self) -> Claim {
-        Claim { lane: self.lane.clone(), epoch: self.epoch, writes: self.writes.load(Ordering::Relaxed) }
+        Claim { lane: self.lane.clone(), epoch: self.epoch, writes: self.known_writes() }
     }
 
     /// Returns the pool, for reading what is parked.
@@ -296,7 +297,7 @@ impl LaneRow {
         CursorUpdate {
             lane: self.lane.clone(),
             epoch: self.epoch,
-            writes: self.writes.load(Ordering::Relaxed),
+            writes: self.known_writes(),
             position: checkpoint.position,
             pending: checkpoint.pending.to_string(),
             delivered,
@@ -314,12 +315,16 @@ impl LaneRow {
 
     /// Says why the row could not be written.
     async fn locked_or_lost(&self, client: &impl GenericClient) -> StoreError {
-        match cursor_update::owned(client, &[&self.lane.0], &[self.epoch], &[self.writes.load(Ordering::Relaxed)]).await
-        {
+        match cursor_update::owned(client, &[&self.lane.0], &[self.epoch], &[self.known_writes()]).await {
             Ok(owned) if owned.is_empty() => self.lost(),
             Ok(_) => DatabaseError::Locked.into(),
             Err(error) => error.into(),
         }
+    }
+
+    /// Returns how many writes of the row are known to have been made.
+    fn known_writes(&self) -> i64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Remembers that a write was committed, after which the row had so many.
