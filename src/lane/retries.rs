@@ -35,6 +35,9 @@ pub(super) struct Retries {
     in_hand: InHand,
     /// Where the next page begins.
     walk: Walk,
+    /// The entities of which the walk has passed a delivery, because an earlier one was in hand. What comes of them later in the walk is passed
+    /// as well, so that it does not overtake.
+    passed: HashSet<Entity>,
     /// The page that is being read. Reading goes on while the lane tries the deliveries of the one before.
     reading: Option<AbortOnDropHandle<Read>>,
     /// The page that has been read.
@@ -71,6 +74,7 @@ impl Retries {
         Retries {
             in_hand: InHand::new(order, memory),
             walk: Walk::default(),
+            passed: HashSet::new(),
             reading: None,
             page: None,
             next_load: Some(now),
@@ -155,7 +159,7 @@ impl Retries {
         held: Vec<Entity>,
     ) -> Result<Vec<Entity>, Lost> {
         self.give_up(due, 0);
-        self.walk = self.walk.anew();
+        self.walk_anew();
         // The ledger can only say which entities it holds back once everything is written into it.
         let stored = progress.write_all().await?;
         let mut released = self.written(stored);
@@ -188,8 +192,9 @@ impl Retries {
             self.in_hand.remove(parked.id);
         }
         self.in_hand.has_read();
-        (self.walk, self.reading, self.page) = (self.walk.anew(), None, None);
+        (self.reading, self.page) = (None, None);
         (self.next_load, self.walks_again) = (Some(Instant::now()), false);
+        self.walk_anew();
     }
 
     fn start_reading(&mut self, row: &LaneRow, most: usize) {
@@ -202,16 +207,32 @@ impl Retries {
     fn take_in(&mut self, Page { found, walk, next }: Page, due: &mut VecDeque<Parked>) {
         for parked in found {
             // Where two of one entity are due, the second is found again when the first is settled.
-            if self.in_hand.insert(&parked) {
+            if !self.passed.contains(&parked.event.entity) && self.in_hand.insert(&parked) {
                 due.push_back(parked);
+            } else if self.in_hand.keeps_order() {
+                self.passed.insert(parked.event.entity.clone());
             }
         }
-        let walks_again = !walk.has_begun() && std::mem::take(&mut self.walks_again);
-        let next = if walks_again { Some(Duration::ZERO) } else { next };
-        let next = next.map(|wait| Instant::now() + wait);
         self.walk = walk;
+        let mut wait = next;
+        if self.passed.len() > AHEAD {
+            // They are found again after the next write. Something is in hand, or was written since.
+            (self.walk, wait) = (walk.anew(), None);
+        }
+        if !self.walk.has_begun() {
+            self.walk_anew();
+            if std::mem::take(&mut self.walks_again) {
+                wait = Some(Duration::ZERO);
+            }
+        }
         // Something may have been written while the page was read.
+        let next = wait.map(|wait| Instant::now() + wait);
         self.next_load = [self.next_load, next].into_iter().flatten().min();
+    }
+
+    fn walk_anew(&mut self) {
+        self.walk = self.walk.anew();
+        self.passed.clear();
     }
 
     /// Returns when [`Retries::load_probe`] has something to do for a lane that will have nothing to probe with at this time.

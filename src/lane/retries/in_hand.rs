@@ -60,10 +60,15 @@ impl InHand {
         self.account.take(0);
     }
 
+    /// Returns whether deliveries of an entity are tried one after the other.
+    pub(super) fn keeps_order(&self) -> bool {
+        self.order != Order::None
+    }
+
     /// Adds a delivery. Returns whether it may be tried now: it was not in hand, and no other one of its entity is.
     pub(super) fn insert(&mut self, parked: &Parked) -> bool {
         let entity = &parked.event.entity;
-        if self.events.contains_key(&parked.id) || self.order != Order::None && !self.entities.insert(entity.clone()) {
+        if self.events.contains_key(&parked.id) || self.keeps_order() && !self.entities.insert(entity.clone()) {
             return false;
         }
         let weight = parked.event.weight();
@@ -76,7 +81,7 @@ impl InHand {
     /// Takes a delivery out.
     pub(super) fn remove(&mut self, id: i64) {
         let Some(event) = self.events.remove(&id) else { return };
-        if self.order != Order::None {
+        if self.keeps_order() {
             self.entities.remove(&event.entity);
         }
         let weight = event.weight();
@@ -95,5 +100,114 @@ impl InHand {
 
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::event::TenantId;
+    use crate::feed::memory::OWN;
+
+    const MEMORY: usize = 64 << 20;
+
+    fn parked(id: i64, entity: u8, bytes: usize) -> Parked {
+        let json = |text: String| RawValue::from_string(text).unwrap();
+        let entity = Entity { entity_type: "job".to_owned(), id: entity.to_string() };
+        let (tenant, event_type) = (TenantId("acme".to_owned()), "job.created".to_owned());
+        let data = json(format!("\"{}\"", "x".repeat(bytes)));
+        let event =
+            Event::new(id, Uuid::nil(), tenant, event_type, entity, Timestamp::UNIX_EPOCH, json("{}".into()), data);
+        let (age, due_in) = (Duration::ZERO, Duration::ZERO);
+        Parked { id, event: Arc::new(event), attempts: 1, age, replayed: false, due_in }
+    }
+
+    #[test]
+    fn a_lane_waits_with_what_it_has_where_there_is_no_room_for_more() {
+        let memory = Arc::new(LaneMemory::new(MEMORY));
+        let mut in_hand = InHand::new(Order::Entity, Arc::clone(&memory));
+        assert_eq!(in_hand.reserve(1024), Some((1024, WEIGHT)));
+
+        // However large it is, a single one is taken.
+        assert!(in_hand.insert(&parked(1, 1, WEIGHT)));
+        assert!(in_hand.wants(0, 1024) && in_hand.reserve(1024).is_none());
+        assert!(!in_hand.wants(0, 1024), "nothing is read in vain until something is settled");
+        assert!(memory.granted() >= WEIGHT - OWN);
+
+        in_hand.remove(1);
+        assert!(in_hand.wants(0, 1024) && in_hand.reserve(1024).is_some());
+        in_hand.has_read();
+        assert_eq!(memory.granted(), 0);
+    }
+
+    #[test]
+    fn the_next_page_is_read_when_half_of_the_last_one_is_settled_or_all_of_it_is_tried() {
+        let mut in_hand = InHand::new(Order::None, Arc::new(LaneMemory::new(MEMORY)));
+        for id in 1..=8 {
+            in_hand.insert(&parked(id, 1, 10));
+        }
+
+        assert!(!in_hand.wants(0, 8), "it has as many as it may have");
+        in_hand.remove(1);
+        assert!(in_hand.wants(0, 8) && !in_hand.wants(5, 8));
+        (2..=4).for_each(|id| in_hand.remove(id));
+        assert!(in_hand.wants(4, 8));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Read(Vec<(i64, u8, usize)>),
+        Settle(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let read = prop::collection::vec((0..60_i64, 0..12_u8, 0..2_000_usize), 0..20);
+        prop_oneof![read.prop_map(Step::Read), (0..100_usize).prop_map(Step::Settle)]
+    }
+
+    proptest! {
+        /// The model is a list of what is in hand.
+        #[test]
+        fn of_each_entity_one_is_in_hand_and_memory_is_given_back(steps in prop::collection::vec(step(), 1..40)) {
+            for order in [Order::Entity, Order::Strict, Order::None] {
+                let memory = Arc::new(LaneMemory::new(MEMORY));
+                let mut in_hand = InHand::new(order, Arc::clone(&memory));
+                let mut model: Vec<(i64, u8)> = Vec::new();
+                for step in steps.clone() {
+                    match step {
+                        Step::Read(page) => {
+                            prop_assert!(in_hand.is_full || in_hand.reserve(1024).is_some());
+                            for (id, entity, bytes) in page {
+                                let is_new = model.iter().all(|(known, of)| *known != id && (order == Order::None || *of != entity));
+                                prop_assert_eq!(in_hand.insert(&parked(id, entity, bytes)), is_new);
+                                if is_new {
+                                    model.push((id, entity));
+                                }
+                            }
+                            in_hand.has_read();
+                        }
+                        Step::Settle(place) if !model.is_empty() => in_hand.remove(model.swap_remove(place % model.len()).0),
+                        Step::Settle(_) => in_hand.remove(1_000),
+                    }
+                    let mut ids = in_hand.ids();
+                    ids.sort_unstable();
+                    let mut expected: Vec<i64> = model.iter().map(|(id, _)| *id).collect();
+                    expected.sort_unstable();
+                    prop_assert_eq!(ids, expected);
+                    prop_assert_eq!(in_hand.is_empty(), model.is_empty());
+                }
+                for (id, _) in model {
+                    in_hand.remove(id);
+                }
+                prop_assert_eq!((memory.granted(), in_hand.weight), (0, 0));
+            }
+        }
     }
 }
