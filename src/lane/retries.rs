@@ -2,7 +2,7 @@
 //! and the news that somebody else has changed the ledger. Out: deliveries to try, each once, and the entities of which nothing is parked any
 //! more. It never decides what becomes of a delivery.
 
-mod in_hand;
+pub(super) mod in_hand;
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -18,6 +18,7 @@ use crate::event::Entity;
 use crate::feed::memory::LaneMemory;
 use crate::lane::progress::Progress;
 use crate::lane::progress::writing::Stored;
+use crate::lane::retries::in_hand::AHEAD;
 use crate::lane::retries::in_hand::InHand;
 use crate::lane::store::error::Lost;
 use crate::lane::store::error::StoreError;
@@ -58,8 +59,6 @@ pub(super) struct Retries {
 
 type Read = Result<Page, StoreError>;
 
-/// As many deliveries of a lane are in hand at most while its destination takes them.
-pub(super) const AHEAD: usize = 1024;
 /// The pause after the database did not answer.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
 /// The pause after the ledger had nothing to probe with. Whoever parks a delivery or changes the ledger makes the lane look anyway.
@@ -158,8 +157,7 @@ impl Retries {
         due: &mut VecDeque<Parked>,
         held: Vec<Entity>,
     ) -> Result<Vec<Entity>, Lost> {
-        self.give_up(due, 0);
-        self.walk_anew();
+        self.forget(due, 0);
         // The ledger can only say which entities it holds back once everything is written into it.
         let stored = progress.write_all().await?;
         let mut released = self.written(stored);
@@ -183,11 +181,16 @@ impl Retries {
         Ok(released)
     }
 
-    /// Gives up the deliveries that wait in `due`, but for the first `kept`. They are read again.
-    pub(super) fn give_up(&mut self, due: &mut VecDeque<Parked>, kept: usize) {
-        if due.len() <= kept && self.reading.is_none() && self.page.is_none() {
-            return;
+    /// Gives up deliveries that wait in `due`, because the destination is away and is to take no memory from others. They are read again.
+    pub(super) fn give_up(&mut self, due: &mut VecDeque<Parked>) {
+        let kept = self.in_hand.kept_while_away(due.iter());
+        if due.len() > kept || self.reading.is_some() || self.page.is_some() {
+            self.forget(due, kept);
         }
+    }
+
+    /// Forgets what waits in `due`, but for the first `kept`, and what is being read.
+    fn forget(&mut self, due: &mut VecDeque<Parked>, kept: usize) {
         for parked in due.drain(kept.min(due.len())..) {
             self.in_hand.remove(parked.id);
         }

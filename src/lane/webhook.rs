@@ -159,8 +159,7 @@ impl WebhookLane {
     /// Holds little until the next probe, so that endpoints that are away take no memory from the others.
     fn give_way(&mut self) {
         let Some(probe) = self.state.probes_at() else { return };
-        let kept = self.state.ahead();
-        self.retries.give_up(&mut self.state.due, kept);
+        self.retries.give_up(&mut self.state.due);
         let intake = &mut self.progress.intake;
         intake.be_modest(probe);
         if intake.is_large() {

@@ -14,8 +14,9 @@ use crate::lane::mqtt::session::Action;
 use crate::lane::mqtt::turns::Turns;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
-use crate::lane::retries::AHEAD;
 use crate::lane::retries::Retries;
+use crate::lane::retries::in_hand::AHEAD;
+use crate::lane::retries::in_hand::AWAY;
 use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
 use crate::ledger::Attempt;
@@ -25,8 +26,6 @@ use crate::settings::Order;
 
 /// How many bytes of events wait with a lane whose broker is away, at most, unless a single event is larger.
 const KEPT_BYTES: usize = 16 << 10;
-/// How many parked deliveries the lane may have in hand while its broker takes nothing.
-const IN_TROUBLE: usize = 8;
 
 /// The deliveries that wait, and the lane's progress with the others.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl Deliveries {
             Order::Strict => 1,
             Order::Entity | Order::None => {
                 if self.has_trouble() {
-                    IN_TROUBLE
+                    AWAY
                 } else {
                     AHEAD
                 }
@@ -120,7 +119,7 @@ impl Deliveries {
     /// Gives up what waits for the next connection, if that is much: a broker that is away is to take no memory from others. It is read again.
     /// The first events stay, because the suspect of a poison message and those that it is compared with are among them.
     pub(super) fn give_up_waiting(&mut self) {
-        self.retries.give_up(&mut self.due, IN_TROUBLE);
+        self.retries.give_up(&mut self.due);
         if self.progress.intake.is_large() {
             let mut bytes = 0;
             let mut fits = |event: &Arc<Event>| {

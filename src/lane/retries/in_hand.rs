@@ -9,6 +9,7 @@ use crate::event::Entity;
 use crate::event::Event;
 use crate::feed::account::Account;
 use crate::feed::memory::LaneMemory;
+use crate::feed::memory::OWN;
 use crate::ledger::Parked;
 use crate::settings::Order;
 
@@ -22,10 +23,16 @@ pub(super) struct InHand {
     account: Account,
     /// The weight of all of them.
     weight: usize,
+    /// How much of it the account knows of.
+    counted: usize,
     /// There was no room for more. This is so until one of them is settled.
     is_full: bool,
 }
 
+/// As many deliveries of a lane are in hand at most while its destination takes them.
+pub(in crate::lane) const AHEAD: usize = 1024;
+/// As many wait at most while it does not.
+pub(in crate::lane) const AWAY: usize = 8;
 /// The weight of the deliveries in hand, at most, unless a single one is heavier.
 const WEIGHT: usize = 1 << 20;
 /// Where there is less room than this, the lane first tries what it has.
@@ -34,7 +41,15 @@ const LEAST: usize = 8 << 10;
 impl InHand {
     pub(super) fn new(order: Order, memory: Arc<LaneMemory>) -> InHand {
         let account = Account::new(memory);
-        InHand { events: HashMap::new(), entities: HashSet::new(), order, account, weight: 0, is_full: false }
+        InHand {
+            events: HashMap::new(),
+            entities: HashSet::new(),
+            order,
+            account,
+            weight: 0,
+            counted: 0,
+            is_full: false,
+        }
     }
 
     /// Returns whether more are to be loaded, now that `queued` of them wait to be tried, and the lane may have `most`.
@@ -44,15 +59,28 @@ impl InHand {
     }
 
     /// Reserves room for a page of a lane that may have `most`. Returns how many deliveries and how much weight there is room for, if it is worth
-    /// while.
+    /// while. A lane whose destination is away takes no more than it may have without asking.
     pub(super) fn reserve(&mut self, most: usize) -> Option<(usize, usize)> {
-        let room = self.account.reserve(WEIGHT.saturating_sub(self.weight));
+        let room = match most < AHEAD {
+            true => OWN.saturating_sub(self.weight),
+            false => self.account.reserve(WEIGHT.saturating_sub(self.weight)),
+        };
         self.is_full = room < LEAST && !self.events.is_empty();
         if self.is_full {
             self.has_read();
             return None;
         }
         Some((most.saturating_sub(self.events.len()), room))
+    }
+
+    /// Returns how many of these a lane keeps whose destination is away.
+    pub(super) fn kept_while_away<'a>(&self, queued: impl Iterator<Item = &'a Parked>) -> usize {
+        let mut weight = 0;
+        let fits = |parked: &&Parked| {
+            weight += parked.event.weight();
+            weight <= OWN
+        };
+        queued.take(AWAY).take_while(fits).count().max(1)
     }
 
     /// Gives back what was reserved and is not needed.
@@ -71,10 +99,9 @@ impl InHand {
         if self.events.contains_key(&parked.id) || self.keeps_order() && !self.entities.insert(entity.clone()) {
             return false;
         }
-        let weight = parked.event.weight();
-        self.weight += weight;
-        self.account.take(weight);
+        self.weight += parked.event.weight();
         self.events.insert(parked.id, Arc::clone(&parked.event));
+        self.account_for();
         true
     }
 
@@ -84,10 +111,21 @@ impl InHand {
         if self.keeps_order() {
             self.entities.remove(&event.entity);
         }
-        let weight = event.weight();
-        self.weight -= weight;
-        self.account.give_back(weight);
+        self.weight -= event.weight();
         self.is_full = false;
+        self.account_for();
+    }
+
+    /// Accounts for what is in hand. A single delivery does not count, however large it is: each lane may always try one, and those that are
+    /// away hold theirs for long.
+    fn account_for(&mut self) {
+        let counted = if self.events.len() > 1 { self.weight } else { 0 };
+        let before = std::mem::replace(&mut self.counted, counted);
+        if counted > before {
+            self.account.take(counted - before);
+        } else {
+            self.account.give_back(before - counted);
+        }
     }
 
     pub(super) fn ids(&self) -> Vec<i64> {
@@ -114,7 +152,6 @@ mod tests {
 
     use super::*;
     use crate::event::TenantId;
-    use crate::feed::memory::OWN;
 
     const MEMORY: usize = 64 << 20;
 
@@ -139,12 +176,30 @@ mod tests {
         assert!(in_hand.insert(&parked(1, 1, WEIGHT)));
         assert!(in_hand.wants(0, 1024) && in_hand.reserve(1024).is_none());
         assert!(!in_hand.wants(0, 1024), "nothing is read in vain until something is settled");
-        assert!(memory.granted() >= WEIGHT - OWN);
+        in_hand.has_read();
+        assert_eq!(memory.granted(), 0, "and it is no trouble of the others");
+        assert!(in_hand.insert(&parked(2, 2, WEIGHT)));
+        assert!(memory.granted() > 3 * WEIGHT, "others wait for what it has beyond that");
+        in_hand.remove(2);
 
         in_hand.remove(1);
         assert!(in_hand.wants(0, 1024) && in_hand.reserve(1024).is_some());
         in_hand.has_read();
         assert_eq!(memory.granted(), 0);
+    }
+
+    #[test]
+    fn a_lane_whose_destination_is_away_has_little_in_hand() {
+        let memory = Arc::new(LaneMemory::new(MEMORY));
+        let mut in_hand = InHand::new(Order::Entity, Arc::clone(&memory));
+        assert_eq!(in_hand.reserve(AWAY), Some((AWAY, OWN)));
+        assert_eq!(memory.granted(), 0);
+
+        let large = [parked(1, 1, OWN), parked(2, 2, OWN)];
+        assert_eq!(in_hand.kept_while_away(large.iter()), 1);
+        let small: Vec<Parked> = (1..100).map(|id| parked(id, id as u8, 10)).collect();
+        assert_eq!(in_hand.kept_while_away(small.iter()), AWAY);
+        assert!(in_hand.insert(&large[0]) && in_hand.reserve(AWAY).is_none());
     }
 
     #[test]

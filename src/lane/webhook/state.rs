@@ -12,7 +12,8 @@ use crate::destination::webhook::Webhook;
 use crate::event::Entity;
 use crate::event::Event;
 use crate::lane::delivery::Delivery;
-use crate::lane::retries::AHEAD;
+use crate::lane::retries::in_hand::AHEAD;
+use crate::lane::retries::in_hand::AWAY;
 use crate::lane::webhook::action::Action;
 use crate::lane::webhook::attempt::AttemptResult;
 use crate::lane::webhook::attempt::Outcome;
@@ -93,10 +94,10 @@ impl WebhookState {
     /// Returns how many parked deliveries the lane may have in hand. Those of an endpoint that is away are to take no memory from others, and
     /// in strict order only the first may be tried.
     pub(super) fn ahead(&self) -> usize {
-        if self.breaker.is_closed() && self.rule.order != Order::Strict {
-            AHEAD.max(self.concurrency)
-        } else {
-            self.concurrency
+        match self.rule.order {
+            Order::Strict => 1,
+            Order::Entity | Order::None if !self.breaker.is_closed() => AWAY,
+            Order::Entity | Order::None => AHEAD.max(self.concurrency),
         }
     }
 
