@@ -217,6 +217,7 @@ impl Progress {
 
     async fn write(&mut self) -> Result<Vec<Entity>, Lost> {
         let (position, pending) = self.intake.checkpoint();
+        let pending = self.row.express(&pending);
         let checkpoint = self.unsaved.begin(position, pending, self.intake.is_over());
         if self.entries.is_empty() && !checkpoint.is_over && !self.unsaved.database_is_away() {
             self.start_writing(checkpoint);
