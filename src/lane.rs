@@ -235,7 +235,7 @@ fn prepare(parts: Parts, context: &LaneContext) -> Lane {
         None => intake,
     };
     let progress = Progress::new(row, intake);
-    let retries = Retries::new(context.ledger_changes.clone(), order);
+    let retries = Retries::new(context.ledger_changes.clone(), order, Arc::clone(context.feed.memory()));
     match outlet {
         Outlet::Mqtt(messages) => {
             let messages = if is_replay { messages.for_replay() } else { *messages };

@@ -233,8 +233,7 @@ impl Intake {
 
     /// Records that the lane is done with an event.
     pub fn done(&mut self, id: i64) {
-        let weight = self.cursor.done(id);
-        self.room.give_back(weight);
+        self.room.give_back(self.cursor.done(id));
     }
 
     /// Records that the next checkpoint parks an event. It is in memory until then.
@@ -242,9 +241,14 @@ impl Intake {
         self.room.parked(self.cursor.done(id));
     }
 
-    /// Records that all that was parked is written.
-    pub fn parked_are_written(&mut self) {
-        self.room.parked_are_written();
+    /// Returns the weight of the events that wait to be written as parked.
+    pub fn weight_of_parked(&self) -> usize {
+        self.room.weight_of_parked()
+    }
+
+    /// Records that events of this weight, which were parked, are written.
+    pub fn parked_are_written(&mut self, weight: usize) {
+        self.room.parked_are_written(weight);
     }
 
     /// Gives up what waits in memory if the lane could not get on for a while, so that others may have the memory. It is read again later.
@@ -291,8 +295,7 @@ impl Intake {
         }
     }
 
-    /// Returns how many events the lane has taken and is not done with.
-    pub fn in_hand(&self) -> usize {
+    fn in_hand(&self) -> usize {
         self.cursor.len() - self.read.len()
     }
 

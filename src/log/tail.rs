@@ -22,8 +22,8 @@ use tokio_postgres::Client;
 use tokio_postgres::Error;
 use uuid::Uuid;
 
+use crate::database::portion::RowLimit;
 use crate::event::Event;
-use crate::log::portion::RowLimit;
 use crate::log::set_aside;
 use crate::log::set_aside::Found;
 use crate::log::set_aside::SetAside;

@@ -22,6 +22,7 @@ mod failover;
 mod horizon;
 mod isolation;
 mod large_statements;
+mod ledger;
 mod memory;
 mod migrate;
 mod mqtt;
