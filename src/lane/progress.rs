@@ -245,6 +245,7 @@ impl Progress {
 
     fn start_writing(&mut self) {
         let (position, pending) = self.intake.checkpoint();
+        let pending = self.row.express(&pending);
         let checkpoint = self.unsaved.begin(position, pending, self.intake.is_over());
         let joins = !checkpoint.is_over && !self.unsaved.database_is_away();
         let entries = (mem::take(&mut self.entries), self.intake.weight_of_parked());

@@ -31,6 +31,7 @@ mod promises;
 mod replay;
 mod replicas;
 mod retention;
+mod shared_holes;
 mod size_limit;
 mod sources;
 mod support;
