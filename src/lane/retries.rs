@@ -46,12 +46,13 @@ const PROBE_AGAIN: Duration = Duration::from_secs(60);
 const PROBES: usize = 32;
 
 impl Retries {
-    /// The first load is due at once, because an earlier run may have left something.
-    pub(super) fn new(changes: watch::Receiver<u64>, order: Order) -> Retries {
+    /// The first load is due at once if an earlier run has left something, as `has_parked` says. Thousands of lanes that start together ask
+    /// nothing if there is nothing.
+    pub(super) fn new(changes: watch::Receiver<u64>, order: Order, has_parked: bool) -> Retries {
         let now = Instant::now();
         Retries {
             in_hand: HashMap::new(),
-            next_load: Some(now),
+            next_load: has_parked.then_some(now),
             changes,
             is_changed: false,
             next_probe_load: now,
