@@ -7,6 +7,7 @@ mod dial;
 mod error;
 pub mod locks;
 mod pooler;
+pub(crate) mod portion;
 pub mod reconnect;
 mod session;
 pub mod turns;

@@ -39,6 +39,7 @@ use crate::lane::file_reads::FileReads;
 use crate::lane::store::Stores;
 use crate::lane::store::cursor_writer::CursorWriter;
 use crate::lane::store::lanes;
+use crate::lane::store::shared_holes::SharedHoles;
 use crate::log::follower::Follower;
 use crate::log::follower::Opened;
 use crate::log::follower::Session;
@@ -92,6 +93,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let pools = Pools::new(&database)?;
     let follower = Arc::new(Follower {
         database: database.clone(),
+        pool: pools.house.clone(),
         signals: Arc::new(Signals::default()),
         pulse: Arc::new(AtomicU64::new(0)),
         has_company,
@@ -139,10 +141,12 @@ impl Gateway {
         let (cursors, writing) = CursorWriter::new(self.pools.cursors.clone());
         // It goes on until the lanes have stopped, because they store their cursors then.
         let mut writing = AbortOnDropHandle::new(tokio::spawn(writing));
+        let (holes, sharing) = SharedHoles::new(self.pools.house.clone(), self.leases.id, feed.horizon());
+        let mut sharing = AbortOnDropHandle::new(tokio::spawn(sharing));
         let context = LaneContext {
             daemon_id: self.leases.id,
             gateway_name: self.settings.name.clone(),
-            stores: Stores { cursors, ledger: self.pools.ledger.clone() },
+            stores: Stores { cursors, holes, ledger: self.pools.ledger.clone() },
             log: self.pools.log.clone(),
             feed: Arc::clone(&feed),
             ledger_changes: self.follower.signals.deliveries.subscribe(),
@@ -168,6 +172,7 @@ impl Gateway {
             error = keep_lanes(&mut supervisor, &self.leases, signals) => return Err(error),
             // It ends with the last lane, and the supervisor outlives all lanes.
             ended = &mut writing => return Err(unexpected_end("the writer of cursors", ended)),
+            ended = &mut sharing => return Err(unexpected_end("the writer of shared holes", ended)),
             () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults, &horizon) => {
                 unreachable!("retention has no end")
             }
@@ -184,8 +189,8 @@ impl Gateway {
         supervisor.stop(self.settings.grace).await?;
         let horizon = feed.horizon().borrow().clone();
         // If this write fails, lanes that are ahead of the stored tail wait for it after the next start. That costs time, nothing else.
-        if let Ok(client) = self.pools.house.get().await {
-            drop(checkpoint::store(&client, horizon.position, &horizon.undecided).await);
+        if let Ok(mut client) = self.pools.house.get().await {
+            drop(checkpoint::store(&mut client, horizon.position, &horizon.undecided).await);
         }
         Ok(ended)
     }

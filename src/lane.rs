@@ -247,7 +247,7 @@ fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
         None => intake,
     };
     let progress = Progress::new(row, intake, is_failing);
-    let retries = Retries::new(context.ledger_changes.clone(), order, has_parked);
+    let retries = Retries::new(context.ledger_changes.clone(), order, Arc::clone(context.feed.memory()), has_parked);
     match outlet {
         Outlet::Mqtt(messages) => {
             let messages = if is_replay { messages.for_replay() } else { *messages };

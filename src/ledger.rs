@@ -5,6 +5,7 @@
 pub mod attempts;
 pub mod culprits;
 pub mod deliveries;
+pub mod due;
 pub mod overview;
 mod parked_row;
 pub mod replays;
@@ -39,6 +40,13 @@ impl Entries {
     /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.parked.is_empty() && self.settled.is_empty() && self.attempts.is_empty()
+    }
+
+    /// Puts earlier entries before these, because they could not be written.
+    pub fn put_before(&mut self, earlier: Entries) {
+        self.parked.splice(..0, earlier.parked);
+        self.settled.splice(..0, earlier.settled);
+        self.attempts.splice(..0, earlier.attempts);
     }
 }
 

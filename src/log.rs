@@ -4,7 +4,6 @@
 mod event_row;
 pub mod follower;
 pub mod partitions;
-mod portion;
 pub mod reader;
 pub mod recent;
 mod set_aside;

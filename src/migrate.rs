@@ -23,6 +23,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0010_webhook", include_str!("../migrations/0010_webhook.sql")),
     ("0011_destination", include_str!("../migrations/0011_destination.sql")),
     ("0012_session", include_str!("../migrations/0012_session.sql")),
+    ("0013_shared_holes", include_str!("../migrations/0013_shared_holes.sql")),
+    ("0014_deliveries_due", include_str!("../migrations/0014_deliveries_due.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

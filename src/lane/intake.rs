@@ -19,9 +19,10 @@ use crate::feed::Pulled;
 use crate::feed::Taken;
 use crate::lane::catch_up::CatchUpAllowance;
 use crate::lane::intake::log_pages::LogPages;
+use crate::lane::intake::log_pages::with_pending;
 use crate::lane::intake::room::Room;
 use crate::lane::store::cursor::Cursor;
-use crate::log::reader::Page;
+use crate::lane::store::shared_holes::Pending;
 use crate::log::reader::Reader;
 use crate::ranges::Ranges;
 use crate::router::EventPattern;
@@ -232,8 +233,7 @@ impl Intake {
 
     /// Records that the lane is done with an event.
     pub fn done(&mut self, id: i64) {
-        let weight = self.cursor.done(id);
-        self.room.give_back(weight);
+        self.room.give_back(self.cursor.done(id));
     }
 
     /// Records that the next checkpoint parks an event. It is in memory until then.
@@ -241,9 +241,14 @@ impl Intake {
         self.room.parked(self.cursor.done(id));
     }
 
-    /// Records that all that was parked is written.
-    pub fn parked_are_written(&mut self) {
-        self.room.parked_are_written();
+    /// Returns the weight of the events that wait to be written as parked.
+    pub fn weight_of_parked(&self) -> usize {
+        self.room.weight_of_parked()
+    }
+
+    /// Records that events of this weight, which were parked, are written.
+    pub fn parked_are_written(&mut self, weight: usize) {
+        self.room.parked_are_written(weight);
     }
 
     /// Gives up what waits in memory if the lane could not get on for a while, so that others may have the memory. It is read again later.
@@ -290,8 +295,7 @@ impl Intake {
         }
     }
 
-    /// Returns how many events the lane has taken and is not done with.
-    pub fn in_hand(&self) -> usize {
+    fn in_hand(&self) -> usize {
         self.cursor.len() - self.read.len()
     }
 
@@ -304,37 +308,21 @@ impl Intake {
         }
     }
 
-    /// Returns the cursor as it stands: all ids at or below the position are done, except the pending ones.
-    pub fn checkpoint(&self) -> (i64, Ranges) {
-        let (position, untaken) = match &self.phase {
-            Phase::AwaitingTail { position, pending } => (*position, pending.clone()),
-            Phase::CatchingUp { horizon, unread } => (horizon.position, unread.clone().union(&horizon.undecided)),
+    /// Returns the cursor as it stands: all ids at or below the position are done, except the pending ones. What the log's holes add to them
+    /// is left apart, because it is the same for all lanes.
+    pub fn checkpoint(&self) -> (i64, Pending) {
+        let (position, untaken, undecided) = match &self.phase {
+            Phase::AwaitingTail { position, pending } => (*position, pending.clone(), Arc::default()),
+            Phase::CatchingUp { horizon, unread } => (horizon.position, unread.clone(), Arc::clone(&horizon.undecided)),
             Phase::Live => {
                 let waiting = self.feed.waiting(&self.route.lane);
                 let (horizon, unread) = waiting.expect("only the lane itself takes a live lane out of the feed");
-                (horizon.position, unread.union(&horizon.undecided))
+                (horizon.position, unread, horizon.undecided)
             }
         };
-        (position, self.cursor.pending(untaken.without(&self.already_done)))
+        let own = self.cursor.pending(untaken.without(&self.already_done));
+        (position, Pending { own, undecided, already_done: self.already_done.clone() })
     }
-}
-
-/// Gives each event of a page the ids that stay pending with it: those between the event before it and itself, as far as the page covers
-/// them.
-fn with_pending(page: Page) -> Vec<Taken> {
-    let mut ranges = page.covered.iter().peekable();
-    let mut last = i64::MIN;
-    let mut taken = Vec::with_capacity(page.events.len());
-    for event in page.events {
-        while ranges.peek().is_some_and(|(_, high)| *high < event.id) {
-            ranges.next();
-        }
-        let low = ranges.peek().map_or(event.id, |(low, _)| *low);
-        let from = low.max(last.saturating_add(1));
-        last = event.id;
-        taken.push(Taken { event, from });
-    }
-    taken
 }
 
 impl Drop for Intake {
@@ -392,6 +380,6 @@ mod tests {
 
         let (taken, (position, pending)) = taking.await.unwrap();
         assert_eq!(taken, [5, 11]);
-        assert_eq!((position, pending.to_string().as_str()), (11, "{[5,6),[11,12)}"));
+        assert_eq!((position, pending.ids().to_string().as_str()), (11, "{[5,6),[11,12)}"));
     }
 }

@@ -18,6 +18,7 @@ mod receive_max;
 mod reconnect;
 mod session;
 mod socket;
+mod turns;
 mod v4;
 mod v5;
 mod wire;
@@ -207,12 +208,16 @@ impl MqttLane {
             // A connection that lasts shows that the broker works, which is seen at a tick.
             let is_busy = deliveries.progress.is_busy() || deliveries.progress.may_have_failed();
             let paced_at = pace.waits_until(Instant::now).filter(|_| deliveries.has_next());
+            let retries_are_due = deliveries.are_retries_due();
+            let (queued, ahead) = (deliveries.due.len(), deliveries.ahead());
             let input = tokio::select! {
                 biased;
                 grace = &mut asked => Input::Stop(grace),
                 () = clock.tick(is_busy) => Input::Tick,
+                () = std::future::ready(()), if retries_are_due => Input::RetriesDue,
+                () = deliveries.progress.writing.ended() => Input::Written,
                 Some(first) = in_flight.next(), if !in_flight.is_empty() => Input::Acknowledged(first),
-                () = deliveries.retries.until_next_load(deliveries.due.is_empty()) => Input::RetriesDue,
+                () = deliveries.retries.until_due(queued, ahead) => Input::RetriesDue,
                 ack = &mut status, if session.awaits_status() => Input::Status(ack),
                 ending = link.ended() => Input::Ended(ending),
                 () = sleep_until(resumes_at.unwrap_or_else(Instant::now)), if resumes_at.is_some() => Input::Resumed,
@@ -233,8 +238,8 @@ impl MqttLane {
                 let more = if is_acknowledgement { in_flight.next().now_or_never().flatten() } else { None };
                 next = more.map(Input::Acknowledged);
             }
-            if is_acknowledgement {
-                deliveries.write_settled_retries().await?;
+            if is_acknowledgement && !deliveries.progress.entries.settled.is_empty() {
+                deliveries.write_settled().await?;
             }
         };
         let parting = if end.is_for_good() { Bytes::new() } else { messages.offline() };

@@ -3,11 +3,12 @@
 
 mod clock;
 mod unsaved;
+pub mod writing;
 
+use std::collections::HashSet;
+use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::event::Entity;
@@ -15,11 +16,13 @@ use crate::event::Event;
 use crate::lane::intake::Intake;
 use crate::lane::progress::clock::Clock;
 use crate::lane::progress::unsaved::Unsaved;
+use crate::lane::progress::writing::Ended as EndedWrite;
+use crate::lane::progress::writing::Stored;
+use crate::lane::progress::writing::Writing;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
 use crate::lane::store::error::Lost;
 use crate::lane::store::error::StoreError;
-use crate::lane::store::row::Checkpoint;
 use crate::lane::store::row::LaneRow;
 use crate::lane::store::state::State;
 use crate::ledger::Entries;
@@ -33,22 +36,14 @@ pub struct Progress {
     pub intake: Intake,
     /// The entries that the next checkpoint writes into the ledger.
     pub entries: Entries,
+    /// The write that is under way.
+    pub writing: Writing,
+    /// What earlier writes have changed in the ledger, until the lane asks for it.
+    stored: Stored,
     row: LaneRow,
     unsaved: Unsaved,
-    /// A cursor that is being written. The lane goes on meanwhile: all lanes share the pool of connections, and one that has much to write
-    /// must not delay the others' deliveries.
-    writing: Option<CursorWrite>,
 }
 
-#[derive(Debug)]
-struct CursorWrite {
-    /// Returns what it has written.
-    task: JoinHandle<Result<Checkpoint, StoreError>>,
-    since: Instant,
-}
-
-/// How long writing a cursor may take before the lane takes nothing new. It is longer than the pauses that the writer of cursors makes.
-const SLOW_WRITE: Duration = Duration::from_secs(3);
 /// How many parked deliveries may wait for the database. A lane with more than that takes nothing new.
 const UNWRITTEN: usize = 1000;
 /// For how long a destination may fail before its lane is disabled, as PostgreSQL reads it.
@@ -59,21 +54,18 @@ pub fn too_long(reason: &str) -> String {
     format!("it took nothing for {LONGEST_FAILURE}; the last: {reason}")
 }
 
-impl CursorWrite {
-    fn is_under_way(&self) -> bool {
-        !self.task.is_finished()
-    }
-
-    fn is_slow(&self) -> bool {
-        self.since.elapsed() > SLOW_WRITE && self.is_under_way()
-    }
-}
-
 impl Progress {
     /// Creates the progress of a lane that goes on from its stored cursor; `is_failing` is what its row says of the destination.
     pub fn new(row: LaneRow, intake: Intake, is_failing: bool) -> Progress {
         let unsaved = Unsaved::new(intake.position(), is_failing, Instant::now());
-        Progress { intake, entries: Entries::default(), row, unsaved, writing: None }
+        Progress {
+            intake,
+            entries: Entries::default(),
+            writing: Writing::default(),
+            stored: Stored::default(),
+            row,
+            unsaved,
+        }
     }
 
     /// Starts the clock of a lane.
@@ -99,8 +91,8 @@ impl Progress {
     /// Returns whether the lane may take more events. It may not while the database is away or slow, because what it delivers and cannot
     /// write down would be delivered again.
     pub fn has_room(&self) -> bool {
-        let is_slow = self.writing.as_ref().is_some_and(CursorWrite::is_slow);
-        !self.unsaved.database_is_away() && !is_slow && self.entries.parked.len() < UNWRITTEN
+        let unwritten = self.entries.parked.len() + self.writing.parks();
+        !self.unsaved.database_is_away() && !self.writing.is_slow() && unwritten < UNWRITTEN
     }
 
     /// Records that the event is delivered.
@@ -117,12 +109,17 @@ impl Progress {
 
     /// Changes the lane's state, and writes it now or as soon as the database is back. A lane that is disabled stays so.
     pub async fn report(&mut self, state: State) -> Result<(), Lost> {
-        if self.unsaved.set_state(state) { self.write_state().await } else { Ok(()) }
+        if !self.unsaved.set_state(state) {
+            return Ok(());
+        }
+        self.end_writing().await?;
+        self.write_state().await
     }
 
     /// Records that the destination fails, and has taken nothing since it began to. Returns whether it has failed for so long that the lane
     /// is to be disabled.
     pub async fn failed(&mut self) -> Result<bool, Lost> {
+        self.end_writing().await?;
         match self.row.failed(self.unsaved.has_recovered(), LONGEST_FAILURE).await {
             Ok(is_too_long) => {
                 self.unsaved.failure_saved();
@@ -164,22 +161,49 @@ impl Progress {
         Ok(Ended::Disabled)
     }
 
-    /// Writes how far the lane is, if there is anything new. Returns the entities of which nothing is parked any more. A cursor alone is
-    /// written while the lane goes on; if there is anything else, the lane waits until it is written. While the database is away nothing is
-    /// lost: all of it is written later.
-    pub async fn checkpoint(&mut self) -> Result<Vec<Entity>, Lost> {
+    /// Starts to write how far the lane is, if there is anything new and no other write is under way: then what is new goes with the next one.
+    /// Returns what the writes before have changed in the ledger. While the database is away nothing is lost: all of it is written later.
+    pub async fn checkpoint(&mut self) -> Result<Stored, Lost> {
         self.intake.tick();
-        self.write_recovery().await?;
-        let mut released = Vec::new();
-        if !self.entries.is_empty() || !self.writing.as_ref().is_some_and(CursorWrite::is_under_way) {
-            self.end_writing().await?;
-            if self.is_due() {
-                released = self.write().await?;
-            }
+        if self.writing.is_under_way() {
+            return Ok(Stored::default());
         }
-        // The state comes last, because it says whether the progress can be written.
+        self.end_writing().await?;
+        self.write_recovery().await?;
+        let mut stored = self.take_stored();
+        let was_away = self.unsaved.database_is_away();
+        if !was_away {
+            self.write_state().await?;
+        }
+        if self.is_due() {
+            self.start_writing();
+        }
+        if was_away {
+            // What the lane says of itself comes last, because it says whether the progress can be written.
+            stored.add(self.stored().await?);
+            self.write_state().await?;
+        }
+        Ok(stored)
+    }
+
+    /// Returns whether entries may be written at once, without waiting for the clock's next tick.
+    pub fn may_write(&self) -> bool {
+        !self.writing.is_under_way() && !self.unsaved.database_is_away()
+    }
+
+    /// Returns what has changed in the ledger, once the write that is under way has ended.
+    pub async fn stored(&mut self) -> Result<Stored, Lost> {
+        self.end_writing().await?;
+        Ok(self.take_stored())
+    }
+
+    /// Writes all that there is, and returns what that has changed in the ledger.
+    pub async fn write_all(&mut self) -> Result<Stored, Lost> {
+        self.end_writing().await?;
+        let mut stored = self.checkpoint().await?;
+        stored.add(self.stored().await?);
         self.write_state().await?;
-        Ok(released)
+        Ok(stored)
     }
 
     /// Writes the last checkpoint of a lane that stops, to the event, even if it has delivered nothing lately: its destination may have
@@ -188,13 +212,17 @@ impl Progress {
         self.end_writing().await?;
         let (position, _) = self.intake.checkpoint();
         self.unsaved.stops_at(position);
-        self.checkpoint().await?;
-        self.end_writing().await
+        self.write_all().await.map(drop)
     }
 
     /// Returns whether the database knows all that there is to know of the lane.
     pub fn is_written(&self) -> bool {
-        self.unsaved.is_nothing() && self.entries.is_empty() && self.writing.is_none()
+        self.unsaved.is_nothing() && self.has_no_entries()
+    }
+
+    /// Returns whether the database knows all that there is to know of the lane's parked deliveries.
+    pub fn has_no_entries(&self) -> bool {
+        self.entries.is_empty() && self.writing.is_none()
     }
 
     /// The lane ends if it is lost. If the database failed, it goes on, and says so once.
@@ -218,41 +246,39 @@ impl Progress {
         !self.entries.is_empty() || self.unsaved.is_due(Instant::now(), position, is_over)
     }
 
-    async fn write(&mut self) -> Result<Vec<Entity>, Lost> {
+    fn start_writing(&mut self) {
         let (position, pending) = self.intake.checkpoint();
+        let pending = self.row.express(&pending);
         let checkpoint = self.unsaved.begin(position, pending, self.intake.is_over());
-        if self.entries.is_empty() && !checkpoint.is_over && !self.unsaved.database_is_away() {
-            self.start_writing(checkpoint);
-            return Ok(Vec::new());
-        }
-        match self.row.write_checkpoint(&checkpoint, &mut self.entries).await {
-            Ok(free) => {
-                self.intake.parked_are_written();
-                self.unsaved.saved(&checkpoint, Instant::now());
-                Ok(free)
-            }
-            Err(error) => self.database_failed(error).map(|()| Vec::new()),
-        }
+        let joins = !checkpoint.is_over && !self.unsaved.database_is_away();
+        let entries = (mem::take(&mut self.entries), self.intake.weight_of_parked());
+        self.writing.start(self.row.clone(), checkpoint, entries, joins);
     }
 
-    fn start_writing(&mut self, checkpoint: Checkpoint) {
-        let row = self.row.clone();
-        let task = tokio::spawn(async move { row.write_cursor(&checkpoint).await.map(|()| checkpoint) });
-        self.writing = Some(CursorWrite { task, since: Instant::now() });
-    }
-
-    /// Waits for the cursor that is being written, because a later one must not be overtaken by it.
+    /// Waits for the write that is under way, if there is one.
     async fn end_writing(&mut self) -> Result<(), Lost> {
-        let Some(writing) = &mut self.writing else { return Ok(()) };
-        let written = (&mut writing.task).await.expect("writing a cursor neither panics nor is aborted");
-        self.writing = None;
-        match written {
-            Ok(checkpoint) => {
+        let Some(EndedWrite { checkpoint, entries, weight, stored }) = self.writing.take().await else { return Ok(()) };
+        self.entries.put_before(entries);
+        match stored {
+            Ok(stored) => {
+                self.intake.parked_are_written(weight);
                 self.unsaved.saved(&checkpoint, Instant::now());
+                self.stored.add(stored);
                 Ok(())
             }
             Err(error) => self.database_failed(error),
         }
+    }
+
+    /// Takes what was changed in the ledger. An entity of which a later event waits to be parked is not free.
+    fn take_stored(&mut self) -> Stored {
+        let mut stored = mem::take(&mut self.stored);
+        if !stored.released.is_empty() && !self.entries.parked.is_empty() {
+            let parks = self.entries.parked.iter().filter(|it| it.fate != Fate::Dead).map(|it| &it.event.entity);
+            let parks: HashSet<&Entity> = parks.collect();
+            stored.released.retain(|entity| !parks.contains(entity));
+        }
+        stored
     }
 
     async fn write_recovery(&mut self) -> Result<(), Lost> {

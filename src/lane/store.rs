@@ -10,17 +10,21 @@ pub mod error;
 pub mod fallen_behind;
 pub mod lanes;
 pub mod row;
+pub mod shared_holes;
 pub mod state;
 
 use deadpool_postgres::Pool;
 
 use crate::lane::store::cursor_writer::CursorWriter;
+use crate::lane::store::shared_holes::SharedHoles;
 
 /// The ways by which lanes reach the database.
 #[derive(Debug, Clone)]
 pub struct Stores {
     /// Writes the cursors of all lanes together, over connections of its own.
     pub cursors: CursorWriter,
+    /// The open holes of the log, which their rows share.
+    pub holes: SharedHoles,
     /// Connections for states and parked deliveries.
     pub ledger: Pool,
 }

@@ -75,6 +75,10 @@ impl WebhookLane {
             while let Some(delivery) = self.state.next_attempt(Instant::now()) {
                 self.in_flight.start(delivery);
             }
+            if self.retries.are_due(self.state.due.len(), self.state.ahead()) {
+                self.load_retries().await?;
+                continue;
+            }
             let room = if self.progress.has_room() { self.state.room() } else { 0 };
             let (probe, is_busy) = (self.state.next_probe(), self.progress.is_busy());
             let probe_load = self.retries.probe_load(self.state.next_probe_in_want());
@@ -85,17 +89,17 @@ impl WebhookLane {
                     self.in_flight.close_stale_connections();
                     self.checkpoint().await?;
                 }
+                () = self.progress.writing.ended() => self.write_settled().await?,
                 Some(ended) = self.in_flight.next() => {
                     self.attempted(ended).await?;
                     while let Some(ended) = self.in_flight.try_next() {
                         self.attempted(ended).await?;
                     }
-                    // The next delivery of an entity is only due once this one is written down, and the clock's next tick would be late.
                     if !self.progress.entries.settled.is_empty() {
-                        self.checkpoint().await?;
+                        self.write_settled().await?;
                     }
                 }
-                () = self.retries.until_next_load(self.state.due.is_empty()) => self.load_retries().await?,
+                () = self.retries.until_due(self.state.due.len(), self.state.ahead()) => self.load_retries().await?,
                 () = sleep_until(probe.unwrap_or_else(Instant::now)), if probe.is_some() => {}
                 () = sleep_until(probe_load.unwrap_or_else(Instant::now)), if probe_load.is_some() => {
                     Box::pin(self.retries.load_probe(&mut self.progress, &mut self.state.due)).await?;
@@ -158,6 +162,8 @@ impl WebhookLane {
     /// Holds little until the next probe, so that endpoints that are away take no memory from the others.
     fn give_way(&mut self) {
         let Some(probe) = self.state.probes_at() else { return };
+        let kept = self.state.ahead();
+        self.retries.give_up(&mut self.state.due, kept);
         let intake = &mut self.progress.intake;
         intake.be_modest(probe);
         if intake.is_large() {
@@ -170,8 +176,13 @@ impl WebhookLane {
         self.handle(Input::Released(released)).await
     }
 
+    async fn write_settled(&mut self) -> Result<(), Lost> {
+        let released = self.retries.write_settled(&mut self.progress).await?;
+        self.handle(Input::Released(released)).await
+    }
+
     async fn load_retries(&mut self) -> Result<(), Lost> {
-        let most = self.state.concurrency();
+        let most = self.state.ahead();
         let held = || self.state.queue.held().cloned().collect();
         let released = Box::pin(self.retries.load(&mut self.progress, &mut self.state.due, held, most)).await?;
         self.handle(Input::Released(released)).await

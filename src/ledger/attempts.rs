@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use deadpool_postgres::Transaction;
 use tokio_postgres::Client;
-use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::ledger::Attempt;
@@ -18,10 +18,15 @@ pub async fn record(
         return Ok(());
     }
     let column = |of: fn(&Attempt) -> i32| attempts.iter().map(of).collect::<Vec<_>>();
-    transaction
-        .execute(
+    let statement = transaction
+        .prepare_cached(
             "insert into andon.attempts (lane, event, event_id, attempt, outcome, code, latency_ms, excerpt)
             select $1, * from unnest($2::int8[], $3::uuid[], $4::int4[], $5::text[], $6::int4[], $7::float8[], $8::text[])",
+        )
+        .await?;
+    transaction
+        .execute(
+            &statement,
             &[
                 &lane.0,
                 &attempts.iter().map(|it| it.event.id).collect::<Vec<_>>(),

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use deadpool_postgres::Transaction;
 use serde_json::value::RawValue;
 use tokio_postgres::Error;
-use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::event::Entity;

@@ -3,32 +3,23 @@
 //! on this machine does no harm.
 
 use std::collections::HashSet;
-use std::pin::pin;
-use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
-use tokio_postgres::GenericClient;
+use deadpool_postgres::Transaction as PooledTransaction;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
-use tokio_postgres::types::ToSql;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::ledger::Fate;
-use crate::ledger::Parked;
 use crate::ledger::Selection;
 use crate::ledger::Settlement;
 use crate::ledger::StateChange;
 use crate::ledger::Undelivered;
-use crate::ledger::parked_row;
 use crate::ledger::within_reach;
-
-/// A lane has no more than these bytes of due deliveries at a time, unless a single one is larger. The others are read when it has tried them.
-const DUE_BYTES: usize = 256 << 10;
 
 /// Parks the deliveries of events that the lane's cursor passes in this transaction.
 pub async fn park(
-    transaction: &Transaction<'_>,
+    transaction: &PooledTransaction<'_>,
     lane: &LaneName,
     undelivered: &[Undelivered],
 ) -> Result<(), tokio_postgres::Error> {
@@ -37,8 +28,8 @@ pub async fn park(
     }
     let events = || undelivered.iter().map(|it| &it.event);
     let fates: Vec<(&str, Option<f64>)> = undelivered.iter().map(|it| state_and_delay(it.fate)).collect();
-    transaction
-        .execute(
+    let statement = transaction
+        .prepare_cached(
             "insert into andon.deliveries (lane, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data,
                 state, attempts, next_attempt_at, reason)
             select $1, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data,
@@ -48,6 +39,11 @@ pub async fn park(
                 it (event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, state, attempts, delay, reason, place)
             order by place
             on conflict (lane, event_id) do nothing",
+        )
+        .await?;
+    transaction
+        .execute(
+            &statement,
             &[
                 &lane.0,
                 &events().map(|it| it.id).collect::<Vec<_>>(),
@@ -76,7 +72,7 @@ pub async fn park(
 /// Writes how attempts at parked deliveries ended, and makes the next delivery of each entity due. Returns the entities of which nothing
 /// is parked any more, except dead deliveries.
 pub async fn settle(
-    transaction: &Transaction<'_>,
+    transaction: &PooledTransaction<'_>,
     lane: &LaneName,
     settlements: &[Settlement],
 ) -> Result<Vec<Entity>, tokio_postgres::Error> {
@@ -85,7 +81,8 @@ pub async fn settle(
     }
     let done: Vec<i64> = settlements.iter().filter(|it| it.fate.is_none()).map(|it| it.id).collect();
     if !done.is_empty() {
-        transaction.execute("delete from andon.deliveries where id = any ($1)", &[&done]).await?;
+        let statement = transaction.prepare_cached("delete from andon.deliveries where id = any ($1)").await?;
+        transaction.execute(&statement, &[&done]).await?;
     }
     let left: Vec<(&Settlement, Fate)> = settlements.iter().filter_map(|it| it.fate.map(|fate| (it, fate))).collect();
     let kept = if left.is_empty() { HashSet::new() } else { update(transaction, &left).await? };
@@ -97,16 +94,21 @@ pub async fn settle(
 
 /// Writes what has become of these deliveries, and returns those that are there.
 async fn update(
-    transaction: &Transaction<'_>,
+    transaction: &PooledTransaction<'_>,
     settlements: &[(&Settlement, Fate)],
 ) -> Result<HashSet<i64>, tokio_postgres::Error> {
     let fates: Vec<(&str, Option<f64>)> = settlements.iter().map(|(_, fate)| state_and_delay(*fate)).collect();
-    let rows = transaction
-        .query(
+    let statement = transaction
+        .prepare_cached(
             "update andon.deliveries delivery set state = it.state, attempts = it.attempts, reason = it.reason,
                 next_attempt_at = now() + it.delay * interval '1 second'
             from unnest($1::int8[], $2::text[], $3::int4[], $4::text[], $5::float8[]) it (id, state, attempts, reason, delay)
             where delivery.id = it.id returning delivery.id",
+        )
+        .await?;
+    let rows = transaction
+        .query(
+            &statement,
             &[
                 &settlements.iter().map(|(it, _)| it.id).collect::<Vec<_>>(),
                 &fates.iter().map(|(state, _)| *state).collect::<Vec<_>>(),
@@ -155,58 +157,6 @@ pub async fn hand_over(
     let sql = "update andon.deliveries set lane = $2, replayed = true where lane = $1";
     transaction.execute(sql, &[&replay.0, &destination.0]).await?;
     Ok(())
-}
-
-/// Reads at most `most` deliveries that are due, oldest first and without those already in hand, and no more than [`DUE_BYTES`]; and how long it
-/// takes until the next one after them is due.
-pub async fn due(
-    client: &impl GenericClient,
-    lane: &LaneName,
-    in_hand: &[i64],
-    most: usize,
-) -> Result<(Vec<Parked>, Option<Duration>), tokio_postgres::Error> {
-    let sql = format!(
-        "select {} from andon.deliveries
-        where lane = $1 and state = 'retry' and next_attempt_at <= now() and id <> all ($2)
-        order by next_attempt_at, event limit $3",
-        parked_row::columns()
-    );
-    let statement = client.prepare(&sql).await?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let parameters: [&(dyn ToSql + Sync); 3] = [&lane.0, &in_hand, &most];
-    let mut rows = pin!(client.query_raw(&statement, parameters).await?);
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.try_next().await? {
-        bytes += row.raw_size_bytes();
-        if bytes > DUE_BYTES && !found.is_empty() {
-            break;
-        }
-        found.push(parked_row::read(&row)?);
-    }
-    let in_hand: Vec<i64> = in_hand.iter().copied().chain(found.iter().map(|it| it.id)).collect();
-    let next: Option<f64> = client
-        .query_opt(
-            // In a day it is looked up again, because somebody may have written a time that is never.
-            "select extract(epoch from least(greatest(min(next_attempt_at), now()), now() + interval '1 day') - now())::float8
-            from andon.deliveries where lane = $1 and state = 'retry' and id <> all ($2) having count(*) > 0",
-            &[&lane.0, &in_hand],
-        )
-        .await?
-        .map(|row| row.get(0));
-    Ok((found, next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))))
-}
-
-/// Reads the delivery that is due next, however long that takes, without those that are named.
-pub async fn next_but(
-    client: &impl GenericClient,
-    lane: &LaneName,
-    ids: &[i64],
-) -> Result<Option<Parked>, tokio_postgres::Error> {
-    let sql = format!(
-        "select {} from andon.deliveries where lane = $1 and state = 'retry' and id <> all ($2) order by next_attempt_at, event limit 1",
-        parked_row::columns()
-    );
-    client.query_opt(&sql, &[&lane.0, &ids]).await?.as_ref().map(parked_row::read).transpose()
 }
 
 /// Makes the selected deliveries due now, marks them as replayed, and wakes their lanes. Each entity keeps its order: a selected delivery
@@ -343,15 +293,15 @@ fn state_change(row: &Row) -> StateChange {
 
 /// Makes the first delivery that is left of each entity due, if it is waiting. Returns the entities that have none left, except dead ones.
 pub(super) async fn make_next_due(
-    transaction: &Transaction<'_>,
+    transaction: &PooledTransaction<'_>,
     lane: &LaneName,
     entities: &[&Entity],
 ) -> Result<Vec<Entity>, tokio_postgres::Error> {
     if entities.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = transaction
-        .query(
+    let statement = transaction
+        .prepare_cached(
             // Lateral, so that each entity is one probe of the index.
             "with first as materialized (
                 select place, first.id, first.state
@@ -366,6 +316,11 @@ pub(super) async fn make_next_due(
                 from first where delivery.id = first.id and first.state = 'waiting'
             )
             select place from first where id is null",
+        )
+        .await?;
+    let rows = transaction
+        .query(
+            &statement,
             &[
                 &lane.0,
                 &entities.iter().map(|it| it.entity_type.as_str()).collect::<Vec<_>>(),

@@ -14,6 +14,9 @@ use crate::event::TenantId;
 use crate::ledger::Parked;
 use crate::ledger::within_reach;
 
+/// How many columns [`read`] reads. Others may follow.
+pub(super) const COUNT: usize = 14;
+
 /// Returns the columns that [`read`] reads.
 pub(super) fn columns() -> String {
     format!(

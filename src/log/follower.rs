@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use deadpool_postgres::Pool;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -20,6 +21,7 @@ use crate::log::tail::Batch;
 use crate::log::tail::Tail;
 use crate::log::tail::checkpoint::Reached;
 use crate::log::tail::checkpoint::WentBack;
+use crate::log::tail::row::TailRow;
 use crate::log::wakeup::Found;
 use crate::log::wakeup::LockRequest;
 use crate::log::wakeup::Wakeup;
@@ -31,6 +33,8 @@ use crate::log::wakeup::listener::Signals;
 pub struct Follower {
     /// The source.
     pub database: Database,
+    /// For what is written beside the reads.
+    pub pool: Pool,
     /// The listening connection sets these.
     pub signals: Arc<Signals>,
     /// Counts the turns of the loop, so that a watchdog can tell a sleeping tail from a dead one.
@@ -130,6 +134,7 @@ impl Follower {
 
     async fn read(&self, session: &mut Session, accept: impl Fn(Batch)) -> anyhow::Result<()> {
         let Session { tail, wakeup, listening } = session;
+        let mut row = TailRow::new(self.pool.clone());
         // The first poll was made when the session was opened.
         wakeup.record_ages(tail.ages());
         while !listening.is_finished() {
@@ -149,7 +154,7 @@ impl Follower {
             if wakeup.is_upkeep_due() {
                 wakeup.look_at_queue().await?;
                 if wakeup.is_leading() {
-                    tail.checkpoint().await?;
+                    row.keep(tail.position(), tail.undecided()).await;
                 } else {
                     wakeup.try_to_lead().await?;
                 }

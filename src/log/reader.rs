@@ -8,11 +8,11 @@ use tokio_postgres::Client;
 use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
+use crate::database::portion;
+use crate::database::portion::RowLimit;
 use crate::event::Event;
 use crate::event::TenantId;
 use crate::log::event_row;
-use crate::log::portion;
-use crate::log::portion::RowLimit;
 use crate::log::set_aside;
 use crate::log::set_aside::Portion;
 use crate::ranges::Ranges;

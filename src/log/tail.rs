@@ -12,6 +12,7 @@ pub mod holes;
 mod one_by_one;
 mod query;
 mod read;
+pub(crate) mod row;
 pub mod snapshot;
 
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use tokio_postgres::Client;
 use tokio_postgres::Error;
 use uuid::Uuid;
 
+use crate::database::portion::RowLimit;
 use crate::event::Event;
-use crate::log::portion::RowLimit;
 use crate::log::set_aside;
 use crate::log::set_aside::Found;
 use crate::log::set_aside::SetAside;
@@ -53,8 +54,6 @@ pub struct Tail {
     queries: PollQueries,
     holes: Holes,
     undecided: Arc<Ranges>,
-    /// The position and the open holes that `andon.tail` has.
-    stored: (i64, Arc<Ranges>),
     mark: Mark,
     /// How old the events of the last poll were, in seconds.
     ages: Vec<f64>,
@@ -71,24 +70,33 @@ impl Tail {
             Ok(stored) => stored,
             Err(went_back) => return Ok(Err((client, went_back))),
         };
-        // The only thing it writes is its own position: to lose a second of that in a crash costs nothing, while to wait for the disk would
-        // hold up every lane. It always reads by key, whatever the planner knew of the log when the statements were prepared, and without
-        // planning again.
+        // It always reads by key, whatever the planner knew of the log when the statements were prepared, and without planning again. What it
+        // writes (rows that are set aside, its claim to lead) is made again after a crash, and to wait for the disk would hold up every lane.
         let settings = "set synchronous_commit = off; set plan_cache_mode = force_generic_plan;
             set enable_seqscan = off; set enable_bitmapscan = off";
         client.batch_execute(settings).await?;
         let queries = PollQueries::prepare(&client).await?;
         let mark = stored.mark;
-        let stored = (stored.position, stored.undecided);
-        let (position, undecided) = reached.map_or_else(|| stored.clone(), |at| (at.position, at.undecided));
+        let (position, undecided) =
+            reached.map_or((stored.position, stored.undecided), |at| (at.position, at.undecided));
         let holes = Holes::resume(position, &undecided);
         let (client, limit) = (Arc::new(client), RowLimit::new(read::ROWS, read::ROWS));
-        Ok(Ok(Tail { client, queries, holes, undecided, stored, mark, ages: Vec::new(), is_cut: false, limit }))
+        Ok(Ok(Tail { client, queries, holes, undecided, mark, ages: Vec::new(), is_cut: false, limit }))
     }
 
     /// Returns how far it is, and how the log that it reads can be recognised.
     pub(crate) fn reached(&self) -> Reached {
         Reached { position: self.holes.position(), undecided: Arc::clone(&self.undecided), mark: self.mark.clone() }
+    }
+
+    /// Returns the largest id read.
+    pub(crate) fn position(&self) -> i64 {
+        self.holes.position()
+    }
+
+    /// Returns the open holes.
+    pub(crate) fn undecided(&self) -> &Arc<Ranges> {
+        &self.undecided
     }
 
     /// Returns the connection that it reads on.
@@ -152,16 +160,6 @@ impl Tail {
     /// Returns whether the last poll left something for the next.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut
-    }
-
-    /// Writes down how far the tail is, if that has changed.
-    pub async fn checkpoint(&mut self) -> Result<(), Error> {
-        let now = (self.holes.position(), Arc::clone(&self.undecided));
-        if now != self.stored {
-            checkpoint::store(&self.client, now.0, &now.1).await?;
-            self.stored = now;
-        }
-        Ok(())
     }
 }
 

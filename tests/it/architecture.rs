@@ -44,7 +44,7 @@ const PRODUCT: MayImport = &[
         &["event", "nearest", "payload", "quantity", "retry", "router", "secret", "settings", "signature", "topic"],
     ),
     ("feed", &["destination", "event", "log", "ranges", "router"]),
-    ("ledger", &["destination", "event", "router"]),
+    ("ledger", &["database", "destination", "event", "router"]),
     (
         "lane",
         &[

@@ -36,8 +36,10 @@ impl Tailing {
     fn start(url: &str) -> Tailing {
         prepare_process();
         let settings = database::Settings { url: Secret::new(url.to_owned()), ca_file: None };
+        let database = Database::new(&settings).unwrap();
         let follower = Follower {
-            database: Database::new(&settings).unwrap(),
+            pool: database.pool(1).unwrap(),
+            database,
             signals: Arc::default(),
             pulse: Arc::new(AtomicU64::new(0)),
             has_company: Arc::default(),

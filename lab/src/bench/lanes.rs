@@ -58,8 +58,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn lanes(options: LanesBench, andon: &Andon) -> Result<Report> {
-    let (stage, broker) =
-        tokio::try_join!(Stage::start(andon, Postgres::start_durable), stage::broker(MosquittoOptions::as_installed()))?;
+    let (stage, broker) = tokio::try_join!(
+        Stage::start(andon, Postgres::start_durable),
+        stage::broker(MosquittoOptions::as_installed())
+    )?;
     let url = stage.database().await?;
     let (client, sink) = (connect(&url).await?, Sink::start()?);
     client

@@ -76,7 +76,7 @@ pub(super) async fn explain(judgement: &Judgement, scenario: Scenario, happened:
 async fn rows(line: &Line) -> Result<Vec<String>> {
     let client = connect(&line.database).await?;
     let statement = "select format('lane %s (%s) is %s since %s%s; position %s, pending %s, written %s', lane, name, state, state_since::time(1),
-            ': ' || reason, position, left(pending::text, 200), updated_at::time(1)) from andon.lanes
+            ': ' || reason, position, left(andon.pending_ids(lanes)::text, 200), updated_at::time(1)) from andon.lanes
         union all select format('%s parked deliveries of %s are %s, e.g. event %s: %s', count(*), lane, state, min(event), min(reason))
             from andon.deliveries group by lane, state
         union all select format('the log ends at %s, the tail is at %s, holes %s', (select max(id) from andon.events), position, holes)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::feed::Taken;
 use crate::lane::intake::room::Room;
 use crate::log::reader::Page;
 use crate::log::reader::Reader;
@@ -74,4 +75,22 @@ async fn read(mut reader: Reader, unread: Ranges, room: usize) -> (Reader, Optio
             (reader, None)
         }
     }
+}
+
+/// Gives each event of a page the ids that stay pending with it: those between the event before it and itself, as far as the page covers
+/// them.
+pub(super) fn with_pending(page: Page) -> Vec<Taken> {
+    let mut ranges = page.covered.iter().peekable();
+    let mut last = i64::MIN;
+    let mut taken = Vec::with_capacity(page.events.len());
+    for event in page.events {
+        while ranges.peek().is_some_and(|(_, high)| *high < event.id) {
+            ranges.next();
+        }
+        let low = ranges.peek().map_or(event.id, |(low, _)| *low);
+        let from = low.max(last.saturating_add(1));
+        last = event.id;
+        taken.push(Taken { event, from });
+    }
+    taken
 }

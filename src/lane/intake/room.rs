@@ -120,9 +120,15 @@ impl Room {
         self.parked += weight;
     }
 
-    /// Records that all that was parked is written.
-    pub(super) fn parked_are_written(&mut self) {
-        self.account.give_back(std::mem::take(&mut self.parked));
+    /// Returns the weight of the events that wait to be written as parked.
+    pub(super) fn weight_of_parked(&self) -> usize {
+        self.parked
+    }
+
+    /// Records that events of this weight, which were parked, are written.
+    pub(super) fn parked_are_written(&mut self, weight: usize) {
+        self.parked -= weight;
+        self.account.give_back(weight);
     }
 
     /// Records that the lane has handed events on.

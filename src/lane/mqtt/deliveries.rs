@@ -11,8 +11,10 @@ use crate::lane::delivery;
 use crate::lane::delivery::Delivery;
 use crate::lane::mqtt::dead_letter::DeadLetter;
 use crate::lane::mqtt::session::Action;
+use crate::lane::mqtt::turns::Turns;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
+use crate::lane::retries::AHEAD;
 use crate::lane::retries::Retries;
 use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
@@ -23,6 +25,8 @@ use crate::settings::Order;
 
 /// How many bytes of events wait with a lane whose broker is away, at most, unless a single event is larger.
 const KEPT_BYTES: usize = 16 << 10;
+/// How many parked deliveries the lane may have in hand while its broker takes nothing.
+const IN_TROUBLE: usize = 8;
 
 /// The deliveries that wait, and the lane's progress with the others.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub(super) struct Deliveries {
     pub(super) due: VecDeque<Parked>,
     /// Events that the lane has taken from the log and not published on this connection, oldest first.
     fresh: VecDeque<Arc<Event>>,
+    turns: Turns,
     /// The trouble that was logged last; empty while there is none.
     trouble: String,
 }
@@ -48,13 +53,37 @@ impl Deliveries {
             retries,
             due: VecDeque::new(),
             fresh: VecDeque::new(),
+            turns: Turns::default(),
             trouble: String::new(),
         }
     }
 
     /// Takes the next one to publish.
     pub(super) fn next(&mut self) -> Option<Delivery> {
-        self.due.pop_front().map(Delivery::Parked).or_else(|| self.fresh.pop_front().map(Delivery::FromLog))
+        match self.turns.is_ledgers(!self.fresh.is_empty(), !self.due.is_empty()) {
+            true => self.due.pop_front().map(Delivery::Parked),
+            false => self.fresh.pop_front().map(Delivery::FromLog),
+        }
+    }
+
+    /// Returns how many parked deliveries the lane may have in hand. A broker that takes nothing is to take no memory from others, and in
+    /// strict order only the first may be published.
+    pub(super) fn ahead(&self) -> usize {
+        match self.order {
+            Order::Strict => 1,
+            Order::Entity | Order::None => {
+                if self.has_trouble() {
+                    IN_TROUBLE
+                } else {
+                    AHEAD
+                }
+            }
+        }
+    }
+
+    /// Returns whether [`Action::LookForRetries`] has something to do now.
+    pub(super) fn are_retries_due(&self) -> bool {
+        self.retries.are_due(self.due.len(), self.ahead())
     }
 
     /// Takes the delivery of this event, wherever it waits.
@@ -91,6 +120,7 @@ impl Deliveries {
     /// Gives up what waits for the next connection, if that is much: a broker that is away is to take no memory from others. It is read again.
     /// The first events stay, because the suspect of a poison message and those that it is compared with are among them.
     pub(super) fn give_up_waiting(&mut self) {
+        self.retries.give_up(&mut self.due, IN_TROUBLE);
         if self.progress.intake.is_large() {
             let mut bytes = 0;
             let mut fits = |event: &Arc<Event>| {
@@ -126,9 +156,11 @@ impl Deliveries {
                 return Box::pin(self.in_trouble(&reason)).await;
             }
             Action::Recovered => Box::pin(self.out_of_trouble()).await?,
-            Action::LookForRetries { most } => {
+            Action::LookForRetries => {
+                let most = self.ahead();
                 Box::pin(self.retries.load(&mut self.progress, &mut self.due, Vec::new, most)).await?;
             }
+            Action::WriteSettled => self.write_settled().await?,
             Action::Checkpoint { is_well } => {
                 if is_well {
                     self.progress.succeeded();
@@ -178,13 +210,9 @@ impl Deliveries {
         Box::pin(self.retries.checkpoint(&mut self.progress)).await.map(drop)
     }
 
-    /// Writes down at once how all retries of the last look ended, because what is due next is looked for only after that, and the clock
-    /// would be slow to do it.
-    pub(super) async fn write_settled_retries(&mut self) -> Result<(), Lost> {
-        if self.retries.all_tried(&self.progress) {
-            self.checkpoint().await?;
-        }
-        Ok(())
+    /// Writes down how parked deliveries ended, if nothing else is being written.
+    pub(super) async fn write_settled(&mut self) -> Result<(), Lost> {
+        self.retries.write_settled(&mut self.progress).await.map(drop)
     }
 
     fn delivered(&mut self, delivery: Delivery) {

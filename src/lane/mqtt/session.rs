@@ -36,6 +36,8 @@ pub(super) enum Input {
     Acknowledged(Acknowledged),
     /// A retry may be due, or somebody else has changed the ledger.
     RetriesDue,
+    /// What the lane was writing is written, or could not be.
+    Written,
     /// The broker has answered the status message, or never will. A refusal is an answer too.
     Status(Ack),
     /// The connection has ended.
@@ -74,10 +76,10 @@ pub(super) enum Action {
     },
     /// The broker takes what it gets.
     Recovered,
-    /// Look into the ledger for at most this many retries.
-    LookForRetries {
-        most: usize,
-    },
+    /// Look into the ledger for deliveries that are due.
+    LookForRetries,
+    /// Write down how parked deliveries ended, and take note of what was written before.
+    WriteSettled,
     /// Write a checkpoint. `is_well` says that the destination counts as working, because the connection has lasted.
     Checkpoint {
         is_well: bool,
@@ -263,8 +265,8 @@ impl<'a> Session<'a> {
                 self.waiting_since = now;
                 self.acknowledged(delivery, ack)
             }
-            // The ledger gets a share of the window, so that live events keep most of it.
-            Input::RetriesDue => ControlFlow::Continue(Action::LookForRetries { most: self.window.div_ceil(8) }),
+            Input::RetriesDue => ControlFlow::Continue(Action::LookForRetries),
+            Input::Written => ControlFlow::Continue(Action::WriteSettled),
             Input::Status(ack) => {
                 self.status = if ack == Ack::Lost { Status::Lost } else { Status::Answered };
                 ControlFlow::Continue(Action::Nothing)

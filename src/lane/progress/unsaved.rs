@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::lane::store::row::Checkpoint;
+use crate::lane::store::shared_holes::StoredPending;
 use crate::lane::store::state::State;
-use crate::ranges::Ranges;
 
 /// The changes of the lane's row that are not written yet. The ledger's entries are kept elsewhere.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Unsaved {
     }
 
     /// Returns the checkpoint that begins now.
-    pub(super) fn begin(&mut self, position: i64, pending: Ranges, is_over: bool) -> Checkpoint {
+    pub(super) fn begin(&mut self, position: i64, pending: StoredPending, is_over: bool) -> Checkpoint {
         if self.cursor == StoredCursor::Outdated {
             self.cursor = StoredCursor::UpToDate;
         }
@@ -132,7 +132,7 @@ impl Unsaved {
         self.end_is_saved = checkpoint.is_over;
         self.trouble = None;
         (self.saved_position, self.saved_at) = (checkpoint.position, now);
-        let ranges = u32::try_from(checkpoint.pending.len()).unwrap_or(u32::MAX);
+        let ranges = u32::try_from(checkpoint.pending.ranges()).unwrap_or(u32::MAX);
         self.pause = PAUSE_PER_RANGE.saturating_mul(ranges);
     }
 

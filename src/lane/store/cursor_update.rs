@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 
 use deadpool_postgres::GenericClient;
+use uuid::Uuid;
 
 use crate::destination::LaneName;
 
@@ -20,6 +21,9 @@ pub(super) struct CursorUpdate {
     pub(super) position: i64,
     /// The text of an int8multirange.
     pub(super) pending: String,
+    pub(super) shared: Option<Uuid>,
+    /// The text of an int8multirange.
+    pub(super) filled: String,
     /// How many events were delivered since the cursor was written last.
     pub(super) delivered: i64,
 }
@@ -43,20 +47,25 @@ pub(super) async fn write(
     let statement = client
         .prepare_cached(
             "update andon.lanes l set position = c.position, pending = c.pending::int8multirange,
+                shared_holes = c.shared, filled = c.filled::int8multirange,
                 delivered = l.delivered + c.delivered, writes = l.writes + 1, updated_at = now()
             from (
-                select c.* from unnest($1::text[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[])
-                    c (lane, epoch, position, pending, delivered, writes)
+                select c.* from unnest($1::text[], $2::int8[], $3::int8[], $4::text[], $5::int8[], $6::int8[], $7::uuid[], $8::text[])
+                    c (lane, epoch, position, pending, delivered, writes, shared, filled)
                 join andon.lanes mine on mine.lane = c.lane and mine.epoch = c.epoch for no key update of mine skip locked
             ) c where l.lane = c.lane and l.epoch = c.epoch and l.writes >= c.writes returning l.lane, l.writes",
         )
         .await?;
     let lanes: Vec<&str> = updates.iter().map(|update| update.lane.0.as_str()).collect();
     let pending: Vec<&str> = updates.iter().map(|update| update.pending.as_str()).collect();
+    let shared: Vec<Option<Uuid>> = updates.iter().map(|update| update.shared).collect();
+    let filled: Vec<&str> = updates.iter().map(|update| update.filled.as_str()).collect();
     let column = |of: fn(&CursorUpdate) -> i64| updates.iter().map(|update| of(update)).collect::<Vec<i64>>();
     let (epochs, positions) = (column(|update| update.epoch), column(|update| update.position));
     let (delivered, writes) = (column(|update| update.delivered), column(|update| update.writes));
-    let rows = client.query(&statement, &[&lanes, &epochs, &positions, &pending, &delivered, &writes]).await?;
+    let rows = client
+        .query(&statement, &[&lanes, &epochs, &positions, &pending, &delivered, &writes, &shared, &filled])
+        .await?;
     let written: HashMap<&str, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let is_left_out = |update: &&CursorUpdate| !written.contains_key(update.lane.0.as_str());
     let owned = match updates.iter().any(is_left_out) {

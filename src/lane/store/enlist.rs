@@ -143,13 +143,15 @@ async fn take(
                 select * from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[])
                     it (lane, tenant, name, position, pending, state, reason, fingerprint, replay)
             ), free as (
-                select l.lane, l.state, l.position, l.pending from andon.lanes l join wanted using (lane)
+                select l.lane, l.state, l.position, case when l.state = 'removed' then andon.pending_ids(l) else l.pending end pending
+                from andon.lanes l join wanted using (lane)
                 where l.daemon = $10 or not andon.is_served(l.daemon) for no key update of l skip locked
             ), taken as (
                 update andon.lanes l set
                     tenant = it.tenant, name = it.name, epoch = greatest(l.epoch + 1, {NEW_EPOCH}), fingerprint = it.fingerprint, daemon = $10,
                     position = case when l.state = 'removed' then greatest(it.position, l.position) else l.position end,
                     pending = case when l.state = 'removed' and it.position > l.position then it.pending::int8multirange else l.pending end,
+                    shared_holes = case when l.state = 'removed' and it.position > l.position then null else l.shared_holes end,
                     state = case when l.state = 'disabled' and l.fingerprint = it.fingerprint then l.state else it.state end,
                     reason = case when l.state = 'disabled' and l.fingerprint = it.fingerprint then l.reason else it.reason end,
                     failing_since = case when l.state = 'removed' or l.fingerprint <> it.fingerprint then null else l.failing_since end,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
 
 use crate::destination::LaneName;
 use crate::ranges::NotRanges;
@@ -50,6 +51,13 @@ impl StoreError {
     /// Returns whether somebody else has locked the lane's row.
     pub(super) fn is_of_a_lock(&self) -> bool {
         matches!(self, StoreError::Database(error) if matches!(**error, DatabaseError::Locked))
+    }
+
+    /// Returns whether what was written names a row that does not exist.
+    pub(super) fn is_of_a_reference(&self) -> bool {
+        let StoreError::Database(error) = self else { return false };
+        let DatabaseError::Statement(error) = &**error else { return false };
+        error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
     }
 }
 

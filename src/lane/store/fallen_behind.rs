@@ -38,9 +38,9 @@ impl FallenBehind {
 }
 
 /// What there is to find in `andon.lanes`.
-const LANES: &str = "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, pending::text
+const LANES: &str = "select lane, tenant, name, state = 'running', case when replay is null then position else $2::int8 - 1 end, andon.pending_ids(lanes)::text
     from andon.lanes where (state <> 'removed' or replay is not null)
-        and ((position < $2::int8 - 1 and replay is null) or pending && int8range($1, $2))
+        and ((position < $2::int8 - 1 and replay is null) or andon.pending_ids(lanes) && int8range($1, $2))
     order by lane";
 
 /// Finds the lanes that have not read all ids from `low` up to `past`, which is not among them.
@@ -68,9 +68,9 @@ pub async fn skip(
     transaction
         .execute(
             "update andon.lanes set epoch = epoch + 1, position = greatest(position, $3::int8 - 1),
-                pending = case when replay is null then pending + int8multirange(int8range(least(position + 1, $2), $2)) else pending end
+                pending = andon.pending_ids(lanes) + case when replay is null then int8multirange(int8range(least(position + 1, $2), $2)) else '{}' end
                     - int8multirange(int8range($2, $3)),
-                lost = lost + $4, lost_at = case when $4 > 0 then now() else lost_at end
+                shared_holes = null, filled = '{}', lost = lost + $4, lost_at = case when $4 > 0 then now() else lost_at end
             where lane = $1",
             &[&lane.0, &low, &past, &lost],
         )

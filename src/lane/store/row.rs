@@ -21,12 +21,13 @@ use crate::lane::store::cursor_update::Written;
 use crate::lane::store::error::DatabaseError;
 use crate::lane::store::error::Lost;
 use crate::lane::store::error::StoreError;
+use crate::lane::store::shared_holes::Pending;
+use crate::lane::store::shared_holes::StoredPending;
 use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::attempts;
 use crate::ledger::culprits;
 use crate::ledger::deliveries;
-use crate::ranges::Ranges;
 
 /// The right to write a lane's row, for as long as nobody takes the lane over.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub struct Checkpoint {
     /// Every id at or below this one is done, except those in `pending`.
     pub position: i64,
     /// The ids at or below `position` that are not done.
-    pub pending: Ranges,
+    pub pending: StoredPending,
     /// How many events of the log were delivered since the last checkpoint.
     pub delivered: i64,
     /// Whether this is a replay of which every event is delivered or parked.
@@ -107,10 +108,15 @@ impl LaneRow {
         LaneRow { stores, lane, epoch, writes: Arc::new(AtomicI64::new(writes)) }
     }
 
+    /// Returns what the row has to say of what is pending.
+    pub fn express(&self, pending: &Pending) -> StoredPending {
+        self.stores.holes.express(pending)
+    }
+
     /// Writes only the cursor, in one statement with those of other lanes that come at the same time.
     pub async fn write_cursor(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let update = self.cursor_update(checkpoint, checkpoint.delivered);
-        patiently(|| self.write_update(update.clone())).await
+        patiently(|| self.write_update(update.clone())).await.inspect_err(|error| self.look_at(error))
     }
 
     async fn write_update(&self, update: CursorUpdate) -> Result<(), StoreError> {
@@ -134,7 +140,8 @@ impl LaneRow {
                 patiently(|| self.write_all(checkpoint, &update, entries, Parking::OneByOne)).await
             }
             written => written,
-        }?;
+        }
+        .inspect_err(|error| self.look_at(error))?;
         drop(mem::take(entries));
         Ok(free)
     }
@@ -293,13 +300,22 @@ impl LaneRow {
         &self.lane
     }
 
+    /// After a crash that did not flush what was written last, the shared holes may be gone. The next write does without them.
+    fn look_at(&self, error: &StoreError) {
+        if error.is_of_a_reference() {
+            self.stores.holes.forget();
+        }
+    }
+
     fn cursor_update(&self, checkpoint: &Checkpoint, delivered: i64) -> CursorUpdate {
         CursorUpdate {
             lane: self.lane.clone(),
             epoch: self.epoch,
             writes: self.known_writes(),
             position: checkpoint.position,
-            pending: checkpoint.pending.to_string(),
+            pending: checkpoint.pending.pending.to_string(),
+            shared: checkpoint.pending.shared,
+            filled: checkpoint.pending.filled.to_string(),
             delivered,
         }
     }

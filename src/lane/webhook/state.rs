@@ -12,6 +12,7 @@ use crate::destination::webhook::Webhook;
 use crate::event::Entity;
 use crate::event::Event;
 use crate::lane::delivery::Delivery;
+use crate::lane::retries::AHEAD;
 use crate::lane::webhook::action::Action;
 use crate::lane::webhook::attempt::AttemptResult;
 use crate::lane::webhook::attempt::Outcome;
@@ -89,9 +90,14 @@ impl WebhookState {
         }
     }
 
-    /// Returns how many attempts may be made at a time while the endpoint is healthy.
-    pub(super) fn concurrency(&self) -> usize {
-        self.concurrency
+    /// Returns how many parked deliveries the lane may have in hand. Those of an endpoint that is away are to take no memory from others, and
+    /// in strict order only the first may be tried.
+    pub(super) fn ahead(&self) -> usize {
+        if self.breaker.is_closed() && self.rule.order != Order::Strict {
+            AHEAD.max(self.concurrency)
+        } else {
+            self.concurrency
+        }
     }
 
     /// Returns how many more events the lane may take from the log.

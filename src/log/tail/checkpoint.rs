@@ -121,12 +121,15 @@ async fn server(client: &Client) -> Result<String, Error> {
     Ok(format!("system {system}, timeline {timeline}"))
 }
 
-/// Writes down how far the tail is. Where the row says that a tail is further, it stays as it is.
-pub async fn store(client: &Client, position: i64, undecided: &Ranges) -> Result<(), Error> {
+/// Writes down how far the tail is. Where the row says that a tail is further, it stays as it is. The transaction waits neither for the disk,
+/// because to lose this in a crash costs nothing, nor long for somebody who has locked the row.
+pub async fn store(client: &mut Client, position: i64, undecided: &Ranges) -> Result<(), Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute("set local synchronous_commit = off; set local lock_timeout = '1s'").await?;
     let statement =
         "update andon.tail set position = $1, holes = $2::text::int8multirange, seen_at = now() where position <= $1";
-    client.execute(statement, &[&position, &undecided.to_string()]).await?;
-    Ok(())
+    transaction.execute(statement, &[&position, &undecided.to_string()]).await?;
+    transaction.commit().await
 }
 
 /// Sets the tail back to the last id that the log has given out. The lanes must be set back to it as well.

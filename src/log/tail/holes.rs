@@ -10,6 +10,8 @@
 //! transaction ends. So a hole that was empty in the last snapshot is empty in this one too, unless an xid below the hole's has ended
 //! between them. The hole of an import of a million rows is looked at when the import commits, and not at each poll until then.
 
+use std::sync::Arc;
+
 use crate::log::tail::snapshot::Snapshot;
 use crate::ranges::Ranges;
 
@@ -21,8 +23,8 @@ const NEAR: usize = if cfg!(test) { 3 } else { 64 };
 #[derive(Debug, Clone)]
 pub struct Holes {
     position: i64,
-    /// In the order of their ids. They stand in a vector, because each poll copies them, and there may be a hundred thousand.
-    open: Vec<Hole>,
+    /// In the order of their ids. There may be a hundred thousand, so that a poll copies them only if it changes them.
+    open: Arc<Vec<Hole>>,
     /// Grows when the undecided ids change.
     version: u64,
     /// All holes are as this snapshot showed them, or a later one. Before the first look nothing is known.
@@ -42,7 +44,7 @@ struct Hole {
 impl Holes {
     /// Goes on from a stored position. The stored holes get new death certificates.
     pub fn resume(position: i64, undecided: &Ranges) -> Holes {
-        let open = undecided.iter().map(|(first, last)| Hole { first, last, alive_until: None }).collect();
+        let open = Arc::new(undecided.iter().map(|(first, last)| Hole { first, last, alive_until: None }).collect());
         Holes { position, open, version: 0, seen: None, is_cut: true }
     }
 
@@ -59,7 +61,7 @@ impl Holes {
     /// Returns the undecided ids.
     pub fn undecided(&self) -> Ranges {
         let mut ranges = Ranges::default();
-        for hole in &self.open {
+        for hole in self.open.iter() {
             ranges.insert(hole.first, hole.last);
         }
         ranges
@@ -76,7 +78,7 @@ impl Holes {
         let Some(&hole) = self.open.get(index).filter(|hole| hole.first <= id) else { return };
         let left = (hole.first < id).then_some(Hole { last: id - 1, ..hole });
         let right = (id < hole.last).then_some(Hole { first: id + 1, ..hole });
-        self.open.splice(index..=index, left.into_iter().chain(right));
+        Arc::make_mut(&mut self.open).splice(index..=index, left.into_iter().chain(right));
         self.version += 1;
     }
 
@@ -95,7 +97,7 @@ impl Holes {
         let Some(seen) = &self.seen else { return (self.undecided(), true) };
         let Some(ended) = now.first_ended_since(seen) else { return (Ranges::default(), self.is_cut) };
         let mut doubtful = Ranges::default();
-        for hole in &self.open {
+        for hole in self.open.iter() {
             if hole.alive_until.is_none_or(|xid| ended < xid) {
                 doubtful.insert(hole.first, hole.last);
             }
@@ -106,9 +108,11 @@ impl Holes {
     /// Call this when everything doubtful in this snapshot has been read and the late rows have `arrived`. It drops the holes that the
     /// snapshot proves to be rolled back. `is_cut` says that there may be more above the position than was read.
     pub fn looked(&mut self, now: Snapshot, is_cut: bool) {
-        let before = self.open.len();
-        self.open.retain(|hole| hole.alive_until.is_none_or(|xid| now.xmin() < xid));
-        self.version += u64::from(self.open.len() != before);
+        let stays = |hole: &Hole| hole.alive_until.is_none_or(|xid| now.xmin() < xid);
+        if !self.open.iter().all(stays) {
+            Arc::make_mut(&mut self.open).retain(stays);
+            self.version += 1;
+        }
         self.seen = Some(now);
         self.is_cut = is_cut;
     }
@@ -116,7 +120,7 @@ impl Holes {
     /// Records that the reader has read this id, the next one in order. Every id that was skipped is a new hole.
     pub fn read(&mut self, id: i64) {
         if id > self.position + 1 {
-            self.open.push(Hole { first: self.position + 1, last: id - 1, alive_until: None });
+            Arc::make_mut(&mut self.open).push(Hole { first: self.position + 1, last: id - 1, alive_until: None });
             self.version += 1;
         }
         self.position = self.position.max(id);
@@ -129,7 +133,7 @@ impl Holes {
 
     /// Certifies the new holes with an xid that was drawn after the read that opened them, however much later.
     pub fn certify(&mut self, fresh: u64) {
-        for hole in &mut self.open {
+        for hole in Arc::make_mut(&mut self.open) {
             hole.alive_until.get_or_insert(fresh);
         }
     }

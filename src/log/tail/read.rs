@@ -7,8 +7,8 @@ use tokio_postgres::Error;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::log::portion;
-use crate::log::portion::RowLimit;
+use crate::database::portion;
+use crate::database::portion::RowLimit;
 use crate::log::tail::holes::Holes;
 use crate::log::tail::query;
 use crate::log::tail::query::PollQueries;

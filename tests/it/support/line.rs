@@ -40,8 +40,7 @@ pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// This query gives true once every lane has passed every event.
-pub(crate) const ALL_DONE: &str =
-    "select bool_and(position >= (select max(id) from andon.events) and pending = '{}') from andon.lanes";
+pub(crate) const ALL_DONE: &str = "select bool_and(position >= (select max(id) from andon.events) and andon.pending_ids(lanes) = '{}') from andon.lanes";
 
 /// This query gives a digest that changes while a gateway works, and stays the same while it hangs.
 const PROGRESS: &str = "select md5(concat(

@@ -1,13 +1,17 @@
 //! The three orders of a webhook. In: endpoints that fail for some events, or for all. Out: whether the events arrive in the order that
 //! was asked for, and whether only those wait that must.
 
+use std::time::Duration;
+
 use rig::receiver::Answer;
 use rig::receiver::Receiver;
 use serde_json::json;
 
+use crate::support::line::ALL_DONE;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::marker;
+use crate::support::plant::connect;
 
 /// Returns entity and counter of each accepted request, in the order of acceptance.
 fn accepted(receiver: &Receiver) -> Vec<(String, u64)> {
@@ -133,4 +137,38 @@ async fn without_order_two_of_an_entity_are_tried_at_the_same_time() {
 
 fn emit(counter: u64) -> String {
     crate::support::line::emit_sql("acme", "e", counter)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_parked_while_the_one_before_it_is_being_settled_is_not_overtaken() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/hook"), json!({"retry": ["1h"]})).await;
+    line.start();
+    line.emit("acme", "other", 1).await;
+    line.until(ALL_DONE).await;
+    receiver.answer_next("/hook", 1, &Answer::status(500));
+    line.emit("acme", "e", 1).await;
+    line.until("select count(*) = 1 from andon.deliveries").await;
+    receiver.answer_next("/hook", 1, &Answer::status(200).after(Duration::from_millis(300)));
+    line.run("update andon.deliveries set next_attempt_at = now(); select andon.notify_deliveries()").await;
+    receiver.wait_received(PATIENCE, 3).await.unwrap();
+
+    // The lane cannot write down yet that the first is delivered, and has to park the second behind it.
+    let locker = connect(&line.url).await;
+    locker.batch_execute("begin; select from andon.lanes for update").await.unwrap();
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
+    line.emit("acme", "e", 2).await;
+    line.emit("acme", "other", 2).await;
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
+    locker.batch_execute("commit").await.unwrap();
+    line.until("select not exists (select from andon.deliveries where (data->>'counter')::int = 1)").await;
+    line.emit("acme", "e", 3).await;
+
+    receiver.wait_accepted(PATIENCE, 5).await.unwrap();
+    line.until("select count(*) = 0 from andon.deliveries").await;
+    line.stop().await.unwrap();
+    let mut got = accepted(&receiver);
+    got.retain(|(entity, _)| entity == "e");
+    assert_eq!(got.iter().map(|(_, counter)| *counter).collect::<Vec<_>>(), [1, 2, 3]);
 }

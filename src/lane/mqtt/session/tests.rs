@@ -270,18 +270,6 @@ fn a_connection_that_lasts_longer_than_the_longest_pause_is_useful() {
 }
 
 #[test]
-fn retries_get_an_eighth_of_the_window_and_one_at_least() {
-    for (window, expected) in [(1, 1), (8, 1), (9, 2), (256, 32)] {
-        let mut broker = Broker::default();
-        let (mut session, now) = broker.connect(window);
-
-        let outcome = session.handle(Input::RetriesDue, now);
-
-        assert!(matches!(outcome, ControlFlow::Continue(Action::LookForRetries { most }) if most == expected));
-    }
-}
-
-#[test]
 fn a_lane_that_is_asked_to_stop_stops() {
     let mut broker = Broker::default();
     let (mut session, now) = broker.connect(256);

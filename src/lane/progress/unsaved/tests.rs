@@ -39,7 +39,7 @@ proptest! {
                     unsaved.delivered();
                 }
                 Step::Begin if under_way.is_none() && unsaved.is_due(now, position, false) => {
-                    under_way = Some(unsaved.begin(position, Ranges::default(), false));
+                    under_way = Some(unsaved.begin(position, StoredPending::default(), false));
                 }
                 Step::Succeed => if let Some(checkpoint) = under_way.take() {
                     stored += checkpoint.delivered;
@@ -65,7 +65,7 @@ proptest! {
             stored += checkpoint.delivered;
             unsaved.saved(&checkpoint, now);
         }
-        let last = unsaved.begin(position, Ranges::default(), false);
+        let last = unsaved.begin(position, StoredPending::default(), false);
         unsaved.saved(&last, now);
         prop_assert_eq!(stored + last.delivered, position);
         prop_assert!(unsaved.is_nothing() && !unsaved.is_due(now, position, false));
@@ -83,7 +83,7 @@ fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
     assert!(unsaved.is_due(later, 20, false));
 
     assert!(unsaved.is_due(start, 10, true));
-    let checkpoint = unsaved.begin(10, Ranges::default(), true);
+    let checkpoint = unsaved.begin(10, StoredPending::default(), true);
     assert!(unsaved.is_due(start, 10, true), "it is not written yet");
     unsaved.saved(&checkpoint, start);
     assert!(!unsaved.is_due(start, 10, true));
@@ -147,8 +147,8 @@ fn a_cursor_with_thousands_of_holes_is_written_less_often_and_at_the_end_all_the
     let begun = Instant::now();
     let after = |millis| begun + Duration::from_millis(millis);
     let mut unsaved = Unsaved::new(0, false, begun);
-    let mut pending = Ranges::default();
-    (0..8000).for_each(|hole| pending.insert(2 * hole, 2 * hole));
+    let mut pending = StoredPending::default();
+    (0..8000).for_each(|hole| pending.pending.insert(2 * hole, 2 * hole));
     unsaved.delivered();
     assert!(unsaved.is_due(after(500), 20_000, false));
     let checkpoint = unsaved.begin(20_000, pending, false);
@@ -178,7 +178,7 @@ fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again(
     unsaved.state_saved(trouble);
     assert_eq!(unsaved.unsaved_state(), None);
     assert!(!unsaved.set_state(open.clone()));
-    let checkpoint = unsaved.begin(1, Ranges::default(), false);
+    let checkpoint = unsaved.begin(1, StoredPending::default(), false);
     unsaved.saved(&checkpoint, now);
 
     assert_eq!(unsaved.unsaved_state(), Some(&open));

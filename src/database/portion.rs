@@ -1,4 +1,4 @@
-//! How much one read of the log may bring. In: a budget in bytes, and how large the rows of earlier reads were. Out: the rows that fit, and
+//! How much one read of many rows may bring. In: a budget in bytes, and how large the rows of earlier reads were. Out: the rows that fit, and
 //! how many rows the next read asks for. A row that is larger than the budget comes alone, so that every read makes progress.
 
 use std::pin::pin;
