@@ -12,6 +12,7 @@ pub mod stop;
 pub mod store;
 pub mod webhook;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,11 +73,7 @@ pub struct LaneContext {
 }
 
 /// A lane that is about to deliver.
-#[derive(Debug)]
-enum Lane {
-    Mqtt(Box<MqttLane>),
-    Webhook(Box<WebhookLane>),
-}
+type Running = Pin<Box<dyn Future<Output = Result<Ended, Lost>> + Send>>;
 
 /// What a lane sends with.
 enum Outlet {
@@ -89,16 +86,37 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves a destination from its lane's cursor until it is asked to stop. A destination that is disabled, paused or misconfigured gets
 /// nothing, and its cursor stays where it is: the supervisor stops the lane when the row has changed.
-pub async fn serve(
+pub fn serve(
     listed: DestinationRow,
     enlisted: Enlisted,
     context: Arc<LaneContext>,
     mut stop: Stop,
-) -> Result<Ended, Lost> {
+) -> impl Future<Output = Result<Ended, Lost>> + Send {
+    // What a lane needs to open is large, and given back before the lane runs, which may be for years.
+    let opening = Box::pin(open(listed, enlisted, context, stop.clone()));
+    async move {
+        let ended = match opening.await? {
+            Some(running) => running.await?,
+            None => Ended::Disabled,
+        };
+        if ended == Ended::Disabled {
+            // It does nothing until its row changes and the supervisor stops it. A stop that came while it was ending is seen here too.
+            stop.asked().await;
+        }
+        Ok(Ended::Stopped)
+    }
+}
+
+/// Makes a lane that is ready to run. There is none if nothing is to be sent to its destination.
+async fn open(
+    listed: DestinationRow,
+    enlisted: Enlisted,
+    context: Arc<LaneContext>,
+    mut stop: Stop,
+) -> Result<Option<Running>, Lost> {
     let Some(destination) = destination(&listed.lane, listed.usable, listed.is_paused, enlisted.disabled.as_deref())
     else {
-        stop.asked().await;
-        return Ok(Ended::Stopped);
+        return Ok(None);
     };
     let row = enlisted.row.clone();
     let is_webhook = matches!(destination.target, Target::Webhook(_));
@@ -106,7 +124,7 @@ pub async fn serve(
     if is_webhook && enlisted.has_parked {
         held = tokio::select! {
             biased;
-            _ = stop.asked() => return Ok(Ended::Stopped),
+            _ = stop.asked() => return Ok(None),
             held = insist(&row, || row.resume_held()) => held?,
         };
     }
@@ -117,15 +135,13 @@ pub async fn serve(
     };
     let outlet = tokio::select! {
         biased;
-        _ = stop.asked() => return Ok(Ended::Stopped),
+        _ = stop.asked() => return Ok(None),
         outlet = outlet(&listed.lane, target, &context) => outlet,
     };
-    let ended = match outlet {
+    match outlet {
         Ok(outlet) => {
-            match prepare(Parts { name, route, order, replay: listed.replay, enlisted, held, outlet }, &context) {
-                Lane::Mqtt(lane) => Box::pin(lane.run(stop.clone())).await?,
-                Lane::Webhook(lane) => Box::pin(lane.run(stop.clone())).await?,
-            }
+            let parts = Parts { name, route, order, replay: listed.replay, enlisted, held, outlet };
+            Ok(Some(prepare(parts, &context, stop)))
         }
         Err(problem) => {
             let reason = format!("{problem:#}");
@@ -136,14 +152,9 @@ pub async fn serve(
                 _ = stop.asked() => {}
                 reported = insist(&row, || row.report(&state)) => reported?,
             }
-            Ended::Disabled
+            Ok(None)
         }
-    };
-    if ended == Ended::Disabled {
-        // It does nothing until its row changes and the supervisor stops it. A stop that came while it was ending is seen here too.
-        stop.asked().await;
     }
-    Ok(Ended::Stopped)
 }
 
 /// Returns the destination if events are to be sent to it now, and otherwise logs why not.
@@ -225,8 +236,9 @@ struct Parts {
     outlet: Outlet,
 }
 
-fn prepare(parts: Parts, context: &LaneContext) -> Lane {
-    let Parts { name, route, order, replay, enlisted: Enlisted { row, position, pending, .. }, held, outlet } = parts;
+fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
+    let Parts { name, route, order, replay, enlisted, held, outlet } = parts;
+    let Enlisted { row, position, pending, has_parked, is_failing, .. } = enlisted;
     let reader = Reader::new(context.log.clone(), route.tenant.clone());
     let intake = Intake::new(Arc::clone(&context.feed), route, reader, position, pending);
     let is_replay = replay.is_some();
@@ -234,16 +246,16 @@ fn prepare(parts: Parts, context: &LaneContext) -> Lane {
         Some(replay) => intake.for_replay(replay.events),
         None => intake,
     };
-    let progress = Progress::new(row, intake);
-    let retries = Retries::new(context.ledger_changes.clone(), order, Arc::clone(context.feed.memory()));
+    let progress = Progress::new(row, intake, is_failing);
+    let retries = Retries::new(context.ledger_changes.clone(), order, Arc::clone(context.feed.memory()), has_parked);
     match outlet {
         Outlet::Mqtt(messages) => {
             let messages = if is_replay { messages.for_replay() } else { *messages };
-            Lane::Mqtt(Box::new(MqttLane::new(name, messages, progress, retries)))
+            Box::pin(MqttLane::new(name, messages, progress, retries).run(stop))
         }
         Outlet::Webhook(client) => {
             let client = if is_replay { client.for_replay() } else { *client };
-            Lane::Webhook(Box::new(WebhookLane::new(name, client, progress, retries, held)))
+            Box::pin(WebhookLane::new(name, client, progress, retries, held).run(stop))
         }
     }
 }

@@ -72,6 +72,9 @@ type Outcome = Result<Result<Ended, Lost>, String>;
 
 /// How often the destinations are read without a notification, in case one was missed.
 const FALLBACK: Duration = Duration::from_secs(30);
+/// If a look takes long, the time is a multiple of that, so that ten thousand destinations do not keep an idle machine busy.
+const FALLBACK_SHARE: u32 = 200;
+const LONGEST_FALLBACK: Duration = Duration::from_secs(300);
 /// How soon to try again after the database failed, or while another daemon still serves one of our lanes.
 const RETRY: Duration = Duration::from_secs(1);
 /// How soon to try again to read a table that cannot be read, because nobody notifies us of that.
@@ -86,6 +89,9 @@ const LONGEST_BETWEEN: Duration = Duration::from_millis(400);
 const CHANGE_GRACE: Duration = Duration::from_millis(300);
 /// How long the others wait for such lanes. One that takes longer is taken up again when it has ended.
 const CHANGE_PATIENCE: Duration = Duration::from_millis(500);
+/// How many lanes are started before all other tasks have their turn. Ten thousand that start at once would keep them waiting for seconds, and
+/// the lease would be lost that is renewed by one of them.
+const STARTED_AT_ONCE: usize = 64;
 /// How long all lanes together may take to store their cursors after the lease is lost.
 const LOSS_GRACE: Duration = Duration::from_secs(1);
 
@@ -133,6 +139,11 @@ impl Supervisor {
             };
             let now = Instant::now();
             let between = ((now - began) * LOOKS_SHARE).clamp(BETWEEN_LOOKS, LONGEST_BETWEEN);
+            let pause = if pause < FALLBACK {
+                pause
+            } else {
+                ((now - began) * FALLBACK_SHARE).clamp(FALLBACK, LONGEST_FALLBACK)
+            };
             let next = (now + pause).min(self.failures.next(now).unwrap_or(now + pause));
             tokio::select! {
                 _ = leases.changed(&lease) => lease = leases.held().await,
@@ -268,7 +279,10 @@ impl Supervisor {
             enlist::enlist(&**client, stores, &mut ours, &tail, daemon).await.context("cannot start the lanes")?;
         drop(client);
         let (mut returned, mut has_all) = (Vec::new(), true);
-        for listed in ours {
+        for (place, listed) in ours.into_iter().enumerate() {
+            if place % STARTED_AT_ONCE == STARTED_AT_ONCE - 1 {
+                give_way().await;
+            }
             match enlisted.remove(&listed.lane) {
                 Some(enlisted) => {
                     returned.extend(returns(&listed, &enlisted));
@@ -308,6 +322,12 @@ impl Supervisor {
         }
         Ok(lane)
     }
+}
+
+/// Waits until the tasks that are ready to run have run.
+async fn give_way() {
+    // A task that does nothing comes after them.
+    tokio::spawn(std::future::ready(())).await.ok();
 }
 
 /// Returns what a destination passes over that was not active and is active again.

@@ -14,6 +14,7 @@ mod pace;
 mod poison;
 pub mod protocol;
 mod reason_code;
+mod receive_max;
 mod reconnect;
 mod session;
 mod socket;
@@ -94,22 +95,22 @@ impl MqttLane {
         }
     }
 
-    /// Publishes until it is asked to stop.
+    /// Publishes until it is asked to stop. All but publishing is in boxes, because thousands of lanes do nothing but wait.
     pub async fn run(mut self, mut stop: Stop) -> Result<Ended, Lost> {
         let mut pauses = reconnect::pauses();
         loop {
-            let (reason, was_useful) = match self.connect(&mut stop).await? {
+            let (reason, was_useful) = match Box::pin(self.connect(&mut stop)).await? {
                 None => break,
                 Some(Err(reason)) => (reason, false),
                 Some(Ok(link)) => {
                     // A broker that took nothing before has to take something first.
                     if !self.deliveries.has_trouble() {
-                        self.deliveries.progress.report(State::Running).await?;
+                        Box::pin(self.deliveries.progress.report(State::Running)).await?;
                     }
                     match self.publish(link, &mut stop).await? {
                         Over::Stopped => break,
                         Over::Disabled(reason) => {
-                            return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
+                            return Box::pin(self.deliveries.progress.disable(KIND, &reason, &mut stop)).await;
                         }
                         Over::Broken { reason, was_useful, retains } => {
                             if !retains {
@@ -126,15 +127,15 @@ impl MqttLane {
                 if !self.messages.connect_options().is_replay {
                     pauses = reconnect::pauses();
                 }
-                self.deliveries.report_trouble(&reason).await?;
-            } else if let Some(reason) = self.deliveries.in_trouble(&reason).await? {
-                return self.deliveries.progress.disable(KIND, &reason, &mut stop).await;
+                Box::pin(self.deliveries.report_trouble(&reason)).await?;
+            } else if let Some(reason) = Box::pin(self.deliveries.in_trouble(&reason)).await? {
+                return Box::pin(self.deliveries.progress.disable(KIND, &reason, &mut stop)).await;
             }
-            if self.wait(pauses.next().unwrap_or(LONGEST_PAUSE), &mut stop).await? {
+            if Box::pin(self.wait(pauses.next().unwrap_or(LONGEST_PAUSE), &mut stop)).await? {
                 break;
             }
         }
-        self.deliveries.progress.finish().await?;
+        Box::pin(self.deliveries.progress.finish()).await?;
         Ok(Ended::Stopped)
     }
 
@@ -242,7 +243,7 @@ impl MqttLane {
             }
         };
         let parting = if end.is_for_good() { Bytes::new() } else { messages.offline() };
-        finish(exit, link, session, in_flight, status, (deliveries, messages, parting)).await
+        Box::pin(finish(exit, link, session, in_flight, status, (deliveries, messages, parting))).await
     }
 }
 

@@ -55,9 +55,9 @@ pub fn too_long(reason: &str) -> String {
 }
 
 impl Progress {
-    /// Creates the progress of a lane that goes on from its stored cursor.
-    pub fn new(row: LaneRow, intake: Intake) -> Progress {
-        let unsaved = Unsaved::new(intake.position(), Instant::now());
+    /// Creates the progress of a lane that goes on from its stored cursor; `is_failing` is what its row says of the destination.
+    pub fn new(row: LaneRow, intake: Intake, is_failing: bool) -> Progress {
+        let unsaved = Unsaved::new(intake.position(), is_failing, Instant::now());
         Progress {
             intake,
             entries: Entries::default(),
@@ -125,7 +125,10 @@ impl Progress {
                 self.unsaved.failure_saved();
                 Ok(is_too_long)
             }
-            Err(error) => self.database_failed(error).map(|()| false),
+            Err(error) => {
+                self.unsaved.failure_may_be_saved();
+                self.database_failed(error).map(|()| false)
+            }
         }
     }
 

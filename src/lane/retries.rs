@@ -67,8 +67,14 @@ const PROBE_AGAIN: Duration = Duration::from_secs(60);
 const PROBES: usize = 32;
 
 impl Retries {
-    /// The first load is due at once, because an earlier run may have left something.
-    pub(super) fn new(changes: watch::Receiver<u64>, order: Order, memory: Arc<LaneMemory>) -> Retries {
+    /// The first load is due at once if an earlier run has left something, as `has_parked` says. Thousands of lanes that start together ask
+    /// nothing if there is nothing.
+    pub(super) fn new(
+        changes: watch::Receiver<u64>,
+        order: Order,
+        memory: Arc<LaneMemory>,
+        has_parked: bool,
+    ) -> Retries {
         let now = Instant::now();
         Retries {
             in_hand: InHand::new(order, memory),
@@ -76,7 +82,7 @@ impl Retries {
             passed: HashSet::new(),
             reading: None,
             page: None,
-            next_load: Some(now),
+            next_load: has_parked.then_some(now),
             walks_again: false,
             changes,
             is_changed: false,
@@ -302,7 +308,7 @@ impl Retries {
         let stored = progress.stored().await?;
         let mut released = self.written(stored);
         if !progress.entries.settled.is_empty() && progress.may_write() {
-            released.extend(self.checkpoint(progress).await?);
+            released.extend(Box::pin(self.checkpoint(progress)).await?);
         }
         Ok(released)
     }

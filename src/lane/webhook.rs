@@ -39,7 +39,8 @@ use crate::lane::webhook::state::Input;
 use crate::lane::webhook::state::WebhookState;
 use crate::ledger::Fate;
 
-/// Waits for what happens to a webhook's lane, and carries out what its state decides.
+/// Waits for what happens to a webhook's lane, and carries out what its state decides. What it does rarely and through the database is in
+/// boxes, because thousands of lanes do nothing but wait.
 #[derive(Debug)]
 pub struct WebhookLane {
     name: String,
@@ -83,7 +84,7 @@ impl WebhookLane {
             let probe_load = self.retries.probe_load(self.state.next_probe_in_want());
             tokio::select! {
                 biased;
-                grace = stop.asked() => return self.drain(grace).await,
+                grace = stop.asked() => return Box::pin(self.drain(grace)).await,
                 () = clock.tick(is_busy) => {
                     self.in_flight.close_stale_connections();
                     self.checkpoint().await?;
@@ -101,13 +102,13 @@ impl WebhookLane {
                 () = self.retries.until_due(self.state.due.len(), self.state.ahead()) => self.load_retries().await?,
                 () = sleep_until(probe.unwrap_or_else(Instant::now)), if probe.is_some() => {}
                 () = sleep_until(probe_load.unwrap_or_else(Instant::now)), if probe_load.is_some() => {
-                    self.retries.load_probe(&mut self.progress, &mut self.state.due).await?;
+                    Box::pin(self.retries.load_probe(&mut self.progress, &mut self.state.due)).await?;
                 }
                 events = self.progress.intake.next(room), if room > 0 => self.handle(Input::Taken(events)).await?,
             }
             if let Some(reason) = self.state.disabled() {
                 let reason = reason.to_owned();
-                return self.disable(&reason, &mut stop).await;
+                return Box::pin(self.disable(&reason, &mut stop)).await;
             }
         }
     }
@@ -136,24 +137,26 @@ impl WebhookLane {
                 self.progress.succeeded();
                 if closed {
                     tracing::info!(webhook = self.name, "answers again");
-                    self.progress.report(State::Running).await?;
+                    Box::pin(self.progress.report(State::Running)).await?;
                 }
             }
-            Action::ReportFailure { reason, opened } => {
-                if opened {
-                    let message = "keeps failing; its events wait until a probe succeeds";
-                    tracing::warn!(webhook = self.name, reason, message);
-                } else {
-                    tracing::debug!(webhook = self.name, reason, "a probe failed");
-                }
-                self.give_way();
-                if self.progress.failed().await? {
-                    self.state.handle(Input::FailedTooLong(too_long(&reason)), Instant::now());
-                }
-                self.progress.report(State::Open(reason)).await?;
-            }
+            Action::ReportFailure { reason, opened } => Box::pin(self.report_failure(reason, opened)).await?,
         }
         Ok(())
+    }
+
+    async fn report_failure(&mut self, reason: String, opened: bool) -> Result<(), Lost> {
+        if opened {
+            let message = "keeps failing; its events wait until a probe succeeds";
+            tracing::warn!(webhook = self.name, reason, message);
+        } else {
+            tracing::debug!(webhook = self.name, reason, "a probe failed");
+        }
+        self.give_way();
+        if self.progress.failed().await? {
+            self.state.handle(Input::FailedTooLong(too_long(&reason)), Instant::now());
+        }
+        self.progress.report(State::Open(reason)).await
     }
 
     /// Holds little until the next probe, so that endpoints that are away take no memory from the others.
@@ -168,7 +171,7 @@ impl WebhookLane {
     }
 
     async fn checkpoint(&mut self) -> Result<(), Lost> {
-        let released = self.retries.checkpoint(&mut self.progress).await?;
+        let released = Box::pin(self.retries.checkpoint(&mut self.progress)).await?;
         self.handle(Input::Released(released)).await
     }
 
@@ -180,7 +183,7 @@ impl WebhookLane {
     async fn load_retries(&mut self) -> Result<(), Lost> {
         let most = self.state.ahead();
         let held = || self.state.queue.held().cloned().collect();
-        let released = self.retries.load(&mut self.progress, &mut self.state.due, held, most).await?;
+        let released = Box::pin(self.retries.load(&mut self.progress, &mut self.state.due, held, most)).await?;
         self.handle(Input::Released(released)).await
     }
 

@@ -16,6 +16,7 @@ use crate::chaos::fault::Link;
 use crate::chaos::fault::Manner;
 use crate::chaos::line;
 use crate::chaos::line::Line;
+use crate::chaos::mistake::MISTAKES;
 use crate::chaos::mistake::Mistake;
 use crate::stage::blocking;
 use crate::stage::connect;
@@ -135,7 +136,8 @@ async fn lose_writes(line: &Line, lasts: Duration) -> Result<()> {
     sleep(lasts).await;
     restart(&primary).await?;
     destination_rows::execute(&line.database, "alter system reset all").await?;
-    destination_rows::execute(&line.database, "select pg_reload_conf()").await
+    destination_rows::execute(&line.database, "select pg_reload_conf()").await?;
+    put_right(line).await
 }
 
 /// Copies the primary, lets the copy fall behind, crashes the primary, and puts the copy in its place.
@@ -152,7 +154,8 @@ async fn promote(line: &Line, lag: Duration) -> Result<()> {
     line.entrance.cut();
     *primary = standby;
     // The standby was told to follow nobody, and its copy would tell that to standbys of its own.
-    destination_rows::execute(&line.database, "alter system reset all").await
+    destination_rows::execute(&line.database, "alter system reset all").await?;
+    put_right(line).await
 }
 
 async fn end_broker(line: &Line, broker: usize, end: fn(&Mosquitto) -> Result<()>, away: Duration) -> Result<()> {
@@ -201,6 +204,14 @@ async fn make(mistake: Mistake, lasts: Duration, line: &Line) -> Result<()> {
     destination_rows::execute(&line.database, &right).await
 }
 
+/// Puts all mistakes right again, because the database may have lost that somebody did.
+async fn put_right(line: &Line) -> Result<()> {
+    for mistake in MISTAKES.into_iter().filter(|mistake| !mistake.is_held()) {
+        destination_rows::execute(&line.database, &mistake.statements().1).await?;
+    }
+    Ok(())
+}
+
 fn answer(manner: Manner) -> Answer {
     match manner {
         Manner::Hangs => Answer::hang(),
@@ -218,11 +229,17 @@ async fn open_transaction(line: &Line, events: u32, lasts: Duration, commits: bo
     let worked = async {
         let client = connect(&line.database).await?;
         let mark: u64 = rand::random();
-        let happen = format!(
-            "begin; select count(chaos.happen('bulk' || number % 40, '{mark:016x}-' || number)) from generate_series(1, {events}) number"
-        );
-        client.batch_execute(&happen).await?;
-        sleep(lasts).await;
+        client.batch_execute("begin").await?;
+        // They come two by two, so that what others commit meanwhile makes holes of them.
+        let mut clock = tokio::time::interval(lasts / events);
+        for number in (1..=events).step_by(2) {
+            clock.tick().await;
+            let happen = format!(
+                "select count(chaos.happen('bulk' || number % 40, '{mark:016x}-' || number)) from generate_series({number}, {number} + 1) number"
+            );
+            client.batch_execute(&happen).await?;
+        }
+        sleep(lasts / 2).await;
         client.batch_execute(if commits { "commit" } else { "rollback" }).await?;
         anyhow::Ok(())
     };

@@ -136,7 +136,8 @@ impl Deliveries {
         if self.progress.has_room() { free.saturating_sub(self.fresh.len()) } else { 0 }
     }
 
-    /// Does what a session asks for. Returns why the lane is to be disabled, if it is.
+    /// Does what a session asks for. Returns why the lane is to be disabled, if it is. What is rare is in boxes, because thousands of lanes do
+    /// nothing but wait.
     pub(super) async fn carry_out(&mut self, action: Action) -> Result<Option<String>, Lost> {
         match action {
             Action::Nothing => {}
@@ -145,18 +146,18 @@ impl Deliveries {
                 dead_letters.into_iter().for_each(|letter| self.dead_letter(letter));
                 self.delivered(delivery);
                 if !self.trouble.is_empty() {
-                    self.out_of_trouble().await?;
+                    Box::pin(self.out_of_trouble()).await?;
                 }
             }
             Action::DeadLetter(letter) => self.dead_letter(letter),
             Action::Pause { send_again, reason } => {
                 send_again.into_iter().rev().for_each(|delivery| self.put_back(delivery));
-                return self.in_trouble(&reason).await;
+                return Box::pin(self.in_trouble(&reason)).await;
             }
-            Action::Recovered => self.out_of_trouble().await?,
+            Action::Recovered => Box::pin(self.out_of_trouble()).await?,
             Action::LookForRetries => {
                 let most = self.ahead();
-                self.retries.load(&mut self.progress, &mut self.due, Vec::new, most).await?;
+                Box::pin(self.retries.load(&mut self.progress, &mut self.due, Vec::new, most)).await?;
             }
             Action::WriteSettled => self.write_settled().await?,
             Action::Checkpoint { is_well } => {
@@ -205,7 +206,7 @@ impl Deliveries {
 
     /// Writes down how far the lane is.
     pub(super) async fn checkpoint(&mut self) -> Result<(), Lost> {
-        self.retries.checkpoint(&mut self.progress).await.map(drop)
+        Box::pin(self.retries.checkpoint(&mut self.progress)).await.map(drop)
     }
 
     /// Writes down how parked deliveries ended, if nothing else is being written.

@@ -52,6 +52,11 @@ impl Heard {
         self.notes(|notes| notes.fault.clone())
     }
 
+    /// Forgets everything, for the next connection.
+    pub(super) fn forget(&self) {
+        self.notes(|notes| *notes = Notes::default());
+    }
+
     fn notes<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
         note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -125,6 +125,8 @@ pub enum Incoming {
 pub struct Limits {
     /// How many publishes may be unacknowledged at once.
     pub window: usize,
+    /// What the broker says about that, however few the lane wants.
+    pub receive_max: u16,
     /// The size of the largest packet in bytes.
     pub max_packet: usize,
     /// Whether the broker keeps retained messages.

@@ -1,6 +1,8 @@
 //! MQTT 3.1.1; no other file knows the client library for this version. In: options and publishes. Out: acknowledgements. A broker of
 //! this version has no way to refuse a message: it may acknowledge one and drop it.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use rumqttc_v4::AsyncClient;
 use rumqttc_v4::Broker;
@@ -57,6 +59,8 @@ pub(super) async fn connect(to: &ConnectOptions, heard: &Heard) -> Result<(Clien
     options.set_inflight(to.window);
     options.set_last_will(LastWill::new(&to.status_topic, to.last_will.to_vec(), QoS::AtLeastOnce, to.retains));
     let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(to.window) + 8).build();
+    // The library makes room for 128 packets ahead, and all of it is in use in time.
+    events.state.events = VecDeque::new();
     let limits = connack(&mut events, to, heard).await?;
     let heard = heard.clone();
     let driver = Driver::spawn(|inbox| async move {
@@ -112,7 +116,7 @@ async fn connack(events: &mut EventLoop, to: &ConnectOptions, heard: &Heard) -> 
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 let window = usize::from(to.window);
-                return Ok(Limits { window, max_packet: to.max_packet, retains: to.retains });
+                return Ok(Limits { window, receive_max: u16::MAX, max_packet: to.max_packet, retains: to.retains });
             }
             Ok(_) => {}
             Err(error) => {

@@ -1,6 +1,9 @@
 //! MQTT 5; no other file of a lane knows the client library for this version. In: options and publishes. Out: acknowledgements, as their
 //! reason codes say.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use bytes::Bytes;
 use rumqttc_v5::AsyncClient;
 use rumqttc_v5::Broker;
@@ -19,6 +22,7 @@ use rumqttc_v5::QoS;
 use rumqttc_v5::StateError;
 use rumqttc_v5::mqttbytes;
 use rumqttc_v5::mqttbytes::v5::SubscribeReasonCode;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::lane::mqtt::driver::Driver;
@@ -38,6 +42,7 @@ use crate::lane::mqtt::protocol::Version;
 use crate::lane::mqtt::reason_code;
 use crate::lane::mqtt::reason_code::Meaning;
 use crate::lane::mqtt::reason_code::Packet as Answer;
+use crate::lane::mqtt::receive_max::ReceiveMaxima;
 use crate::lane::mqtt::socket;
 use crate::tls;
 
@@ -48,8 +53,30 @@ pub(super) struct Client {
     is_replay: bool,
 }
 
+/// What the brokers said before.
+static MAXIMA: ReceiveMaxima = ReceiveMaxima::new();
+/// A broker that is asked to end a connection has this long to do so.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Connects, and returns when the broker has answered. What the broker says meanwhile is in `heard`.
 pub(super) async fn connect(to: &ConnectOptions, heard: &Heard) -> Result<(Client, Limits, Driver), Refusal> {
+    let question = MAXIMA.ask(&to.host, to.port).await;
+    let expected = question.expected(to.window);
+    let (client, limits, mut driver) = attempt(to, expected, heard).await?;
+    question.answered(limits.receive_max);
+    let allowed = to.window.min(limits.receive_max);
+    if allowed <= expected {
+        return Ok((client, limits, driver));
+    }
+    // It allows more than it did before, and the tables of this connection are too small for that.
+    client.disconnect();
+    drop(timeout(FAREWELL, driver.ended()).await);
+    heard.forget();
+    attempt(to, allowed, heard).await
+}
+
+/// Connects with tables for `room` publishes.
+async fn attempt(to: &ConnectOptions, room: u16, heard: &Heard) -> Result<(Client, Limits, Driver), Refusal> {
     let mut options = MqttOptions::new(&to.client_id, Broker::tcp(&to.host, to.port));
     let (reach, listens) = (to.clone(), heard.clone());
     options.set_socket_connector(move |_, _| {
@@ -64,11 +91,13 @@ pub(super) async fn connect(to: &ConnectOptions, heard: &Heard) -> Result<(Clien
     options.set_max_request_batch(BATCH).set_read_batch_size(BATCH);
     // The library walks a table of this size at every flush: with its default of 65,535 publishing is ten times slower. The lane never
     // has more than its window between the oldest unacknowledged publish and the newest, and the status message besides.
-    options.set_outgoing_inflight_upper_limit(to.window.saturating_add(8));
+    options.set_outgoing_inflight_upper_limit(room.saturating_add(8));
     let will = to.last_will.to_vec();
     options.set_last_will(LastWill::new(&to.status_topic, will, QoS::AtLeastOnce, to.retains, None));
     let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(to.window) + 8).build();
-    let limits = connack(&mut events, to, heard).await?;
+    // The library makes room for 128 packets ahead, and all of it is in use in time.
+    events.state.events = VecDeque::new();
+    let limits = connack(&mut events, to, room, heard).await?;
     let heard = heard.clone();
     let driver = Driver::spawn(|inbox| async move {
         loop {
@@ -141,16 +170,17 @@ async fn acknowledgement(notice: PublishNotice) -> Ack {
     }
 }
 
-async fn connack(events: &mut EventLoop, to: &ConnectOptions, heard: &Heard) -> Result<Limits, Refusal> {
+async fn connack(events: &mut EventLoop, to: &ConnectOptions, room: u16, heard: &Heard) -> Result<Limits, Refusal> {
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => {
                 let properties = connack.properties.as_ref();
-                let window = properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX);
+                let receive_max = properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX);
                 let max_packet =
                     properties.and_then(|it| it.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize);
                 return Ok(Limits {
-                    window: usize::from(to.window.min(window).max(1)),
+                    window: usize::from(room.min(receive_max).max(1)),
+                    receive_max,
                     max_packet: max_packet.min(to.max_packet),
                     retains: to.retains && properties.and_then(|it| it.retain_available) != Some(0),
                 });

@@ -45,7 +45,7 @@ enum StoredCursor {
 /// The failure of the destination, as the lane's row has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StoredFailure {
-    /// It may say that the destination fails: an earlier run may have written it.
+    /// It may say that the destination fails.
     Possible,
     /// The row shows a failure, but the destination has taken an event since, and the row must be updated.
     Outdated,
@@ -63,13 +63,13 @@ const PAUSE_PER_RANGE: Duration = Duration::from_micros(250);
 const IDLE_PAUSES: u32 = 60;
 
 impl Unsaved {
-    /// Creates a lane that goes on from this position, which is stored.
-    pub(super) fn new(position: i64, now: Instant) -> Unsaved {
+    /// Creates a lane that goes on from this position, which is stored; `is_failing` is what its row says of the destination.
+    pub(super) fn new(position: i64, is_failing: bool, now: Instant) -> Unsaved {
         Unsaved {
             state: State::Running,
             trouble: None,
             saved_state: State::Running,
-            failure: StoredFailure::Possible,
+            failure: if is_failing { StoredFailure::Possible } else { StoredFailure::None },
             cursor: StoredCursor::UpToDate,
             saved_position: position,
             saved_at: now,
@@ -205,6 +205,13 @@ impl Unsaved {
     /// Records that the failure of the destination was written.
     pub(super) fn failure_saved(&mut self) {
         self.failure = StoredFailure::Possible;
+    }
+
+    /// Records that nobody knows whether it was written.
+    pub(super) fn failure_may_be_saved(&mut self) {
+        if self.failure == StoredFailure::None {
+            self.failure = StoredFailure::Possible;
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Enlisted {
     pub disabled: Option<String>,
     /// Whether anything of it is parked and not dead.
     pub has_parked: bool,
+    /// Whether its row says that the destination fails.
+    pub is_failing: bool,
     /// Only if its destination was gone or not active: the ids that it passes over, because nothing was wanted meanwhile.
     pub passed_over: Option<Ranges>,
 }
@@ -123,7 +125,7 @@ async fn without_cursor(row: LaneRow, error: &NotRanges) -> Result<Enlisted, Sto
         format!("its cursor cannot be read: {error}; mend `pending` in andon.lanes, then change the destination's row");
     row.report(&State::Misconfigured(reason.clone())).await?;
     let (pending, disabled) = (Ranges::default(), Some(reason));
-    Ok(Enlisted { row, position: 0, pending, disabled, has_parked: false, passed_over: None })
+    Ok(Enlisted { row, position: 0, pending, disabled, has_parked: false, is_failing: true, passed_over: None })
 }
 
 async fn take(
@@ -157,17 +159,18 @@ async fn take(
                     updated_at = now()
                 from wanted it join free using (lane) where l.lane = it.lane
                 returning l.lane, l.epoch, l.writes, l.position, l.pending, l.state, l.reason,
-                    free.state = 'removed' was_removed, free.position old_position, free.pending old_pending
+                    free.state = 'removed' was_removed, free.position old_position, free.pending old_pending,
+                    l.failing_since is not null is_failing
             ), created as (
                 insert into andon.lanes (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
                 select lane, tenant, name, position, pending::int8multirange, {NEW_EPOCH}, state, reason, fingerprint, $10, replay from wanted
                 where not exists (select from andon.lanes known where known.lane = wanted.lane)
                 on conflict do nothing
-                returning lane, epoch, writes, position, pending, state, reason, false, position, pending
+                returning lane, epoch, writes, position, pending, state, reason, false, position, pending, false
             )
             select lane, epoch, position, pending::text, state, reason, was_removed, old_position, old_pending::text,
                 exists (select from andon.deliveries parked where parked.lane = it.lane and parked.state <> 'dead'),
-                writes
+                writes, is_failing
             from (select * from taken union all select * from created) it"),
             &[
                 &texts(|it| &it.lane.0),
@@ -208,6 +211,7 @@ fn read(row: &Row, own: LaneRow) -> Result<Enlisted, NotRanges> {
         pending,
         disabled: row.get::<_, Option<String>>(5).filter(|_| is_disabled),
         has_parked: row.get(9),
+        is_failing: row.get(11),
         passed_over,
     })
 }

@@ -29,7 +29,7 @@ proptest! {
     #[test]
     fn each_delivery_is_counted_once_however_the_writes_end(steps in steps()) {
         let now = Instant::now();
-        let mut unsaved = Unsaved::new(0, now);
+        let mut unsaved = Unsaved::new(0, false, now);
         let (mut position, mut stored) = (0, 0);
         let mut under_way: Option<Checkpoint> = None;
         for step in steps {
@@ -75,7 +75,7 @@ proptest! {
 #[test]
 fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
     let start = Instant::now();
-    let mut unsaved = Unsaved::new(10, start);
+    let mut unsaved = Unsaved::new(10, false, start);
     let later = start + IDLE_CHECKPOINT + Duration::from_millis(1);
 
     assert!(!unsaved.is_due(later, 10, false), "it is where it was");
@@ -92,7 +92,7 @@ fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
 #[test]
 fn a_lane_that_stops_stores_its_position_to_the_event() {
     let now = Instant::now();
-    let mut unsaved = Unsaved::new(10, now);
+    let mut unsaved = Unsaved::new(10, false, now);
 
     unsaved.stops_at(10);
     assert!(!unsaved.is_due(now, 10, false));
@@ -102,7 +102,7 @@ fn a_lane_that_stops_stores_its_position_to_the_event() {
 
 #[test]
 fn a_recovery_is_written_once_after_each_failure() {
-    let mut unsaved = Unsaved::new(0, Instant::now());
+    let mut unsaved = Unsaved::new(0, true, Instant::now());
 
     unsaved.destination_works();
     assert!(unsaved.has_recovered(), "an earlier run may have written that it fails");
@@ -116,8 +116,21 @@ fn a_recovery_is_written_once_after_each_failure() {
 }
 
 #[test]
+fn a_lane_whose_row_shows_no_failure_has_no_recovery_to_write_until_one_may_be_written() {
+    let mut unsaved = Unsaved::new(0, false, Instant::now());
+
+    unsaved.destination_works();
+    assert!(!unsaved.has_recovered() && !unsaved.may_have_failed());
+    unsaved.failure_may_be_saved();
+    unsaved.destination_works();
+    assert!(unsaved.has_recovered());
+    unsaved.failure_may_be_saved();
+    assert!(unsaved.has_recovered(), "what it recovered from is still to be written");
+}
+
+#[test]
 fn a_disabled_lane_stays_disabled() {
-    let mut unsaved = Unsaved::new(0, Instant::now());
+    let mut unsaved = Unsaved::new(0, false, Instant::now());
     let disabled = State::Disabled { destination_kind: "mqtt", reason: "410".to_owned() };
 
     assert!(!unsaved.set_state(State::Running), "a lane runs when it starts");
@@ -133,7 +146,7 @@ fn a_disabled_lane_stays_disabled() {
 fn a_cursor_with_thousands_of_holes_is_written_less_often_and_at_the_end_all_the_same() {
     let begun = Instant::now();
     let after = |millis| begun + Duration::from_millis(millis);
-    let mut unsaved = Unsaved::new(0, begun);
+    let mut unsaved = Unsaved::new(0, false, begun);
     let mut pending = StoredPending::default();
     (0..8000).for_each(|hole| pending.pending.insert(2 * hole, 2 * hole));
     unsaved.delivered();
@@ -153,7 +166,7 @@ fn a_cursor_with_thousands_of_holes_is_written_less_often_and_at_the_end_all_the
 #[test]
 fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again() {
     let now = Instant::now();
-    let mut unsaved = Unsaved::new(0, now);
+    let mut unsaved = Unsaved::new(0, false, now);
     let open = State::Open("answered 503".to_owned());
     unsaved.set_state(open.clone());
     unsaved.state_saved(open.clone());
@@ -173,7 +186,7 @@ fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again(
 
 #[test]
 fn a_lane_that_is_disabled_says_that_and_nothing_else() {
-    let mut unsaved = Unsaved::new(0, Instant::now());
+    let mut unsaved = Unsaved::new(0, false, Instant::now());
     let disabled = State::Disabled { destination_kind: "mqtt", reason: "410".to_owned() };
     unsaved.set_state(disabled.clone());
 
