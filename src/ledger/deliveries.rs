@@ -167,42 +167,37 @@ pub async fn retry(
 ) -> Result<Vec<StateChange>, tokio_postgres::Error> {
     let lanes = lock_lanes(transaction, selection).await?;
     let (ids, lane, state) = parameters(selection);
+    // What a million deliveries need is sorted and joined in memory.
+    transaction.execute("select set_config('work_mem', '64MB', true)", &[]).await?;
     let moved = transaction
         .query(
             &format!(
-                // By windows and not by joins: which of the states are common has just changed, and the planner would go by what it knew.
+                // By windows and not by joins: which of the states are common has just changed, and the planner would go by what it knew. By the
+                // hash first, because numbers are sorted faster than texts. What was due stands behind what is made due now, if that is
+                // earlier. The rows are changed in the order in which they lie on disk.
                 "with placed as materialized (
-                    select id, state, is_selected,
-                        row_number() over (partition by lane, entity_type, entity_id order by event, id) = 1 as is_first
+                    select id, state, is_selected, row_number() over (
+                        partition by lane, hashtextextended(entity_id, 0), entity_type, entity_id order by event, id
+                    ) = 1 as is_first
                     from andon.deliveries cross join lateral (
                         select (id = any ($1) or (lane = $2 and state = $3)) is true and state <> 'waiting'
                     ) it (is_selected)
                     where lane = any ($4) and (is_selected or state <> 'dead')
+                ), changed as (
+                    select * from placed where is_selected or (state = 'retry' and not is_first) order by id
                 ), moved as (
                     update andon.deliveries delivery
-                    set replayed = true, state = case when is_first then 'retry' else 'waiting' end,
+                    set replayed = replayed or is_selected, state = case when is_first then 'retry' else 'waiting' end,
                         next_attempt_at = case when is_first then now() end
-                    from placed where delivery.id = placed.id and is_selected
-                    returning delivery.lane, type, placed.state as was, delivery.state as now, occurred_at
+                    from changed where delivery.id = changed.id
+                    returning delivery.lane, type, changed.state as was, delivery.state as now, occurred_at, is_selected
                 )
-                select lane, type, was, now, count(*), {}, {} from moved
+                select lane, type, was, now, count(*), {}, {} from moved where is_selected
                 group by lane, type, was, now order by lane, was, now, type",
                 within_reach("min(occurred_at)"),
                 within_reach("max(occurred_at)")
             ),
             &[&ids, &lane, &state, &lanes],
-        )
-        .await?;
-    // What was due stands behind what was made due now, if that is earlier.
-    transaction
-        .execute(
-            "update andon.deliveries set state = 'waiting', next_attempt_at = null where id in (
-                select id from (
-                    select id, state, row_number() over (partition by lane, entity_type, entity_id order by event, id) as place
-                    from andon.deliveries where lane = any ($1) and state <> 'dead'
-                ) placed where place > 1 and state = 'retry'
-            )",
-            &[&lanes],
         )
         .await?;
     wake_lanes(transaction).await?;

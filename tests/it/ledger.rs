@@ -2,6 +2,7 @@
 //! once and in order, and how much of the ledger was read for that.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rig::Mosquitto;
 use rig::MosquittoOptions;
@@ -10,6 +11,7 @@ use rig::Subscriber;
 use rig::subscriber::Message;
 use serde_json::json;
 
+use crate::support::daemon;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::marker;
@@ -109,4 +111,29 @@ async fn what_is_due_at_one_moment_is_published_in_the_order_of_each_entity_besi
         events.map(|message| marker(&message.payload)).partition(|(entity, _)| entity == "live");
     assert_eq!(live.iter().map(|(_, counter)| *counter).collect::<Vec<_>>(), Vec::from_iter(1..=EACH.unsigned_abs()));
     is_each_once_and_in_order(parked.into_iter());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_amid_what_is_due_loses_nothing_and_repeats_only_what_was_in_hand() {
+    let receiver = Receiver::start().await.unwrap();
+    let line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
+    park(&line, &lane).await;
+
+    for accepted in [300, 900] {
+        let daemon = daemon::start(&line.url).await;
+        receiver.wait_accepted(PATIENCE, accepted).await.unwrap();
+        daemon.kill().await.unwrap();
+    }
+    let daemon = daemon::start(&line.url).await;
+    line.until("select count(*) = 0 from andon.deliveries").await;
+    daemon.stop().await.unwrap();
+
+    let mut seen = BTreeSet::new();
+    let all: Vec<(String, u64)> = receiver.accepted().iter().map(|request| marker(&request.body)).collect();
+    let firsts = all.iter().filter(|it| seen.insert((*it).clone())).cloned();
+    is_each_once_and_in_order(firsts);
+    // A lane has no more in hand, and it crashed twice.
+    let repeated = all.len() - PARKED;
+    assert!(repeated <= 2 * 1024, "{repeated} came twice");
 }
