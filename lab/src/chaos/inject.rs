@@ -204,12 +204,12 @@ async fn make(mistake: Mistake, lasts: Duration, line: &Line) -> Result<()> {
     destination_rows::execute(&line.database, &right).await
 }
 
-/// Puts all mistakes right again, because the database may have lost that somebody did.
+/// Puts all mistakes right again and empties all disks, because the database may have lost that somebody did.
 async fn put_right(line: &Line) -> Result<()> {
     for mistake in MISTAKES.into_iter().filter(|mistake| !mistake.is_held()) {
         destination_rows::execute(&line.database, &mistake.statements().1).await?;
     }
-    Ok(())
+    destination_rows::execute(&line.database, "delete from chaos.full_disks").await
 }
 
 fn answer(manner: Manner) -> Answer {
