@@ -75,7 +75,11 @@ impl Progress {
 
     /// Returns whether there is anything that a tick would write, so that the clock ticks often.
     pub fn is_busy(&self) -> bool {
-        !self.is_written() || self.unsaved.has_recovered() || self.unsaved.is_end_unsaved(self.intake.is_over())
+        // What a write has changed is heard of at the next tick, if the write ended while the lane reported something.
+        !self.is_written()
+            || !self.stored.is_empty()
+            || self.unsaved.has_recovered()
+            || self.unsaved.is_end_unsaved(self.intake.is_over())
     }
 
     /// Returns whether the lane's row may say that the destination fails, and nothing was heard of it since.

@@ -125,6 +125,11 @@ impl Write {
 }
 
 impl Stored {
+    /// Returns whether nothing has changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.released.is_empty() && self.settled.is_empty() && !self.has_parked
+    }
+
     /// Adds what a later write has changed.
     pub(super) fn add(&mut self, later: Stored) {
         self.released.extend(later.released);
