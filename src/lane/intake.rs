@@ -299,6 +299,15 @@ impl Intake {
         self.cursor.len() - self.read.len()
     }
 
+    /// Returns whether there is more for the lane in the log than it has been given.
+    pub fn has_more(&self) -> bool {
+        match &self.phase {
+            Phase::AwaitingTail { .. } => true,
+            Phase::CatchingUp { unread, .. } => !unread.is_empty() || !self.read.is_empty(),
+            Phase::Live => false,
+        }
+    }
+
     /// Returns roughly where the lane is, without the cost of a checkpoint. A lane that has just fallen behind the feed may not be as far.
     pub fn position(&self) -> i64 {
         match &self.phase {

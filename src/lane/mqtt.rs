@@ -194,8 +194,11 @@ impl MqttLane {
                 pace.leaves(Instant::now);
                 in_flight.push_back(acknowledged);
             }
-            let published = Input::Published { in_flight: in_flight.len(), has_next: deliveries.has_next() };
-            match session.handle(published, Instant::now()) {
+            // What the log has for the lane may be on its way from there.
+            let expected =
+                Some(session.expects_until()).filter(|until| deliveries.expects_more() && *until > Instant::now());
+            let has_next = deliveries.has_next() || expected.is_some();
+            match session.handle(Input::Published { in_flight: in_flight.len(), has_next }, Instant::now()) {
                 ControlFlow::Continue(action) => {
                     if let Some(reason) = deliveries.carry_out(action).await? {
                         break Exit::TooLong(reason);
@@ -223,6 +226,7 @@ impl MqttLane {
                 () = sleep_until(resumes_at.unwrap_or_else(Instant::now)), if resumes_at.is_some() => Input::Resumed,
                 () = sleep_until(paced_at.unwrap_or_else(Instant::now)), if paced_at.is_some() => Input::Paced,
                 () = sleep_until(session.lull_at()), if !may_publish && deliveries.has_next() => Input::Lull,
+                () = sleep_until(expected.unwrap_or_else(Instant::now)), if expected.is_some() => Input::Lull,
                 () = sleep_until(stalls_at.unwrap_or_else(Instant::now)), if stalls_at.is_some() => Input::Stalled,
                 events = deliveries.progress.intake.next(room), if room > 0 => Input::Fresh(events),
             };

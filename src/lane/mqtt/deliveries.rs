@@ -108,6 +108,11 @@ impl Deliveries {
         !self.due.is_empty() || !self.fresh.is_empty()
     }
 
+    /// Returns whether the log has more for the lane, and the lane has room for it.
+    pub(super) fn expects_more(&self) -> bool {
+        self.progress.has_room() && self.progress.intake.has_more()
+    }
+
     /// Puts one back that is to be published before all others.
     pub(super) fn put_back(&mut self, delivery: Delivery) {
         match delivery {

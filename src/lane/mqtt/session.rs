@@ -179,6 +179,8 @@ enum Hold {
 const SMALL_WINDOW: usize = 64;
 /// A larger one is filled whatever the room when no acknowledgement has come for this long.
 const LULL: Duration = Duration::from_millis(1);
+/// So long may reading the log take before a broker that has refused all that it got counts as one that takes nothing.
+const READING: Duration = Duration::from_secs(1);
 
 impl<'a> Session<'a> {
     /// Creates the session of a connection that was made at `now`, to a broker that lets `window` publishes be in flight.
@@ -233,6 +235,11 @@ impl<'a> Session<'a> {
         let most = self.window();
         let portion = if most < SMALL_WINDOW { 1 } else { most / 4 };
         in_flight + portion <= most || now >= self.lull_at()
+    }
+
+    /// Returns until when a lane that has nothing to publish expects more from the log.
+    pub(super) fn expects_until(&self) -> Instant {
+        self.waiting_since + READING
     }
 
     /// Returns when [`Input::Lull`] is due.
