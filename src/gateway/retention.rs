@@ -54,25 +54,32 @@ impl WantedTypes {
 pub(super) async fn run(pool: &Pool, retention: &Retention, defaults: &Defaults, horizon: &watch::Receiver<Horizon>) {
     let mut told = Vec::new();
     loop {
+        // Partitions are made for this position below, however far a burst gets meanwhile.
+        let position = horizon.borrow().position;
         tell_strangers(pool, &mut told).await;
         if let Err(error) = apply_once(pool, retention, defaults).await {
             tracing::warn!(error = format!("{error:#}"), "cannot apply the retention limits; trying again in a minute");
         }
-        if tokio::time::timeout(INTERVAL, keep_ahead(pool, retention, horizon)).await.is_ok_and(|made| made.is_err()) {
+        if tokio::time::timeout(INTERVAL, keep_ahead(pool, retention, horizon, position))
+            .await
+            .is_ok_and(|made| made.is_err())
+        {
             // The database is away, or it refuses: the next minute tells which.
             tokio::time::sleep(INTERVAL).await;
         }
     }
 }
 
-/// Makes partitions as often as half of what was made ahead is used up, so that a burst does not overtake them.
+/// Makes partitions as often as half of what was made ahead is used up, so that a burst does not overtake them. The last were made when the
+/// tail was at `position`.
 async fn keep_ahead(
     pool: &Pool,
     retention: &Retention,
     horizon: &watch::Receiver<Horizon>,
+    position: i64,
 ) -> anyhow::Result<Infallible> {
     let mut end = partitions::end(&*pool.get().await?).await?;
-    let mut wake_at = half_way(horizon.borrow().position, end);
+    let mut wake_at = half_way(position, end);
     let mut clock = tokio::time::interval(LOOK);
     loop {
         clock.tick().await;
