@@ -50,7 +50,7 @@ fn a_backlog_is_drained_and_memory_is_reported() {
 
 #[test]
 fn the_bounds_at_scale_are_measured() {
-    let memory = figures(&["memory", "--events", "5", "--lanes", "5", "--flood", "1"]);
+    let memory = figures(&["memory", "--events", "5", "--lanes", "5", "--flood", "1", "--seconds", "5"]);
     let holes = figures(&["holes", "--holes", "100", "--rounds", "1", "--seconds", "1"]);
     let lanes = figures(&["lanes", "--webhooks", "5", "--publishers", "5", "--tenants", "2", "--seconds", "1"]);
     let ledger = figures(&["ledger", "--parked", "200", "--drained", "100"]);
