@@ -247,7 +247,8 @@ impl Progress {
     /// holes the log has.
     fn is_due(&self) -> bool {
         let (position, is_over) = (self.intake.position(), self.intake.is_over());
-        !self.entries.is_empty() || self.unsaved.is_due(Instant::now(), position, is_over)
+        let patience = || self.row.patience(&self.intake.holes());
+        !self.entries.is_empty() || self.unsaved.is_due(Instant::now(), position, is_over, patience)
     }
 
     fn start_writing(&mut self) {

@@ -25,6 +25,8 @@ pub(super) struct Unsaved {
     saved_at: Instant,
     /// How long the lane waits before it writes its cursor again.
     pause: Duration,
+    /// The lane stops, and waits no longer.
+    stops: bool,
     /// How many events were delivered that no checkpoint has counted yet.
     delivered: i64,
     /// Whether the database knows that this replay is over.
@@ -74,6 +76,7 @@ impl Unsaved {
             saved_position: position,
             saved_at: now,
             pause: Duration::ZERO,
+            stops: false,
             delivered: 0,
             end_is_saved: false,
         }
@@ -87,7 +90,7 @@ impl Unsaved {
 
     /// Records that the lane stops at this position, which must be stored even if nothing was delivered since.
     pub(super) fn stops_at(&mut self, position: i64) {
-        self.pause = Duration::ZERO;
+        self.stops = true;
         if position != self.saved_position {
             self.outdate();
         }
@@ -100,16 +103,17 @@ impl Unsaved {
     }
 
     /// Returns whether there is anything to write besides the ledger's entries. `position` is where the lane is, `is_over` whether it is a
-    /// replay that has delivered everything.
-    pub(super) fn is_due(&self, now: Instant, position: i64, is_over: bool) -> bool {
+    /// replay that has delivered everything. `patience` says how long the lane waits besides.
+    pub(super) fn is_due(&self, now: Instant, position: i64, is_over: bool, patience: impl Fn() -> Duration) -> bool {
         let since = now - self.saved_at;
-        let is_idle_too_long = position != self.saved_position && since > IDLE_CHECKPOINT.max(self.pause * IDLE_PAUSES);
+        let is_patient = |pause: Duration| !self.stops && (since < pause || since < patience());
         let is_outdated = match self.cursor {
             StoredCursor::UpToDate => false,
-            StoredCursor::Outdated => since >= self.pause,
+            StoredCursor::Outdated => !is_patient(self.pause),
             StoredCursor::DatabaseAway => true,
         };
-        is_outdated || self.is_end_unsaved(is_over) || is_idle_too_long
+        let has_passed = position != self.saved_position && since > IDLE_CHECKPOINT;
+        is_outdated || self.is_end_unsaved(is_over) || has_passed && !is_patient(self.pause * IDLE_PAUSES)
     }
 
     /// Returns whether the lane is a replay that is over, and the database does not know it.
@@ -133,7 +137,7 @@ impl Unsaved {
         self.trouble = None;
         (self.saved_position, self.saved_at) = (checkpoint.position, now);
         let ranges = u32::try_from(checkpoint.pending.ranges()).unwrap_or(u32::MAX);
-        self.pause = PAUSE_PER_RANGE.saturating_mul(ranges);
+        (self.pause, self.stops) = (PAUSE_PER_RANGE.saturating_mul(ranges), false);
     }
 
     /// Records that a write failed, of whatever kind, for this reason. Returns whether it is the first since the last checkpoint that

@@ -28,6 +28,7 @@ use crate::ledger::Entries;
 use crate::ledger::attempts;
 use crate::ledger::culprits;
 use crate::ledger::deliveries;
+use crate::ranges::Ranges;
 
 /// The right to write a lane's row, for as long as nobody takes the lane over.
 #[derive(Debug, Clone)]
@@ -111,6 +112,11 @@ impl LaneRow {
     /// Returns what the row has to say of what is pending.
     pub fn express(&self, pending: &Pending) -> StoredPending {
         self.stores.holes.express(pending)
+    }
+
+    /// Returns how long the row waits since it was written last, because of these holes of the log.
+    pub fn patience(&self, undecided: &Arc<Ranges>) -> Duration {
+        self.stores.holes.patience(undecided)
     }
 
     /// Writes only the cursor, in one statement with those of other lanes that come at the same time.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio::time::sleep;
+use tokio::time::sleep_until;
 use uuid::Uuid;
 
 use crate::feed::Horizon;
@@ -73,8 +75,21 @@ const MANY: usize = if cfg!(test) { 3 } else { 512 };
 const CHANGED: usize = 2 * MANY;
 /// The pause after holes were written, for each range: to write them again and again would cost the plant's database more than it spares.
 const PAUSE_PER_RANGE: Duration = Duration::from_micros(250);
+/// The shortest pause, after which they are written again if they differ by half: as when the tail had read a part of an import.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after they could not be written.
 const AGAIN: Duration = Duration::from_secs(30);
+
+impl Difference {
+    fn ranges(&self) -> usize {
+        self.opened.len() + self.filled.len()
+    }
+}
+
+/// Returns the pause after these holes were written.
+fn pause(holes: &Ranges) -> Duration {
+    PAUSE_PER_RANGE * u32::try_from(holes.len()).unwrap_or(u32::MAX)
+}
 
 impl Pending {
     /// Returns all ids.
@@ -112,6 +127,13 @@ impl SharedHoles {
                 filled: it.filled.clone().union(&pending.already_done).without(&pending.own),
             },
         }
+    }
+
+    /// Returns how long a lane waits with its row since it was written last: as long as it takes until these holes are shared, if the row
+    /// would have to name many of them. With a hundred lanes that would be a hundred times what it costs to share them.
+    pub fn patience(&self, undecided: &Arc<Ranges>) -> Duration {
+        let is_shared = undecided.len() < CHANGED || self.difference(undecided).is_some_and(|it| it.ranges() < CHANGED);
+        if is_shared { Duration::ZERO } else { pause(undecided) * 2 }
     }
 
     /// Forgets the shared holes, because they do not stand in the database any more.
@@ -152,13 +174,13 @@ impl SharedHoles {
                 self.forget();
                 continue;
             }
-            if self.difference(&holes).is_some_and(|it| it.opened.len() + it.filled.len() < CHANGED) {
+            if self.difference(&holes).is_some_and(|it| it.ranges() < CHANGED) {
                 continue;
             }
-            let pause = match self.write(&pool, &holes).await {
+            match self.write(&pool, &holes).await {
                 Ok(()) => {
                     has_failed = false;
-                    PAUSE_PER_RANGE * u32::try_from(holes.len()).unwrap_or(u32::MAX)
+                    self.rest(pause(&holes), &horizon).await;
                 }
                 Err(error) => {
                     if !has_failed {
@@ -166,10 +188,22 @@ impl SharedHoles {
                         tracing::warn!(error, "cannot write the log's holes once for all lanes; each lane writes them");
                     }
                     has_failed = true;
-                    AGAIN
+                    sleep(AGAIN).await;
                 }
-            };
-            sleep(pause).await;
+            }
+        }
+    }
+
+    /// Waits for so long, or until the holes differ by half from those that are written. To write them then costs no more than to have
+    /// written them twice, however they grow.
+    async fn rest(&self, pause: Duration, horizon: &watch::Receiver<Horizon>) {
+        let end = Instant::now() + pause;
+        while Instant::now() < end {
+            sleep_until(end.min(Instant::now() + SHORTEST_PAUSE)).await;
+            let undecided = Arc::clone(&horizon.borrow().undecided);
+            if self.difference(&undecided).is_none_or(|it| it.ranges() > undecided.len() / 2) {
+                return;
+            }
         }
     }
 
@@ -227,6 +261,16 @@ mod tests {
 
     fn set(most: usize) -> impl Strategy<Value = Vec<(i64, i64)>> {
         prop::collection::vec((0i64..60, 0i64..4), 0..most)
+    }
+
+    #[test]
+    fn a_lane_waits_only_while_its_row_would_name_many_holes() {
+        let every_second = |count: i64| Arc::new(ranges(&(0..count).map(|n| (2 * n, 0)).collect::<Vec<_>>()));
+        let holes = SharedHoles { daemon: Uuid::nil(), state: Arc::default() };
+        let (few, many) = (every_second(5), every_second(8));
+        assert_eq!((holes.patience(&few), holes.patience(&many)), (Duration::ZERO, PAUSE_PER_RANGE * 16));
+        holes.state().stored = Some(Stored { id: Uuid::nil(), holes: few });
+        assert_eq!((holes.patience(&many), holes.patience(&every_second(20))), (Duration::ZERO, PAUSE_PER_RANGE * 40));
     }
 
     proptest! {

@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn at_once() -> Duration {
+    Duration::ZERO
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Deliver,
@@ -38,7 +42,7 @@ proptest! {
                     position += 1;
                     unsaved.delivered();
                 }
-                Step::Begin if under_way.is_none() && unsaved.is_due(now, position, false) => {
+                Step::Begin if under_way.is_none() && unsaved.is_due(now, position, false, at_once) => {
                     under_way = Some(unsaved.begin(position, StoredPending::default(), false));
                 }
                 Step::Succeed => if let Some(checkpoint) = under_way.take() {
@@ -56,7 +60,7 @@ proptest! {
             }
             let counted = stored + under_way.as_ref().map_or(0, |checkpoint| checkpoint.delivered);
             prop_assert!(counted <= position);
-            prop_assert!(counted == position || unsaved.is_due(now, position, false), "a delivery is forgotten");
+            prop_assert!(counted == position || unsaved.is_due(now, position, false, at_once), "a delivery is forgotten");
             prop_assert!(!unsaved.is_nothing() || counted == position);
             let says_so = matches!(unsaved.unsaved_state(), Some(State::Retrying(_)));
             prop_assert_eq!(says_so, unsaved.database_is_away());
@@ -68,7 +72,7 @@ proptest! {
         let last = unsaved.begin(position, StoredPending::default(), false);
         unsaved.saved(&last, now);
         prop_assert_eq!(stored + last.delivered, position);
-        prop_assert!(unsaved.is_nothing() && !unsaved.is_due(now, position, false));
+        prop_assert!(unsaved.is_nothing() && !unsaved.is_due(now, position, false, at_once));
     }
 }
 
@@ -78,15 +82,15 @@ fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
     let mut unsaved = Unsaved::new(10, false, start);
     let later = start + IDLE_CHECKPOINT + Duration::from_millis(1);
 
-    assert!(!unsaved.is_due(later, 10, false), "it is where it was");
-    assert!(!unsaved.is_due(start, 20, false), "others' events went by");
-    assert!(unsaved.is_due(later, 20, false));
+    assert!(!unsaved.is_due(later, 10, false, at_once), "it is where it was");
+    assert!(!unsaved.is_due(start, 20, false, at_once), "others' events went by");
+    assert!(unsaved.is_due(later, 20, false, at_once));
 
-    assert!(unsaved.is_due(start, 10, true));
+    assert!(unsaved.is_due(start, 10, true, at_once));
     let checkpoint = unsaved.begin(10, StoredPending::default(), true);
-    assert!(unsaved.is_due(start, 10, true), "it is not written yet");
+    assert!(unsaved.is_due(start, 10, true, at_once), "it is not written yet");
     unsaved.saved(&checkpoint, start);
-    assert!(!unsaved.is_due(start, 10, true));
+    assert!(!unsaved.is_due(start, 10, true, at_once));
 }
 
 #[test]
@@ -95,9 +99,9 @@ fn a_lane_that_stops_stores_its_position_to_the_event() {
     let mut unsaved = Unsaved::new(10, false, now);
 
     unsaved.stops_at(10);
-    assert!(!unsaved.is_due(now, 10, false));
+    assert!(!unsaved.is_due(now, 10, false, at_once));
     unsaved.stops_at(11);
-    assert!(unsaved.is_due(now, 11, false));
+    assert!(unsaved.is_due(now, 11, false, at_once));
 }
 
 #[test]
@@ -150,17 +154,31 @@ fn a_cursor_with_thousands_of_holes_is_written_less_often_and_at_the_end_all_the
     let mut pending = StoredPending::default();
     (0..8000).for_each(|hole| pending.pending.insert(2 * hole, 2 * hole));
     unsaved.delivered();
-    assert!(unsaved.is_due(after(500), 20_000, false));
+    assert!(unsaved.is_due(after(500), 20_000, false, at_once));
     let checkpoint = unsaved.begin(20_000, pending, false);
     unsaved.saved(&checkpoint, after(500));
 
     unsaved.delivered();
 
-    assert!(!unsaved.is_due(after(2000), 20_001, false));
-    assert!(unsaved.is_due(after(2500), 20_001, false));
+    assert!(!unsaved.is_due(after(2000), 20_001, false, at_once));
+    assert!(unsaved.is_due(after(2500), 20_001, false, at_once));
     assert!(!unsaved.is_nothing());
     unsaved.stops_at(20_001);
-    assert!(unsaved.is_due(after(600), 20_001, false), "a lane that stops does not wait");
+    assert!(unsaved.is_due(after(600), 20_001, false, at_once), "a lane that stops does not wait");
+}
+
+#[test]
+fn a_cursor_waits_for_holes_that_are_about_to_be_shared_unless_its_lane_stops() {
+    let begun = Instant::now();
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    let patience = || Duration::from_secs(36);
+    let mut unsaved = Unsaved::new(0, false, begun);
+    assert!(!unsaved.is_due(after(31), 9, false, patience) && unsaved.is_due(after(31), 9, false, at_once));
+    unsaved.delivered();
+    assert!(!unsaved.is_due(after(35), 9, false, patience));
+    assert!(unsaved.is_due(after(36), 9, false, patience));
+    unsaved.stops_at(9);
+    assert!(unsaved.is_due(after(1), 9, false, patience));
 }
 
 #[test]
