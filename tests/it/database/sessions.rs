@@ -27,8 +27,9 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("default_transaction_deferrable", "on", "off"),
     ("statement_timeout", "10s", "0"),
     ("lock_timeout", "10s", "0"),
-    ("idle_session_timeout", "100ms", "0"),
-    ("idle_in_transaction_session_timeout", "100ms", "60000"),
+    // On a busy machine it takes a while until a new session has its own.
+    ("idle_session_timeout", "2s", "0"),
+    ("idle_in_transaction_session_timeout", "2s", "60000"),
     ("search_path", "nowhere", "pg_catalog, pg_temp"),
     ("row_security", "on", "off"),
     ("session_replication_role", "replica", "origin"),

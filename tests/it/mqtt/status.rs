@@ -74,8 +74,10 @@ async fn publishers_of_one_name_have_a_status_each_on_topics_without_dots() {
     let mut line = Line::new().await;
     line.publisher(broker.port(), json!({})).await;
     line.publisher_of("rival", "{event}", broker.port(), json!({})).await;
+    let early = Subscriber::start(broker.port()).await.unwrap();
     line.start();
-    line.until("select count(*) = 2 from andon.lanes where state = 'running'").await;
+    // A lane that has not connected yet says `running` as well.
+    early.wait_received(PATIENCE, 2).await.unwrap();
     line.stop().await.unwrap();
 
     let late = Subscriber::start(broker.port()).await.unwrap();
