@@ -10,6 +10,7 @@ mod identity;
 mod report;
 mod rights;
 mod server;
+mod sources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,7 +99,7 @@ async fn check_everything(config: &Config, canary: bool, report: &mut CheckRepor
     if !database::has_schema(&client, report).await {
         return;
     }
-    database::sources(&mut client, report).await;
+    sources::check(&mut client, report).await;
     database::recorded_problems(&client, report).await;
     let destinations = database::destinations(&mut client, config, report).await;
     brokers::check(&client, destinations, config, canary, report).await;
