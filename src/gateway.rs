@@ -3,6 +3,7 @@
 //! (systemd, Kubernetes) starts it again.
 
 mod assignment;
+mod capture_news;
 mod channels;
 pub mod destinations;
 mod lease;
@@ -176,6 +177,7 @@ impl Gateway {
             () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults, &horizon) => {
                 unreachable!("retention has no end")
             }
+            () = Box::pin(capture_news::run(&self.pools.house)) => unreachable!("telling of captures has no end"),
             () = Box::pin(channels::run(&self.database, &self.pools.house, signals, self.leases.id)) => {
                 unreachable!("listening has no end")
             }

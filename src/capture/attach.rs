@@ -100,7 +100,7 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, SourceError> {
         client.transaction().await.map_err(|error| SourceError::database("begin a transaction", error))?;
     let is_migrated: bool = transaction
         .query_one(
-            "select to_regprocedure('andon.capture_failed(text, text, text, text, text, text)') is not null",
+            "select to_regprocedure('andon.capture_failed(text, text, text, oid, text[], text, text, jsonb, jsonb)') is not null",
             &[],
         )
         .await

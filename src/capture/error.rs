@@ -26,6 +26,9 @@ pub enum SourceError {
     /// No source of that name is attached.
     #[error("source `{0}` is not attached here; `select name from andon.sources` lists those that are")]
     Unknown(String),
+    /// What was asked to be captured again cannot be.
+    #[error("nothing was captured: {0}")]
+    NotRecovered(String),
     /// The mapping has a character that the encoding of the database does not have.
     #[error(
         "cannot {doing}: the mapping has characters that this database cannot hold; write it without them, comments included"
