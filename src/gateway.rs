@@ -9,6 +9,7 @@ pub mod destinations;
 mod lease;
 mod pools;
 pub mod retention;
+mod source_watch;
 mod status_levels;
 mod supervisor;
 mod systemd;
@@ -178,6 +179,7 @@ impl Gateway {
                 unreachable!("retention has no end")
             }
             () = Box::pin(capture_news::run(&self.pools.house)) => unreachable!("telling of captures has no end"),
+            () = Box::pin(source_watch::run(&self.pools.house, signals)) => unreachable!("watching the sources has no end"),
             () = Box::pin(channels::run(&self.database, &self.pools.house, signals, self.leases.id)) => {
                 unreachable!("listening has no end")
             }
