@@ -9,6 +9,7 @@ mod install_plan;
 mod installed;
 pub(crate) mod record;
 mod relatives;
+mod schema_watch;
 
 use tokio_postgres::Transaction;
 
@@ -78,13 +79,14 @@ pub(crate) async fn to_attach(
     if relatives::identities(transaction, &names).await? != wanted.identities {
         return Err(SourceError::MovedMeanwhile);
     }
-    let owner = owner_of(transaction, &mapping.name, owner).await?;
+    let belongs_to = owner_of(transaction, &mapping.name, owner).await?;
     let functions: Vec<String> = wanted.captures.iter().map(|capture| capture.function.clone()).collect();
     let installed = installed::read(transaction, &mapping.name, &functions).await?;
     let mut plan = InstallPlan::default();
-    compare::plan(&mut plan, &mapping.name, &wanted.captures, &installed, owner.as_deref());
+    compare::plan(&mut plan, &mapping.name, &wanted.captures, &installed, belongs_to.as_deref());
     let tables: Vec<&TableName> = [&mapping.mqtt_publishers, &mapping.webhooks].into_iter().flatten().collect();
     destination_triggers::plan(transaction, &mut plan, &mapping.name, &tables).await?;
+    schema_watch::plan(transaction, &mut plan, &mapping.name, mapping.watch_ddl, owner == Owner::CurrentRole).await?;
     plan.warnings.extend(relatives::captured_by_others(transaction, &mapping.name, &names).await?);
     plan.step(format!("note source {}", mapping.name), record::attached(mapping, wanted.trusts_owners));
     plan.locks.sort();
@@ -105,6 +107,7 @@ pub(crate) async fn to_detach(transaction: &Transaction<'_>, name: &str) -> Resu
     let mut plan = InstallPlan::default();
     compare::plan(&mut plan, name, &[], &installed, None);
     destination_triggers::plan(transaction, &mut plan, name, &[]).await?;
+    schema_watch::plan(transaction, &mut plan, name, false, true).await?;
     plan.step(format!("forget source {name}"), record::detached(name));
     plan.locks.sort();
     Ok(plan)

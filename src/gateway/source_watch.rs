@@ -18,13 +18,16 @@ use crate::log::wakeup::listener::Signals;
 const AGE: Duration = Duration::from_secs(300);
 /// How often the states are read, which other daemons may have written.
 const READ: Duration = Duration::from_secs(30);
-/// The least time between two looks: a migration of the plant may have a thousand statements.
-const BETWEEN: Duration = Duration::from_secs(2);
+/// The least time between two looks, because a migration of the plant may have a thousand statements. If a look takes long, the time is a
+/// multiple of that.
+const BETWEEN: Duration = Duration::from_millis(500);
+const SHARE: u32 = 10;
 
 /// Watches, forever.
 pub(super) async fn run(pool: &Pool, signals: &Signals) {
     let mut told = Told::default();
-    let mut age = AGE;
+    // The first look is at once: nobody knows what happened while no daemon ran.
+    let mut age = Duration::ZERO;
     loop {
         let began = Instant::now();
         match look(pool, age).await {
@@ -32,8 +35,10 @@ pub(super) async fn run(pool: &Pool, signals: &Signals) {
             // Where the database is away, others say so.
             Err(error) => told.tell_trouble(&format!("{error:#}")),
         }
-        sleep_until(began + BETWEEN).await;
-        age = match timeout_at(began + READ, signals.schema.notified()).await {
+        let ended = Instant::now();
+        let next = ended + ((ended - began) * SHARE).max(BETWEEN);
+        sleep_until(next).await;
+        age = match timeout_at(next + READ, signals.schema.notified()).await {
             Ok(()) => Duration::ZERO,
             Err(_) => AGE,
         };

@@ -22,6 +22,8 @@ pub struct InstallPlan {
     pub differences: Vec<String>,
     /// What somebody should know although nothing keeps the source from being attached.
     pub warnings: Vec<String>,
+    /// What the role may not do, and a superuser can do later.
+    pub for_superuser: Option<&'static str>,
     /// The first steps, which make functions and need no lock of a table: what each does, and its SQL.
     pub functions: Vec<(String, String)>,
     /// The tables to lock then, always in the same order.
@@ -64,7 +66,12 @@ impl InstallPlan {
             self.warnings.iter().map(|warning| format!("-- WARNING: {}\n", one_line(warning))).collect();
         let locks: String = self.locks.iter().map(Lock::sql).collect();
         let locks = if locks.is_empty() { locks } else { format!("\n{locks}") };
-        format!("{warnings}begin;\n{}{}{locks}{}\ncommit;\n", self.opening(), told(&self.functions), told(&self.steps))
+        let later = self.for_superuser.map_or(String::new(), |sql| {
+            let lines: String = sql.lines().map(|line| format!("-- {line}\n")).collect();
+            format!("\n-- A superuser may run this, without the dashes:\n{lines}")
+        });
+        let (functions, steps) = (told(&self.functions), told(&self.steps));
+        format!("{warnings}begin;\n{}{functions}{locks}{steps}\ncommit;\n{later}", self.opening())
     }
 
     pub(super) fn differ(&mut self, difference: String) {
