@@ -74,6 +74,8 @@ pub(super) struct Check {
     timeout: Duration,
 }
 
+/// What to do about a database that does not answer. A pooler is recognised by an answer that it holds back, which takes longer.
+const SILENT: &str = "give more time: --timeout 20s also finds out whether it is a pooler that shares its only session, which needs pool_mode = session";
 /// What is left of the time for printing the report and ending the process.
 const ENDING: Duration = Duration::from_millis(400);
 /// How long a part may take that asks Andon's own tables, so that there is time for the others if one of them is locked.
@@ -145,7 +147,7 @@ async fn check_everything(config: &Config, canary: bool, deadline: Instant, repo
         Ok(None) => return,
         Err(_) => {
             let message = format!("{} did not answer within {:.1} s", database.target(), left.as_secs_f64());
-            return report.add(Finding::fault("database", message).cure("give more time with --timeout"));
+            return report.add(Finding::fault("database", message).cure(SILENT));
         }
     }
     parts.run("server", PATIENCE, report, async |client, report| server::check(client, report).await).await;
