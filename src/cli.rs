@@ -2,6 +2,7 @@
 //! fault, 2 for bad usage or a bad configuration. Integrators and operators read its texts; it decides nothing about events.
 
 mod attach;
+mod capture;
 mod check;
 mod deliveries;
 pub mod failure;
@@ -56,6 +57,12 @@ enum Command {
     Attach(attach::Attach),
     /// Remove every trace of an attached source; its events stay in the log
     Detach(attach::Detach),
+    /// List changes that could not be captured, capture them again, or acknowledge them
+    ///
+    /// A change that a trigger cannot capture does not fail the plant's statement: it is recorded with its key and the columns that the
+    /// mapping names. Once the cause is mended and the mapping attached, --again makes the missed events. Run it as the owner of schema
+    /// `andon`.
+    Capture(capture::Capture),
     /// Help with source mappings
     #[command(subcommand)]
     Source(source::Source),
@@ -94,6 +101,7 @@ impl Cli {
             Command::Migrate => migrate::run(&global.database()?).await?,
             Command::Attach(command) => command.run(global).await?,
             Command::Detach(command) => command.run(global).await?,
+            Command::Capture(command) => return command.run(global).await,
             Command::Source(command) => command.run(global).await?,
             Command::Check(command) => return Ok(command.run(global).await),
             Command::Run => run::run(global.load()?).await?,
@@ -127,6 +135,7 @@ mod tests {
           migrate     Create schema `andon` in the database, or bring it up to date
           attach      Install the triggers of a source mapping, or update them after the mapping was edited
           detach      Remove every trace of an attached source; its events stay in the log
+          capture     List changes that could not be captured, capture them again, or acknowledge them
           source      Help with source mappings
           check       Report every fault in configuration, database, sources, destinations and brokers
           run         Deliver events until told to stop

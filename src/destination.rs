@@ -17,6 +17,7 @@ use sha2::Sha256;
 use crate::destination::fields::Fields;
 use crate::destination::publisher::Publisher;
 use crate::destination::webhook::Webhook;
+use crate::event::ALL_TENANTS;
 use crate::event::TenantId;
 use crate::payload::Format;
 use crate::router::EventPattern;
@@ -183,7 +184,7 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
     if key.is_empty() || key.len() > LONGEST_KEY || key.contains('\0') {
         fields.problem(format!("its column id is empty or longer than {LONGEST_KEY} bytes; give it a key of its own"));
     }
-    let tenant = tenant(&mut fields);
+    let tenant = tenant(&mut fields, table);
     let name = fields.text("name").or_else(|| fields.text("url")).unwrap_or_else(|| lane.0.clone());
     let name: String = name.chars().take(NAME_LETTERS).collect();
     let events = events(&mut fields);
@@ -225,11 +226,20 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
     }))
 }
 
-fn tenant(fields: &mut Fields) -> TenantId {
+/// The tables that only the owner of schema `andon` writes. A row of another table, which tenants may write, speaks for one tenant only.
+const OWNERS_TABLES: [&str; 2] = ["andon.mqtt_publishers", "andon.webhooks"];
+
+fn tenant(fields: &mut Fields, table: &str) -> TenantId {
     let tenant = fields.text("tenant_id").unwrap_or_default();
     if tenant.len() > LONGEST_TENANT {
         fields.problem(format!("tenant_id is longer than {LONGEST_TENANT} bytes"));
         return TenantId(String::new());
+    }
+    if tenant == ALL_TENANTS && !OWNERS_TABLES.contains(&table) {
+        let tables = OWNERS_TABLES.join(" or ");
+        fields.problem(format!(
+            "tenant_id `*` means the events of all tenants, for which only a row of {tables} may ask"
+        ));
     }
     TenantId(tenant)
 }

@@ -19,6 +19,21 @@ pub const DESTINATION: &str = "destination";
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(pub String);
 
+impl TenantId {
+    /// Returns whether a destination of this tenant wants the events of all tenants.
+    pub fn is_all(&self) -> bool {
+        self.0 == ALL_TENANTS
+    }
+
+    /// Returns whether a destination of this tenant may get the events of another.
+    pub fn includes(&self, other: &TenantId) -> bool {
+        self == other || self.is_all()
+    }
+}
+
+/// The `tenant_id` of a destination for the whole plant.
+pub const ALL_TENANTS: &str = "*";
+
 /// A thing with a history of its own, such as one job or one machine. Events of one entity are delivered in the order in which they
 /// happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -3,11 +3,13 @@
 //! (systemd, Kubernetes) starts it again.
 
 mod assignment;
+mod capture_news;
 mod channels;
 pub mod destinations;
 mod lease;
 mod pools;
 pub mod retention;
+mod source_watch;
 mod status_levels;
 mod supervisor;
 mod systemd;
@@ -176,6 +178,8 @@ impl Gateway {
             () = retention::run(&self.pools.house, &self.settings.retention, &self.settings.defaults, &horizon) => {
                 unreachable!("retention has no end")
             }
+            () = Box::pin(capture_news::run(&self.pools.house)) => unreachable!("telling of captures has no end"),
+            () = Box::pin(source_watch::run(&self.pools.house, signals)) => unreachable!("watching the sources has no end"),
             () = Box::pin(channels::run(&self.database, &self.pools.house, signals, self.leases.id)) => {
                 unreachable!("listening has no end")
             }

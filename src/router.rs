@@ -1,7 +1,8 @@
 //! Decides which lanes an event goes to. In: an event's tenant and type, and each lane's tenant and `events` patterns. Out: the places
-//! of lanes. It never does I/O, and never looks at a lane of another tenant.
+//! of lanes. It never does I/O, and never looks at a lane of another tenant, except those that want the events of all tenants.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use crate::event::DISABLED;
 use crate::event::Event;
@@ -41,6 +42,12 @@ impl EventPattern {
     }
 }
 
+impl fmt::Display for EventPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}", self.stem, if self.is_open { "*" } else { "" })
+    }
+}
+
 /// The events that one lane wants.
 #[derive(Debug, Clone)]
 pub struct Route<L> {
@@ -55,7 +62,7 @@ pub struct Route<L> {
 impl<L: AsRef<str>> Route<L> {
     /// Returns whether the lane gets this event.
     pub fn takes(&self, event: &Event) -> bool {
-        self.tenant == event.tenant && self.wants(event)
+        self.tenant.includes(&event.tenant) && self.wants(event)
     }
 
     fn wants(&self, event: &Event) -> bool {
@@ -70,6 +77,8 @@ impl<L: AsRef<str>> Route<L> {
 #[derive(Debug)]
 pub struct Router<L> {
     by_tenant: HashMap<TenantId, Tenant<L>>,
+    /// Tenants without routes of their own: only the routes for all tenants, which the tenants above have among theirs.
+    others: Tenant<L>,
     tenants: HashMap<usize, TenantId>,
 }
 
@@ -86,36 +95,65 @@ struct Tenant<L> {
 /// and costs no memory.
 const MOST_TYPES: usize = 64;
 
-impl<L> Default for Router<L> {
-    fn default() -> Router<L> {
-        Router { by_tenant: HashMap::new(), tenants: HashMap::new() }
+impl<L> Default for Tenant<L> {
+    fn default() -> Tenant<L> {
+        Tenant { routes: Vec::new(), by_type: HashMap::new(), chosen: Vec::new() }
     }
 }
 
-impl<L: AsRef<str>> Router<L> {
+impl<L> Tenant<L> {
+    fn add(&mut self, route: Route<L>, place: usize) {
+        self.routes.push((place, route));
+        self.by_type.clear();
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.routes.retain(|(other, _)| *other != place);
+        self.by_type.clear();
+    }
+
+    /// Returns whether all of its routes are for all tenants.
+    fn has_no_own(&self) -> bool {
+        self.routes.iter().all(|(_, route)| route.tenant.is_all())
+    }
+}
+
+impl<L> Default for Router<L> {
+    fn default() -> Router<L> {
+        Router { by_tenant: HashMap::new(), others: Tenant::default(), tenants: HashMap::new() }
+    }
+}
+
+impl<L: AsRef<str> + Clone> Router<L> {
     /// Adds a route at a place that no other route has.
     pub fn add(&mut self, route: Route<L>, place: usize) {
         self.tenants.insert(place, route.tenant.clone());
-        let empty = || Tenant { routes: Vec::new(), by_type: HashMap::new(), chosen: Vec::new() };
-        let tenant = self.by_tenant.entry(route.tenant.clone()).or_insert_with(empty);
-        tenant.routes.push((place, route));
-        tenant.by_type.clear();
+        if route.tenant.is_all() {
+            self.by_tenant.values_mut().for_each(|tenant| tenant.add(route.clone(), place));
+            return self.others.add(route, place);
+        }
+        let for_all = &self.others.routes;
+        let first = || Tenant { routes: for_all.clone(), ..Tenant::default() };
+        self.by_tenant.entry(route.tenant.clone()).or_insert_with(first).add(route, place);
     }
 
     /// Removes the route at a place.
     pub fn remove(&mut self, place: usize) {
         let Some(name) = self.tenants.remove(&place) else { return };
+        if name.is_all() {
+            self.by_tenant.values_mut().for_each(|tenant| tenant.remove(place));
+            return self.others.remove(place);
+        }
         let Some(tenant) = self.by_tenant.get_mut(&name) else { return };
-        tenant.routes.retain(|(other, _)| *other != place);
-        tenant.by_type.clear();
-        if tenant.routes.is_empty() {
+        tenant.remove(place);
+        if tenant.has_no_own() {
             self.by_tenant.remove(&name);
         }
     }
 
     /// Returns the places of the lanes that an event goes to.
     pub fn places(&mut self, event: &Event) -> &[usize] {
-        let Some(tenant) = self.by_tenant.get_mut(&event.tenant) else { return &[] };
+        let tenant = self.by_tenant.get_mut(&event.tenant).unwrap_or(&mut self.others);
         let Tenant { routes, by_type, chosen } = tenant;
         let wanting = routes.iter().filter(|(_, route)| route.wants(event)).map(|(place, _)| *place);
         if event.event_type == DISABLED {
@@ -181,6 +219,27 @@ mod tests {
             assert_eq!(places("rival", "job.created"), [3]);
             assert!(places("nobody", "job.created").is_empty());
         }
+    }
+
+    #[test]
+    fn a_lane_for_all_tenants_gets_the_events_of_each_whenever_either_comes() {
+        let mut router = Router::default();
+        router.add(route("acme", &["*"], "1"), 1);
+        router.add(route("*", &["job.*"], "2"), 2);
+        router.add(route("bolt", &["*"], "3"), 3);
+        let mut places = |tenant, event_type| router.places(&event(tenant, event_type)).to_vec();
+
+        for _ in 0..2 {
+            assert_eq!(places("acme", "job.created"), [1, 2]);
+            assert_eq!(places("bolt", "job.created"), [2, 3]);
+            assert_eq!((places("", "job.created"), places("nobody", "job.created")), (vec![2], vec![2]));
+            assert!(places("nobody", "part.made").is_empty());
+        }
+        router.remove(3);
+        assert_eq!(router.places(&event("bolt", "job.created")), [2]);
+        router.remove(2);
+        assert_eq!(router.places(&event("acme", "job.created")), [1]);
+        assert!(router.places(&event("nobody", "job.created")).is_empty() && router.by_tenant.len() == 1);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Attaches and detaches a source. In: a mapping, or the name of a source, and a connection as the owner of the tables. Out: the change of
-//! each table, or every reason why nothing was changed. It is the only writer of `andon.sources`. Each plan runs in one transaction, and a
-//! busy table is waited for only briefly, because everybody who wants to write to it would have to wait as well.
+//! each table, or every reason why nothing was changed. Each plan runs in one transaction, which tries what it has made, and compares what
+//! stands in the catalogue at its end with what is wanted, before it commits. A busy table is waited for only briefly, because everybody who
+//! wants to write to it would have to wait as well.
+
+mod owners;
+mod trial;
 
 use std::time::Duration;
 
@@ -11,10 +15,12 @@ use tokio_postgres::error::SqlState;
 use crate::capture::check::CheckedMapping;
 use crate::capture::check::check_mapping;
 use crate::capture::error::SourceError;
+use crate::capture::finding::Finding;
 use crate::capture::mapping::Mapping;
 use crate::capture::plan;
 use crate::capture::plan::Change;
 use crate::capture::plan::InstallPlan;
+use crate::capture::plan::Owner;
 
 /// How often a busy table is asked for, and the pause between two attempts. An attempt lasts half a second at most, which is less than
 /// PostgreSQL's `deadlock_timeout`: if the plant and Andon wait for each other, Andon gives in.
@@ -28,6 +34,28 @@ pub struct Report {
     pub source: String,
     /// The tables of the source, and what happened to the capture of each.
     pub tables: Vec<(String, Change)>,
+    /// What somebody should know although the source was attached.
+    pub warnings: Vec<String>,
+}
+
+/// What an attached source is like now.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// What no longer fits the database in the mapping.
+    pub findings: Vec<Finding>,
+    /// How what is installed differs from what the mapping wants. Attaching again mends it.
+    pub differences: Vec<String>,
+    /// What somebody should know.
+    pub warnings: Vec<String>,
+}
+
+/// Which owners of tables, types and functions a source may rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// The role that attaches, superusers, and roles that can become that role.
+    Itself,
+    /// Everybody.
+    Everybody,
 }
 
 /// Checks the mapping against the database. If there are no findings, `attach` will succeed.
@@ -43,29 +71,54 @@ pub async fn check(client: &mut Client, mapping: &Mapping) -> Result<CheckedMapp
 /// Returns the SQL that `attach` would run now. Run by hand, it has the same effect.
 pub async fn plan_sql(client: &mut Client, mapping: &Mapping) -> Result<String, SourceError> {
     let transaction = begin(client).await?;
-    let plan = plan::to_attach(&transaction, mapping).await?;
+    let wanted = plan::wanted(&transaction, mapping).await?;
+    let mut plan = plan::to_attach(&transaction, mapping, &wanted, Owner::CurrentRole).await?;
+    for owner in owners::untrusted(&transaction, mapping, &wanted, None).await? {
+        plan.warnings.push(format!("{owner}, and could act as the role that runs this"));
+    }
     transaction.rollback().await.map_err(|error| SourceError::database("end the dry run", error))?;
     Ok(plan.sql())
 }
 
-/// Returns the tables whose captures are not installed as this program installs them: an older one did it, or somebody has changed them.
-pub async fn outdated(client: &mut Client, mapping: &Mapping) -> Result<Vec<String>, SourceError> {
+/// Compares an attached source with the database as it is now: what the mapping says, what is installed, and who could meddle with it.
+pub async fn inspect(client: &mut Client, mapping: &Mapping) -> Result<Inspection, SourceError> {
     let transaction = begin(client).await?;
-    let plan = plan::to_attach(&transaction, mapping).await?;
+    // A daemon looks with a connection that others wait for.
+    let bounded = transaction.batch_execute("set local statement_timeout = '10s'").await;
+    bounded.map_err(|error| SourceError::database("bound the time of the check", error))?;
+    let wanted = match plan::wanted(&transaction, mapping).await {
+        Ok(wanted) => wanted,
+        Err(SourceError::Findings(problems)) => {
+            return Ok(Inspection { findings: problems.0, ..Inspection::default() });
+        }
+        Err(error) => return Err(error),
+    };
+    let plan = plan::to_attach(&transaction, mapping, &wanted, Owner::Recorded).await?;
+    let InstallPlan { differences, mut warnings, .. } = plan;
+    if let Some(role) = plan::record::distrustful(&transaction, &mapping.name).await? {
+        for owner in owners::untrusted(&transaction, mapping, &wanted, Some(&role)).await? {
+            warnings.push(format!("{owner}, and could act as {role}, which has attached it; attach as the owner of the tables, or with --trust-owners"));
+        }
+    }
     transaction.rollback().await.map_err(|error| SourceError::database("end the check", error))?;
-    let changes = plan.changes.into_iter().filter(|(_, change)| *change != Change::Unchanged);
-    Ok(changes.map(|(table, _)| table).collect())
+    Ok(Inspection { findings: Vec::new(), differences, warnings })
 }
 
-/// Installs what the mapping says, and removes what an earlier version of the mapping had installed and this one no longer wants.
+/// Installs what the mapping says, and removes what an earlier version of the mapping had installed and this one no longer wants. It leads
+/// there from whatever state the plant's migrations have left.
 pub async fn attach(client: &mut Client, mapping: &Mapping) -> Result<Report, SourceError> {
+    attach_with(client, mapping, Trust::Itself).await
+}
+
+/// Does the same, and says whose tables, types and functions the source may rest on.
+pub async fn attach_with(client: &mut Client, mapping: &Mapping, trust: Trust) -> Result<Report, SourceError> {
     for _ in 1..ATTEMPTS {
-        match attach_once(client, mapping).await {
+        match attach_once(client, mapping, trust).await {
             Err(SourceError::Busy { .. }) => tokio::time::sleep(PAUSE).await,
             outcome => return outcome,
         }
     }
-    attach_once(client, mapping).await
+    attach_once(client, mapping, trust).await
 }
 
 /// Removes every trace of a source from the database; its events stay in the log.
@@ -79,20 +132,43 @@ pub async fn detach(client: &mut Client, name: &str) -> Result<Report, SourceErr
     detach_once(client, name).await
 }
 
-async fn attach_once(client: &mut Client, mapping: &Mapping) -> Result<Report, SourceError> {
+async fn attach_once(client: &mut Client, mapping: &Mapping, trust: Trust) -> Result<Report, SourceError> {
     let transaction = begin(client).await?;
-    let plan = plan::to_attach(&transaction, mapping).await?;
-    run(&transaction, &plan).await?;
+    let mut wanted = plan::wanted(&transaction, mapping).await?;
+    wanted.trusts_owners = trust == Trust::Everybody;
+    let strangers = owners::untrusted(&transaction, mapping, &wanted, None).await?;
+    if trust == Trust::Itself && !strangers.is_empty() {
+        return Err(SourceError::UntrustedOwners(strangers));
+    }
+    let plan = plan::to_attach(&transaction, mapping, &wanted, Owner::CurrentRole).await?;
+    make_functions(&transaction, &plan).await?;
+    // It comes before the locks: nobody waits for it.
+    let trials = trial::run(&transaction, &mapping.name, &wanted).await?;
+    if !trials.faults.is_empty() {
+        return Err(SourceError::FailedTrials(trials.faults));
+    }
+    install(&transaction, &plan).await?;
+    let left = plan::to_attach(&transaction, mapping, &wanted, Owner::CurrentRole).await?.differences;
+    if !left.is_empty() {
+        return Err(SourceError::NotAsPlanned(left));
+    }
     transaction.commit().await.map_err(|error| SourceError::database("commit the attachment", error))?;
-    Ok(Report { source: mapping.name.clone(), tables: plan.changes })
+    let InstallPlan { changes, mut warnings, .. } = plan;
+    warnings.extend(trials.warnings);
+    Ok(Report { source: mapping.name.clone(), tables: changes, warnings })
 }
 
 async fn detach_once(client: &mut Client, name: &str) -> Result<Report, SourceError> {
     let transaction = begin(client).await?;
     let plan = plan::to_detach(&transaction, name).await?;
-    run(&transaction, &plan).await?;
+    make_functions(&transaction, &plan).await?;
+    install(&transaction, &plan).await?;
+    let left = plan::left(&transaction, name).await?;
+    if !left.is_empty() {
+        return Err(SourceError::NotAsPlanned(left));
+    }
     transaction.commit().await.map_err(|error| SourceError::database("commit the detachment", error))?;
-    Ok(Report { source: name.to_owned(), tables: plan.changes })
+    Ok(Report { source: name.to_owned(), tables: plan.changes, warnings: plan.warnings })
 }
 
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, SourceError> {
@@ -100,18 +176,31 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, SourceError> {
         client.transaction().await.map_err(|error| SourceError::database("begin a transaction", error))?;
     let is_migrated: bool = transaction
         .query_one(
-            "select to_regprocedure('andon.capture_failed(text, text, text, text, text, text)') is not null",
+            "select exists (select from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+                 where n.nspname = 'andon' and c.relname = 'sources' and a.attname = 'attached_by')",
             &[],
         )
         .await
         .map_err(|error| SourceError::database("look for schema andon", error))?
         .get(0);
-    if is_migrated { Ok(transaction) } else { Err(SourceError::NotMigrated) }
+    if !is_migrated {
+        return Err(SourceError::NotMigrated);
+    }
+    // PostgreSQL leaves out a schema that is in the path when it writes a definition.
+    let path = transaction.batch_execute("set local search_path = pg_catalog, pg_temp").await;
+    path.map_err(|error| SourceError::database("set the search path", error))?;
+    Ok(transaction)
 }
 
-async fn run(transaction: &Transaction<'_>, plan: &InstallPlan) -> Result<(), SourceError> {
+/// Runs the first steps, which need no lock of a table.
+async fn make_functions(transaction: &Transaction<'_>, plan: &InstallPlan) -> Result<(), SourceError> {
     let opened = transaction.batch_execute(&plan.opening()).await;
     opened.map_err(|error| SourceError::database("set the lock timeout", error))?;
+    run(transaction, &plan.functions).await
+}
+
+/// Locks the tables and runs the other steps.
+async fn install(transaction: &Transaction<'_>, plan: &InstallPlan) -> Result<(), SourceError> {
     for lock in &plan.locks {
         transaction.batch_execute(&lock.sql()).await.map_err(|error| match error.code() {
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
@@ -120,7 +209,11 @@ async fn run(transaction: &Transaction<'_>, plan: &InstallPlan) -> Result<(), So
             _ => SourceError::database(format!("lock table {}", lock.table), error),
         })?;
     }
-    for (doing, sql) in &plan.steps {
+    run(transaction, &plan.steps).await
+}
+
+async fn run(transaction: &Transaction<'_>, steps: &[(String, String)]) -> Result<(), SourceError> {
+    for (doing, sql) in steps {
         transaction.batch_execute(sql).await.map_err(|error| SourceError::database(doing, error))?;
     }
     Ok(())

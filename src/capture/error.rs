@@ -20,12 +20,40 @@ pub enum SourceError {
         /// How often a lock was asked for.
         attempts: u32,
     },
+    /// The mapping names a table and a part of it.
+    #[error(
+        "the mapping captures {whole} and {part}, which is a part of it, so that each change of {part} would be two events; name one of them"
+    )]
+    Overlap {
+        /// The table, as SQL.
+        whole: String,
+        /// Its partition, or a table that inherits from it.
+        part: String,
+    },
+    /// Somebody owns what the functions would read, and could act as the role that attaches.
+    #[error(
+        "not attached, because others could act as the role that attaches: {}; attach as the owner of the tables, or say --trust-owners if each of these roles may do whatever that role may",
+        .0.join("; ")
+    )]
+    UntrustedOwners(Vec<String>),
+    /// Functions that were just made do not work.
+    #[error("what would be installed was tried and fails:\n{}", .0.join("\n"))]
+    FailedTrials(Vec<String>),
+    /// What stands in the catalogue is not what was planned.
+    #[error("after all steps, the database is not as planned, so that nothing was kept:\n{}", .0.join("\n"))]
+    NotAsPlanned(Vec<String>),
+    /// A table got another name while the plan was made.
+    #[error("a table was renamed, replaced or dropped at this moment; attach again")]
+    MovedMeanwhile,
     /// The schema is not there yet, or too old.
     #[error("schema andon is missing or old; run `andon migrate` first")]
     NotMigrated,
     /// No source of that name is attached.
     #[error("source `{0}` is not attached here; `select name from andon.sources` lists those that are")]
     Unknown(String),
+    /// What was asked to be captured again cannot be.
+    #[error("nothing was captured: {0}")]
+    NotRecovered(String),
     /// The mapping has a character that the encoding of the database does not have.
     #[error(
         "cannot {doing}: the mapping has characters that this database cannot hold; write it without them, comments included"

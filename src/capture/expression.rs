@@ -6,6 +6,15 @@ pub fn mentions(sql: &str, row: &str) -> bool {
     words(sql).iter().any(|word| word.is_row(row))
 }
 
+/// Returns whether the expression reads this column of the changed row, whether or not it names the row.
+pub fn reads_column(sql: &str, column: &str) -> bool {
+    let words = words(sql);
+    words.iter().enumerate().any(|(place, word)| {
+        let of_the_row = || place > 0 && ["new", "old", "this"].iter().any(|row| words[place - 1].is_row(row));
+        word.text == column && (!word.is_column || of_the_row())
+    })
+}
+
 /// Returns the objection to an expression that contains what no mapping may contain. `rows` are the rows that it can read.
 pub fn objection<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Option<String> {
     if sql.trim().is_empty() {
@@ -91,6 +100,14 @@ fn without_literals(sql: &str) -> String {
 mod tests {
     use super::mentions;
     use super::objection;
+    use super::reads_column;
+
+    #[test]
+    fn a_column_of_the_changed_row_is_told_from_that_of_another() {
+        assert!(reads_column("coalesce(new.status, 'x')", "status") && reads_column("status = 'done'", "status"));
+        assert!(reads_column("this.\"dueDate\"", "dueDate") && reads_column("old . status", "status"));
+        assert!(!reads_column("cell.password", "password") && !reads_column("new.status = 'password'", "password"));
+    }
 
     #[test]
     fn a_row_is_mentioned_by_name_and_not_by_resemblance() {

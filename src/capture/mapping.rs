@@ -31,6 +31,8 @@ pub struct Mapping {
     pub mqtt_publishers: Option<TableName>,
     /// The source's own table of webhooks, if it has one.
     pub webhooks: Option<TableName>,
+    /// Whether the daemon wants to be told of changes of the schema at once.
+    pub watch_ddl: bool,
     /// The `[[capture]]` entries, in the order of the file.
     pub captures: Vec<Capture>,
     /// The `[[channel]]` entries, in the order of the file.

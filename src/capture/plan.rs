@@ -1,9 +1,15 @@
 //! Compares what is installed for a source with what its mapping wants. In: the checked mapping and the system catalogue. Out: a plan that
-//! leads from the one to the other. It changes nothing: `attach` runs the plan, and a dry run prints the very same one.
+//! leads from the one to the other, with each difference in words. It changes nothing: `attach` runs the plan, a dry run prints the very same
+//! one, and the check and the daemon tell its differences.
 
+mod compare;
+mod definition;
 mod destination_triggers;
 mod install_plan;
 mod installed;
+pub(crate) mod record;
+mod relatives;
+mod schema_watch;
 
 use tokio_postgres::Transaction;
 
@@ -14,10 +20,7 @@ use crate::capture::finding::Problems;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
-use crate::capture::plan::installed::InstalledCapture;
-use crate::capture::plan::installed::InstalledTrigger;
 use crate::capture::sql::event;
-use crate::capture::sql::quote::literal;
 use crate::capture::sql::trigger;
 use crate::capture::sql::trigger::GeneratedCapture;
 use crate::capture::table::TriggerLevel;
@@ -25,52 +28,107 @@ use crate::capture::table::TriggerLevel;
 pub use install_plan::Change;
 pub use install_plan::InstallPlan;
 
-/// Plans to attach: from what is installed to what the mapping says.
-pub(crate) async fn to_attach(transaction: &Transaction<'_>, mapping: &Mapping) -> Result<InstallPlan, SourceError> {
+/// What a mapping wants of the database as it is now.
+pub(crate) struct Wanted {
+    /// The captured tables.
+    pub(crate) tables: Vec<CheckedTable>,
+    /// The function and the triggers of each.
+    pub(crate) captures: Vec<GeneratedCapture>,
+    /// Whether the source may rest on whatever others own.
+    pub(crate) trusts_owners: bool,
+    /// The identities of the tables, by which it shows that one was replaced meanwhile.
+    identities: Vec<u32>,
+}
+
+/// Whose function a capture has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The role that asks, because it is about to attach.
+    CurrentRole,
+    /// The role that has attached the source.
+    Recorded,
+}
+
+/// Finds out what a mapping wants.
+pub(crate) async fn wanted(transaction: &Transaction<'_>, mapping: &Mapping) -> Result<Wanted, SourceError> {
     let checked =
         check_mapping(transaction, mapping).await.map_err(|error| SourceError::database("check the mapping", error))?;
     if !checked.findings.is_empty() {
         return Err(SourceError::Findings(Problems(checked.findings)));
     }
-    let installed = installed::read(transaction, &mapping.name).await?;
-    let mut plan = InstallPlan::default();
-    let mut wanted = Vec::new();
+    let mut captures = Vec::new();
     for captured in &checked.tables {
         prepare_inserts(transaction, captured, &mapping.levels).await?;
-        let generated =
-            trigger::generate(&mapping.name, &captured.name, &captured.table, &captured.rules, &mapping.levels);
-        install(&mut plan, &generated, installed.iter().find(|known| known.function == generated.function));
-        wanted.push(generated.function);
+        let CheckedTable { name, table, rules } = captured;
+        captures.push(trigger::generate(&mapping.name, name, table, rules, &mapping.levels));
     }
-    for known in installed.iter().filter(|known| !wanted.contains(&known.function)) {
-        remove(&mut plan, &mapping.name, known);
+    let names: Vec<&str> = checked.tables.iter().map(|captured| captured.table.sql.as_str()).collect();
+    relatives::refuse_overlap(transaction, &names).await?;
+    let identities = relatives::identities(transaction, &names).await?;
+    Ok(Wanted { tables: checked.tables, captures, trusts_owners: false, identities })
+}
+
+/// Plans to attach: from what is installed to what the mapping wants.
+pub(crate) async fn to_attach(
+    transaction: &Transaction<'_>,
+    mapping: &Mapping,
+    wanted: &Wanted,
+    owner: Owner,
+) -> Result<InstallPlan, SourceError> {
+    let names: Vec<&str> = wanted.tables.iter().map(|captured| captured.table.sql.as_str()).collect();
+    if relatives::identities(transaction, &names).await? != wanted.identities {
+        return Err(SourceError::MovedMeanwhile);
     }
+    let belongs_to = owner_of(transaction, &mapping.name, owner).await?;
+    let functions: Vec<String> = wanted.captures.iter().map(|capture| capture.function.clone()).collect();
+    let installed = installed::read(transaction, &mapping.name, &functions).await?;
+    let mut plan = InstallPlan::default();
+    compare::plan(&mut plan, &mapping.name, &wanted.captures, &installed, belongs_to.as_deref());
     let tables: Vec<&TableName> = [&mapping.mqtt_publishers, &mapping.webhooks].into_iter().flatten().collect();
     destination_triggers::plan(transaction, &mut plan, &mapping.name, &tables).await?;
-    plan.step(format!("note source {}", mapping.name), insert_source(mapping));
+    schema_watch::plan(transaction, &mut plan, &mapping.name, mapping.watch_ddl, owner == Owner::CurrentRole).await?;
+    plan.warnings.extend(relatives::captured_by_others(transaction, &mapping.name, &names).await?);
+    plan.step(format!("note source {}", mapping.name), record::attached(mapping, wanted.trusts_owners));
     plan.locks.sort();
     Ok(plan)
 }
 
 /// Plans to detach: from what is installed to nothing.
 pub(crate) async fn to_detach(transaction: &Transaction<'_>, name: &str) -> Result<InstallPlan, SourceError> {
-    let installed = installed::read(transaction, name).await?;
+    let installed = installed::read(transaction, name, &[]).await?;
     let is_recorded = transaction
         .query_opt("select from andon.sources where name = $1", &[&name])
         .await
         .map_err(|error| SourceError::database("read andon.sources", error))?
         .is_some();
-    if installed.is_empty() && !is_recorded {
+    if installed.functions.is_empty() && !is_recorded {
         return Err(SourceError::Unknown(name.to_owned()));
     }
     let mut plan = InstallPlan::default();
-    for known in &installed {
-        remove(&mut plan, name, known);
-    }
+    compare::plan(&mut plan, name, &[], &installed, None);
     destination_triggers::plan(transaction, &mut plan, name, &[]).await?;
-    plan.step(format!("forget source {name}"), format!("delete from andon.sources where name = {};\n", literal(name)));
+    schema_watch::plan(transaction, &mut plan, name, false, true).await?;
+    plan.step(format!("forget source {name}"), record::detached(name));
     plan.locks.sort();
     Ok(plan)
+}
+
+/// Returns what is still installed of a source that should be gone.
+pub(crate) async fn left(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>, SourceError> {
+    let mut plan = InstallPlan::default();
+    compare::plan(&mut plan, name, &[], &installed::read(transaction, name, &[]).await?, None);
+    Ok(plan.differences)
+}
+
+/// Returns the role that the functions have to belong to. One that an older version has attached has recorded none.
+async fn owner_of(transaction: &Transaction<'_>, source: &str, owner: Owner) -> Result<Option<String>, SourceError> {
+    let sql = match owner {
+        Owner::CurrentRole => "select current_user::text where $1 <> ''",
+        Owner::Recorded => "select attached_by from andon.sources where name = $1",
+    };
+    let row = transaction.query_opt(sql, &[&source]).await;
+    let row = row.map_err(|error| SourceError::database("read who has attached the source", error))?;
+    Ok(row.and_then(|row| row.get(0)))
 }
 
 /// Proves that the expressions fit together in one statement; the check has prepared each of them alone. Without this, a fault would show
@@ -98,67 +156,4 @@ async fn prepare_inserts(
         })?;
     }
     Ok(())
-}
-
-fn install(plan: &mut InstallPlan, wanted: &GeneratedCapture, known: Option<&InstalledCapture>) {
-    let is_function_there = known.is_some_and(|known| known.body == wanted.body && known.comment == wanted.comment);
-    let triggers = known.map_or(&[] as &[InstalledTrigger], |known| &known.triggers);
-    let is_there = |name: &str, table: &str| {
-        triggers.iter().any(|known| {
-            known.name == name && known.table == table && known.is_row_level == wanted.is_row_level && known.is_enabled
-        })
-    };
-    let is_wanted = |known: &InstalledTrigger| {
-        wanted.triggers.iter().any(|trigger| trigger.name == known.name && trigger.table == known.table)
-    };
-    let missing: Vec<_> = wanted.triggers.iter().filter(|trigger| !is_there(&trigger.name, &trigger.table)).collect();
-    let superfluous: Vec<_> = triggers.iter().filter(|known| !is_wanted(known)).collect();
-    if !is_function_there {
-        plan.step(format!("capture {}", wanted.table), wanted.create_function.clone());
-    }
-    for trigger in &missing {
-        plan.lock(&trigger.table, false);
-        plan.step(format!("let it run on {}", trigger.table), trigger.create.clone());
-    }
-    for trigger in &superfluous {
-        plan.drop_trigger(&trigger.name, &trigger.table);
-    }
-    let change = match known {
-        None => Change::Created,
-        Some(_) if is_function_there && missing.is_empty() && superfluous.is_empty() => Change::Unchanged,
-        Some(_) => Change::Replaced,
-    };
-    plan.changes.push((wanted.table.clone(), change));
-}
-
-fn remove(plan: &mut InstallPlan, source: &str, known: &InstalledCapture) {
-    for trigger in &known.triggers {
-        plan.drop_trigger(&trigger.name, &trigger.table);
-    }
-    let table = known.comment.trim_start_matches(&trigger::comment_prefix(source));
-    let table = table.rsplit_once(" [").map_or(table, |(table, _)| table);
-    plan.step(format!("no longer capture {table}"), format!("drop function {}();\n", known.function));
-    plan.changes.push((table.to_owned(), Change::Dropped));
-}
-
-/// Records the source. It writes only if something differs, so that attaching again wakes no daemon.
-fn insert_source(mapping: &Mapping) -> String {
-    let optional = |table: &Option<TableName>| {
-        table.as_ref().map_or("null".to_owned(), |table| literal(&table.to_string()).trim_start().to_owned())
-    };
-    format!(
-        "insert into andon.sources (name, profile, mapping, mqtt_publishers, webhooks)
-values ({}, {}, {}, {}, {})
-on conflict (name) do update
-set profile = excluded.profile, mapping = excluded.mapping, mqtt_publishers = excluded.mqtt_publishers,
-    webhooks = excluded.webhooks, attached_at = excluded.attached_at
-where (sources.profile, sources.mapping, sources.mqtt_publishers, sources.webhooks)
-    is distinct from (excluded.profile, excluded.mapping, excluded.mqtt_publishers, excluded.webhooks);
-",
-        literal(&mapping.name),
-        literal(mapping.profile.name()),
-        literal(&mapping.text),
-        optional(&mapping.mqtt_publishers),
-        optional(&mapping.webhooks),
-    )
 }

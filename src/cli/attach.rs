@@ -11,6 +11,7 @@ use crate::capture;
 use crate::capture::Change;
 use crate::capture::Mapping;
 use crate::capture::Report;
+use crate::capture::Trust;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
 
@@ -23,6 +24,13 @@ pub(super) struct Attach {
     /// Print the SQL that would be run, for the database administrator to read, and change nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Attach although other roles own tables, types or functions that the mapping reads
+    ///
+    /// The functions that attach installs run with the rights of the role that attaches. Whoever owns a table, a type or a function that they
+    /// read can put other code in its place, and so do whatever that role may do: everything, if it is a superuser.
+    #[arg(long)]
+    trust_owners: bool,
 }
 
 #[derive(Debug, Args)]
@@ -43,7 +51,8 @@ impl Attach {
             print!("{}", sql.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
             return Ok(());
         }
-        let report = capture::attach(&mut client, &mapping).await;
+        let trust = if self.trust_owners { Trust::Everybody } else { Trust::Itself };
+        let report = capture::attach_with(&mut client, &mapping, trust).await;
         print_report(&report.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
         Ok(())
     }
@@ -74,5 +83,8 @@ fn print_report(report: &Report) {
             Change::Dropped => "dropped",
         };
         println!("  {change:<10} {table}");
+    }
+    for warning in &report.warnings {
+        println!("warning: {warning}");
     }
 }

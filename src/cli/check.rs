@@ -3,26 +3,42 @@
 
 mod brokers;
 mod canary;
+mod captures;
 mod connection;
+mod daemons;
 mod database;
+mod destinations;
 mod explain;
 mod identity;
+mod lanes;
+mod parts;
+mod reach;
 mod report;
 mod rights;
 mod server;
+mod sources;
+mod subject;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+use tokio_postgres::Client;
 
 use crate::capture::Mapping;
 use crate::capture::Types;
+use crate::cli::check::parts::Parts;
 use crate::cli::check::report::CheckReport;
+use crate::cli::check::report::Finding;
+use crate::cli::check::report::Grade;
 use crate::cli::options::GlobalOptions;
 use crate::config;
 use crate::config::Config;
 use crate::database::Database;
+use crate::quantity;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -42,10 +58,36 @@ pub(super) struct Check {
     /// publisher's own topics, as recent events would; subscribers of these topics see them. Nothing is published without this option.
     #[arg(long, conflicts_with = "source")]
     canary: bool,
+
+    /// Exit with status 1 for a warning too
+    #[arg(long)]
+    strict: bool,
+
+    /// Print one JSON document, for machines: `status`, and for each finding `grade`, `area`, `name`, `lane`, `message` and `cure`
+    #[arg(long, conflicts_with = "explain")]
+    json: bool,
+
+    /// How long everything may take together; what has no answer by then is a fault that says what it waits for
+    ///
+    /// With --canary the messages may take longer.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = quantity::duration)]
+    timeout: Duration,
 }
+
+/// What to do about a database that does not answer. A pooler is recognised by an answer that it holds back, which takes longer.
+const SILENT: &str = "give more time: --timeout 20s also finds out whether it is a pooler that shares its only session, which needs pool_mode = session";
+/// What is left of the time for printing the report and ending the process.
+const ENDING: Duration = Duration::from_millis(400);
+/// How long a part may take that asks Andon's own tables, so that there is time for the others if one of them is locked.
+const PATIENCE: Duration = Duration::from_millis(900);
+/// How long all canaries may take. Each waits for its broker for some seconds.
+const CANARY_PATIENCE: Duration = Duration::from_secs(300);
+/// How long looking at the lanes may take: it waits for a daemon that is about to take some of them over.
+const LANES_PATIENCE: Duration = Duration::from_millis(3000);
 
 impl Check {
     pub(super) async fn run(self, global: &GlobalOptions) -> ExitCode {
+        let deadline = Instant::now() + self.timeout.saturating_sub(ENDING);
         let mut report = CheckReport::default();
         let mapping = self.source.map(|file| Mapping::read(&file));
         if let Some(Err(problems)) = &mapping {
@@ -60,16 +102,21 @@ impl Check {
         let mut types = None;
         if let Some(config) = check_configuration(global, &mut report) {
             match &mapping {
-                None => check_everything(&config, self.canary, &mut report).await,
+                None => Box::pin(check_everything(&config, self.canary, deadline, &mut report)).await,
                 Some(Ok(mapping)) => types = check_mapping(&config, mapping, &mut report).await,
                 Some(Err(_)) => {}
             }
         }
-        print!("{report}");
+        if self.json {
+            println!("{}", report.json());
+        } else {
+            print!("{report}");
+        }
         if is_explained {
             mapping.iter().flatten().for_each(|mapping| print!("\n{}", explain::table(mapping, types.as_ref())));
         }
-        if report.has_fault() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        let worst = if self.strict { Grade::Ok } else { Grade::Warning };
+        if report.grade() > worst { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
@@ -90,18 +137,62 @@ fn check_configuration(global: &GlobalOptions, report: &mut CheckReport) -> Opti
     (!problems.iter().any(|problem| is_of_database(&problem.key))).then_some(config)
 }
 
-async fn check_everything(config: &Config, canary: bool, report: &mut CheckReport) {
+async fn check_everything(config: &Config, canary: bool, deadline: Instant, report: &mut CheckReport) {
     let Some(database) = configured_database(config, report) else { return };
-    let Some(mut client) = database::connect(&database, report).await else { return };
-    server::check(&client, report).await;
-    rights::check(&client, report).await;
-    if !database::has_schema(&client, report).await {
+    let mut parts = Parts::new(&database, deadline);
+    let left = deadline.saturating_duration_since(Instant::now());
+    let connected = timeout_at(deadline, database::connect(&database, report)).await;
+    match connected {
+        Ok(Some(client)) => drop(client),
+        Ok(None) => return,
+        Err(_) => {
+            let message = format!("{} did not answer within {:.1} s", database.target(), left.as_secs_f64());
+            return report.add(Finding::fault("database", message).cure(SILENT));
+        }
+    }
+    parts.run("server", PATIENCE, report, async |client, report| server::check(client, report).await).await;
+    parts.run("rights", PATIENCE, report, async |client, report| rights::check(client, report).await).await;
+    let schema = async |client: &mut Client, report: &mut CheckReport| database::has_schema(client, report).await;
+    if parts.run("schema", PATIENCE, report, schema).await != Some(true) {
         return;
     }
-    database::sources(&mut client, report).await;
-    database::recorded_problems(&client, report).await;
-    let destinations = database::destinations(&mut client, config, report).await;
-    brokers::check(&client, destinations, config, canary, report).await;
+    // The mappings are compared with the whole catalogue, which takes longest: it is done on a connection of its own, meanwhile.
+    let mut of_sources = CheckReport::default();
+    let mut beside = Parts::new(&database, deadline);
+    let sources = async |client: &mut Client, report: &mut CheckReport| sources::check(client, report).await;
+    let mut of_lanes = CheckReport::default();
+    tokio::join!(
+        beside.run("source", Duration::MAX, &mut of_sources, sources),
+        check_delivery(&mut parts, config, canary, deadline, &mut of_lanes),
+    );
+    report.append(of_sources);
+    report.append(of_lanes);
+}
+
+/// Checks what was not captured, who delivers, and where to.
+async fn check_delivery(
+    parts: &mut Parts<'_>,
+    config: &Config,
+    canary: bool,
+    deadline: Instant,
+    report: &mut CheckReport,
+) {
+    let captures = async |client: &mut Client, report: &mut CheckReport| captures::check(client, report).await;
+    parts.run("capture", PATIENCE, report, captures).await;
+    let list = async |client: &mut Client, report: &mut CheckReport| destinations::list(client, config, report).await;
+    let Some(listing) = parts.run("destination", PATIENCE, report, list).await else { return };
+    let state =
+        async |client: &mut Client, report: &mut CheckReport| destinations::state(client, listing, report).await;
+    let Some(subjects) = parts.run("lane", LANES_PATIENCE, report, state).await else { return };
+    // Each broker says for itself that it did not answer.
+    let deadline = deadline.checked_sub(ENDING).unwrap_or(deadline);
+    let brokers = async |client: &mut Client, report: &mut CheckReport| {
+        brokers::check(client, subjects, config, canary, deadline, report).await;
+    };
+    if canary {
+        parts.extend(CANARY_PATIENCE);
+    }
+    parts.run("broker", Duration::MAX, report, brokers).await;
 }
 
 async fn check_mapping(config: &Config, mapping: &Mapping, report: &mut CheckReport) -> Option<Types> {

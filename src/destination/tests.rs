@@ -36,6 +36,18 @@ fn every_problem_of_a_webhook_is_reported_at_once() {
 }
 
 #[test]
+fn only_a_table_that_tenants_do_not_write_may_ask_for_the_events_of_all_of_them() {
+    let row = json!({"id": 1, "tenant_id": "*", "url": "https://erp", "secret_key": "secret", "events": ["*"]});
+    let read = |table| active(DestinationKind::Webhook, table, Format::Andon, &row).usable;
+
+    assert!(read("andon.webhooks").unwrap().route.tenant.is_all());
+    for table in ["public.webhooks", "andon.webhooks2", "webhooks"] {
+        let problems = read(table).unwrap_err();
+        assert!(problems[0].contains("only a row of andon.mqtt_publishers or andon.webhooks may ask"), "{problems:?}");
+    }
+}
+
+#[test]
 fn the_lane_of_a_replay_has_a_name_of_its_own_and_leaves_most_of_the_capacity_to_the_live_lane() {
     let row = json!({"id": "a1", "name": "plant", "broker_url": "mqtt://broker", "topic_pattern": "{event}", "events": ["*"],
         "settings": {"client_id": "gw", "window": 256}});

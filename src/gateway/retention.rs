@@ -11,6 +11,7 @@ use deadpool_postgres::Pool;
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
+use crate::capture::failures;
 use crate::database::locks;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
@@ -124,6 +125,10 @@ async fn apply_once(pool: &Pool, retention: &Retention, defaults: &Defaults) -> 
 pub async fn apply(client: &mut Client, retention: &Retention, defaults: &Defaults) -> anyhow::Result<()> {
     partitions::extend(client, retention.log_age, retention.log_size).await.context("making partitions of the log")?;
     attempts::keep(client, retention.attempts_age).await.context("making and dropping partitions of the attempts")?;
+    let unseen = failures::keep(client, retention.attempts_age).await.context("removing old failures of captures")?;
+    if unseen > 0 {
+        tracing::error!(unseen, "changes that were not captured are forgotten, because there are too many of them");
+    }
     let partitions = partitions::list(client).await.context("looking at the partitions of the log")?;
     let over = partitions::over(&partitions, retention.log_age, retention.log_size);
     if !over.is_empty() {

@@ -1,6 +1,9 @@
 //! Capture by attached triggers. In: a plant's statements on a real PostgreSQL. Out: whether each change leaves exactly its event, and
 //! whether the plant's statement succeeds whatever happens to the capture.
 
+mod sessions;
+mod times;
+
 use serde_json::json;
 
 use crate::support::plant::Plant;
@@ -182,15 +185,15 @@ async fn a_row_that_cannot_be_captured_is_recorded_and_the_others_are_captured()
 }
 
 #[tokio::test]
-async fn a_statement_of_many_bad_rows_records_a_hundred_of_them_and_counts_the_rest() {
+async fn a_statement_of_many_bad_rows_keeps_ten_thousand_of_them_and_counts_the_rest() {
     let plant = Plant::with(RATES, RATES_MAPPING).await;
 
-    let types = plant.types_after("insert into rates select n, 1, n % 2 from generate_series(1, 600) n").await;
+    let types = plant.types_after("insert into rates select n, 1, n % 2 from generate_series(1, 20400) n").await;
 
-    assert_eq!(types.len(), 300);
+    assert_eq!(types.len(), 10_200);
     let errors = plant.errors().await;
-    assert_eq!(errors.len(), 101);
-    assert!(errors[100].3.starts_with("200 more rows"), "{}", errors[100].3);
+    assert_eq!(errors.len(), 10_001);
+    assert!(errors[10_000].3.starts_with("200 more rows"), "{}", errors[10_000].3);
 }
 
 #[tokio::test]
@@ -202,8 +205,8 @@ async fn a_column_dropped_after_attaching_does_not_stop_the_plant() {
 
     assert_eq!((types.len(), plant.count("select count(*) from rates").await), (0, 2));
     let errors = plant.errors().await;
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert_eq!(errors[0].2, "42703");
+    let found: Vec<_> = errors.iter().map(|(_, key, state, _)| (key.as_deref(), state.as_str())).collect();
+    assert_eq!(found, [(Some("1"), "42703"), (Some("2"), "42703")]);
 }
 
 #[tokio::test]
@@ -357,43 +360,4 @@ async fn an_application_raises_its_own_event_and_a_bad_name_is_refused() {
     assert_eq!(events[0]["data"], json!({"parts": 7}));
     assert_eq!((&events[0]["tenant"], &events[0]["entity_id"]), (&json!("acme"), &json!("S-1")));
     assert!(refused.as_db_error().unwrap().message().contains("'shift ended' is not a dotted name"));
-}
-
-#[tokio::test]
-async fn a_session_with_few_rights_and_traps_in_its_search_path_is_captured_like_any_other() {
-    let plant = Plant::attached().await;
-    plant
-        .run(
-            "create role low_operator;
-             grant usage on schema public to low_operator;
-             grant select, update on jobs to low_operator;
-             create schema trap authorization low_operator;
-             alter table cells enable row level security",
-        )
-        .await;
-    let session = connect(&plant.url).await;
-    session
-        .batch_execute(
-            "set role low_operator; set search_path = trap, public, pg_catalog; set timezone = 'Asia/Tokyo';
-             create function trap.jsonb_strip_nulls(jsonb) returns jsonb language sql as $$ select '{\"cell\": \"trap\"}'::jsonb $$;
-             create function trap.ring() returns void language plpgsql as $$ begin raise 'trapped'; end $$;
-             create function trap.never(uuid, uuid) returns boolean language sql as 'select false';
-             create operator trap.= (function = trap.never, leftarg = uuid, rightarg = uuid)",
-        )
-        .await
-        .unwrap();
-    session.batch_execute("create temp table cells (id uuid, name text)").await.unwrap();
-
-    let before = plant.count("select count(*) from andon.events").await;
-    session.batch_execute("update public.jobs set customer = 'x', due_date = '2026-01-01 00:00+00'").await.unwrap();
-
-    assert_eq!(plant.count("select count(*) from andon.events").await, before + 1);
-    let row = plant
-        .client
-        .query_one("select context->>'cell', data->>'due_date' from andon.events order by id desc limit 1", &[]);
-    let row = row.await.unwrap();
-    assert_eq!(row.get::<_, String>(0), "Laser 1");
-    assert_eq!(row.get::<_, String>(1), "2026-01-01T00:00:00+00:00");
-    assert!(session.batch_execute("select * from andon.events").await.is_err());
-    assert!(session.batch_execute("select andon.capture_eryxon_jobs()").await.is_err());
 }

@@ -310,7 +310,7 @@ async fn attempts_from_before_they_were_kept_by_day_stay() {
         line.run(sql).await;
     }
 
-    line.tidy(&Retention::default()).await;
+    andon::ledger::attempts::keep(&line.client, Retention::default().attempts_age).await.unwrap();
 
     assert_eq!(line.number("select count(*) from andon.attempts where lane = 'l'").await, 1);
     let new = "insert into andon.attempts (at, lane, event, event_id, attempt, outcome)

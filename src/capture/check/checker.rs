@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::DbError;
+use tokio_postgres::types::Kind;
 use tokio_postgres::types::Type;
 
 use crate::capture::finding::Finding;
@@ -32,9 +33,7 @@ impl Types {
     }
 
     fn insert(&mut self, capture: &Capture, field: &str, data_type: &Type) {
-        let name = data_type.name();
-        let name = name.strip_prefix('_').map_or(name.to_owned(), |element| format!("{element}[]"));
-        self.0.insert((capture.number, field.to_owned()), name);
+        self.0.insert((capture.number, field.to_owned()), name_of(data_type));
     }
 }
 
@@ -107,6 +106,14 @@ impl<'c> Checker<'c> {
             self.types.insert(capture, &text.field, data_type);
         }
         if data_type != Some(Type::TIMESTAMP) {
+            if let Some(data_type) = data_type.filter(holds_timestamp) {
+                let message = format!(
+                    "is of type {}, which holds timestamps without a zone, and only a plain one gets the zone of the source; \
+                     send what is in it, each `at time zone 'Europe/Berlin'`",
+                    name_of(&data_type)
+                );
+                self.report(&capture.entry(), &text.field, text.location, message);
+            }
             return Ok(text.sql.clone());
         }
         match &self.mapping.time_zone {
@@ -179,6 +186,41 @@ impl<'c> Checker<'c> {
                 self.transaction.batch_execute("rollback to savepoint andon_check").await?;
                 Ok(Err(reason))
             }
+        }
+    }
+}
+
+/// Returns the name of a type, for people.
+fn name_of(data_type: &Type) -> String {
+    let name = data_type.name();
+    name.strip_prefix('_').map_or(name.to_owned(), |element| format!("{element}[]"))
+}
+
+/// Returns whether values of the type hold timestamps without a zone, however deep.
+fn holds_timestamp(data_type: &Type) -> bool {
+    match data_type.kind() {
+        Kind::Array(inner) | Kind::Range(inner) | Kind::Multirange(inner) | Kind::Domain(inner) => {
+            holds_timestamp(inner)
+        }
+        Kind::Composite(fields) => fields.iter().any(|field| holds_timestamp(field.type_())),
+        _ => *data_type == Type::TIMESTAMP,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::types::Type;
+
+    use super::holds_timestamp;
+
+    #[test]
+    fn timestamps_without_a_zone_are_found_within_other_types() {
+        for holds in [Type::TIMESTAMP, Type::TIMESTAMP_ARRAY, Type::TS_RANGE, Type::TSMULTI_RANGE, Type::TS_RANGE_ARRAY]
+        {
+            assert!(holds_timestamp(&holds), "{holds}");
+        }
+        for holds_none in [Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY, Type::TSTZ_RANGE, Type::DATE_RANGE, Type::TEXT] {
+            assert!(!holds_timestamp(&holds_none), "{holds_none}");
         }
     }
 }

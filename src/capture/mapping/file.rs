@@ -37,6 +37,7 @@ const SOURCE_KEYS: &[&str] = &[
     "cell",
     "mqtt_publishers",
     "webhooks",
+    "watch_ddl",
 ];
 /// The longest name of a source, in bytes: it is part of the names of functions and triggers, which PostgreSQL cuts at 63 bytes.
 const LONGEST_SOURCE_NAME: usize = 24;
@@ -99,6 +100,7 @@ fn source(findings: &mut Findings<'_>, root: &Section<'_>) -> (Mapping, Option<T
         levels: Vec::new(),
         mqtt_publishers: None,
         webhooks: None,
+        watch_ddl: false,
         captures: Vec::new(),
         channels: Vec::new(),
     };
@@ -115,6 +117,7 @@ fn source(findings: &mut Findings<'_>, root: &Section<'_>) -> (Mapping, Option<T
     }
     mapping.mqtt_publishers = section.table_name(findings, "mqtt_publishers");
     mapping.webhooks = section.table_name(findings, "webhooks");
+    mapping.watch_ddl = section.flag(findings, "watch_ddl");
     let tenant = section.text(findings, "tenant");
     if let Some(tenant) = &tenant {
         capture_entry::check_expression(findings, "source", tenant, &["new", "old", "this"]);

@@ -91,6 +91,19 @@ impl<'t> Section<'t> {
         self.text_of(findings, key, self.get(key)?)
     }
 
+    /// Reads `true` or `false`, which is what a missing key means.
+    pub(super) fn flag(&self, findings: &mut Findings<'_>, key: &str) -> bool {
+        match self.get(key).map(|value| (value.get_ref(), value)) {
+            None => false,
+            Some((DeValue::Boolean(flag), _)) => *flag,
+            Some((_, value)) => {
+                let location = findings.location(value.span().start);
+                findings.add(location, &self.entry, key, format!("is {}; write true or false", type_name(value)));
+                false
+            }
+        }
+    }
+
     /// Reads a string that has to be there.
     pub(super) fn required(&self, findings: &mut Findings<'_>, key: &str) -> Option<Text> {
         if self.get(key).is_none() {

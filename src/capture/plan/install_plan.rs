@@ -1,4 +1,4 @@
-//! A plan as a value: the statements of one transaction, in order, and what they change. It runs nothing.
+//! A plan as a value: the statements of one transaction, in order, why they are needed, and what they change. It runs nothing.
 
 use crate::capture::sql::quote::identifier;
 
@@ -18,9 +18,17 @@ pub enum Change {
 /// The statements of one transaction.
 #[derive(Debug, Default)]
 pub struct InstallPlan {
-    /// The tables to lock first, always in the same order.
+    /// How what is installed differs from what is wanted, in words.
+    pub differences: Vec<String>,
+    /// What somebody should know although nothing keeps the source from being attached.
+    pub warnings: Vec<String>,
+    /// What the role may not do, and a superuser can do later.
+    pub for_superuser: Option<&'static str>,
+    /// The first steps, which make functions and need no lock of a table: what each does, and its SQL.
+    pub functions: Vec<(String, String)>,
+    /// The tables to lock then, always in the same order.
     pub locks: Vec<Lock>,
-    /// The steps after that: what each does, and its SQL.
+    /// The steps after that.
     pub steps: Vec<(String, String)>,
     /// The tables, and what happens to the capture of each.
     pub changes: Vec<(String, Change)>,
@@ -51,9 +59,27 @@ impl InstallPlan {
 
     /// Returns the whole transaction, for psql.
     pub fn sql(&self) -> String {
+        let told = |steps: &[(String, String)]| -> String {
+            steps.iter().map(|(doing, sql)| format!("\n-- {}\n{sql}", one_line(doing))).collect()
+        };
+        let warnings: String =
+            self.warnings.iter().map(|warning| format!("-- WARNING: {}\n", one_line(warning))).collect();
         let locks: String = self.locks.iter().map(Lock::sql).collect();
-        let steps: String = self.steps.iter().map(|(doing, sql)| format!("\n-- {doing}\n{sql}")).collect();
-        format!("begin;\n{}{locks}{steps}\ncommit;\n", self.opening())
+        let locks = if locks.is_empty() { locks } else { format!("\n{locks}") };
+        let later = self.for_superuser.map_or(String::new(), |sql| {
+            let lines: String = sql.lines().map(|line| format!("-- {line}\n")).collect();
+            format!("\n-- A superuser may run this, without the dashes:\n{lines}")
+        });
+        let (functions, steps) = (told(&self.functions), told(&self.steps));
+        format!("{warnings}begin;\n{}{functions}{locks}{steps}\ncommit;\n{later}", self.opening())
+    }
+
+    pub(super) fn differ(&mut self, difference: String) {
+        self.differences.push(difference);
+    }
+
+    pub(super) fn function(&mut self, doing: impl Into<String>, sql: impl Into<String>) {
+        self.functions.push((doing.into(), sql.into()));
     }
 
     pub(super) fn step(&mut self, doing: impl Into<String>, sql: impl Into<String>) {
@@ -70,5 +96,24 @@ impl InstallPlan {
     pub(super) fn drop_trigger(&mut self, name: &str, table: &str) {
         self.lock(table, true);
         self.step(format!("remove trigger {name}"), format!("drop trigger {} on {table};\n", identifier(name)));
+    }
+}
+
+/// Returns text for a comment of SQL. A name of the plant may hold the end of a line, and what follows it would be run.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::InstallPlan;
+
+    #[test]
+    fn a_name_with_the_end_of_a_line_does_not_leave_its_comment() {
+        let mut plan = InstallPlan::default();
+        plan.step("capture jobs\r\nalter role eve superuser;--", "select 1;\n");
+        plan.warnings.push("jobs\nalter role eve superuser;--".to_owned());
+
+        assert!(plan.sql().lines().all(|line| !line.starts_with("alter role")), "{}", plan.sql());
     }
 }

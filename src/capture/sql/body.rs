@@ -25,6 +25,10 @@ fn ring() -> String {
     )
 }
 
+/// How many rows of one statement are kept when they cannot be captured. A statement with more is an import, and can be captured again from
+/// the rows as they are.
+const KEPT: u32 = 10_000;
+
 /// A trigger function to be generated.
 pub(super) struct TriggerFunction<'a> {
     /// The source, which records of failures name.
@@ -61,6 +65,7 @@ impl TriggerFunction<'_> {
             event::insert(self.rules, operation, &self.table.key, self.levels, &rows)
         });
         let row_by_row = self.for_each_operation(|operation| self.row_by_row(operation));
+        let kept_rows = self.for_each_operation(|operation| self.keep_rows(operation));
         let (source, table_name) = (literal(self.source), literal(&self.name.to_string()));
         let ring = ring();
         format!(
@@ -85,14 +90,13 @@ begin
     end;
     begin
         if left(code, 2) not in ('22', '23', '54', 'P0', 'XX') then
-            -- Not the fault of one row: a column that is gone, a full disk. Each row would fail alike.
-            perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code, reason);
-            return null;
+            -- Not the fault of one row: a column that is gone, a full disk. Each row would fail alike, and is kept to be captured later.
+{}            return null;
         end if;
         -- The fault of some rows: the others are captured one by one.
-{}        if failures > 100 then
+{}        if failures > {KEPT} then
             perform andon.capture_failed({source}, {table_name}, lower(tg_op), null, code,
-                format('%s more rows of the same statement failed; the last: %s', failures - 100, reason));
+                format('%s more rows of the same statement failed; the last: %s', failures - {KEPT}, reason));
         end if;
         if captured then
             perform andon.ring();
@@ -111,6 +115,7 @@ begin
     return null;
 end ",
             indent(&all_rows, 2),
+            indent(&kept_rows, 3),
             indent(&row_by_row, 2)
         )
     }
@@ -139,6 +144,11 @@ end ",
             Operation::Update => "(select (pair.new).*) as new cross join (select (pair.old).*) as old",
             Operation::Delete => "(select (pair.old).*) as old",
         };
+        let (images, row) = match operation {
+            Operation::Insert => ("to_jsonb(pair.new), null", "(pair.new)"),
+            Operation::Update => ("to_jsonb(pair.new), to_jsonb(pair.old)", "(pair.new)"),
+            Operation::Delete => ("null, to_jsonb(pair.old)", "(pair.old)"),
+        };
         let single = indent(&event::insert(self.rules, operation, &self.table.key, self.levels, one), 2);
         format!(
             "for pair in {changed} loop
@@ -149,16 +159,67 @@ end ",
     when others then
         get stacked diagnostics code = returned_sqlstate, reason = message_text;
         failures := failures + 1;
-        if failures <= 100 then
-            perform andon.capture_failed({}, {}, lower(tg_op), {}, code, reason);
-        end if;
+        if failures <= {KEPT} then
+{}        end if;
     end;
 end loop;
 ",
-            literal(self.source),
-            literal(&self.name.to_string()),
-            key_text(&self.key(), if operation == Operation::Delete { "(pair.old)" } else { "(pair.new)" })
+            indent(&self.keep_row(images, &key_text(&self.key(), row)), 3)
         )
+    }
+
+    /// Returns what keeps all rows of a statement, each with its images. Old and new rows are paired by the key that the table has now, which
+    /// may have been renamed.
+    fn keep_rows(&self, operation: Operation) -> String {
+        let (images, counted) = match operation {
+            Operation::Insert => {
+                ("select to_jsonb(new) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
+            }
+            Operation::Update => (
+                "select to_jsonb(new) as new_row, to_jsonb(old) as old_row from new_rows as new
+    full join old_rows as old on andon.row_key(tg_relid, to_jsonb(new)) = andon.row_key(tg_relid, to_jsonb(old))",
+                "new_rows",
+            ),
+            Operation::Delete => {
+                ("select null::jsonb as new_row, to_jsonb(old) as old_row from old_rows as old", "old_rows")
+            }
+        };
+        let (source, table) = (literal(self.source), literal(&self.name.to_string()));
+        format!(
+            "perform andon.capture_failed({source}, {table}, lower(tg_op), tg_relid, {}, code, reason, kept.new_row, kept.old_row)
+from ({images} limit {KEPT}) as kept;
+select count(*) - {KEPT} into failures from {counted};
+if failures > 0 then
+    perform andon.capture_failed({source}, {table}, lower(tg_op), null, code,
+        format('%s more rows of the same statement failed alike: %s', failures, reason));
+end if;
+",
+            self.kept_columns()
+        )
+    }
+
+    /// Returns what keeps one row with its images, or with its key alone where a value of it cannot stand in an image.
+    fn keep_row(&self, images: &str, key: &str) -> String {
+        let (source, table) = (literal(self.source), literal(&self.name.to_string()));
+        format!(
+            "begin
+    perform andon.capture_failed({source}, {table}, lower(tg_op), tg_relid, {}, code, reason, {images});
+exception when transaction_rollback then
+    raise;
+when others then
+    perform andon.capture_failed({source}, {table}, lower(tg_op), {key}, code, reason);
+end;
+",
+            self.kept_columns()
+        )
+    }
+
+    /// Returns the columns that the mapping names, as SQL: of a row that is kept, they and its key leave the table, and nothing else.
+    fn kept_columns(&self) -> String {
+        let is_named = |column: &&String| self.rules.iter().any(|rule| rule.reads(column));
+        let columns: Vec<String> =
+            self.table.columns.iter().filter(is_named).map(|column| literal(column).trim_start().to_owned()).collect();
+        format!("array[{}]::text[]", columns.join(", "))
     }
 
     /// Captures the one row for which the trigger fires.
@@ -173,6 +234,9 @@ end loop;
             event::insert(self.rules, operation, &[], self.levels, row)
         });
         let ring = ring();
+        let (old, new) = (key_text(&self.key(), "old"), key_text(&self.key(), "new"));
+        let key = format!("case tg_op when 'DELETE' then {old} else {new} end");
+        let kept = self.keep_row("to_jsonb(new), to_jsonb(old)", &key);
         format!(
             "
 #variable_conflict use_column
@@ -181,7 +245,7 @@ declare
     reason text;
 begin
     begin
-{4}{ring}        return null;
+{2}{ring}        return null;
     exception when transaction_rollback then
         -- A serialization failure or a deadlock. The application answers it by running its transaction again, which captures the event.
         raise;
@@ -191,18 +255,15 @@ begin
         get stacked diagnostics code = returned_sqlstate, reason = message_text;
     end;
     begin
-        perform andon.capture_failed({0}, {1}, lower(tg_op), case tg_op when 'DELETE' then {2} else {3} end, code, reason);
-    exception when transaction_rollback then
+{0}    exception when transaction_rollback then
         raise;
     when others then
         raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {1}, code, reason, sqlerrm;
     end;
     return null;
 end ",
-            literal(self.source),
+            indent(&kept, 2),
             literal(&self.name.to_string()),
-            key_text(&self.key(), "old"),
-            key_text(&self.key(), "new"),
             indent(&inserts, 2),
         )
     }

@@ -2,6 +2,7 @@
 //! one `insert … select`, in which the first rule whose condition holds takes a row. It knows nothing of triggers or of the mapping file.
 
 use crate::capture::expression::mentions;
+use crate::capture::expression::reads_column;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Operation;
 use crate::capture::sql::quote::identifier;
@@ -33,6 +34,17 @@ pub struct Rule {
     pub context: Vec<(String, String)>,
     /// The payload: names and SQL.
     pub data: Vec<(String, String)>,
+}
+
+impl Rule {
+    /// Returns whether the rule reads this column of the changed row.
+    pub fn reads(&self, column: &str) -> bool {
+        let single = [&self.when, &self.tenant, &self.occurred_at].into_iter().flatten();
+        let named = self.context.iter().chain(&self.data).map(|(_, sql)| sql);
+        let mut expressions =
+            single.chain(named).chain([&self.event, &self.entity_id]).chain(self.lookups.iter().map(|it| &it.on.sql));
+        self.of.iter().any(|own| own == column) || expressions.any(|sql| reads_column(sql, column))
+    }
 }
 
 /// A rule, and its number in the `case` of the generated SQL.

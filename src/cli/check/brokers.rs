@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 use tokio_postgres::Client;
 
 use crate::cli::check::canary;
@@ -13,7 +15,12 @@ use crate::cli::check::connection;
 use crate::cli::check::identity;
 use crate::cli::check::identity::Live;
 use crate::cli::check::identity::Trial;
+use crate::cli::check::lanes::Note;
 use crate::cli::check::report::CheckReport;
+use crate::cli::check::report::Finding;
+use crate::cli::check::report::Grade;
+use crate::cli::check::subject::Subject;
+use crate::cli::check::subject::line;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::destination::Target;
@@ -21,95 +28,147 @@ use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::tls;
 
-/// Checks all brokers at the same time, so that one that does not answer does not hold up the others.
+/// How the names, lanes and addresses of the publishers stand in the report, with what was found out about each.
+struct Heading {
+    name: String,
+    lane: String,
+    shown: String,
+    notes: Vec<Note>,
+}
+
+impl Heading {
+    fn finding(&self, area: &'static str) -> Finding {
+        line(area, &self.notes).of(&self.name).of_lane(&self.lane).shown_as(&self.shown)
+    }
+}
+
+/// Checks all brokers at the same time, so that one that does not answer does not hold up the others. Without a canary it ends at the
+/// deadline.
 pub(super) async fn check(
     client: &Client,
-    destinations: Vec<Destination>,
+    subjects: Vec<Subject>,
     config: &Config,
     canary: bool,
+    deadline: Instant,
     report: &mut CheckReport,
 ) {
     let (mut greetings, mut canaries) = (JoinSet::new(), JoinSet::new());
     let equipment = Arc::new(config.equipment.clone());
+    let destinations: Vec<&Destination> = subjects.iter().map(|subject| &subject.destination).collect();
     identity::shared_ids(&destinations).into_iter().for_each(|problem| report.fault("broker", problem));
     let live = identity::live_lanes(client).await.unwrap_or_else(|error| {
         report.fault("broker", format!("cannot read which lanes are connected: {error}"));
         HashMap::new()
     });
-    for destination in destinations {
-        let (name, route) = (destination.name, destination.route);
-        let publisher = match destination.target {
+    for Subject { destination, mut notes } in subjects {
+        let Destination { name, route, target } = destination;
+        let lane = route.lane.0.clone();
+        let publisher = match target {
             Target::Webhook(webhook) => {
-                match tls::client(webhook.ca_file.as_deref(), None) {
-                    Ok(_) => report.ok("webhook", name),
-                    Err(problem) => report.fault("webhook", format!("{name}: {problem}")),
+                let made = aside(deadline, move || tls::client(webhook.ca_file.as_deref(), None)).await;
+                match made {
+                    Ok(_) if notes.is_empty() => notes.push((Grade::Ok, "fit to be called".to_owned())),
+                    Ok(_) => {}
+                    Err(problem) => notes.push((Grade::Fault, problem)),
                 }
+                let heading = Heading { shown: name.clone(), name, lane, notes };
+                report.add(heading.finding("webhook"));
                 continue;
             }
             Target::Mqtt(publisher) => publisher,
         };
         let has_rate = publisher.rate.is_some();
         let (trial, is_pinned) = (identity::trial(&publisher, live.get(&route.lane)), publisher.client_id.is_some());
-        let publishing = match MessageBuilder::new(*publisher, &route.lane, &config.name, Arc::clone(&equipment)) {
+        let (gateway, equipment, of) = (config.name.clone(), Arc::clone(&equipment), route.lane.clone());
+        let made = aside(deadline, move || MessageBuilder::new(*publisher, &of, &gateway, equipment)).await;
+        let publishing = match made {
             Ok(publishing) => publishing,
             Err(problem) => {
-                report.fault("broker", format!("{name}: {problem:#}"));
+                notes.push((Grade::Fault, problem));
+                report.add(Heading { shown: name.clone(), name, lane, notes }.finding("broker"));
                 continue;
             }
         };
         let mut plan = publishing.connect_options().clone();
-        let broker = format!("{name} at {}:{}", plan.host, plan.port);
+        let shown = format!("{name} at {}:{}", plan.host, plan.port);
+        let mut heading = Heading { name, lane, shown, notes };
         match trial {
             Trial::Connect(suffix) => plan.client_id.push_str(suffix),
             // Whoever asks for a canary accepts that a broker which takes the user name for the client id makes the lane connect again.
             Trial::Believe(_) if canary && !is_pinned => plan.client_id.push_str("-check"),
             Trial::Believe(live) => {
-                believe(&broker, &live, canary, &plan.client_id, report);
+                believe(&mut heading, &live);
+                report.add(heading.finding("broker"));
+                if canary {
+                    let why = "not tried: the broker knows one client";
+                    let message = format!("{why} `{}`, which its lane is", plan.client_id);
+                    let finding =
+                        Finding::new(Grade::Warning, "canary", message).of(&heading.name).of_lane(&heading.lane);
+                    report.add(
+                        finding.shown_as(&heading.shown).cure("stop the daemons first, or remove settings.client_id"),
+                    );
+                }
                 continue;
             }
         }
         if !canary {
-            greetings.spawn(async move { (broker, greet(plan, has_rate).await) });
+            greetings.spawn(async move {
+                let greeted = timeout_at(deadline, greet(plan, has_rate)).await;
+                let note = match greeted {
+                    Ok(Ok(version)) => (Grade::Ok, format!("speaks {version}")),
+                    Ok(Err(reason)) => (Grade::Fault, reason),
+                    Err(_) => (Grade::Fault, "the broker did not answer in time; give more with --timeout".to_owned()),
+                };
+                heading.notes.push(note);
+                heading
+            });
             continue;
         }
         match canary::topics(client, &route, &publishing).await {
-            Ok(topics) => drop(canaries.spawn(async move { (broker, canary::send(&plan, topics).await) })),
-            Err(problem) => report.fault("canary", format!("{broker}: {problem:#}")),
+            Ok(topics) => drop(canaries.spawn(async move { (heading, canary::send(&plan, topics).await) })),
+            Err(problem) => {
+                report.add(Finding::fault("canary", format!("{problem:#}")).of(&heading.name).shown_as(&heading.shown));
+            }
         }
     }
     let mut canaries = canaries.join_all().await;
-    canaries.sort_by(|(one, _), (other, _)| one.cmp(other));
-    for (broker, outcomes) in canaries {
+    canaries.sort_by(|(one, _), (other, _)| one.shown.cmp(&other.shown));
+    for (mut heading, outcomes) in canaries {
         match outcomes {
-            Ok(outcomes) => canary::report(&broker, &outcomes, report),
-            Err(reason) => report.fault("broker", format!("{broker}: {reason}")),
+            Ok(outcomes) => canary::report(&heading.shown, &outcomes, report),
+            Err(reason) => heading.notes.push((Grade::Fault, reason)),
+        }
+        if heading.notes.iter().any(|(grade, _)| *grade > Grade::Ok) {
+            report.add(heading.finding("broker"));
         }
     }
     let mut greetings = greetings.join_all().await;
-    greetings.sort();
-    for (broker, version) in greetings {
-        match version {
-            Ok(version) => report.ok("broker", format!("{broker} speaks {version}")),
-            Err(reason) => report.fault("broker", format!("{broker}: {reason}")),
-        }
+    greetings.sort_by(|one, other| one.shown.cmp(&other.shown));
+    greetings.iter().for_each(|heading| report.add(heading.finding("broker")));
+}
+
+/// Does what may read files aside: a disk that does not answer holds up nothing else.
+async fn aside<T: Send + 'static, E: Into<anyhow::Error> + Send + 'static>(
+    deadline: Instant,
+    make: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, String> {
+    match timeout_at(deadline, tokio::task::spawn_blocking(make)).await {
+        Ok(Ok(made)) => made.map_err(|error| format!("{:#}", error.into())),
+        Ok(Err(error)) => Err(format!("its files cannot be read: {error}")),
+        Err(_) => Err("its files cannot be read in time".to_owned()),
     }
 }
 
-/// Reports what the lane itself knows of its broker, and what was not tried.
-fn believe(broker: &str, live: &Live, canary: bool, client_id: &str, report: &mut CheckReport) {
-    match live.is_connected {
-        true => report.ok(
-            "broker",
-            format!("{broker}: its lane is running; not tried beside it, since the broker might end the connection of the lane"),
+/// Notes what the lane itself knows of its broker, and what was not tried.
+fn believe(heading: &mut Heading, live: &Live) {
+    heading.notes.push(match live.is_connected {
+        true => (
+            Grade::Ok,
+            "its lane is running; not tried beside it, since the broker might end the connection of the lane"
+                .to_owned(),
         ),
-        false => report.fault("broker", format!("{broker}: its lane says: {}", live.reason)),
-    }
-    if canary {
-        let why = format!(
-            "the broker knows one client `{client_id}`, which its lane is; stop the daemons first, or remove settings.client_id"
-        );
-        report.warning("canary", format!("{broker}: not tried: {why}"));
-    }
+        false => (Grade::Fault, format!("its lane says: {}", live.reason)),
+    });
 }
 
 /// Connects and disconnects, and returns the MQTT version that the broker speaks, and what else is to be known of it.

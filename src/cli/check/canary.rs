@@ -19,6 +19,7 @@ use crate::cli::check::report::CheckReport;
 use crate::destination::LaneName;
 use crate::event::Entity;
 use crate::event::Event;
+use crate::event::TenantId;
 use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::mqtt::protocol::Ack;
@@ -59,24 +60,24 @@ pub(super) async fn topics(
 ) -> anyhow::Result<Vec<Topic>> {
     let rows = client
         .query(
-            "select type, entity_type, entity_id, context, data from andon.events
-            where tenant = $1 and id > (select max(id) - $2 from andon.events)
+            "select type, entity_type, entity_id, context, data, tenant from andon.events
+            where ($1 = '*' or tenant = $1) and id > (select max(id) - $2 from andon.events)
             order by id desc limit 1000",
             &[&route.tenant.0, &RECENT_IDS],
         )
         .await?;
     let mut topics = BTreeMap::new();
-    let event = |event_type: &str, entity, context: &RawValue, data: &RawValue| {
-        let (now, tenant) = (Timestamp::now(), route.tenant.clone());
+    let event = |tenant: &TenantId, event_type: &str, entity, context: &RawValue, data: &RawValue| {
+        let (now, tenant) = (Timestamp::now(), tenant.clone());
         Event::new(0, Uuid::nil(), tenant, event_type.to_owned(), entity, now, context.to_owned(), data.to_owned())
     };
     let mut problem = None;
     for row in &rows {
         let Json(context): Json<Box<RawValue>> = row.get(3);
         let Json(data): Json<Box<RawValue>> = row.get(4);
-        let entity = Entity { entity_type: row.get(1), id: row.get(2) };
-        if topics.len() < MAX_TOPICS && route.takes(&event(row.get(0), entity.clone(), &context, &data)) {
-            match publishing.build(&event(EVENT_TYPE, entity, &context, &data), usize::MAX) {
+        let (entity, tenant) = (Entity { entity_type: row.get(1), id: row.get(2) }, TenantId(row.get(5)));
+        if topics.len() < MAX_TOPICS && route.takes(&event(&tenant, row.get(0), entity.clone(), &context, &data)) {
+            match publishing.build(&event(&tenant, EVENT_TYPE, entity, &context, &data), usize::MAX) {
                 Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
                 Err(reason) => problem = Some(reason),
             }
@@ -85,7 +86,7 @@ pub(super) async fn topics(
     if topics.is_empty() && problem.is_none() {
         let nothing = RawValue::from_string("{}".to_owned())?;
         let entity = Entity { entity_type: "canary".to_owned(), id: "canary".to_owned() };
-        match publishing.build(&event(EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
+        match publishing.build(&event(&route.tenant, EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
             Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
             Err(reason) => problem = Some(reason),
         }

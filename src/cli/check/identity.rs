@@ -48,7 +48,7 @@ pub(super) fn trial(publisher: &Publisher, live: Option<&Live>) -> Trial {
 }
 
 /// Describes each client id that several publishers of one broker have.
-pub(super) fn shared_ids(destinations: &[Destination]) -> Vec<String> {
+pub(super) fn shared_ids(destinations: &[&Destination]) -> Vec<String> {
     let mut named: BTreeMap<(&str, &str, u16), Vec<&str>> = BTreeMap::new();
     for destination in destinations {
         if let Target::Mqtt(publisher) = &destination.target
@@ -120,7 +120,7 @@ mod tests {
         let all = [("a", "x", "plc"), ("b", "x", "plc"), ("c", "y", "plc"), ("d", "x", "other")]
             .map(|(name, broker, id)| destination(name, broker, None, Some(id)));
 
-        let shared = shared_ids(&all);
+        let shared = shared_ids(&all.iter().collect::<Vec<_>>());
 
         assert_eq!(shared.len(), 1);
         assert!(shared[0].starts_with("`a`, `b` have the same settings.client_id `plc` at x:1883"), "{shared:?}");

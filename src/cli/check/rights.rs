@@ -13,11 +13,11 @@ const MISSING: &str = "
         select 'schema', n.oid, quote_ident(n.nspname), 'usage', true from pg_namespace n where n.nspname = 'andon'
         union all
         select 'table', c.oid, format('andon.%I', c.relname), unnest(case
-            when c.relispartition or c.relname in
+            when c.relispartition or c.relkind = 'v' or c.relname in
                 ('events', 'capture_errors', 'migrations', 'sources', 'mqtt_publishers', 'webhooks')
             then array['select'] else array['select', 'insert', 'update', 'delete'] end), not c.relispartition
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'andon' and c.relkind in ('r', 'p')
+        where n.nspname = 'andon' and c.relkind in ('r', 'p', 'v')
           and (not c.relispartition or exists (
               select from pg_inherits i join pg_class whole on whole.oid = i.inhparent
               where i.inhrelid = c.oid and whole.relname = 'events'))

@@ -21,13 +21,14 @@ const REPLICAS: &str = "
     where name = 'session_replication_role' and reset_val = 'replica' and source not in ('user', 'database', 'database user')
     order by 1";
 
-/// A trigger of Andon that somebody has switched off, with the table and the way in which it is switched.
+/// A trigger of Andon's own tables that somebody has switched off, with the table and the way in which it is switched. Those on the plant's
+/// tables are looked at with their source.
 const SWITCHED_OFF: &str = "
     select t.tgname::text, format('%I.%I', tables.nspname, c.relname), t.tgenabled = 'R'
     from pg_trigger t
     join pg_class c on c.oid = t.tgrelid join pg_namespace tables on tables.oid = c.relnamespace
     join pg_proc p on p.oid = t.tgfoid join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'andon' and not t.tgisinternal and t.tgenabled not in ('O', 'A') order by 2, 1";
+    where n.nspname = 'andon' and tables.nspname = 'andon' and not t.tgisinternal and t.tgenabled not in ('O', 'A') order by 2, 1";
 
 /// A captured table into which a subscription writes. The workers of a subscription fire no trigger of a statement, and others only when
 /// they are switched to `always`.

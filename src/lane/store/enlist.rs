@@ -140,15 +140,15 @@ async fn take(
     client
         .query(
             &format!("with wanted as materialized (
-                select * from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[])
-                    it (lane, tenant, name, position, pending, state, reason, fingerprint, replay)
+                select * from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[], $11::text[])
+                    it (lane, tenant, name, position, pending, state, reason, fingerprint, replay, patterns)
             ), free as (
                 select l.lane, l.state, l.position, case when l.state = 'removed' then andon.pending_ids(l) else l.pending end pending
                 from andon.lanes l join wanted using (lane)
                 where l.daemon = $10 or not andon.is_served(l.daemon) for no key update of l skip locked
             ), taken as (
                 update andon.lanes l set
-                    tenant = it.tenant, name = it.name, epoch = greatest(l.epoch + 1, {NEW_EPOCH}), fingerprint = it.fingerprint, daemon = $10,
+                    tenant = it.tenant, name = it.name, patterns = it.patterns::text[], epoch = greatest(l.epoch + 1, {NEW_EPOCH}), fingerprint = it.fingerprint, daemon = $10,
                     position = case when l.state = 'removed' then greatest(it.position, l.position) else l.position end,
                     pending = case when l.state = 'removed' and it.position > l.position then it.pending::int8multirange else l.pending end,
                     shared_holes = case when l.state = 'removed' and it.position > l.position then null else l.shared_holes end,
@@ -162,8 +162,8 @@ async fn take(
                     free.state = 'removed' was_removed, free.position old_position, free.pending old_pending,
                     l.failing_since is not null is_failing
             ), created as (
-                insert into andon.lanes (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay)
-                select lane, tenant, name, position, pending::int8multirange, {NEW_EPOCH}, state, reason, fingerprint, $10, replay from wanted
+                insert into andon.lanes (lane, tenant, name, position, pending, epoch, state, reason, fingerprint, daemon, replay, patterns)
+                select lane, tenant, name, position, pending::int8multirange, {NEW_EPOCH}, state, reason, fingerprint, $10, replay, patterns::text[] from wanted
                 where not exists (select from andon.lanes known where known.lane = wanted.lane)
                 on conflict do nothing
                 returning lane, epoch, writes, position, pending, state, reason, false, position, pending, false
@@ -183,9 +183,17 @@ async fn take(
                 &texts(|it| &it.fingerprint),
                 &replays,
                 &daemon,
+                &listed.iter().map(patterns).collect::<Vec<_>>(),
             ],
         )
         .await
+}
+
+/// Returns the patterns of the events that a lane wants, as an array of PostgreSQL. None of them can contain what would have to be quoted.
+fn patterns(listed: &DestinationRow) -> Option<String> {
+    let wanted = &listed.usable.as_ref().ok()?.route.events;
+    let texts: Vec<String> = wanted.iter().map(|pattern| format!("\"{pattern}\"")).collect();
+    Some(format!("{{{}}}", texts.join(",")))
 }
 
 /// Returns the state that a lane starts in, with the reason.

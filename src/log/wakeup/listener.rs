@@ -25,6 +25,8 @@ pub struct Signals {
     pub destinations: Notify,
     /// The sources may have changed, for the task that listens to their channels.
     pub sources: Notify,
+    /// The sources may not be attached any more as they should be. The task that watches them waits for this.
+    pub schema: Notify,
     /// Counts how often something other than a lane may have changed parked deliveries. Every lane waits for this.
     pub deliveries: watch::Sender<u64>,
 }
@@ -35,6 +37,7 @@ impl Signals {
         self.bell.notify_one();
         self.destinations.notify_one();
         self.sources.notify_one();
+        self.schema.notify_one();
         self.deliveries_changed();
     }
 
@@ -45,6 +48,9 @@ impl Signals {
 
 /// The payload of `andon.notify_destinations()`. The bell has none.
 const DESTINATIONS: &str = "destinations";
+
+/// The payload of the event triggers that `watch_ddl` asks for.
+const SCHEMA: &str = "schema";
 
 /// The payload of `andon.notify_deliveries()`, sent when something other than a lane changes `andon.deliveries`.
 const DELIVERIES: &str = "deliveries";
@@ -70,6 +76,7 @@ where
                         signals.destinations.notify_one();
                         signals.sources.notify_one();
                     }
+                    SCHEMA => signals.schema.notify_one(),
                     DELIVERIES => signals.deliveries_changed(),
                     _ => signals.bell.notify_one(),
                 },

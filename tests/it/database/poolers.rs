@@ -37,7 +37,8 @@ async fn a_pooler_that_shares_its_sessions_is_refused_and_nothing_is_left_on_the
         let pooler = pooler(mode, lines);
         let url = pooler.url(&line.url);
 
-        let check = run_andon(&url, &["check"]);
+        // A pooler with a single session is recognised by an answer that it holds back.
+        let check = run_andon(&url, &["check", "--timeout", "20s"]);
         let run = run_andon(&url, &["run"]);
 
         for (run, text) in [(&check, &check.out), (&run, &run.err)] {

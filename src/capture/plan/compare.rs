@@ -1,0 +1,160 @@
+//! Compares what is installed with what is wanted. In: both, as values. Out: each difference in words, and the steps of a plan that end it. It
+//! decides only; the order of its steps is what makes a table's triggers survive that the table was renamed or has become a partition.
+
+use crate::capture::plan::definition;
+use crate::capture::plan::install_plan::Change;
+use crate::capture::plan::install_plan::InstallPlan;
+use crate::capture::plan::installed::Firing;
+use crate::capture::plan::installed::Installed;
+use crate::capture::plan::installed::InstalledFunction;
+use crate::capture::plan::installed::InstalledTrigger;
+use crate::capture::sql::quote::identifier;
+use crate::capture::sql::trigger;
+use crate::capture::sql::trigger::GeneratedCapture;
+use crate::capture::sql::trigger::GeneratedTrigger;
+
+/// Plans the way from what is installed to what is wanted. `owner` is the role that the functions have to belong to, if that is known.
+///
+/// Functions come first. Then goes what is too much, before anything is created: a trigger whose table was renamed may stand in the way of
+/// the new one under the same name, or become part of it when its table has become a partition. Functions that are no longer wanted go last,
+/// when nothing runs them any more.
+pub(super) fn plan(
+    plan: &mut InstallPlan,
+    source: &str,
+    wanted: &[GeneratedCapture],
+    installed: &Installed,
+    owner: Option<&str>,
+) {
+    let before: Vec<usize> = wanted
+        .iter()
+        .map(|capture| {
+            let before = plan.differences.len();
+            let known = installed.functions.iter().find(|known| known.function == capture.function);
+            function(plan, capture, known, owner);
+            plan.differences.len() - before
+        })
+        .collect();
+    let is_ours = |known: &&InstalledTrigger| installed.functions.iter().any(|it| it.function == known.function);
+    let is_wanted = |known: &&InstalledTrigger| {
+        let all = wanted.iter().flat_map(|capture| &capture.triggers);
+        all.into_iter().any(|trigger| is_place_of(trigger, known))
+    };
+    let mut freed: Vec<&str> = Vec::new();
+    for known in installed.triggers.iter().filter(is_ours).filter(|known| !is_wanted(known)) {
+        freed.push(&known.function);
+        let InstalledTrigger { name, table, .. } = known;
+        plan.differ(format!("trigger {} on {table} is not wanted there", identifier(name)));
+        plan.drop_trigger(name, table);
+    }
+    for (capture, of_function) in wanted.iter().zip(before) {
+        let before = plan.differences.len();
+        for trigger in &capture.triggers {
+            let known = installed.triggers.iter().find(|known| is_place_of(trigger, known));
+            create(plan, capture, trigger, known);
+        }
+        let is_same = of_function == 0 && plan.differences.len() == before && !freed.contains(&&*capture.function);
+        let is_known = installed.functions.iter().any(|known| known.function == capture.function);
+        let change = match (is_known, is_same) {
+            (false, _) => Change::Created,
+            (true, true) => Change::Unchanged,
+            (true, false) => Change::Replaced,
+        };
+        plan.changes.push((capture.table.clone(), change));
+    }
+    for known in &installed.functions {
+        if wanted.iter().all(|capture| capture.function != known.function) {
+            forget(plan, source, known);
+        }
+    }
+}
+
+/// Returns whether an installed trigger stands where this one is wanted: on the same table, with the same name.
+fn is_place_of(trigger: &GeneratedTrigger, known: &InstalledTrigger) -> bool {
+    trigger.name == known.name && trigger.table == known.table
+}
+
+fn function(plan: &mut InstallPlan, wanted: &GeneratedCapture, known: Option<&InstalledFunction>, owner: Option<&str>) {
+    let GeneratedCapture { table, function, create_function, .. } = wanted;
+    let reasons = match known {
+        None => vec!["is missing".to_owned()],
+        Some(known) => deviations(wanted, known),
+    };
+    if !reasons.is_empty() {
+        plan.differ(format!("{table}: function {function} {}", reasons.join(", ")));
+        plan.function(format!("capture {table}"), create_function.clone());
+    }
+    if let (Some(known), Some(owner)) = (known, owner)
+        && known.owner != owner
+    {
+        plan.differ(format!("{table}: function {function} belongs to {}, and not to {owner}", known.owner));
+        let sql = format!("alter function {function}() owner to {};\n", identifier(owner));
+        plan.function(format!("take over {function}"), sql);
+    }
+}
+
+/// Returns how an installed function deviates from the one that is wanted.
+fn deviations(wanted: &GeneratedCapture, known: &InstalledFunction) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut check = |is_same: bool, reason: &str| {
+        if !is_same {
+            reasons.push(reason.to_owned());
+        }
+    };
+    let is_definer = definition::is_definer(&wanted.create_function);
+    check(known.body == wanted.body, "has another body, of another version of Andon or by hand");
+    check(known.is_definer == is_definer, "runs with other rights: security definer was changed");
+    check(known.settings == definition::settings(&wanted.create_function), "has other `set` clauses");
+    check(!known.is_public, "may be called by everybody");
+    if reasons.is_empty() && known.comment != wanted.comment {
+        reasons.push("has another comment".to_owned());
+    }
+    reasons
+}
+
+fn create(
+    plan: &mut InstallPlan,
+    capture: &GeneratedCapture,
+    wanted: &GeneratedTrigger,
+    known: Option<&InstalledTrigger>,
+) {
+    let GeneratedTrigger { name, table, create } = wanted;
+    let quoted = identifier(name);
+    let reason = match known {
+        None => Some("is missing".to_owned()),
+        Some(known) if known.function != capture.function => Some(format!("runs {}", known.function)),
+        Some(known) if known.definition != definition::trigger(create) => {
+            Some("does not fire when or how it should".to_owned())
+        }
+        Some(known) => match known.firing {
+            Firing::Normal => None,
+            Firing::Disabled => Some("is disabled".to_owned()),
+            Firing::ReplicaOnly => Some("fires only in replica sessions (enable replica trigger)".to_owned()),
+        },
+    };
+    if let Some(reason) = reason {
+        plan.differ(format!("trigger {quoted} on {table} {reason}"));
+        if known.is_some_and(|known| known.definition.starts_with("create constraint trigger")) {
+            // Nothing can replace such a trigger in its place.
+            plan.drop_trigger(name, table);
+        }
+        plan.lock(table, false);
+        plan.step(format!("let it run on {table}"), create.clone());
+    }
+    for partition in known.iter().flat_map(|known| &known.silent_partitions) {
+        plan.differ(format!("trigger {quoted} on {partition}, a part of {table}, is disabled"));
+        plan.lock(partition, false);
+        let sql = format!("alter table {partition} enable trigger {quoted};\n");
+        plan.step(format!("let it run on {partition}"), sql);
+    }
+}
+
+fn forget(plan: &mut InstallPlan, source: &str, known: &InstalledFunction) {
+    let table = known.comment.trim_start_matches(&trigger::comment_prefix(source));
+    let table = table.rsplit_once(" [").map_or(table, |(table, _)| table);
+    plan.differ(format!("{table}: function {} is not wanted any more", known.function));
+    plan.step(format!("no longer capture {table}"), format!("drop function {}();\n", known.function));
+    plan.changes.push((table.to_owned(), Change::Dropped));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! The part of the check that looks at the attached sources. In: a connection. Out: whether each mapping still fits the database, whether
+//! what is installed is what it wants, and who else could meddle with it. It only reads.
+
+use tokio_postgres::Client;
+
+use crate::capture;
+use crate::capture::Inspection;
+use crate::capture::Mapping;
+use crate::cli::check::report::CheckReport;
+use crate::cli::check::report::Finding;
+use crate::cli::check::report::Grade;
+
+/// Checks the attached mappings once more, since the plant may have changed after they were attached.
+pub(super) async fn check(client: &mut Client, report: &mut CheckReport) {
+    let rows = match client.query("select name, mapping from andon.sources order by name", &[]).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            return report.fault("source", format!("cannot read andon.sources: {error:#}"));
+        }
+    };
+    if rows.is_empty() {
+        report.warning(
+            "source",
+            "no source is attached; run `andon attach --source FILE`, else only andon.emit() creates events",
+        );
+    }
+    for row in rows {
+        let (name, text): (String, String) = (row.get(0), row.get(1));
+        match Mapping::parse(&format!("{name} as attached"), &text) {
+            Ok(attached) => match capture::inspect(client, &attached).await {
+                Ok(inspection) => tell(&name, &inspection, report),
+                Err(error) => {
+                    report.add(Finding::fault("source", format!("{:#}", anyhow::Error::from(error))).of(&name));
+                }
+            },
+            Err(problems) => problems.0.iter().for_each(|finding| report.fault("source", finding)),
+        }
+    }
+}
+
+fn tell(name: &str, inspection: &Inspection, report: &mut CheckReport) {
+    let Inspection { findings, differences, warnings } = inspection;
+    for finding in findings {
+        let finding = Finding::fault("source", finding).of(name).shown_as_message();
+        report.add(finding.cure("correct the mapping, then run `andon attach --source FILE`"));
+    }
+    for difference in differences {
+        report.add(Finding::fault("source", difference).of(name).cure("run `andon attach --source FILE`"));
+    }
+    if findings.is_empty() && differences.is_empty() {
+        report.add(Finding::new(Grade::Ok, "source", format!("{name} fits the database")).of(name).shown_as_message());
+    }
+    for warning in warnings {
+        report.add(Finding::new(Grade::Warning, "source", warning).of(name));
+    }
+}

@@ -1,0 +1,104 @@
+//! Tells of changes that could not be captured. In: `andon.capture_errors`. Out: one ERROR for each source, table and reason, and from then on
+//! counts. Several daemons tell the same, each in its own log.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+
+use crate::capture::failures;
+use crate::capture::failures::FailureGroup;
+
+/// How often it is looked whether there is a new failure.
+const LOOK: Duration = Duration::from_secs(2);
+/// How many looks later all are counted in any case: a failure of a long transaction may have a lower id than one that was seen.
+const LOOKS: u32 = 30;
+/// How many reasons are remembered. A plant has some; one that makes up a reason for each row is told of these.
+const MOST: usize = 1000;
+
+/// Looks for failures, forever.
+pub(super) async fn run(pool: &Pool) {
+    let mut told = Told::default();
+    let (mut newest, mut looks) = (-1, 0);
+    let mut clock = tokio::time::interval(LOOK);
+    loop {
+        clock.tick().await;
+        looks += 1;
+        // Where the database is away, others say so; where a right is missing, `andon check` does.
+        let Ok(client) = pool.get().await else { continue };
+        let Ok(id) = failures::newest(&**client).await else { continue };
+        if id == newest && looks < LOOKS {
+            continue;
+        }
+        let Ok(groups) = failures::groups(&**client).await else { continue };
+        let is_minute = looks >= LOOKS;
+        if is_minute {
+            looks = 0;
+        }
+        newest = id;
+        for FailureGroup { source, table, operation, reason, count, .. } in told.news(groups, is_minute) {
+            let advice = "mend the cause, then run `andon capture --again`";
+            tracing::error!(source, table, operation, reason, count, advice, "changes could not be captured");
+        }
+    }
+}
+
+/// How many failures of each reason were told.
+#[derive(Debug, Default)]
+struct Told(HashMap<(String, String, String), i64>);
+
+impl Told {
+    /// Returns the groups that are to be told now: a new reason at once, and a count that has grown once a minute.
+    fn news(&mut self, groups: Vec<FailureGroup>, is_minute: bool) -> Vec<FailureGroup> {
+        let key = |group: &FailureGroup| (group.source.clone(), group.table.clone(), group.reason.clone());
+        // What was seen to is told again if it comes back.
+        let open: Vec<_> = groups.iter().map(key).collect();
+        self.0.retain(|known, _| open.contains(known));
+        let mut news = Vec::new();
+        for group in groups {
+            // An event of the log that cannot be read is told where it is set aside.
+            let known = self.0.get(&key(&group)).copied();
+            let is_news = match known {
+                None => self.0.len() < MOST,
+                Some(count) => is_minute && group.count > count,
+            };
+            if is_news && !group.is_of_the_log() {
+                self.0.insert(key(&group), group.count);
+                news.push(group);
+            }
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(reason: &str, count: i64) -> FailureGroup {
+        FailureGroup {
+            source: "mes".to_owned(),
+            table: "public.jobs".to_owned(),
+            operation: "update".to_owned(),
+            reason: reason.to_owned(),
+            count,
+            first: String::new(),
+            last: String::new(),
+            kept: count,
+        }
+    }
+
+    #[test]
+    fn a_reason_is_told_once_and_then_counted_once_a_minute() {
+        let mut told = Told::default();
+        let mut counts = |groups: Vec<FailureGroup>, is_minute| -> Vec<(String, i64)> {
+            told.news(groups, is_minute).into_iter().map(|it| (it.reason, it.count)).collect()
+        };
+
+        assert_eq!(counts(vec![group("a", 1)], false), [("a".to_owned(), 1)]);
+        assert_eq!(counts(vec![group("a", 140), group("b", 1)], false), [("b".to_owned(), 1)]);
+        assert_eq!(counts(vec![group("a", 140), group("b", 1)], true), [("a".to_owned(), 140)]);
+        assert_eq!(counts(vec![group("b", 1)], true), [], "the other was seen to");
+        assert_eq!(counts(vec![group("a", 1), group("b", 1)], false), [("a".to_owned(), 1)], "and it came back");
+    }
+}
