@@ -1,31 +1,61 @@
-//! `andon source init`. In: a live database. Out: a first mapping for it on standard output, which people then edit. It changes nothing.
+//! `andon source`: help with mappings. In: a live database. Out: a first mapping for it on standard output, which people then edit. It
+//! changes nothing.
 
 use anyhow::Context as _;
+use clap::Args;
 use clap::Subcommand;
 
 use crate::capture::propose;
+use crate::capture::propose::Wish;
 use crate::capture::propose::tables;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Source {
-    /// Print a first mapping for a database: proposals based on the names of its tables and columns, as comments to edit
-    Init {
-        /// Name of the source [default: the name of the database]
-        #[arg(long)]
-        name: Option<String>,
-    },
+    /// Print a first mapping for a database, which can be attached as it is
+    ///
+    /// It proposes the busiest tables whose rows go through states, or log what happened, with their tenants, places and names, as far as
+    /// the catalogue tells. What it leaves out is listed at the end, with the reason.
+    Init(Init),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Name of the source [default: the name of the database]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Propose these tables only, whatever they look like: a name, with its schema or without, in which * stands for any letters
+    #[arg(long, value_name = "PATTERN")]
+    table: Vec<String>,
+
+    /// Leave these tables out
+    #[arg(long, value_name = "PATTERN")]
+    not_table: Vec<String>,
+
+    /// Propose at most this many [[capture]] entries, of the busiest tables [default: 60; without a limit if --table is given]
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
 }
 
 impl Source {
     pub(super) async fn run(self, global: &GlobalOptions) -> Result<(), Failure> {
-        let Source::Init { name } = self;
+        match self {
+            Source::Init(init) => init.run(global).await,
+        }
+    }
+}
+
+impl Init {
+    async fn run(self, global: &GlobalOptions) -> Result<(), Failure> {
         let client = global.database()?.connect().await.map_err(anyhow::Error::from)?;
         let row = client.query_one("select current_database()::text", &[]).await;
         let database: String = row.context("cannot read the name of the database")?.get(0);
         let tables = tables::list(&client).await.context("cannot read the catalogue")?;
-        print!("{}", propose::mapping(&source_name(&name.unwrap_or(database)), &tables));
+        let name = source_name(&self.name.unwrap_or(database));
+        let wish = Wish { name, tables: self.table, not_tables: self.not_table, limit: self.limit };
+        print!("{}", propose::mapping(&wish, &tables).map_err(anyhow::Error::from)?);
         Ok(())
     }
 }
