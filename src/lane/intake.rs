@@ -317,13 +317,9 @@ impl Intake {
         }
     }
 
-    /// Returns roughly the open holes of the log that the cursor would have pending, without the cost of a checkpoint.
+    /// Returns roughly the open holes of the log that the cursor would have pending.
     pub fn holes(&self) -> Arc<Ranges> {
-        match &self.phase {
-            Phase::AwaitingTail { .. } => Arc::default(),
-            Phase::CatchingUp { horizon, .. } => Arc::clone(&horizon.undecided),
-            Phase::Live => Arc::clone(&self.feed.horizon().borrow().undecided),
-        }
+        Arc::clone(&self.feed.horizon().borrow().undecided)
     }
 
     /// Returns the cursor as it stands: all ids at or below the position are done, except the pending ones. What the log's holes add to them
