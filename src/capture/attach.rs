@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use crate::capture::check::CheckedMapping;
 use crate::capture::check::check_mapping;
 use crate::capture::error::SourceError;
+use crate::capture::finding::Finding;
 use crate::capture::mapping::Mapping;
 use crate::capture::plan;
 use crate::capture::plan::Change;
@@ -28,6 +29,8 @@ pub struct Report {
     pub source: String,
     /// The tables of the source, and what happened to the capture of each.
     pub tables: Vec<(String, Change)>,
+    /// What the mapping can do without and the database does not have.
+    pub left_out: Vec<Finding>,
 }
 
 /// Checks the mapping against the database. If there are no findings, `attach` will succeed.
@@ -84,7 +87,7 @@ async fn attach_once(client: &mut Client, mapping: &Mapping) -> Result<Report, S
     let plan = plan::to_attach(&transaction, mapping).await?;
     run(&transaction, &plan).await?;
     transaction.commit().await.map_err(|error| SourceError::database("commit the attachment", error))?;
-    Ok(Report { source: mapping.name.clone(), tables: plan.changes })
+    Ok(Report { source: mapping.name.clone(), tables: plan.changes, left_out: plan.left_out })
 }
 
 async fn detach_once(client: &mut Client, name: &str) -> Result<Report, SourceError> {
@@ -92,7 +95,7 @@ async fn detach_once(client: &mut Client, name: &str) -> Result<Report, SourceEr
     let plan = plan::to_detach(&transaction, name).await?;
     run(&transaction, &plan).await?;
     transaction.commit().await.map_err(|error| SourceError::database("commit the detachment", error))?;
-    Ok(Report { source: name.to_owned(), tables: plan.changes })
+    Ok(Report { source: name.to_owned(), tables: plan.changes, left_out: Vec::new() })
 }
 
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, SourceError> {

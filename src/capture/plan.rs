@@ -33,7 +33,7 @@ pub(crate) async fn to_attach(transaction: &Transaction<'_>, mapping: &Mapping) 
         return Err(SourceError::Findings(Problems(checked.findings)));
     }
     let installed = installed::read(transaction, &mapping.name).await?;
-    let mut plan = InstallPlan::default();
+    let mut plan = InstallPlan { left_out: checked.left_out, ..InstallPlan::default() };
     let mut wanted = Vec::new();
     for captured in &checked.tables {
         prepare_inserts(transaction, captured, &mapping.levels).await?;

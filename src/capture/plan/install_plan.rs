@@ -1,5 +1,6 @@
 //! A plan as a value: the statements of one transaction, in order, and what they change. It runs nothing.
 
+use crate::capture::finding::Finding;
 use crate::capture::sql::quote::identifier;
 
 /// The change that a plan makes to the capture of a table.
@@ -24,6 +25,8 @@ pub struct InstallPlan {
     pub steps: Vec<(String, String)>,
     /// The tables, and what happens to the capture of each.
     pub changes: Vec<(String, Change)>,
+    /// What the mapping can do without and the database does not have.
+    pub left_out: Vec<Finding>,
 }
 
 /// A lock that keeps writers out of a table until the transaction ends.
@@ -53,7 +56,12 @@ impl InstallPlan {
     pub fn sql(&self) -> String {
         let locks: String = self.locks.iter().map(Lock::sql).collect();
         let steps: String = self.steps.iter().map(|(doing, sql)| format!("\n-- {doing}\n{sql}")).collect();
-        format!("begin;\n{}{locks}{steps}\ncommit;\n", self.opening())
+        let left_out: String = self
+            .left_out
+            .iter()
+            .map(|finding| format!("-- left out: {}\n", finding.to_string().replace('\n', " ")))
+            .collect();
+        format!("{left_out}begin;\n{}{locks}{steps}\ncommit;\n", self.opening())
     }
 
     pub(super) fn step(&mut self, doing: impl Into<String>, sql: impl Into<String>) {

@@ -50,6 +50,7 @@ pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, report: &mut
             checked.findings.iter().for_each(|finding| report.fault("mapping", finding));
             if checked.findings.is_empty() {
                 report.ok("mapping", format!("{} fits the database", mapping.file));
+                checked.left_out.iter().for_each(|finding| report.ok("mapping", format!("left out: {finding}")));
             }
             Some(checked.types)
         }
@@ -81,6 +82,7 @@ pub(super) async fn sources(client: &mut Client, report: &mut CheckReport) {
             Ok(attached) => match capture::check(client, &attached).await {
                 Ok(checked) if checked.findings.is_empty() => {
                     report.ok("source", format!("{name} fits the database"));
+                    checked.left_out.iter().for_each(|finding| report.ok("source", format!("left out: {finding}")));
                     match capture::outdated(client, &attached).await {
                         Ok(tables) => tables.iter().for_each(|table| {
                             report.fault(
