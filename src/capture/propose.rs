@@ -148,7 +148,7 @@ name = {}
         quoted(&wish.name)
     );
     if let Some(tenants) = tenants {
-        let table = tenants.table.as_ref().map_or(String::new(), |(_, name)| format!(", which refers to {name}"));
+        let table = tenants.table.as_ref().map_or(String::new(), |(_, name)| format!(", a key of {name}"));
         let line =
             format!("# {} of {} tables name their tenant in {}{table}.", tenants.count, tables.len(), tenants.column);
         writeln!(text, "{line}").expect("a String takes everything");

@@ -117,9 +117,8 @@ fn tenant<'t>(table: &'t ListedTable, plant: Plant<'t>, lookups: &mut Lookups<'t
     }
     if tenants.are(table) {
         let keys = plant.tables.iter().flat_map(|table| &table.references);
-        let key =
-            keys.filter(|key| key.table == (table.schema.clone(), table.name.clone())).map(|key| &key.key).next()?;
-        return Some(column_sql("this", table.column(key)?));
+        let key = keys.filter(|key| key.table == (table.schema.clone(), table.name.clone())).map(|key| &key.key).next();
+        return Some(column_sql("this", table.column(key.map_or("id", String::as_str))?));
     }
     let reached = paths(table, plant.tables, 2, |_| false);
     let owner = reached.iter().find(|path| tenants.column_of(path.table).is_some() && !tenants.are(path.table))?;

@@ -32,6 +32,14 @@ const LOGS: &[&str] = &[
 /// Words in the names of tables that keep the application itself going.
 const BOOKKEEPING: &[&str] = &[
     "audit",
+    "mqtt",
+    "mcp",
+    "http",
+    "request",
+    "server",
+    "system",
+    "cron",
+    "reset",
     "session",
     "sessions",
     "migration",

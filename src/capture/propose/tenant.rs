@@ -29,7 +29,7 @@ const CANDIDATES: [&str; 12] = [
 pub(super) struct Tenants {
     /// The name of the column, in one style: `company_id`.
     pub(super) column: String,
-    /// The schema and name of the table of tenants, if a foreign key leads to one.
+    /// The schema and name of the table of tenants, if there is one.
     pub(super) table: Option<(String, String)>,
     /// How many tables have the column.
     pub(super) count: usize,
@@ -60,9 +60,12 @@ impl Tenants {
         let is_most = if agrees { 3 * with_column.len() >= tables.len() } else { 2 * with_column.len() > tables.len() };
         let is_of_customers = target
             .is_some_and(|((_, name), _)| ["customer", "supplier", "vendor", "client"].contains(&thing(name).as_str()));
+        // Without a foreign key the name says it: `tenant_id` is a key of `tenants`.
+        let called = tables.iter().find(|table| candidate.strip_suffix("_id") == Some(thing(&table.name).as_str()));
+        let named = || called.map(|table| (table.schema.clone(), table.name.clone()));
         (with_column.len() > 1 && is_most && !is_of_customers).then(|| Tenants {
             column: candidate.to_owned(),
-            table: target.filter(|_| agrees).map(|(table, _)| table.clone()),
+            table: target.filter(|_| agrees).map(|(table, _)| table.clone()).or_else(named),
             count: with_column.len(),
         })
     }
@@ -115,6 +118,13 @@ mod tests {
         assert_eq!((tenants.column.as_str(), tenants.count), ("company_id", 2));
         assert!(tenants.are(&tables[0]));
         assert_eq!(tenants.column_of(&tables[1]).unwrap().name, "companyId");
+    }
+
+    #[test]
+    fn without_foreign_keys_the_name_of_the_column_says_which_table_holds_the_tenants() {
+        let tables = [table("Tenants", &[]), table("jobs", &[("tenant_id", "")]), table("parts", &[("tenant_id", "")])];
+
+        assert!(Tenants::of(&tables).unwrap().are(&tables[0]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::command::file;
 use crate::command::run_andon;
+use crate::support::plant::ERYXON;
 use crate::support::plant::Plant;
 
 const MAPPING: &str = r#"
@@ -139,4 +140,27 @@ async fn what_a_version_has_is_captured_and_after_an_update_of_the_system_check_
     let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["work_order.waiting", "work_order.changed", "inspection.made", "work_order.deleted"]);
     assert!(changed.status == 1 && changed.out.contains("run `andon attach` again"), "{changed:?}");
+}
+
+#[tokio::test]
+async fn eryxon_is_attached_as_its_documents_described_it_and_as_it_is() {
+    let plant = Plant::built().await;
+    let now = run_andon(&plant.url, &["check", "--source", ERYXON]);
+    plant
+        .run(
+            "drop table operation_batches, substeps, operation_quantities, scrap_reasons, shipments, sync_imports;
+             alter table issues drop column issue_type, drop column ncr_category, drop column disposition, drop column affected_quantity",
+        )
+        .await;
+
+    let before = run_andon(&plant.url, &["check", "--source", ERYXON]);
+    let attached = run_andon(&plant.url, &["attach", "--source", ERYXON]);
+
+    assert!(now.status == 0 && !now.out.contains("left out"), "{}", now.out);
+    assert_eq!(before.status, 0, "{}", before.out);
+    assert_eq!(attached.status, 0, "{}", attached.err);
+    for table in ["operation_batches", "substeps", "operation_quantities", "shipments", "sync_imports"] {
+        assert!(attached.out.contains(&format!("table public.{table} does not exist")), "{table}\n{}", attached.out);
+    }
+    assert!(attached.out.contains("when: column new.issue_type does not exist"), "{}", attached.out);
 }
