@@ -56,7 +56,7 @@ enum Command {
     Attach(attach::Attach),
     /// Remove every trace of an attached source; its events stay in the log
     Detach(attach::Detach),
-    /// Help with source mappings
+    /// Help with source mappings: propose one, or compare one with what is attached
     #[command(subcommand)]
     Source(source::Source),
     /// Report every fault in configuration, database, sources, destinations and brokers
@@ -94,7 +94,7 @@ impl Cli {
             Command::Migrate => migrate::run(&global.database()?).await?,
             Command::Attach(command) => command.run(global).await?,
             Command::Detach(command) => command.run(global).await?,
-            Command::Source(command) => command.run(global).await?,
+            Command::Source(command) => return command.run(global).await,
             Command::Check(command) => return Ok(command.run(global).await),
             Command::Run => run::run(global.load()?).await?,
             Command::Deliveries(command) => return command.run(global).await,
@@ -127,7 +127,7 @@ mod tests {
           migrate     Create schema `andon` in the database, or bring it up to date
           attach      Install the triggers of a source mapping, or update them after the mapping was edited
           detach      Remove every trace of an attached source; its events stay in the log
-          source      Help with source mappings
+          source      Help with source mappings: propose one, or compare one with what is attached
           check       Report every fault in configuration, database, sources, destinations and brokers
           run         Deliver events until told to stop
           deliveries  List, show, retry or discard parked deliveries

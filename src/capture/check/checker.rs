@@ -2,6 +2,7 @@
 //! type of each expression, and a finding wherever there is none. An expression is prepared and never run.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
@@ -25,20 +26,29 @@ use crate::capture::table::Found;
 use crate::capture::table::Table;
 use crate::nearest::nearest;
 
-/// The types of a mapping's expressions, by entry and field.
+/// The types of a mapping's expressions, by entry and field, and what is left out.
 #[derive(Debug, Default)]
-pub struct Types(HashMap<(usize, String), String>);
+pub struct Types {
+    types: HashMap<(usize, String), String>,
+    left_out: HashSet<(usize, String)>,
+}
 
 impl Types {
     /// Returns the type of a field such as `data.job_number`, if the database knows one.
     pub fn of(&self, capture: &Capture, field: &str) -> Option<&str> {
-        self.0.get(&(capture.number, field.to_owned())).map(String::as_str)
+        self.types.get(&(capture.number, field.to_owned())).map(String::as_str)
+    }
+
+    /// Returns whether a field is left out, or the whole entry, because the database does not have what it names. An empty field asks about
+    /// the entry.
+    pub fn leaves_out(&self, capture: &Capture, field: &str) -> bool {
+        self.left_out.contains(&(capture.number, field.to_owned()))
     }
 
     fn insert(&mut self, capture: &Capture, field: &str, data_type: &Type) {
         let name = data_type.name();
         let name = name.strip_prefix('_').map_or(name.to_owned(), |element| format!("{element}[]"));
-        self.0.insert((capture.number, field.to_owned()), name);
+        self.types.insert((capture.number, field.to_owned()), name);
     }
 }
 
@@ -110,8 +120,9 @@ impl<'c> Checker<'c> {
         };
         let message = format!("column {} of {} does not exist{proposal}", column.sql, capture.table);
         let finding = self.finding(&capture.entry(), &column.field, column.location, message);
-        if capture.optional.covers(&format!("{}.{}", column.field, column.sql)) {
-            self.left_out.push(finding);
+        let field = format!("{}.{}", column.field, column.sql);
+        if capture.optional.covers(&field) {
+            self.leave_out(capture, &field, finding);
         } else {
             self.lack(finding);
         }
@@ -129,7 +140,7 @@ impl<'c> Checker<'c> {
             },
         };
         let finding = self.finding(&capture.entry(), &text.field, text.location, message);
-        self.left_out.push(finding);
+        self.leave_out(capture, &text.field, finding);
         Ok(true)
     }
 
@@ -164,8 +175,14 @@ impl<'c> Checker<'c> {
     pub(super) fn ends_left_out(&mut self, capture: &Capture, began: usize) -> bool {
         let Some(lacking) = self.lacking.take().filter(|_| capture.optional.entry) else { return false };
         self.findings.truncate(began);
-        self.left_out.push(lacking);
+        self.leave_out(capture, "", lacking);
         true
+    }
+
+    /// Leaves out a field, or the whole entry if the field is empty; the finding says why.
+    pub(super) fn leave_out(&mut self, capture: &Capture, field: &str, finding: Finding) {
+        self.types.left_out.insert((capture.number, field.to_owned()));
+        self.left_out.push(finding);
     }
 
     /// Reports a table that is not there. An entry that can do without it is left out, and the table is not missing.

@@ -29,6 +29,9 @@ pub(super) async fn rules(checker: &mut Checker<'_>, capture: &Capture, table: &
     }
     if of.is_empty() && !capture.of.is_empty() && checker.findings.len() == began {
         // Without its columns, an optional `of` would take every update.
+        let message = "no column of it is there, so that the entry is left out";
+        let finding = checker.finding(&capture.entry(), "of", capture.of[0].location, message);
+        checker.leave_out(capture, "", finding);
         return Ok(Vec::new());
     }
     let mut columns = Vec::new();
