@@ -25,6 +25,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0012_session", include_str!("../migrations/0012_session.sql")),
     ("0013_shared_holes", include_str!("../migrations/0013_shared_holes.sql")),
     ("0014_deliveries_due", include_str!("../migrations/0014_deliveries_due.sql")),
+    ("0018_webhook_name", include_str!("../migrations/0018_webhook_name.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.
