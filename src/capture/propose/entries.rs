@@ -191,12 +191,13 @@ fn state_entries(state: &State<'_>, entity: &str, is_own: bool) -> Vec<Entry> {
     let of = format!("of = [{}]\n", quoted(&state.column.name));
     let old = inline_table(&[(format!("old_{}", snake(&state.column.name)), format!("old.{column}"))]);
     let events = if is_own && state.reference.is_none() { state::events(state) } else { Vec::new() };
+    let value = if state.column.is_compared_as_text { format!("new.{column}::text") } else { format!("new.{column}") };
     let mut entries: Vec<Entry> = Vec::new();
     for (event, labels) in &events {
-        let labels: Vec<String> = labels.iter().map(|label| literal(label)).collect();
+        let labels: Vec<String> = labels.iter().map(|label| literal(label).trim_start().to_owned()).collect();
         let when = match labels.as_slice() {
-            [only] => format!("new.{column} = {}", only.trim_start()),
-            several => format!("new.{column} in ({})", several.join(", ")),
+            [only] => format!("{value} = {only}"),
+            several => format!("{value} in ({})", several.join(", ")),
         };
         entries.push(Entry {
             on: "update",

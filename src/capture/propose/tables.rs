@@ -40,6 +40,8 @@ pub struct Column {
     pub data_type: String,
     /// The values that it can have, if its type is an enumeration or a constraint lists them.
     pub labels: Vec<String>,
+    /// Whether it has to be compared as text: an enumeration behind a domain has no operators that PostgreSQL would find.
+    pub is_compared_as_text: bool,
     /// Whether it may be null.
     pub is_nullable: bool,
     /// Whether it is computed when it is read, so that a trigger does not see it.
@@ -121,7 +123,8 @@ async fn columns(client: &Client) -> Result<HashMap<u32, Vec<Column>>, Error> {
                       where e.enumtypid = coalesce(nullif(t.typbasetype, 0), t.oid) order by e.enumsortorder),
                 array(select pg_get_constraintdef(k.oid) from pg_constraint k
                       where k.contype = 'c' and (k.conrelid = a.attrelid and k.conkey = array[a.attnum] or k.contypid = t.oid)
-                      order by k.oid)
+                      order by k.oid),
+                t.typtype = 'd' and exists (select from pg_enum e where e.enumtypid = t.typbasetype)
          from listed c join pg_attribute a on a.attrelid = c.oid join pg_type t on t.oid = a.atttypid
          where a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum"
     );
@@ -134,6 +137,7 @@ async fn columns(client: &Client) -> Result<HashMap<u32, Vec<Column>>, Error> {
             data_type: row.get(2),
             is_nullable: row.get(3),
             is_virtual: row.get(4),
+            is_compared_as_text: row.get(7),
             labels: if enumerated.is_empty() { listed().unwrap_or_default() } else { enumerated },
         });
     }

@@ -131,6 +131,74 @@ async fn tables_are_proposed_by_pattern_and_what_is_left_out_is_said() {
     }
 }
 
+/// Names and values that are odd in every way that PostgreSQL allows.
+const ODD: &str = r#"
+    create type mood as enum ('it''s', 'a\b', '-- x', 'a"b', '', '完了', 'created', 'Ready', 'READY', 'deleted');
+    create domain nested as mood;
+    create table "Work Orders" (id int primary key, "order" int, "user" text, "group" text, status nested not null default 'Ready',
+                                "a--b" text, "Größe" text, "say ""hi""" text);
+    create table "1st" (id int primary key, "2nd" int references "Work Orders", state mood, "new" int, "old" text, "this" text);
+    create table select_ (id int primary key, "orderId" int references "Work Orders", "select" int references "1st",
+                          status text check (status in ('x', 'y')));
+    create table "工单" (id int primary key, status text);
+    create table self (id int primary key, parent int references self, other int references self, status text);
+    create table "a""b" (id int primary key, status text);
+    create table "a.b" (id int primary key, status text);
+    create table parent (id int primary key, status text); create table child () inherits (parent);
+    create table many (id int primary key, status int references many, "statusId" int references self, phase text, stage text);
+    create view v as select * from self; create materialized view mv as select 1 as status;
+    create table two (a int, b text, status text, at timestamp, primary key (a, b));
+    create table three (id int primary key, a int, b text, status text, foreign key (a, b) references two (a, b));
+    create schema "Other"; create table "Other"."self" (id int primary key, status text, at timestamp);"#;
+
+#[tokio::test]
+async fn whatever_names_a_database_has_the_proposal_can_be_attached_and_its_captures_work() {
+    let plant = Plant::empty().await;
+    plant.run(ODD).await;
+
+    let proposed = run_andon(&plant.url, &["source", "init", "--name", "odd", "--limit", "1000"]);
+    let all = run_andon(&plant.url, &["source", "init", "--name", "odd", "--table", "*"]);
+    for proposal in [&proposed, &all] {
+        let mapping = file("odd.toml", &proposal.out);
+        let attached = run_andon(&plant.url, &["attach", "--source", &mapping]);
+        std::fs::remove_file(mapping).unwrap();
+        assert_eq!((proposal.status, attached.status), (0, 0), "{}\n{}\n{}", proposal.err, attached.err, proposal.out);
+    }
+    let types = plant
+        .clean_types_after(
+            r#"insert into "Work Orders" (id) values (1); update "Work Orders" set status = 'it''s';
+               update "Work Orders" set status = 'a\b'; update "Work Orders" set status = 'READY';
+               update "Work Orders" set status = '完了'; update "Work Orders" set status = 'created';
+               insert into "1st" values (1, 1, 'Ready', 1, 'x', 'y'); update "1st" set state = '-- x';
+               insert into select_ values (1, 1, 1, 'x'); update select_ set status = 'y';
+               insert into "工单" values (1, 'a'); update "工单" set status = 'b';
+               insert into two values (1, 'x', 'a'); insert into three values (1, 1, 'x', 'a'); insert into child values (1, 'a');
+               insert into "Other".self values (1, 'a')"#,
+        )
+        .await;
+
+    let expected = [
+        "work_order.created",
+        "work_order.it_s",
+        "work_order.a_b",
+        "work_order.ready",
+        "work_order.status_changed",
+        "work_order.status_changed",
+        "1st.created",
+        "1st.x",
+        "select.created",
+        "select.y",
+        "thing.created",
+        "thing.status_changed",
+        "two.created",
+        "three.created",
+        "parent.created",
+        "other_self.created",
+    ];
+    assert_eq!(types, expected);
+    assert!(proposed.out.contains("a mapping cannot write their names"), "{}", proposed.out);
+}
+
 #[tokio::test]
 async fn the_busiest_tables_come_first_and_no_more_entries_than_said() {
     let plant = Plant::empty().await;

@@ -75,6 +75,7 @@ async fn what_a_version_does_not_have_is_left_out_and_said_and_the_rest_is_captu
 
     let checked = run_andon(&plant.url, &["check", "--source", &mapping]);
     let dry = run_andon(&plant.url, &["attach", "--source", &mapping, "--dry-run"]);
+    let explained = run_andon(&plant.url, &["check", "--source", &mapping, "--explain"]);
     let attached = run_andon(&plant.url, &["attach", "--source", &mapping]);
     let afterwards = run_andon(&plant.url, &["check"]);
     let events = plant
@@ -105,6 +106,11 @@ async fn what_a_version_does_not_have_is_left_out_and_said_and_the_rest_is_captu
         ] {
             assert!(said.iter().any(|line| line.contains(expected)), "{expected}\n{}", run.out);
         }
+    }
+    let table = explained.out.split("EVENT").nth(1).unwrap();
+    assert!(table.contains("work_order.changed") && table.contains(r#""data":{"number": "<text>"}"#), "{table}");
+    for left_out in ["inspection.made", "work_order.waiting", "Line 2", "\"lot\"", "\"shift\""] {
+        assert!(!table.contains(left_out), "{left_out}\n{table}");
     }
     let events: Vec<String> =
         events.iter().map(|event| format!("{} {} {}", event["type"], event["context"], event["data"])).collect();
