@@ -1,10 +1,12 @@
 //! Capture: from a mapping file to triggers that write `andon.events`. `mapping` is read from its file, `check` compares it with the live
-//! database, `sql` generates the functions and triggers, `plan` compares them with those that are installed, `attach` runs the plan in
-//! one transaction. `notification` reads what the plant sends over a NOTIFY channel, and `propose` writes a first mapping. `failures` are the changes that the triggers could not capture. Capture never
+//! database, `sql` generates the functions and triggers, `plan` compares them with those that are installed, and `attach` runs the plan in
+//! one transaction. `contract` says what a mapping offers to receivers. `notification` reads what the plant sends over a NOTIFY channel, and
+//! `propose` writes a first mapping. `failures` are the changes that the triggers could not capture. Capture never
 //! reads or writes the plant's rows itself; only the triggers do.
 
 pub mod attach;
 pub mod check;
+pub mod contract;
 pub mod error;
 pub mod expression;
 pub mod failures;
@@ -29,6 +31,7 @@ pub use attach::detach;
 pub use attach::inspect;
 pub use attach::plan_sql;
 pub use check::Types;
+pub use contract::Contract;
 pub use error::SourceError;
 pub use finding::Finding;
 pub use finding::Problems;

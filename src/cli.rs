@@ -63,7 +63,7 @@ enum Command {
     /// mapping names. Once the cause is mended and the mapping attached, --again makes the missed events. Run it as the owner of schema
     /// `andon`.
     Capture(capture::Capture),
-    /// Help with source mappings
+    /// Help with source mappings: propose one, or compare one with what is attached
     #[command(subcommand)]
     Source(source::Source),
     /// Report every fault in configuration, database, sources, destinations and brokers
@@ -102,7 +102,7 @@ impl Cli {
             Command::Attach(command) => command.run(global).await?,
             Command::Detach(command) => command.run(global).await?,
             Command::Capture(command) => return command.run(global).await,
-            Command::Source(command) => command.run(global).await?,
+            Command::Source(command) => return command.run(global).await,
             Command::Check(command) => return Ok(command.run(global).await),
             Command::Run => run::run(global.load()?).await?,
             Command::Deliveries(command) => return command.run(global).await,
@@ -136,7 +136,7 @@ mod tests {
           attach      Install the triggers of a source mapping, or update them after the mapping was edited
           detach      Remove every trace of an attached source; its events stay in the log
           capture     List changes that could not be captured, capture them again, or acknowledge them
-          source      Help with source mappings
+          source      Help with source mappings: propose one, or compare one with what is attached
           check       Report every fault in configuration, database, sources, destinations and brokers
           run         Deliver events until told to stop
           deliveries  List, show, retry or discard parked deliveries

@@ -1,7 +1,7 @@
 //! Finds the known name that was probably meant by a mistyped one. In: a name, and the names that exist. Out: the closest of them, or none
 //! if no name is close enough to be worth proposing. It only proposes and never corrects.
 
-/// Returns the name among `known` that is closest to `wanted`, and the first of them if several are equally close.
+/// Returns the name among `known` that is closest to `wanted`, whatever its case, and the first of them if several are equally close.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
     // A third of the letters may be wrong. With more, a proposal would be a guess and would mislead.
@@ -9,16 +9,18 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
     known
         .into_iter()
         .map(|name| (cost(&wanted, &name.to_lowercase()), name))
-        .filter(|(cost, _)| *cost <= limit)
+        .filter(|((cost, _), _)| *cost <= limit)
         .min_by_key(|(cost, _)| *cost)
         .map(|(_, name)| name)
 }
 
 /// Returns the edit distance, or 1 if one name, of three letters at least, begins or ends the other (`job`/`jobs`, `cell`/`current_cell`).
-fn cost(wanted: &str, name: &str) -> usize {
+/// Of such names the one that is closest letter by letter comes first: `joboperations` means `joboperation`, and not `job`.
+fn cost(wanted: &str, name: &str) -> (usize, usize) {
+    let distance = distance(wanted, name);
     let (short, long) = if wanted.len() < name.len() { (wanted, name) } else { (name, wanted) };
     let is_part = short.len() >= 3 && (long.strip_prefix(short).is_some() || long.strip_suffix(short).is_some());
-    if is_part { 1 } else { distance(wanted, name) }
+    (if is_part { distance.min(1) } else { distance }, distance)
 }
 
 /// Returns the number of letters to insert, delete, replace or swap with their neighbour to get from one text to the other.
@@ -59,6 +61,12 @@ mod tests {
     fn a_singular_finds_the_plural_and_a_part_the_whole() {
         assert_eq!(nearest("job", ["parts", "jobs"]), Some("jobs"));
         assert_eq!(nearest("cell_id", ["id", "current_cell_id"]), Some("current_cell_id"));
+    }
+
+    #[test]
+    fn the_same_name_in_another_case_is_nearer_than_a_part_of_it() {
+        assert_eq!(nearest("joboperation", ["job", "jobOperation"]), Some("jobOperation"));
+        assert_eq!(nearest("JOBOPERATOIN", ["job", "operation", "jobOperation"]), Some("jobOperation"));
     }
 
     #[test]

@@ -5,6 +5,11 @@
 create type public.job_status as enum ('not_started', 'in_progress', 'completed', 'on_hold');
 create type public.task_status as enum ('not_started', 'in_progress', 'completed', 'on_hold');
 create type public.issue_status as enum ('pending', 'approved', 'rejected', 'closed');
+create type public.issue_type as enum ('general', 'ncr');
+create type public.ncr_category as enum ('material_defect', 'dimensional', 'surface_finish', 'process_error', 'other');
+create type public.ncr_disposition as enum ('scrap', 'rework', 'use_as_is', 'return_to_supplier');
+create type public.batch_status as enum ('draft', 'ready', 'in_progress', 'completed', 'cancelled');
+create type public.batch_type as enum ('laser_nesting', 'tube_batch', 'saw_batch', 'finishing_batch', 'general');
 create type public.issue_severity as enum ('low', 'medium', 'high', 'critical');
 create type public.app_role as enum ('operator', 'admin');
 create type public.subscription_plan as enum ('free', 'pro', 'premium', 'enterprise');
@@ -217,8 +222,68 @@ create table public.issues (
     reviewed_by      uuid references public.profiles (id),
     reviewed_at      timestamptz,
     image_paths      text[],
+    issue_type       public.issue_type not null default 'general',
+    ncr_category     public.ncr_category,
+    disposition      public.ncr_disposition,
+    affected_quantity integer,
     created_at       timestamptz not null default now(),
     updated_at       timestamptz not null default now()
+);
+
+create table public.operation_batches (
+    id               uuid primary key default gen_random_uuid(),
+    tenant_id        uuid not null references public.tenants (id),
+    batch_number     text not null,
+    batch_type       public.batch_type not null default 'general',
+    status           public.batch_status not null default 'draft',
+    cell_id          uuid not null references public.cells (id),
+    material         text,
+    operations_count integer not null default 0,
+    actual_time      numeric(10, 2),
+    started_by       uuid,
+    completed_by     uuid,
+    started_at       timestamptz,
+    completed_at     timestamptz,
+    created_at       timestamptz not null default now(),
+    updated_at       timestamptz default now()
+);
+
+create table public.substeps (
+    id           uuid primary key default gen_random_uuid(),
+    tenant_id    uuid not null references public.tenants (id),
+    operation_id uuid not null references public.operations (id) on delete cascade,
+    name         text not null,
+    sequence     integer not null,
+    status       text default 'not_started' check (status in ('not_started', 'in_progress', 'completed', 'blocked')),
+    notes        text,
+    completed_at timestamptz,
+    completed_by uuid,
+    created_at   timestamptz default now(),
+    updated_at   timestamptz default now()
+);
+
+create table public.scrap_reasons (
+    id          uuid primary key default gen_random_uuid(),
+    tenant_id   uuid not null references public.tenants (id),
+    code        text not null,
+    description text not null,
+    category    text not null,
+    active      boolean not null default true
+);
+
+create table public.operation_quantities (
+    id                uuid primary key default gen_random_uuid(),
+    tenant_id         uuid not null references public.tenants (id),
+    operation_id      uuid not null references public.operations (id) on delete cascade,
+    recorded_by       uuid,
+    quantity_produced integer not null default 0,
+    quantity_good     integer not null default 0,
+    quantity_scrap    integer not null default 0,
+    quantity_rework   integer not null default 0,
+    scrap_reason_id   uuid references public.scrap_reasons (id),
+    recorded_at       timestamptz not null default now(),
+    notes             text,
+    created_at        timestamptz not null default now()
 );
 
 create table public.shipments (

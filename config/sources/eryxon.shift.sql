@@ -7,6 +7,10 @@ insert into tenants (id, name, company_name) values
 insert into cells (tenant_id, name, sequence)
 select '0000000a-0000-4000-8000-000000000000', name, sequence
 from unnest(array['Laser 1', 'Press Brake 2', 'Weld Cell 3']) with ordinality cell (name, sequence);
+insert into profiles (id, tenant_id, username, full_name) values
+    ('0000000c-0000-4000-8000-000000000000', '0000000a-0000-4000-8000-000000000000', 'kim', 'Kim Example');
+insert into scrap_reasons (id, tenant_id, code, description, category) values
+    ('0000000d-0000-4000-8000-000000000000', '0000000a-0000-4000-8000-000000000000', 'BURR', 'Burr on the edge', 'process');
 insert into cells (tenant_id, name) values ('0000000b-0000-4000-8000-000000000000', 'Lathe 4');
 insert into resources (tenant_id, name, identifier, location) values
     ('0000000a-0000-4000-8000-000000000000', 'Bending tool set', 'T-114', 'Rack 7');
@@ -22,6 +26,19 @@ from parts p
 cross join (values ('Laser cut', 'Laser 1', 1), ('Bend', 'Press Brake 2', 2)) step (name, cell, sequence)
 join cells c on c.name = step.cell
 where p.part_number = 'P-A-:n';
+
+-- > Kim is to cut A-:n, in two steps and in the nest N-:n
+update operations set assigned_operator_id = '0000000c-0000-4000-8000-000000000000'
+where operation_name = 'Laser cut' and part_id = (select id from parts where part_number = 'P-A-:n');
+insert into substeps (tenant_id, operation_id, name, sequence)
+select tenant_id, id, step, place from operations, unnest(array['Load the sheet', 'Cut']) with ordinality steps (step, place)
+where operation_name = 'Laser cut' and part_id = (select id from parts where part_number = 'P-A-:n') order by place;
+insert into operation_batches (tenant_id, batch_number, batch_type, status, cell_id, material, operations_count)
+select tenant_id, 'N-:n', 'laser_nesting', 'ready', id, 'S235', 1 from cells where name = 'Laser 1';
+
+-- > The nest N-:n starts
+update operation_batches set status = 'in_progress', started_by = '0000000c-0000-4000-8000-000000000000', started_at = now()
+where batch_number = 'N-:n';
 
 -- > Laser cut of A-:n starts, and the order with it
 update operations set status = 'in_progress'
@@ -55,6 +72,17 @@ update operations set status = 'completed', actual_time = 1.3, completion_percen
 where operation_name = 'Laser cut' and part_id = (select id from parts where part_number = 'P-A-:n');
 update jobs set current_cell_id = (select id from cells where name = 'Press Brake 2') where job_number = 'A-:n';
 
+-- > The nest N-:n is through, with twelve good parts and two of scrap, and the sheet was loaded
+update substeps set status = 'completed', completed_by = '0000000c-0000-4000-8000-000000000000', completed_at = now()
+where sequence = 1 and operation_id = (select o.id from operations o join parts p on p.id = o.part_id
+                                       where o.operation_name = 'Laser cut' and p.part_number = 'P-A-:n');
+insert into operation_quantities (tenant_id, operation_id, recorded_by, quantity_produced, quantity_good, quantity_scrap, scrap_reason_id)
+select o.tenant_id, o.id, '0000000c-0000-4000-8000-000000000000', good + scrap, good, scrap, '0000000d-0000-4000-8000-000000000000'
+from operations o join parts p on p.id = o.part_id, (values (12, 1), (0, 1)) reports (good, scrap)
+where o.operation_name = 'Laser cut' and p.part_number = 'P-A-:n';
+update operation_batches set status = 'completed', completed_by = '0000000c-0000-4000-8000-000000000000', completed_at = now(), actual_time = 78
+where batch_number = 'N-:n';
+
 -- > The bending tools are taken for A-:n
 update resources set status = case status when 'available' then 'in_use' else 'available' end where identifier = 'T-114';
 
@@ -76,6 +104,13 @@ update issues set status = 'closed', resolution_notes = 'Ground off'
 where operation_id in (select id from operations where part_id = (select id from parts where part_number = 'P-A-:n'));
 update parts set status = 'in_progress' where part_number = 'P-A-:n';
 update jobs set status = 'in_progress' where job_number = 'A-:n';
+
+-- > A sheet of A-:n does not conform, which is reported and settled
+insert into issues (tenant_id, operation_id, created_by, description, severity, issue_type, ncr_category, affected_quantity)
+select tenant_id, id, '0000000c-0000-4000-8000-000000000000', 'Wrong thickness on the certificate', 'low', 'ncr', 'material_defect', 2
+from operations where operation_name = 'Laser cut' and part_id = (select id from parts where part_number = 'P-A-:n');
+update issues set status = 'closed', disposition = 'use_as_is', resolution_notes = 'Measured: within tolerance' where issue_type = 'ncr' and status = 'pending'
+    and operation_id in (select id from operations where part_id = (select id from parts where part_number = 'P-A-:n'));
 
 -- > The customer of A-:n wants two more, a week later
 update parts set quantity = quantity + 2 where part_number = 'P-A-:n';

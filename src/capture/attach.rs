@@ -34,6 +34,8 @@ pub struct Report {
     pub source: String,
     /// The tables of the source, and what happened to the capture of each.
     pub tables: Vec<(String, Change)>,
+    /// What the mapping can do without and the database does not have.
+    pub left_out: Vec<Finding>,
     /// What somebody should know although the source was attached.
     pub warnings: Vec<String>,
 }
@@ -43,6 +45,8 @@ pub struct Report {
 pub struct Inspection {
     /// What no longer fits the database in the mapping.
     pub findings: Vec<Finding>,
+    /// What the mapping can do without and the database does not have.
+    pub left_out: Vec<Finding>,
     /// How what is installed differs from what the mapping wants. Attaching again mends it.
     pub differences: Vec<String>,
     /// What somebody should know.
@@ -94,14 +98,14 @@ pub async fn inspect(client: &mut Client, mapping: &Mapping) -> Result<Inspectio
         Err(error) => return Err(error),
     };
     let plan = plan::to_attach(&transaction, mapping, &wanted, Owner::Recorded).await?;
-    let InstallPlan { differences, mut warnings, .. } = plan;
+    let InstallPlan { differences, left_out, mut warnings, .. } = plan;
     if let Some(role) = plan::record::distrustful(&transaction, &mapping.name).await? {
         for owner in owners::untrusted(&transaction, mapping, &wanted, Some(&role)).await? {
             warnings.push(format!("{owner}, and could act as {role}, which has attached it; attach as the owner of the tables, or with --trust-owners"));
         }
     }
     transaction.rollback().await.map_err(|error| SourceError::database("end the check", error))?;
-    Ok(Inspection { findings: Vec::new(), differences, warnings })
+    Ok(Inspection { findings: Vec::new(), left_out, differences, warnings })
 }
 
 /// Installs what the mapping says, and removes what an earlier version of the mapping had installed and this one no longer wants. It leads
@@ -153,9 +157,9 @@ async fn attach_once(client: &mut Client, mapping: &Mapping, trust: Trust) -> Re
         return Err(SourceError::NotAsPlanned(left));
     }
     transaction.commit().await.map_err(|error| SourceError::database("commit the attachment", error))?;
-    let InstallPlan { changes, mut warnings, .. } = plan;
+    let InstallPlan { changes, left_out, mut warnings, .. } = plan;
     warnings.extend(trials.warnings);
-    Ok(Report { source: mapping.name.clone(), tables: changes, warnings })
+    Ok(Report { source: mapping.name.clone(), tables: changes, left_out, warnings })
 }
 
 async fn detach_once(client: &mut Client, name: &str) -> Result<Report, SourceError> {
@@ -168,7 +172,7 @@ async fn detach_once(client: &mut Client, name: &str) -> Result<Report, SourceEr
         return Err(SourceError::NotAsPlanned(left));
     }
     transaction.commit().await.map_err(|error| SourceError::database("commit the detachment", error))?;
-    Ok(Report { source: name.to_owned(), tables: plan.changes, warnings: plan.warnings })
+    Ok(Report { source: name.to_owned(), tables: plan.changes, left_out: Vec::new(), warnings: plan.warnings })
 }
 
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, SourceError> {

@@ -2,13 +2,18 @@
 //! can be installed. It changes nothing, and reads only the catalogue.
 
 mod checker;
+mod labels;
+mod missing;
 mod rule;
+
+use std::collections::HashSet;
 
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
 
 use crate::capture::check::checker::Checker;
 use crate::capture::finding::Finding;
+use crate::capture::mapping::Capture;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::TableName;
 use crate::capture::sql::event::Rule;
@@ -29,6 +34,8 @@ pub struct CheckedMapping {
     pub findings: Vec<Finding>,
     /// The tables, in the order of the file.
     pub tables: Vec<CheckedTable>,
+    /// What the mapping can do without and the database does not have, in the order of the file.
+    pub left_out: Vec<Finding>,
     /// The types of the expressions in payloads and contexts.
     pub types: Types,
 }
@@ -49,25 +56,74 @@ pub async fn check_mapping(transaction: &Transaction<'_>, mapping: &Mapping) -> 
     let mut checker = Checker::start(transaction, mapping).await?;
     checker.time_zone().await?;
     destination_tables(&mut checker, mapping).await?;
+    let mut named: HashSet<String> =
+        [&mapping.mqtt_publishers, &mapping.webhooks].into_iter().flatten().map(TableName::to_string).collect();
     let mut tables: Vec<CheckedTable> = Vec::new();
     for capture in &mapping.captures {
+        let capture = with_existing_names(&mut checker, capture).await?;
+        if !capture.optional.entry {
+            named.insert(capture.table.to_string());
+            named.extend(
+                capture.lookups.iter().filter(|lookup| !lookup.is_optional).map(|lookup| lookup.table.to_string()),
+            );
+        }
         let table = match checker.table(&capture.table).await? {
             Found::Table(table) => table,
+            Found::Missing(reason) => {
+                let began = checker.begin();
+                let finding = checker.finding(&capture.entry(), "table", capture.table.location, reason);
+                checker.lack_table(&capture, &capture.table, finding);
+                checker.ends_left_out(&capture, began);
+                continue;
+            }
             Found::NoTable(reason) => {
                 checker.report(&capture.entry(), "table", capture.table.location, reason);
                 continue;
             }
         };
-        let rules = rule::rules(&mut checker, capture, &table).await?;
+        let rules = rule::rules(&mut checker, &capture, &table).await?;
         match tables.iter_mut().find(|known| known.table.sql == table.sql) {
             Some(known) => known.rules.extend(rules),
             None => tables.push(CheckedTable { name: capture.table.clone(), table, rules }),
         }
     }
-    let Checker { mut findings, types, .. } = checker;
-    findings.sort_by_key(|finding| finding.location);
-    findings.dedup_by(|next, last| next.location == last.location && next.message == last.message);
-    Ok(CheckedMapping { findings, tables, types })
+    tables.retain(|table| !table.rules.is_empty());
+    let Checker { mut findings, mut left_out, missing, types, .. } = checker;
+    if let (Some(first), true, true) = (mapping.captures.first(), tables.is_empty(), mapping.channels.is_empty())
+        && findings.is_empty()
+        && missing.is_empty()
+    {
+        findings.push(Finding {
+            file: mapping.file.clone(),
+            location: first.location,
+            entry: String::new(),
+            field: "capture".to_owned(),
+            message: "every entry is left out, as it may be, and nothing becomes an event; is this the right database?"
+                .to_owned(),
+        });
+    }
+    findings.extend(missing.findings(&named, &database(transaction).await?, &mapping.file));
+    for list in [&mut findings, &mut left_out] {
+        list.sort_by_key(|finding| finding.location);
+        list.dedup_by(|next, last| next.location == last.location && next.message == last.message);
+    }
+    Ok(CheckedMapping { findings, left_out, tables, types })
+}
+
+/// Returns the entry with the names that its tables have in this database.
+async fn with_existing_names(checker: &mut Checker<'_>, capture: &Capture) -> Result<Capture, Error> {
+    let mut capture = capture.clone();
+    capture.table = checker.resolved(&capture.table).await?;
+    for lookup in &mut capture.lookups {
+        lookup.table = checker.resolved(&lookup.table).await?;
+    }
+    Ok(capture)
+}
+
+/// Returns where the check looks, as a message says it.
+async fn database(transaction: &Transaction<'_>) -> Result<String, Error> {
+    let who = "select format('%s as %s', current_database(), current_user)";
+    Ok(transaction.query_one(who, &[]).await?.get(0))
 }
 
 /// Checks that the source's own tables of destinations exist and have the columns that a destination needs.
@@ -79,6 +135,11 @@ async fn destination_tables(checker: &mut Checker<'_>, mapping: &Mapping) -> Res
     for (field, name, columns) in tables {
         let Some(name) = name else { continue };
         let message = match checker.table(name).await? {
+            Found::Missing(reason) => {
+                let finding = checker.finding("source", field, name.location, reason);
+                checker.missing.add(&name.to_string(), finding);
+                continue;
+            }
             Found::NoTable(reason) => reason,
             Found::Table(table) => {
                 match columns.iter().find(|column| !table.columns.iter().any(|own| own == *column)) {

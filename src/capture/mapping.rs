@@ -5,6 +5,7 @@ mod capture_entry;
 mod channel_entry;
 mod file;
 mod inherit;
+mod optional;
 mod section;
 
 use std::fmt;
@@ -69,7 +70,7 @@ pub struct Text {
     pub location: Location,
 }
 
-/// A table and its schema (`public` if the file names none).
+/// A table and its schema (`public` if the file names none), and the other names that it may have in other versions of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableName {
     /// The schema.
@@ -78,13 +79,20 @@ pub struct TableName {
     pub table: String,
     /// Where the file names it.
     pub location: Location,
+    /// The names to try if there is no table of this one, in the order of the file.
+    pub others: Vec<TableName>,
 }
 
 impl TableName {
     /// Splits `jobs` or `mes.jobs`. The names are used exactly as written, so quotes are not part of the syntax.
     pub fn new(name: &str, location: Location) -> TableName {
         let (schema, table) = name.split_once('.').unwrap_or(("public", name));
-        TableName { schema: schema.to_owned(), table: table.to_owned(), location }
+        TableName { schema: schema.to_owned(), table: table.to_owned(), location, others: Vec::new() }
+    }
+
+    /// Returns every name that the table may have, the first one first.
+    pub fn each(&self) -> impl Iterator<Item = &TableName> {
+        std::iter::once(self).chain(&self.others)
     }
 
     /// Returns the name as SQL: qualified, and quoted where necessary.
@@ -150,6 +158,24 @@ pub struct Lookup {
     pub table: TableName,
     /// The condition that finds the row.
     pub on: Text,
+    /// Whether the look-up, with the fields that read it, is left out if the table or a column of `on` is not there.
+    pub is_optional: bool,
+}
+
+/// What an entry can do without, because another version of the system does not have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Optional {
+    /// Whether the entry as a whole is left out if something that it names is not there.
+    pub entry: bool,
+    /// The fields that are left out if what they name is not there: `data.shift`, `context.line`, `columns.lot`, `of.lot`.
+    pub fields: Vec<Text>,
+}
+
+impl Optional {
+    /// Returns whether the entry can do without the field.
+    pub fn covers(&self, field: &str) -> bool {
+        self.fields.iter().any(|optional| optional.sql == field)
+    }
 }
 
 /// A `[[capture]]` entry: a change of a row that becomes an event.
@@ -185,6 +211,8 @@ pub struct Capture {
     pub columns: Vec<Text>,
     /// Further fields of the payload: names and expressions.
     pub data: Vec<(String, Text)>,
+    /// What the entry can do without.
+    pub optional: Optional,
 }
 
 impl Capture {

@@ -16,6 +16,7 @@ use tokio_postgres::Transaction;
 use crate::capture::check::CheckedTable;
 use crate::capture::check::check_mapping;
 use crate::capture::error::SourceError;
+use crate::capture::finding::Finding;
 use crate::capture::finding::Problems;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::Operation;
@@ -34,6 +35,8 @@ pub(crate) struct Wanted {
     pub(crate) tables: Vec<CheckedTable>,
     /// The function and the triggers of each.
     pub(crate) captures: Vec<GeneratedCapture>,
+    /// What the mapping can do without and the database does not have.
+    left_out: Vec<Finding>,
     /// Whether the source may rest on whatever others own.
     pub(crate) trusts_owners: bool,
     /// The identities of the tables, by which it shows that one was replaced meanwhile.
@@ -65,7 +68,7 @@ pub(crate) async fn wanted(transaction: &Transaction<'_>, mapping: &Mapping) -> 
     let names: Vec<&str> = checked.tables.iter().map(|captured| captured.table.sql.as_str()).collect();
     relatives::refuse_overlap(transaction, &names).await?;
     let identities = relatives::identities(transaction, &names).await?;
-    Ok(Wanted { tables: checked.tables, captures, trusts_owners: false, identities })
+    Ok(Wanted { tables: checked.tables, captures, left_out: checked.left_out, trusts_owners: false, identities })
 }
 
 /// Plans to attach: from what is installed to what the mapping wants.
@@ -82,7 +85,7 @@ pub(crate) async fn to_attach(
     let belongs_to = owner_of(transaction, &mapping.name, owner).await?;
     let functions: Vec<String> = wanted.captures.iter().map(|capture| capture.function.clone()).collect();
     let installed = installed::read(transaction, &mapping.name, &functions).await?;
-    let mut plan = InstallPlan::default();
+    let mut plan = InstallPlan { left_out: wanted.left_out.clone(), ..InstallPlan::default() };
     compare::plan(&mut plan, &mapping.name, &wanted.captures, &installed, belongs_to.as_deref());
     let tables: Vec<&TableName> = [&mapping.mqtt_publishers, &mapping.webhooks].into_iter().flatten().collect();
     destination_triggers::plan(transaction, &mut plan, &mapping.name, &tables).await?;

@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::capture::expression::mentions;
 use crate::capture::mapping::Operation;
+use crate::capture::sql::quote::identifier;
 use crate::capture::table::Table;
 use crate::nearest::nearest;
 
@@ -16,6 +17,8 @@ pub(crate) struct Scope {
     pub(crate) from: String,
     /// The aliases of lookups with a fault of their own. Expressions that read them cannot be judged.
     pub(crate) broken: Vec<String>,
+    /// The aliases of optional lookups whose table or column the database does not have.
+    pub(crate) left_out: Vec<String>,
     operation: Operation,
     rows: Vec<(String, Vec<String>)>,
 }
@@ -30,7 +33,7 @@ impl Scope {
         };
         let from: Vec<String> = names.iter().map(|name| format!("{} as {name}", table.sql)).collect();
         let rows = names.iter().map(|name| ((*name).to_owned(), table.columns.clone())).collect();
-        Scope { from: from.join(" cross join "), broken: Vec::new(), operation, rows }
+        Scope { from: from.join(" cross join "), broken: Vec::new(), left_out: Vec::new(), operation, rows }
     }
 
     /// Adds `this`, the row that the event is about.
@@ -59,6 +62,11 @@ impl Scope {
         self.broken.iter().any(|alias| mentions(sql, alias))
     }
 
+    /// Returns the lookup that the expression reads and that is left out.
+    pub(crate) fn left_out_row(&self, sql: &str) -> Option<&str> {
+        self.left_out.iter().find(|alias| mentions(sql, alias)).map(String::as_str)
+    }
+
     /// Returns the message of a finding: what PostgreSQL objects to, and what to do about it.
     pub(crate) fn explain(&self, error: &DbError) -> String {
         let message = error.message();
@@ -84,18 +92,21 @@ impl Scope {
         message.to_owned()
     }
 
+    /// Returns what to write instead of a column that does not exist. PostgreSQL reads a name without quotes in lower case, so a name with
+    /// capitals exists and is not found.
     fn proposal(&self, name: &str) -> String {
         let (row, column) = name.split_once('.').unwrap_or(("", name));
         let known = self.rows.iter().filter(|(known, _)| row.is_empty() || known == row);
         let all: Vec<(&str, &str)> =
             known.flat_map(|(row, columns)| columns.iter().map(|column| (row.as_str(), column.as_str()))).collect();
-        match nearest(column, all.iter().map(|(_, column)| *column)) {
-            Some(found) if row.is_empty() => {
-                let row = all.iter().find(|(_, column)| *column == found).map_or("", |(row, _)| row);
-                format!("; the nearest is {row}.{found}")
-            }
-            Some(found) => format!("; the nearest is {found}"),
-            None => String::new(),
+        let Some(found) = nearest(column, all.iter().map(|(_, column)| *column)) else { return String::new() };
+        let sql = identifier(found);
+        let in_row = all.iter().find(|(_, column)| *column == found).map_or("", |(row, _)| row);
+        if sql == found {
+            let found = if row.is_empty() { format!("{in_row}.{found}") } else { found.to_owned() };
+            return format!("; the nearest is {found}");
         }
+        let reason = if found.eq_ignore_ascii_case(column) { ": without quotes, capitals are lost" } else { "" };
+        format!("; write {in_row}.{sql}{reason}")
     }
 }

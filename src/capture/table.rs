@@ -38,7 +38,9 @@ pub enum TriggerLevel {
 pub enum Found {
     /// A table that can be captured.
     Table(Table),
-    /// Nothing, or something that cannot be captured; the reason is the message of a finding.
+    /// Nothing; the message of a finding, with the nearest name that exists.
+    Missing(String),
+    /// Something that cannot be captured; the reason is the message of a finding.
     NoTable(String),
 }
 
@@ -54,7 +56,7 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
             &[&name.schema, &name.table],
         )
         .await?;
-    let Some(row) = row else { return Ok(Found::NoTable(missing(transaction, name).await?)) };
+    let Some(row) = row else { return Ok(Found::Missing(missing(transaction, name).await?)) };
     let (oid, relkind): (u32, String) = (row.get(0), row.get(1));
     let (is_partition, inherits, has_children): (bool, bool, bool) = (row.get(2), row.get(3), row.get(4));
     let columns = names(

@@ -1,5 +1,5 @@
 //! `andon attach` and `andon detach`. In: a mapping file or the name of a source. Out: one line for each table that says what became of
-//! its triggers, or the SQL for the database administrator to read.
+//! its triggers, one for each thing that is left out, or the SQL for the database administrator to read.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -83,6 +83,9 @@ fn print_report(report: &Report) {
             Change::Dropped => "dropped",
         };
         println!("  {change:<10} {table}");
+    }
+    for finding in &report.left_out {
+        println!("  left out   {finding}");
     }
     for warning in &report.warnings {
         println!("warning: {warning}");

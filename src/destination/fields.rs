@@ -161,11 +161,13 @@ impl<'a> Fields<'a> {
         self.problems
     }
 
-    /// Returns a digest of all columns except the bookkeeping.
+    /// Returns a digest of all columns except the bookkeeping. A name that is not given counts as no column, because the migration that
+    /// brought the column must not change any destination: a disabled one would be enabled again.
     pub(super) fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
         for (column, raw) in &self.columns {
-            if !BOOKKEEPING.contains(&column.as_str()) {
+            let is_given = column != "name" || raw.get() != "null";
+            if is_given && !BOOKKEEPING.contains(&column.as_str()) {
                 digest.update(format!("{column}={raw}\n"));
             }
         }
@@ -227,6 +229,15 @@ mod tests {
         assert!(!fields.flag("active", true) && fields.flag_setting("paused"));
         assert!(fields.flag("use_tls", true), "the default stands");
         assert_eq!(fields.problems(), ["use_tls: `\"maybe\"` is not true or false"]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_given_is_no_change_and_one_that_is_given_is_one() {
+        let fingerprint = |row: &str| Fields::new(row).fingerprint();
+
+        let before = fingerprint(r#"{"url": "http://x"}"#);
+        assert_eq!(fingerprint(r#"{"url": "http://x", "name": null}"#), before);
+        assert_ne!(fingerprint(r#"{"url": "http://x", "name": "erp"}"#), before);
     }
 
     #[test]

@@ -46,7 +46,7 @@ async fn attaching_again_changes_nothing_and_says_so() {
     let after_first = catalogue(&plant.client).await;
     let second = andon::capture::attach(&mut plant.client, &mapping).await.unwrap();
 
-    assert_eq!(first.tables.len(), 7);
+    assert_eq!(first.tables.len(), 10);
     assert!(first.tables.iter().all(|(_, change)| *change == Change::Created), "{first:?}");
     assert!(second.tables.iter().all(|(_, change)| *change == Change::Unchanged), "{second:?}");
     assert_eq!(catalogue(&plant.client).await, after_first);
@@ -72,7 +72,7 @@ async fn attach_edit_attach_and_detach_leave_the_catalogue_as_it_was() {
     assert_eq!(change("public.parts"), Some(Change::Unchanged));
     assert_eq!(change("public.shipments"), Some(Change::Dropped));
     assert_eq!(types, ["job.edited"]);
-    assert_eq!(detached.tables.len(), 5);
+    assert_eq!(detached.tables.len(), 8);
     assert_eq!(catalogue(&plant.client).await, before);
 }
 
@@ -192,7 +192,7 @@ async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
 
     assert!(matches!(&refused, SourceError::Busy { table, .. } if table == "public.issues"), "{refused:?}");
     assert_eq!(after_refusal, before);
-    assert_eq!(attached.unwrap().tables.len(), 7);
+    assert_eq!(attached.unwrap().tables.len(), 10);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn every_event_of_eryxon_is_captured() {
         ("job.created", format!("insert into jobs (tenant_id, job_number) values ('{TENANT}', 'J-2')")),
         ("job.updated", format!("update jobs set customer = 'Nut Ltd' where id = '{JOB}'")),
         ("job.started", format!("update jobs set status = 'in_progress' where id = '{JOB}'")),
-        ("job.on_hold", format!("update jobs set status = 'on_hold' where id = '{JOB}'")),
+        ("job.stopped", format!("update jobs set status = 'on_hold' where id = '{JOB}'")),
         ("job.resumed", format!("update jobs set status = 'in_progress' where id = '{JOB}'")),
         ("job.completed", format!("update jobs set status = 'completed' where id = '{JOB}'")),
         (
@@ -35,7 +35,7 @@ async fn every_event_of_eryxon_is_captured() {
         ),
         ("part.updated", format!("update parts set quantity = 9 where id = '{PART}'")),
         ("operation.started", format!("update operations set status = 'in_progress' where id = '{OPERATION}'")),
-        ("operation.on_hold", format!("update operations set status = 'on_hold' where id = '{OPERATION}'")),
+        ("operation.paused", format!("update operations set status = 'on_hold' where id = '{OPERATION}'")),
         ("operation.resumed", format!("update operations set status = 'in_progress' where id = '{OPERATION}'")),
         ("operation.completed", format!("update operations set status = 'completed' where id = '{OPERATION}'")),
         (
@@ -84,7 +84,8 @@ async fn an_event_names_its_tenant_its_entity_and_its_place() {
             "id": OPERATION, "part_id": PART, "operation_name": "Cut", "sequence": 0, "status": "completed",
             "old_status": "not_started", "estimated_time": 0, "actual_time": 1.5, "planned_start": null, "planned_end": null,
             "completed_at": "2026-03-01T11:00:00+00:00", "completion_percentage": 0, "assigned_operator_id": null,
-            "job_number": "J-1", "part_number": "P-7", "cell": "Laser 1"
+            "job_number": "J-1", "part_number": "P-7", "cell": "Laser 1", "operation_id": OPERATION, "job_id": JOB,
+            "operator_id": null, "operator_name": null
         })
     );
 }

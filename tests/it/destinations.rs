@@ -3,6 +3,7 @@
 
 mod files;
 mod locked;
+mod named;
 mod rows;
 mod switched;
 mod tables;

@@ -2,6 +2,11 @@
 //! for each tenant, and a receiver. Out: whether the system's whole shift arrives as in the snapshot and each event only at its own tenant,
 //! and whether detaching leaves nothing in the database.
 
+mod difference;
+mod messages;
+mod unprepared;
+mod versions;
+
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,16 +2,21 @@
 //! type of each expression, and a finding wherever there is none. An expression is prepared and never run.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::DbError;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Kind;
 use tokio_postgres::types::Type;
 
+use crate::capture::check::labels;
+use crate::capture::check::missing::MissingTables;
 use crate::capture::finding::Finding;
 use crate::capture::finding::Location;
 use crate::capture::mapping::Capture;
+use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::TableName;
 use crate::capture::mapping::Text;
@@ -22,18 +27,27 @@ use crate::capture::table::Found;
 use crate::capture::table::Table;
 use crate::nearest::nearest;
 
-/// The types of a mapping's expressions, by entry and field.
+/// The types of a mapping's expressions, by entry and field, and what is left out.
 #[derive(Debug, Default)]
-pub struct Types(HashMap<(usize, String), String>);
+pub struct Types {
+    types: HashMap<(usize, String), String>,
+    left_out: HashSet<(usize, String)>,
+}
 
 impl Types {
     /// Returns the type of a field such as `data.job_number`, if the database knows one.
     pub fn of(&self, capture: &Capture, field: &str) -> Option<&str> {
-        self.0.get(&(capture.number, field.to_owned())).map(String::as_str)
+        self.types.get(&(capture.number, field.to_owned())).map(String::as_str)
+    }
+
+    /// Returns whether a field is left out, or the whole entry, because the database does not have what it names. An empty field asks about
+    /// the entry.
+    pub fn leaves_out(&self, capture: &Capture, field: &str) -> bool {
+        self.left_out.contains(&(capture.number, field.to_owned()))
     }
 
     fn insert(&mut self, capture: &Capture, field: &str, data_type: &Type) {
-        self.0.insert((capture.number, field.to_owned()), name_of(data_type));
+        self.types.insert((capture.number, field.to_owned()), name_of(data_type));
     }
 }
 
@@ -41,6 +55,12 @@ impl Types {
 pub(super) struct Checker<'c> {
     pub(super) findings: Vec<Finding>,
     pub(super) types: Types,
+    /// What the mapping can do without and the database does not have.
+    pub(super) left_out: Vec<Finding>,
+    /// The tables that are not there.
+    pub(super) missing: MissingTables,
+    /// The first thing that is not there and that the entry at hand names.
+    lacking: Option<Finding>,
     transaction: &'c Transaction<'c>,
     mapping: &'c Mapping,
     /// The tables found so far, by qualified name.
@@ -56,6 +76,9 @@ impl<'c> Checker<'c> {
         Ok(Checker {
             findings: Vec::new(),
             types: Types::default(),
+            left_out: Vec::new(),
+            missing: MissingTables::default(),
+            lacking: None,
             transaction,
             mapping,
             tables: HashMap::new(),
@@ -73,16 +96,107 @@ impl<'c> Checker<'c> {
         Ok(found)
     }
 
+    /// Returns the first of the names that a table has, or the first of all if there is no such table.
+    pub(super) async fn resolved(&mut self, name: &TableName) -> Result<TableName, Error> {
+        for candidate in name.each() {
+            if !matches!(self.table(candidate).await?, Found::Missing(_)) {
+                return Ok(TableName { others: Vec::new(), ..candidate.clone() });
+            }
+        }
+        Ok(name.clone())
+    }
+
     /// Checks that the table has the column.
     pub(super) fn column(&mut self, capture: &Capture, column: &Text, table: &Table) -> bool {
         if table.columns.contains(&column.sql) {
             return true;
         }
-        let proposal = nearest(&column.sql, table.columns.iter().map(String::as_str))
-            .map_or(String::new(), |name| format!("; the nearest is {name}"));
+        let name = column.sql.trim_matches('"');
+        let proposal = match nearest(name, table.columns.iter().map(String::as_str)) {
+            Some(found) if found == name => format!("; write {name} without quotes"),
+            Some(found) => format!("; the nearest is {found}"),
+            None => String::new(),
+        };
         let message = format!("column {} of {} does not exist{proposal}", column.sql, capture.table);
-        self.report(&capture.entry(), &column.field, column.location, message);
+        let finding = self.finding(&capture.entry(), &column.field, column.location, message);
+        let field = format!("{}.{}", column.field, column.sql);
+        if capture.optional.covers(&field) {
+            self.leave_out(capture, &field, finding);
+        } else {
+            self.lack(finding);
+        }
         false
+    }
+
+    /// Returns whether a field is left out: the entry can do without it, and what it names is not there or is left out itself.
+    pub(super) async fn leaves_out(&mut self, capture: &Capture, scope: &Scope, text: &Text) -> Result<bool, Error> {
+        let message = match scope.left_out_row(&text.sql) {
+            Some(alias) => format!("reads `{alias}`, which is left out"),
+            None if !capture.optional.covers(&text.field) || scope.rests_on_broken(&text.sql) => return Ok(false),
+            None => match self.prepared(scope, text).await? {
+                Err(error) if is_missing(&error) => scope.explain(&error),
+                _ => return Ok(false),
+            },
+        };
+        let finding = self.finding(&capture.entry(), &text.field, text.location, message);
+        self.leave_out(capture, &text.field, finding);
+        Ok(true)
+    }
+
+    /// Returns whether a look-up is left out because a column of its condition is not there.
+    pub(super) async fn leaves_out_lookup(
+        &mut self,
+        capture: &Capture,
+        scope: &Scope,
+        lookup: &Lookup,
+    ) -> Result<bool, Error> {
+        if !lookup.is_optional || scope.rests_on_broken(&lookup.on.sql) {
+            return Ok(false);
+        }
+        match self.prepared(scope, &lookup.on).await? {
+            Err(error) if is_missing(&error) => {
+                let finding =
+                    self.finding(&capture.entry(), &lookup.on.field, lookup.on.location, scope.explain(&error));
+                self.left_out.push(finding);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Begins an entry, and returns how many findings there were before it.
+    pub(super) fn begin(&mut self) -> usize {
+        self.lacking = None;
+        self.findings.len()
+    }
+
+    /// Returns whether the entry that began with so many findings is left out: it may be, and something that it names is not there.
+    pub(super) fn ends_left_out(&mut self, capture: &Capture, began: usize) -> bool {
+        let Some(lacking) = self.lacking.take().filter(|_| capture.optional.entry) else { return false };
+        self.findings.truncate(began);
+        self.leave_out(capture, "", lacking);
+        true
+    }
+
+    /// Leaves out a field, or the whole entry if the field is empty; the finding says why.
+    pub(super) fn leave_out(&mut self, capture: &Capture, field: &str, finding: Finding) {
+        self.types.left_out.insert((capture.number, field.to_owned()));
+        self.left_out.push(finding);
+    }
+
+    /// Reports a table that is not there. An entry that can do without it is left out, and the table is not missing.
+    pub(super) fn lack_table(&mut self, capture: &Capture, name: &TableName, finding: Finding) {
+        if capture.optional.entry {
+            self.lacking.get_or_insert(finding);
+        } else {
+            self.missing.add(&name.to_string(), finding);
+        }
+    }
+
+    /// Reports something that is not there.
+    pub(super) fn lack(&mut self, finding: Finding) {
+        self.lacking.get_or_insert_with(|| finding.clone());
+        self.findings.push(finding);
     }
 
     /// Checks that the expression is true or false, as a condition has to be.
@@ -137,20 +251,37 @@ impl<'c> Checker<'c> {
         if scope.rests_on_broken(&text.sql) {
             return Ok(None);
         }
-        let query = format!("select (\n{}\n) from {}", text.sql, scope.from);
-        if !self.prepared.contains_key(&query) {
-            let outcome = self.prepare(&query).await?;
-            self.prepared.insert(query.clone(), outcome);
+        if let Some(alias) = scope.left_out_row(&text.sql) {
+            let message = format!("reads `{alias}`, which is left out");
+            let finding = self.finding(&capture.entry(), &text.field, text.location, message);
+            self.lack(finding);
+            return Ok(None);
         }
-        match self.prepared.get(&query) {
-            Some(Ok(data_type)) => Ok(Some(data_type.clone())),
-            Some(Err(error)) => {
-                let message = scope.explain(error);
-                self.report(&capture.entry(), &text.field, text.location, message);
+        match self.prepared(scope, text).await? {
+            Ok(data_type) => Ok(Some(data_type)),
+            Err(error) => {
+                let labels = labels::explain(self.transaction, &error).await?;
+                let message = labels.unwrap_or_else(|| scope.explain(&error));
+                let finding = self.finding(&capture.entry(), &text.field, text.location, message);
+                if is_missing(&error) {
+                    self.lack(finding);
+                } else {
+                    self.findings.push(finding);
+                }
                 Ok(None)
             }
-            None => Ok(None),
         }
+    }
+
+    /// Returns the type of an expression, or what PostgreSQL objects to.
+    async fn prepared(&mut self, scope: &Scope, text: &Text) -> Result<Result<Type, DbError>, Error> {
+        let query = format!("select (\n{}\n) from {}", text.sql, scope.from);
+        if let Some(outcome) = self.prepared.get(&query) {
+            return Ok(outcome.clone());
+        }
+        let outcome = self.prepare(&query).await?;
+        self.prepared.insert(query, outcome.clone());
+        Ok(outcome)
     }
 
     /// Checks that PostgreSQL knows the time zone of the source, by asking for the time there.
@@ -169,13 +300,19 @@ impl<'c> Checker<'c> {
     }
 
     pub(super) fn report(&mut self, entry: &str, field: &str, location: Location, message: impl Into<String>) {
-        self.findings.push(Finding {
+        let finding = self.finding(entry, field, location, message);
+        self.findings.push(finding);
+    }
+
+    /// Returns a finding about the mapping, without reporting it.
+    pub(super) fn finding(&self, entry: &str, field: &str, location: Location, message: impl Into<String>) -> Finding {
+        Finding {
             file: self.mapping.file.clone(),
             location,
             entry: entry.to_owned(),
             field: field.to_owned(),
             message: message.into(),
-        });
+        }
     }
 
     async fn prepare(&self, query: &str) -> Result<Result<Type, DbError>, Error> {
@@ -204,6 +341,16 @@ fn holds_timestamp(data_type: &Type) -> bool {
         }
         Kind::Composite(fields) => fields.iter().any(|field| holds_timestamp(field.type_())),
         _ => *data_type == Type::TIMESTAMP,
+    }
+}
+
+/// Returns whether the expression is wrong only because something that it names is not in the database: a column, a table or a value of an
+/// enumeration. A row that no look-up finds is none of them.
+fn is_missing(error: &DbError) -> bool {
+    match error.code() {
+        code if *code == SqlState::UNDEFINED_COLUMN => true,
+        code if *code == SqlState::UNDEFINED_TABLE => !error.message().starts_with("missing FROM-clause"),
+        _ => labels::enumeration(error).is_some(),
     }
 }
 

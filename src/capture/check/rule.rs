@@ -20,8 +20,19 @@ use crate::capture::table::Table;
 
 /// Returns the rules of one entry.
 pub(super) async fn rules(checker: &mut Checker<'_>, capture: &Capture, table: &Table) -> Result<Vec<Rule>, Error> {
+    let began = checker.begin();
+    let mut of = Vec::new();
     for column in &capture.of {
-        checker.column(capture, column, table);
+        if checker.column(capture, column, table) {
+            of.push(column.sql.clone());
+        }
+    }
+    if of.is_empty() && !capture.of.is_empty() && checker.findings.len() == began {
+        // Without its columns, an optional `of` would take every update.
+        let message = "no column of it is there, so that the entry is left out";
+        let finding = checker.finding(&capture.entry(), "of", capture.of[0].location, message);
+        checker.leave_out(capture, "", finding);
+        return Ok(Vec::new());
     }
     let mut columns = Vec::new();
     for column in &capture.columns {
@@ -35,9 +46,9 @@ pub(super) async fn rules(checker: &mut Checker<'_>, capture: &Capture, table: &
     }
     let mut rules = Vec::new();
     for operation in &capture.operations {
-        rules.push(rule(checker, capture, *operation, table, &columns).await?);
+        rules.push(rule(checker, capture, *operation, table, &of, &columns).await?);
     }
-    Ok(rules)
+    Ok(if checker.ends_left_out(capture, began) { Vec::new() } else { rules })
 }
 
 async fn rule(
@@ -45,6 +56,7 @@ async fn rule(
     capture: &Capture,
     operation: Operation,
     table: &Table,
+    of: &[String],
     columns: &[&Text],
 ) -> Result<Rule, Error> {
     let mut scope = Scope::of(operation, table);
@@ -60,12 +72,15 @@ async fn rule(
     let occurred_at = occurred_at(checker, capture, &scope).await?;
     let mut context = Vec::new();
     for (name, text) in &capture.context {
+        if checker.leaves_out(capture, &scope, text).await? {
+            continue;
+        }
         context.push((name.clone(), checker.value(capture, &scope, text).await?));
     }
     let data = data(checker, capture, &scope, operation, columns).await?;
     Ok(Rule {
         operation,
-        of: capture.of.iter().map(|column| column.sql.clone()).collect(),
+        of: of.to_vec(),
         when: capture.when.as_ref().map(|text| text.sql.clone()),
         event,
         entity_type: capture.entity_type.clone(),
@@ -84,6 +99,18 @@ async fn lookups(checker: &mut Checker<'_>, capture: &Capture, scope: &mut Scope
     for lookup in &capture.lookups {
         let table = match checker.table(&lookup.table).await? {
             Found::Table(table) => table,
+            Found::Missing(reason) if lookup.is_optional => {
+                let finding = checker.finding(&capture.entry(), &lookup.on.field, lookup.table.location, reason);
+                checker.left_out.push(finding);
+                scope.left_out.push(lookup.alias.clone());
+                continue;
+            }
+            Found::Missing(reason) => {
+                let finding = checker.finding(&capture.entry(), &lookup.on.field, lookup.table.location, reason);
+                checker.lack_table(capture, &lookup.table, finding);
+                scope.broken.push(lookup.alias.clone());
+                continue;
+            }
             Found::NoTable(reason) => {
                 checker.report(&capture.entry(), &lookup.on.field, lookup.table.location, reason);
                 scope.broken.push(lookup.alias.clone());
@@ -91,6 +118,10 @@ async fn lookups(checker: &mut Checker<'_>, capture: &Capture, scope: &mut Scope
             }
         };
         let with_row = scope.with_row(&lookup.alias, &table);
+        if checker.leaves_out_lookup(capture, &with_row, lookup).await? {
+            scope.left_out.push(lookup.alias.clone());
+            continue;
+        }
         if checker.condition(capture, &with_row, &lookup.on).await? {
             scope.add_lookup(&lookup.alias, &table, &event::join(lookup));
             lookups.push(lookup.clone());
@@ -154,6 +185,9 @@ async fn data(
         data.push((column.sql.clone(), checker.value(capture, scope, &text).await?));
     }
     for (name, text) in &capture.data {
+        if checker.leaves_out(capture, scope, text).await? {
+            continue;
+        }
         data.push((name.clone(), checker.value(capture, scope, text).await?));
     }
     Ok(data)

@@ -14,6 +14,7 @@ use crate::capture::mapping::TableName;
 use crate::capture::mapping::Text;
 use crate::capture::mapping::inherit::SharedKeys;
 use crate::capture::mapping::is_event_type;
+use crate::capture::mapping::optional;
 use crate::capture::mapping::section::Findings;
 use crate::capture::mapping::section::Section;
 
@@ -32,6 +33,7 @@ const KEYS: &[&str] = &[
     "context",
     "columns",
     "data",
+    "optional",
 ];
 
 /// Reads all `[[capture]]` entries. `tenant` is the expression of `[source]`.
@@ -65,6 +67,7 @@ pub(super) fn captures(
             captures.push(capture);
         }
     }
+    optional::report_unknown(findings, &captures);
     captures
 }
 
@@ -75,7 +78,7 @@ fn capture(
     tables: &BTreeMap<String, SharedKeys>,
     tenant: Option<&Text>,
 ) -> Option<Capture> {
-    let table = section.required(findings, "table").and_then(|_| section.table_name(findings, "table"));
+    let table = section.required_table(findings);
     let operations = operations(findings, section);
     let of = section.texts(findings, "of");
     if let Some(first) = of.first().filter(|_| !operations.contains(&Operation::Update)) {
@@ -85,7 +88,8 @@ fn capture(
     let event = event_type(findings, section);
     let own = SharedKeys::read(findings, section, table?);
     let event = event?;
-    let keys = match tables.get(&own.table.to_string()) {
+    let table = own.table.each().find_map(|name| tables.get(&name.to_string()));
+    let keys = match table {
         Some(table) => own.inherit(table),
         None => own,
     };
@@ -106,6 +110,7 @@ fn capture(
         context: keys.context,
         columns: keys.columns,
         data: keys.data,
+        optional: keys.optional,
     })
 }
 
@@ -224,7 +229,10 @@ fn entry_name(number: usize, value: &DeValue<'_>) -> String {
         }
         _ => "?".to_owned(),
     };
-    let table = text("table").and_then(DeValue::as_str);
+    let table = text("table").and_then(|table| match table {
+        DeValue::Array(names) => names.first().and_then(|name| name.get_ref().as_str()),
+        name => name.as_str(),
+    });
     let table = table.map_or("?".to_owned(), |name| TableName::new(name, Location::START).to_string());
     format!("capture {number} ({table}, {operations})")
 }

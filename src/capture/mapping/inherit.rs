@@ -3,14 +3,16 @@
 
 use crate::capture::mapping::Capture;
 use crate::capture::mapping::Lookup;
+use crate::capture::mapping::Optional;
 use crate::capture::mapping::TableName;
 use crate::capture::mapping::Text;
+use crate::capture::mapping::optional;
 use crate::capture::mapping::section::Findings;
 use crate::capture::mapping::section::Section;
 
 /// The keys that `[table.NAME]` allows; `[[capture]]` allows them as well.
 pub(super) const TABLE_KEYS: &[&str] =
-    &["entity_type", "entity_id", "tenant", "occurred_at", "lookup", "context", "columns", "data"];
+    &["entity_type", "entity_id", "tenant", "occurred_at", "lookup", "context", "columns", "data", "optional"];
 
 /// The values of those keys, for a table or for an entry.
 #[derive(Debug, Clone)]
@@ -24,6 +26,7 @@ pub(super) struct SharedKeys {
     pub(super) context: Vec<(String, Text)>,
     pub(super) columns: Vec<Text>,
     pub(super) data: Vec<(String, Text)>,
+    pub(super) optional: Optional,
 }
 
 impl SharedKeys {
@@ -38,6 +41,7 @@ impl SharedKeys {
             context: section.pairs(findings, "context"),
             columns: section.texts(findings, "columns"),
             data: section.pairs(findings, "data"),
+            optional: optional::read(findings, section),
         }
     }
 
@@ -53,11 +57,12 @@ impl SharedKeys {
             context: merge(&table.context, self.context, |a, b| a.0 == b.0),
             columns: merge(&table.columns, self.columns, |a, b| a.sql == b.sql),
             data: merge(&table.data, self.data, |a, b| a.0 == b.0),
+            optional: optional::inherit(self.optional, &table.optional),
         }
     }
 
     pub(super) fn is_used(&self, captures: &[Capture]) -> bool {
-        captures.iter().any(|capture| capture.table.to_string() == self.table.to_string())
+        captures.iter().flat_map(|capture| capture.table.each()).any(|name| name.to_string() == self.table.to_string())
     }
 }
 

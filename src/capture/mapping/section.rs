@@ -91,25 +91,23 @@ impl<'t> Section<'t> {
         self.text_of(findings, key, self.get(key)?)
     }
 
-    /// Reads `true` or `false`, which is what a missing key means.
-    pub(super) fn flag(&self, findings: &mut Findings<'_>, key: &str) -> bool {
-        match self.get(key).map(|value| (value.get_ref(), value)) {
-            None => false,
-            Some((DeValue::Boolean(flag), _)) => *flag,
-            Some((_, value)) => {
-                let location = findings.location(value.span().start);
-                findings.add(location, &self.entry, key, format!("is {}; write true or false", type_name(value)));
-                false
-            }
-        }
-    }
-
     /// Reads a string that has to be there.
     pub(super) fn required(&self, findings: &mut Findings<'_>, key: &str) -> Option<Text> {
         if self.get(key).is_none() {
             findings.add(self.location, &self.entry, key, "is missing");
         }
         self.text(findings, key)
+    }
+
+    /// Reads true or false; false if the key is not there.
+    pub(super) fn flag(&self, findings: &mut Findings<'_>, key: &str) -> bool {
+        let Some(value) = self.get(key) else { return false };
+        if let DeValue::Boolean(flag) = value.get_ref() {
+            return *flag;
+        }
+        let location = findings.location(value.span().start);
+        findings.add(location, &self.entry, key, format!("is {}; write true or false", type_name(value)));
+        false
     }
 
     /// Reads a string or a list of strings.
@@ -144,15 +142,44 @@ impl<'t> Section<'t> {
         pairs
     }
 
+    /// Reads a string that names a table, or a list of the names that it may have.
+    pub(super) fn table_names(&self, findings: &mut Findings<'_>, key: &str) -> Option<TableName> {
+        let mut names: Vec<TableName> = Vec::new();
+        for text in self.texts(findings, key) {
+            names.push(self.table_of(findings, key, &text)?);
+        }
+        let mut names = names.into_iter();
+        let first = names.next();
+        if let (None, Some(value)) = (&first, self.get(key))
+            && matches!(value.get_ref(), DeValue::Array(_))
+        {
+            let location = findings.location(value.span().start);
+            findings.add(location, &self.entry, key, "is empty; name a table");
+        }
+        Some(TableName { others: names.collect(), ..first? })
+    }
+
     /// Reads a string that names a table.
     pub(super) fn table_name(&self, findings: &mut Findings<'_>, key: &str) -> Option<TableName> {
         let text = self.text(findings, key)?;
+        self.table_of(findings, key, &text)
+    }
+
+    fn table_of(&self, findings: &mut Findings<'_>, key: &str, text: &Text) -> Option<TableName> {
         if text.sql.split('.').count() > 2 || text.sql.split('.').any(str::is_empty) || text.sql.contains('"') {
             let message = format!("`{}` is not a table; write table or schema.table, without quotes", text.sql);
             findings.add(text.location, &self.entry, key, message);
             return None;
         }
         Some(TableName::new(&text.sql, text.location))
+    }
+
+    /// Reads the key `table`, which has to be there.
+    pub(super) fn required_table(&self, findings: &mut Findings<'_>) -> Option<TableName> {
+        if self.get("table").is_none() {
+            findings.add(self.location, &self.entry, "table", "is missing");
+        }
+        self.table_names(findings, "table")
     }
 
     /// Reads the lookups of an entry, `lookup = [{ alias = "…", table = "…", on = "…" }]`.
@@ -168,9 +195,9 @@ impl<'t> Section<'t> {
     }
 
     fn lookup(&self, findings: &mut Findings<'_>, item: &'t Value<'t>) -> Option<Lookup> {
-        let section = Section::open(findings, &self.entry, item, &["alias", "table", "on"])?;
+        let section = Section::open(findings, &self.entry, item, &["alias", "table", "on", "optional"])?;
         let alias = section.required(findings, "alias");
-        let table = section.required(findings, "table").and(section.table_name(findings, "table"));
+        let table = section.required_table(findings);
         let on = section.required(findings, "on");
         let (alias, table, on) = (alias?, table?, on?);
         let is_letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
@@ -186,7 +213,8 @@ impl<'t> Section<'t> {
             return None;
         }
         let on = Text { field: format!("lookup.{}", alias.sql), ..on };
-        Some(Lookup { alias: alias.sql, table, on })
+        let is_optional = section.flag(findings, "optional");
+        Some(Lookup { alias: alias.sql, table, on, is_optional })
     }
 
     fn text_of(&self, findings: &mut Findings<'_>, field: &str, value: &Value<'_>) -> Option<Text> {

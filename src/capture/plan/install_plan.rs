@@ -1,5 +1,6 @@
 //! A plan as a value: the statements of one transaction, in order, why they are needed, and what they change. It runs nothing.
 
+use crate::capture::finding::Finding;
 use crate::capture::sql::quote::identifier;
 
 /// The change that a plan makes to the capture of a table.
@@ -32,6 +33,8 @@ pub struct InstallPlan {
     pub steps: Vec<(String, String)>,
     /// The tables, and what happens to the capture of each.
     pub changes: Vec<(String, Change)>,
+    /// What the mapping can do without and the database does not have.
+    pub left_out: Vec<Finding>,
 }
 
 /// A lock that keeps writers out of a table until the transaction ends.
@@ -70,8 +73,10 @@ impl InstallPlan {
             let lines: String = sql.lines().map(|line| format!("-- {line}\n")).collect();
             format!("\n-- A superuser may run this, without the dashes:\n{lines}")
         });
+        let left_out = self.left_out.iter().map(|finding| format!("-- left out: {}\n", one_line(&finding.to_string())));
+        let left_out: String = left_out.collect();
         let (functions, steps) = (told(&self.functions), told(&self.steps));
-        format!("{warnings}begin;\n{}{functions}{locks}{steps}\ncommit;\n{later}", self.opening())
+        format!("{left_out}{warnings}begin;\n{}{functions}{locks}{steps}\ncommit;\n{later}", self.opening())
     }
 
     pub(super) fn differ(&mut self, difference: String) {

@@ -148,7 +148,12 @@ mod tests {
             entity_id: format!("{}.id", operation.row()),
             tenant: Some("this.tenant_id".to_owned()),
             occurred_at: None,
-            lookups: vec![Lookup { alias: "cell".to_owned(), table: TableName::new("cells", Location::START), on }],
+            lookups: vec![Lookup {
+                alias: "cell".to_owned(),
+                table: TableName::new("cells", Location::START),
+                on,
+                is_optional: false,
+            }],
             context: vec![("cell".to_owned(), "cell.name".to_owned())],
             data: vec![("status".to_owned(), format!("{}.status", operation.row()))],
         }

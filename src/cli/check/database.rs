@@ -45,6 +45,7 @@ pub(super) async fn mapping(client: &mut Client, mapping: &Mapping, report: &mut
             checked.findings.iter().for_each(|finding| report.fault("mapping", finding));
             if checked.findings.is_empty() {
                 report.ok("mapping", format!("{} fits the database", mapping.file));
+                checked.left_out.iter().for_each(|finding| report.ok("mapping", format!("left out: {finding}")));
             }
             Some(checked.types)
         }

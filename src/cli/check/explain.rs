@@ -34,8 +34,9 @@ const MAX_NAME_WIDTH: usize = 36;
 
 /// Returns the table, as text.
 pub(super) fn table(mapping: &Mapping, types: Option<&Types>) -> String {
+    let is_sent = |capture: &&Capture| !is_left_out(types, capture, "");
     let mut rows: Vec<[String; 4]> =
-        mapping.captures.iter().map(|capture| capture_row(mapping, capture, types)).collect();
+        mapping.captures.iter().filter(is_sent).map(|capture| capture_row(mapping, capture, types)).collect();
     rows.extend(mapping.channels.iter().map(|channel| channel_row(mapping, channel)));
     let width = rows.iter().map(|[event, ..]| event.chars().count()).filter(|width| *width <= MAX_NAME_WIDTH).max();
     let width = width.unwrap_or(MAX_NAME_WIDTH);
@@ -127,18 +128,26 @@ fn capture_event(mapping: &Mapping, capture: &Capture, types: Option<&Types>, ev
     };
     let mut context: Vec<(&str, String)> =
         mapping.levels.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    for (name, text) in &capture.context {
+    for (name, text) in capture.context.iter().filter(|(_, text)| !is_left_out(types, capture, &text.field)) {
         context.retain(|(known, _)| known != name);
         context.push((name, example_level(name).map_or_else(|| format!("<{}>", placeholder(text)), str::to_owned)));
     }
     let mut data = Vec::new();
     for column in capture.columns.iter().filter(|column| capture.data.iter().all(|(name, _)| *name != column.sql)) {
         let text = Text { field: format!("columns.{}", column.sql), ..column.clone() };
-        data.push((column.sql.as_str(), format!("<{}>", placeholder(&text))));
+        if !is_left_out(types, capture, &text.field) {
+            data.push((column.sql.as_str(), format!("<{}>", placeholder(&text))));
+        }
     }
-    data.extend(capture.data.iter().map(|(name, text)| (name.as_str(), format!("<{}>", placeholder(text)))));
+    let sent = capture.data.iter().filter(|(_, text)| !is_left_out(types, capture, &text.field));
+    data.extend(sent.map(|(name, text)| (name.as_str(), format!("<{}>", placeholder(text)))));
     let tenant = if capture.tenant.is_some() { "<tenant>" } else { "" };
     example_event(tenant.to_owned(), event_type, capture.entity_type.clone(), &context, &data)
+}
+
+/// Returns whether the database does not have what an optional field names, or an optional entry if the field is empty.
+fn is_left_out(types: Option<&Types>, capture: &Capture, field: &str) -> bool {
+    types.is_some_and(|types| types.leaves_out(capture, field))
 }
 
 fn example_event(

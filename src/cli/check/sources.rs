@@ -40,7 +40,7 @@ pub(super) async fn check(client: &mut Client, report: &mut CheckReport) {
 }
 
 fn tell(name: &str, inspection: &Inspection, report: &mut CheckReport) {
-    let Inspection { findings, differences, warnings } = inspection;
+    let Inspection { findings, left_out, differences, warnings } = inspection;
     for finding in findings {
         let finding = Finding::fault("source", finding).of(name).shown_as_message();
         report.add(finding.cure("correct the mapping, then run `andon attach --source FILE`"));
@@ -50,6 +50,9 @@ fn tell(name: &str, inspection: &Inspection, report: &mut CheckReport) {
     }
     if findings.is_empty() && differences.is_empty() {
         report.add(Finding::new(Grade::Ok, "source", format!("{name} fits the database")).of(name).shown_as_message());
+    }
+    for finding in left_out {
+        report.add(Finding::new(Grade::Ok, "source", format!("left out: {finding}")).of(name).shown_as_message());
     }
     for warning in warnings {
         report.add(Finding::new(Grade::Warning, "source", warning).of(name));

@@ -1,0 +1,35 @@
+//! A webhook that has a name is called by it. In: rows of webhooks with a name and without. Out: what lanes, messages and commands call them.
+
+use rig::Receiver;
+use serde_json::json;
+
+use crate::command::run_andon;
+use crate::support::line::Line;
+use crate::support::line::PATIENCE;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_with_a_name_is_called_by_it_and_one_without_by_its_url() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = Line::new().await;
+    let named = line.webhook(&receiver.url("/erp"), json!({})).await;
+    let nameless = line.webhook(&receiver.url("/other"), json!({})).await;
+    line.run("update andon.webhooks set name = 'erp' where url like '%/erp'").await;
+    line.start();
+    line.emit("acme", "e", 1).await;
+    receiver.acceptances().wait_for_matching(PATIENCE, 1, |it| it.path == "/erp").await.unwrap();
+    receiver.acceptances().wait_for_matching(PATIENCE, 1, |it| it.path == "/other").await.unwrap();
+
+    let replayed = run_andon(&line.url, &["replay", "--destination", "erp", "--since", "1h"]);
+    let by_url = run_andon(&line.url, &["replay", "--destination", &receiver.url("/other"), "--since", "1h"]);
+    let parked = run_andon(&line.url, &["deliveries", "--destination", "erp"]);
+    let name = line.client.query_one("select name from andon.lanes where lane = $1", &[&named]).await.unwrap();
+    line.run(&format!("update andon.webhooks set name = '  ' where '{named}' like '%' || id")).await;
+    line.until(&format!("select name like 'http%' from andon.lanes where lane = '{named}'")).await;
+    let url = line.client.query_one("select name from andon.lanes where lane = $1", &[&nameless]).await.unwrap();
+
+    line.stop().await.unwrap();
+    assert_eq!((name.get::<_, &str>(0), url.get::<_, String>(0)), ("erp", receiver.url("/other")));
+    assert_eq!((replayed.status, by_url.status, parked.status), (0, 0, 0), "{replayed:?} {by_url:?} {parked:?}");
+    let at_erp = receiver.accepted().iter().filter(|it| it.path == "/erp").count();
+    assert_eq!(at_erp, 2);
+}
