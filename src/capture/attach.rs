@@ -90,6 +90,7 @@ pub async fn inspect(client: &mut Client, mapping: &Mapping) -> Result<Inspectio
     // A daemon looks with a connection that others wait for.
     let bounded = transaction.batch_execute("set local statement_timeout = '10s'").await;
     bounded.map_err(|error| SourceError::database("bound the time of the check", error))?;
+    plan::relatives::refuse_without_usage(&transaction, mapping).await?;
     let wanted = match plan::wanted(&transaction, mapping).await {
         Ok(wanted) => wanted,
         Err(SourceError::Findings(problems)) => {

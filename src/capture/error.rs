@@ -45,6 +45,16 @@ pub enum SourceError {
     /// A table got another name while the plan was made.
     #[error("a table was renamed, replaced or dropped at this moment; attach again")]
     MovedMeanwhile,
+    /// The role may not look at the tables.
+    #[error(
+        "not compared, because {role} may not use schema {schemas}; run: grant usage on schema {schemas} to {role}"
+    )]
+    NoUsage {
+        /// The role, as SQL.
+        role: String,
+        /// The schemas, as SQL.
+        schemas: String,
+    },
     /// The schema is not there yet, or too old.
     #[error("schema andon is missing or old; run `andon migrate` first")]
     NotMigrated,

@@ -8,7 +8,7 @@ mod destination_triggers;
 mod install_plan;
 mod installed;
 pub(crate) mod record;
-mod relatives;
+pub(crate) mod relatives;
 mod schema_watch;
 
 use tokio_postgres::Transaction;

@@ -8,50 +8,45 @@ use tokio_postgres::Error;
 
 use crate::capture::attach;
 use crate::capture::attach::Inspection;
+use crate::capture::error::SourceError;
 use crate::capture::mapping::Mapping;
 use crate::capture::plan::record;
+
+pub use crate::capture::plan::record::Look;
 
 /// How many differences are kept of one look.
 const TOLD: usize = 10;
 
-/// What is known of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceState {
-    /// The source.
-    pub name: String,
-    /// How it differs from what is attached; none if it does not.
-    pub difference: Option<String>,
-}
-
-/// Looks at the sources whose last look is older than `age`, and returns the state of all.
-pub async fn look(client: &mut Client, age: Duration) -> Result<Vec<SourceState>, Error> {
+/// Looks at the sources whose last look is older than `age`, and returns what was found last of each.
+pub async fn look(client: &mut Client, age: Duration) -> Result<Vec<(String, Look)>, Error> {
     let due = "select name, mapping from andon.sources
         where checked_at is null or checked_at <= now() - make_interval(secs => $1) order by name";
-    let due = client.query(due, &[&age.as_secs_f64()]).await?;
-    for row in due {
+    for row in client.query(due, &[&age.as_secs_f64()]).await? {
         let (name, text): (String, String) = (row.get(0), row.get(1));
-        let difference = match Mapping::parse(&name, &text) {
+        let found = match Mapping::parse(&name, &text) {
             Ok(mapping) => match attach::inspect(client, &mapping).await {
-                Ok(inspection) => difference(inspection),
-                Err(error) => Some(format!("{:#}", anyhow::Error::new(error))),
+                Ok(inspection) => judge(inspection),
+                Err(error @ SourceError::Overlap { .. }) => Look::Differs(error.to_string()),
+                Err(error) => Look::Unknown(format!("{:#}", anyhow::Error::new(error))),
             },
-            Err(problems) => Some(problems.to_string()),
+            Err(problems) => Look::Differs(problems.to_string()),
         };
-        record::note_look(client, &name, difference.as_deref()).await?;
+        record::note_look(client, &name, &found).await?;
     }
-    let states = "select name, case state when 'differs' then coalesce(reason, 'it differs') end from andon.sources order by name";
-    let rows = client.query(states, &[]).await?;
-    Ok(rows.iter().map(|row| SourceState { name: row.get(0), difference: row.get(1) }).collect())
+    record::looks(client).await
 }
 
 /// Returns what is wrong in some words.
-fn difference(inspection: Inspection) -> Option<String> {
+fn judge(inspection: Inspection) -> Look {
     let mut lines: Vec<String> = inspection.findings.iter().map(ToString::to_string).collect();
     lines.extend(inspection.differences);
+    if lines.is_empty() {
+        return Look::Attached;
+    }
     let more = lines.len().saturating_sub(TOLD);
     lines.truncate(TOLD);
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
-    (!lines.is_empty()).then(|| lines.join("\n"))
+    Look::Differs(lines.join("\n"))
 }

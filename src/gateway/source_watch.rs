@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 use tokio::time::timeout_at;
 
 use crate::capture::watch;
-use crate::capture::watch::SourceState;
+use crate::capture::watch::Look;
 use crate::log::wakeup::listener::Signals;
 
 /// How old a look may be.
@@ -31,7 +31,7 @@ pub(super) async fn run(pool: &Pool, signals: &Signals) {
     loop {
         let began = Instant::now();
         match look(pool, age).await {
-            Ok(states) => told.tell(&states),
+            Ok(looks) => told.tell(&looks),
             // Where the database is away, others say so.
             Err(error) => told.tell_trouble(&format!("{error:#}")),
         }
@@ -45,7 +45,7 @@ pub(super) async fn run(pool: &Pool, signals: &Signals) {
     }
 }
 
-async fn look(pool: &Pool, age: Duration) -> anyhow::Result<Vec<SourceState>> {
+async fn look(pool: &Pool, age: Duration) -> anyhow::Result<Vec<(String, Look)>> {
     let mut client = pool.get().await?;
     Ok(watch::look(&mut client, age).await?)
 }
@@ -53,16 +53,17 @@ async fn look(pool: &Pool, age: Duration) -> anyhow::Result<Vec<SourceState>> {
 /// What was told, so that nothing is told twice.
 #[derive(Debug, Default)]
 struct Told {
-    differences: HashMap<String, String>,
+    looks: HashMap<String, Look>,
     trouble: Option<String>,
 }
 
 impl Told {
-    fn tell(&mut self, states: &[SourceState]) {
+    fn tell(&mut self, looks: &[(String, Look)]) {
         self.trouble = None;
-        for (source, news) in self.news(states) {
+        for (source, news) in self.news(looks) {
             match news {
-                Some(reason) => {
+                Look::Attached => tracing::info!(source, "what is attached is what it should be again"),
+                Look::Differs(reason) => {
                     let advice = "run `andon attach --source FILE`";
                     tracing::error!(
                         source,
@@ -71,24 +72,23 @@ impl Told {
                         "what is attached is not what it should be, so that changes may not be captured"
                     );
                 }
-                None => tracing::info!(source, "what is attached is what it should be again"),
+                Look::Unknown(reason) => {
+                    tracing::warn!(source, reason, "cannot find out whether what is attached is what it should be");
+                }
             }
         }
     }
 
-    /// Returns the sources of which something else is known than what was told.
-    fn news(&mut self, states: &[SourceState]) -> Vec<(String, Option<String>)> {
+    /// Returns the sources of which something else is known than what was told. That all is well is news only after something else.
+    fn news(&mut self, looks: &[(String, Look)]) -> Vec<(String, Look)> {
         let mut news = Vec::new();
-        for SourceState { name, difference } in states {
-            let known = match difference {
-                Some(difference) => self.differences.insert(name.clone(), difference.clone()),
-                None => self.differences.remove(name),
-            };
-            if known != *difference {
-                news.push((name.clone(), difference.clone()));
+        for (name, look) in looks {
+            let known = self.looks.insert(name.clone(), look.clone()).unwrap_or(Look::Attached);
+            if known != *look {
+                news.push((name.clone(), look.clone()));
             }
         }
-        self.differences.retain(|name, _| states.iter().any(|state| state.name == *name));
+        self.looks.retain(|name, _| looks.iter().any(|(known, _)| known == name));
         news
     }
 
@@ -107,16 +107,15 @@ mod tests {
     #[test]
     fn a_difference_is_told_once_and_again_when_it_changes_or_ends() {
         let mut told = Told::default();
-        let mut news = |difference: Option<&str>| -> Vec<Option<String>> {
-            let difference = difference.map(str::to_owned);
-            let states = [SourceState { name: "mes".to_owned(), difference }];
-            told.news(&states).into_iter().map(|(_, news)| news).collect()
+        let mut news = |look: &Look| -> Vec<Look> {
+            told.news(&[("mes".to_owned(), look.clone())]).into_iter().map(|(_, look)| look).collect()
         };
+        let (gone, disabled) = (Look::Differs("gone".to_owned()), Look::Differs("disabled".to_owned()));
 
-        assert_eq!(news(None), []);
-        assert_eq!(news(Some("gone")), [Some("gone".to_owned())]);
-        assert_eq!(news(Some("gone")), []);
-        assert_eq!(news(Some("disabled")), [Some("disabled".to_owned())]);
-        assert_eq!(news(None), [None]);
+        assert_eq!(news(&Look::Attached), []);
+        assert_eq!(news(&gone), std::slice::from_ref(&gone));
+        assert_eq!(news(&gone), []);
+        assert_eq!(news(&disabled), std::slice::from_ref(&disabled));
+        assert_eq!(news(&Look::Attached), [Look::Attached]);
     }
 }

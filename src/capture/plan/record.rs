@@ -3,6 +3,7 @@
 
 use tokio_postgres::Client;
 use tokio_postgres::Error;
+use tokio_postgres::Row;
 use tokio_postgres::Transaction;
 
 use crate::capture::error::SourceError;
@@ -50,9 +51,36 @@ pub(crate) async fn distrustful(transaction: &Transaction<'_>, name: &str) -> Re
     Ok(row.map(|row| row.get(0)))
 }
 
-/// Notes what a look at a source has found: nothing, or how it differs from what was attached. Daemons are not woken by it.
-pub(crate) async fn note_look(client: &Client, name: &str, difference: Option<&str>) -> Result<(), Error> {
-    let state = if difference.is_some() { "differs" } else { "attached" };
+/// What a look at a source has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// It is attached as it should be.
+    Attached,
+    /// It is not; how it differs.
+    Differs(String),
+    /// It could not be compared; why.
+    Unknown(String),
+}
+
+/// Notes what a look at a source has found. Daemons are not woken by it.
+pub(crate) async fn note_look(client: &Client, name: &str, look: &Look) -> Result<(), Error> {
+    let (state, reason) = match look {
+        Look::Attached => ("attached", None),
+        Look::Differs(reason) => ("differs", Some(reason)),
+        Look::Unknown(reason) => ("unknown", Some(reason)),
+    };
     let sql = "update andon.sources set state = $2, reason = $3, checked_at = now() where name = $1";
-    client.execute(sql, &[&name, &state, &difference]).await.map(drop)
+    client.execute(sql, &[&name, &state, &reason]).await.map(drop)
+}
+
+/// Returns the sources, each with what was found last. One that nobody has looked at yet is left out.
+pub(crate) async fn looks(client: &Client) -> Result<Vec<(String, Look)>, Error> {
+    let sql = "select name, state, coalesce(reason, '') from andon.sources where checked_at is not null order by name";
+    let looks = client.query(sql, &[]).await?;
+    let look = |row: &Row| match row.get(1) {
+        "attached" => Look::Attached,
+        "differs" => Look::Differs(row.get(2)),
+        _ => Look::Unknown(row.get(2)),
+    };
+    Ok(looks.iter().map(|row| (row.get(0), look(row))).collect())
 }

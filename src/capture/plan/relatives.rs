@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Transaction;
 
 use crate::capture::error::SourceError;
+use crate::capture::mapping::Mapping;
 use crate::capture::sql::trigger;
 
 /// Each table with its partitions and the tables that inherit from it, at any depth.
@@ -13,6 +14,23 @@ const TREE: &str = "with recursive tree (root, oid) as (
         select name, name::regclass::oid from unnest($1::text[]) name
         union select tree.root, i.inhrelid from tree join pg_inherits i on i.inhparent = tree.oid
     )";
+
+/// Refuses to compare where the role has no right to name the tables: PostgreSQL would say that nothing in the mapping fits.
+pub(crate) async fn refuse_without_usage(transaction: &Transaction<'_>, mapping: &Mapping) -> Result<(), SourceError> {
+    let lookups = mapping.captures.iter().flat_map(|capture| &capture.lookups).map(|lookup| &lookup.table);
+    let captured = mapping.captures.iter().map(|capture| &capture.table);
+    let destinations = [&mapping.mqtt_publishers, &mapping.webhooks].into_iter().flatten();
+    let schemas: Vec<&str> = captured.chain(lookups).chain(destinations).map(|table| table.schema.as_str()).collect();
+    let sql =
+        "select quote_ident(current_user), string_agg(quote_ident(nspname), ', ' order by nspname) from pg_namespace
+        where nspname = any($1) and not has_schema_privilege(oid, 'usage')";
+    let row = transaction.query_one(sql, &[&schemas]).await;
+    let row = row.map_err(|error| SourceError::database("look for the right to use the schemas", error))?;
+    match row.get(1) {
+        Some(schemas) => Err(SourceError::NoUsage { role: row.get(0), schemas }),
+        None => Ok(()),
+    }
+}
 
 /// Returns the identities of tables, which stay when their names change. A table that is gone has none.
 pub(super) async fn identities(transaction: &Transaction<'_>, tables: &[&str]) -> Result<Vec<u32>, SourceError> {

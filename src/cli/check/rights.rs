@@ -7,15 +7,15 @@ use tokio_postgres::Error;
 use crate::cli::check::report::CheckReport;
 
 /// Each missing right: the right, the kind of the object, its name, and whether Andon can do without it. Andon only reads the tables that
-/// people and triggers write. A partition of the log that may not be read directly is read through the whole log.
+/// people and triggers write, and notes beside a source what it has found. A partition of the log that may not be read directly is read through the whole log.
 const MISSING: &str = "
     with objects (kind, oid, name, wanted, is_needed) as materialized (
         select 'schema', n.oid, quote_ident(n.nspname), 'usage', true from pg_namespace n where n.nspname = 'andon'
         union all
         select 'table', c.oid, format('andon.%I', c.relname), unnest(case
             when c.relispartition or c.relkind = 'v' or c.relname in
-                ('events', 'capture_errors', 'migrations', 'sources', 'mqtt_publishers', 'webhooks')
-            then array['select'] else array['select', 'insert', 'update', 'delete'] end), not c.relispartition
+                ('events', 'capture_errors', 'migrations', 'mqtt_publishers', 'webhooks')
+            then array['select'] when c.relname = 'sources' then array['select', 'update'] else array['select', 'insert', 'update', 'delete'] end), not c.relispartition
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = 'andon' and c.relkind in ('r', 'p', 'v')
           and (not c.relispartition or exists (

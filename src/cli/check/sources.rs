@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 use crate::capture;
 use crate::capture::Inspection;
 use crate::capture::Mapping;
+use crate::capture::SourceError;
 use crate::cli::check::report::CheckReport;
 use crate::cli::check::report::Finding;
 use crate::cli::check::report::Grade;
@@ -30,6 +31,9 @@ pub(super) async fn check(client: &mut Client, report: &mut CheckReport) {
         match Mapping::parse(&format!("{name} as attached"), &text) {
             Ok(attached) => match capture::inspect(client, &attached).await {
                 Ok(inspection) => tell(&name, &inspection, report),
+                Err(error @ SourceError::NoUsage { .. }) => {
+                    report.add(Finding::new(Grade::Warning, "source", error).of(&name));
+                }
                 Err(error) => {
                     report.add(Finding::fault("source", format!("{:#}", anyhow::Error::from(error))).of(&name));
                 }

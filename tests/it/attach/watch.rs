@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use andon::capture::Mapping;
+use andon::capture::watch::Look;
 use andon::capture::watch::look;
 
 use crate::command::file;
@@ -34,8 +35,8 @@ async fn a_look_keeps_what_it_found_until_it_is_mended() {
     let (still, disabled) = state(&plant).await;
     andon::capture::attach(&mut plant.client, &eryxon()).await.unwrap();
 
-    assert_eq!(early[0].difference, None, "it was looked at when it was attached");
-    assert_eq!((differs.as_str(), &reason), ("differs", &due[0].difference));
+    assert_eq!(early[0].1, Look::Attached, "it was looked at when it was attached");
+    assert_eq!((differs.as_str(), &due[0].1), ("differs", &Look::Differs(reason.clone().unwrap())));
     assert!(reason.as_ref().unwrap().contains("part_number does not exist"), "{reason:?}");
     assert!(still == "differs" && disabled.as_ref().unwrap().contains("on public.jobs is disabled"), "{disabled:?}");
     assert_eq!(state(&plant).await, ("attached".to_owned(), None));
@@ -188,4 +189,36 @@ async fn a_daemon_says_once_as_an_error_what_is_not_attached_any_more() {
         "{lines:#?}"
     );
     assert!(lines[0].contains("public.parts") && !lines[1].contains("public.parts"), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_look_says_which_right_it_lacks_and_blames_nothing_else() {
+    let mapping = WATCHED.replace("'jobs'", "'mes.jobs'").replace("watch_ddl = true", "");
+    let plant =
+        Plant::with("create schema mes; create table mes.jobs (id int primary key, status text)", &mapping).await;
+    let role = format!("run_{}", plant.url.rsplit('/').next().unwrap());
+    plant
+        .run(&format!(
+            "create role {role} login; grant usage on schema andon to {role}; grant usage on all sequences in schema andon to {role};
+             grant select, insert, update, delete on all tables in schema andon to {role};
+             grant execute on all functions in schema andon to {role}"
+        ))
+        .await;
+    let url = plant.url.replace("//postgres@", &format!("//{role}@"));
+    let mut client = connect(&url).await;
+
+    let looks = look(&mut client, Duration::ZERO).await.unwrap();
+    let check = run_andon(&url, &["check"]);
+    plant.run(&format!("grant usage on schema mes to {role}")).await;
+    let with_usage = look(&mut client, Duration::ZERO).await.unwrap();
+    let check_with_usage = run_andon(&url, &["check"]);
+
+    let said = format!("grant usage on schema mes to {role}");
+    assert!(matches!(&looks[0].1, Look::Unknown(reason) if reason.contains(&said)), "{looks:?}");
+    assert!(check.status == 0 && check.out.contains(&said), "{check:?}");
+    assert_eq!(with_usage[0].1, Look::Attached);
+    assert!(
+        check_with_usage.status == 0 && check_with_usage.out.contains("mes fits the database"),
+        "{check_with_usage:?}"
+    );
 }
