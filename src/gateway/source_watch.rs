@@ -21,8 +21,8 @@ const READ: Duration = Duration::from_secs(30);
 /// The least time between two looks, because a migration of the plant may have a thousand statements. If a look takes long, the time is a
 /// multiple of that, up to the most: a database that is slow for a moment must not put the next look off for long.
 const BETWEEN: Duration = Duration::from_millis(500);
-const SHARE: u32 = 10;
-const MOST_BETWEEN: Duration = Duration::from_secs(30);
+const SHARE: u32 = 4;
+const MOST_BETWEEN: Duration = Duration::from_secs(15);
 
 /// Watches, forever.
 pub(super) async fn run(pool: &Pool, signals: &Signals) {

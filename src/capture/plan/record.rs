@@ -75,7 +75,7 @@ pub(crate) async fn note_look(client: &Client, name: &str, look: &Look) -> Resul
 
 /// Returns the sources, each with what was found last. One that nobody has looked at yet is left out.
 pub(crate) async fn looks(client: &Client) -> Result<Vec<(String, Look)>, Error> {
-    let sql = "select name, state, coalesce(reason, '') from andon.sources where checked_at is not null order by name";
+    let sql = "select name, state, coalesce(reason, '') from andon.sources where state <> 'unknown' or reason is not null order by name";
     let looks = client.query(sql, &[]).await?;
     let look = |row: &Row| match row.get(1) {
         "attached" => Look::Attached,

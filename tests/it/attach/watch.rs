@@ -156,8 +156,19 @@ async fn the_last_source_that_wants_event_triggers_takes_them_with_it() {
 
 #[tokio::test]
 async fn a_daemon_says_once_as_an_error_what_is_not_attached_any_more() {
-    let plant = Plant::attached().await;
-    plant.run("alter table jobs disable trigger all; alter table parts disable trigger andon_eryxon_insert").await;
+    let schema = "create table jobs (id int primary key); create table parts (id int primary key)";
+    let two_tables = "[source]
+name = 'mes'
+[[capture]]
+table = 'jobs'
+on = 'insert'
+type = 'job.created'
+[[capture]]
+table = 'parts'
+on = 'insert'
+type = 'part.created'";
+    let plant = Plant::with(schema, two_tables).await;
+    plant.run("alter table jobs disable trigger all; alter table parts disable trigger all").await;
     let daemon = daemon::start(&plant.url).await;
     let lines = || {
         let is_about_it = |line: &&str| line.contains("what is attached is not what it should be");
@@ -171,7 +182,7 @@ async fn a_daemon_says_once_as_an_error_what_is_not_attached_any_more() {
         line.run("update andon.sources set checked_at = null; select pg_notify('andon', 'schema')").await;
         line.until("select checked_at is not null from andon.sources").await;
     }
-    line.run("alter table parts enable trigger andon_eryxon_insert; update andon.sources set checked_at = null; select pg_notify('andon', 'schema')").await;
+    line.run("alter table parts enable trigger all; update andon.sources set checked_at = null; select pg_notify('andon', 'schema')").await;
     let mut clock = tokio::time::interval(Duration::from_millis(50));
     let end = tokio::time::Instant::now() + PATIENCE;
     while lines().len() < 2 {
@@ -183,9 +194,7 @@ async fn a_daemon_says_once_as_an_error_what_is_not_attached_any_more() {
     let lines = lines();
     assert_eq!(lines.len(), 2, "once for each reason: {lines:#?}");
     assert!(
-        lines
-            .iter()
-            .all(|line| line.contains("ERROR") && line.contains("andon_eryxon_update on public.jobs is disabled")),
+        lines.iter().all(|line| line.contains("ERROR") && line.contains("andon_mes_insert on public.jobs is disabled")),
         "{lines:#?}"
     );
     assert!(lines[0].contains("public.parts") && !lines[1].contains("public.parts"), "{lines:#?}");
