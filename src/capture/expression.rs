@@ -28,6 +28,9 @@ pub fn objection<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Opti
         return Some("contains an SQL comment; write it as a TOML comment above the line".to_owned());
     }
     let words = words(sql);
+    if words.iter().any(|word| word.is_row("rung") && !word.takes_column) {
+        return Some("names a column `rung` without its row, and the generated SQL has one of that name; write the row before it".to_owned());
+    }
     for row in rows {
         if words.iter().any(|word| word.is_row(row) && !word.takes_column) {
             return Some(format!("hands out the whole row `{row}`; name the columns that may leave the database"));
@@ -52,7 +55,7 @@ impl Word {
 
 /// Returns the identifiers outside literals. Those without quotes are in lower case, as PostgreSQL sees them.
 fn words(sql: &str) -> Vec<Word> {
-    let sql: Vec<char> = without(sql, "'").chars().collect();
+    let sql: Vec<char> = without_literals(sql).chars().collect();
     let mut words = Vec::new();
     let mut at = 0;
     while at < sql.len() {
@@ -83,6 +86,11 @@ fn words(sql: &str) -> Vec<Word> {
         words.push(Word { text, takes_column, is_column });
     }
     words
+}
+
+/// Returns the expression without the contents of its string literals.
+fn without_literals(sql: &str) -> String {
+    without(sql, "'")
 }
 
 /// Returns the expression without what stands between these quotes: `'` for string literals, `"` for identifiers. A quote of one kind within
@@ -146,6 +154,7 @@ mod tests {
         assert!(objection("new.id -- the key", ["new"]).unwrap().contains("comment"));
         assert!(objection("$andon$", ["new"]).is_some());
         assert!(objection("  ", ["new"]).is_some());
+        assert!(objection("rung > 3", ["new"]).is_some() && objection("new.rung > 3", ["new"]).is_none());
         assert_eq!(objection("'a -- b'", ["new"]), None);
     }
 }

@@ -2,6 +2,7 @@
 //! leads from the one to the other, with each difference in words. It changes nothing: `attach` runs the plan, a dry run prints the very same
 //! one, and the check and the daemon tell its differences.
 
+mod cascades;
 mod compare;
 mod definition;
 mod destination_triggers;
@@ -92,6 +93,7 @@ pub(crate) async fn to_attach(
     destination_triggers::plan(transaction, &mut plan, &mapping.name, &tables).await?;
     schema_watch::plan(transaction, &mut plan, &mapping.name, mapping.watch_ddl, owner == Owner::CurrentRole).await?;
     plan.warnings.extend(order::warnings(&mapping.name, &wanted.tables));
+    plan.warnings.extend(cascades::warnings(transaction, &wanted.tables).await?);
     plan.warnings.extend(relatives::captured_by_others(transaction, &mapping.name, &names).await?);
     plan.step(format!("note source {}", mapping.name), record::attached(mapping, wanted.trusts_owners));
     plan.locks.sort();

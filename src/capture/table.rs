@@ -106,7 +106,7 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
         "r" if key.is_empty() => row_level(),
         // What the plant's triggers do about a row has events of its own. A trigger that fires first for each row has the event of the
         // row before them; one for the statement would fire after all of the row triggers.
-        "r" if plant_triggers.iter().any(PlantTrigger::is_after) => row_level(),
+        "r" if plant_triggers.iter().any(PlantTrigger::is_after_row) => row_level(),
         "r" => TriggerLevel::Statement,
         "p" | "f" => row_level(),
         "v" | "m" => return Ok(Found::NoTable(format!("{name} is a view; name the table behind it"))),

@@ -77,15 +77,22 @@ fn is_place_of(trigger: &GeneratedTrigger, known: &InstalledTrigger) -> bool {
     trigger.name == known.name && trigger.table == known.table
 }
 
-/// Returns why a table has to be captured at another level than it is, if that is so.
+/// Returns why a table has to be captured at another level than it is, or by triggers with other names, if that is so.
 fn other_level(wanted: &GeneratedCapture, installed: &Installed) -> Option<String> {
     let of_function = installed.triggers.iter().filter(|known| known.function == wanted.function);
-    let mut known = of_function.filter(|known| !known.definition.contains(" after truncate ")).peekable();
-    known.peek()?;
-    if known.any(|known| known.definition.contains(" for each row ") == wanted.is_row_level) {
+    let known: Vec<_> = of_function.filter(|known| !known.definition.contains(" after truncate ")).collect();
+    let is_same = |known: &&InstalledTrigger| known.definition.contains(" for each row ") == wanted.is_row_level;
+    let (table, is_first) = (&wanted.table, |name: &str| name.starts_with('!'));
+    if known.is_empty() {
         return None;
     }
-    let table = &wanted.table;
+    if known.iter().any(is_same) {
+        let plant = wanted.before.as_ref()?;
+        let has_to = wanted.triggers.iter().all(|trigger| is_first(&trigger.name));
+        return (has_to && !known.iter().any(|known| is_first(&known.name))).then(|| {
+            format!("{table} has the plant's trigger `{plant}`, so that Andon's need names that sort first, or what it does may come before its cause")
+        });
+    }
     Some(match (wanted.is_row_level, &wanted.before) {
         (true, Some(plant)) => format!(
             "{table} has to be captured row by row since it has the plant's trigger `{plant}`, so that what that does follows its cause"

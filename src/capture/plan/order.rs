@@ -6,7 +6,6 @@ use crate::capture::mapping::Operation;
 use crate::capture::sql::trigger::trigger_name;
 use crate::capture::table::PlantTrigger;
 use crate::capture::table::Timing;
-use crate::capture::table::TriggerLevel;
 
 /// Returns the warnings of a source.
 pub(super) fn warnings(source: &str, tables: &[CheckedTable]) -> Vec<String> {
@@ -27,8 +26,8 @@ fn warning(source: &str, captured: &CheckedTable, plant: &PlantTrigger, tables: 
     let written = || tables.iter().find(|other| writes_to(&plant.action, &other.name.schema, &other.name.table));
     let cure = "where receivers need the cause first, let it be an AFTER trigger";
     match plant.timing {
-        Timing::AfterRow if captured.table.level != TriggerLevel::Statement => {
-            let own = |operation: Operation| trigger_name(source, &captured.table.level, operation);
+        Timing::AfterRow | Timing::AfterStatement => {
+            let own = |operation: Operation| trigger_name(source, &captured.table, operation);
             let first = Operation::ALL.into_iter().filter(|it| is_shared(*it)).map(own).find(|own| name < own)?;
             Some(format!(
                 "trigger `{name}` on {table} fires before `{first}`, because its name sorts first: what it does comes before its cause; \

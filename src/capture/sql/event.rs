@@ -45,6 +45,11 @@ impl Rule {
             single.chain(named).chain([&self.event, &self.entity_id]).chain(self.lookups.iter().map(|it| &it.on.sql));
         self.of.iter().any(|own| own == column) || expressions.any(|sql| reads_column(sql, column))
     }
+
+    /// Returns the lookups that the event needs.
+    pub fn used_lookups(&self) -> Vec<&Lookup> {
+        used(self)
+    }
 }
 
 /// A rule, and its number in the `case` of the generated SQL.

@@ -10,6 +10,7 @@ use crate::capture::sql::body::TriggerFunction;
 use crate::capture::sql::event::Rule;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
+use crate::capture::table::PlantTrigger;
 use crate::capture::table::Table;
 use crate::capture::table::TriggerLevel;
 
@@ -75,7 +76,12 @@ revoke all on function {function}() from public;
     let create_function = format!("{definition}comment on function {function}() is {};\n", literal(&comment));
     let triggers = triggers(source, table, &function, &operations);
     let is_row_level = table.level != TriggerLevel::Statement;
-    let before = table.plant_triggers.iter().find(|trigger| trigger.is_after()).map(|trigger| trigger.name.clone());
+    let before = table
+        .plant_triggers
+        .iter()
+        .find(|it| it.is_after_row())
+        .or_else(|| table.plant_triggers.iter().find(|it| it.is_after()));
+    let before = before.map(|trigger| trigger.name.clone());
     GeneratedCapture {
         table: name.to_string(),
         function,
@@ -88,10 +94,11 @@ revoke all on function {function}() from public;
     }
 }
 
-/// Returns the name of the trigger for an operation. PostgreSQL fires triggers of one row in the order of their names, and `!` sorts before
-/// every letter: the event of a row comes before what the plant's own triggers do about the row.
-pub fn trigger_name(source: &str, level: &TriggerLevel, operation: Operation) -> String {
-    let first = if *level == TriggerLevel::Statement && operation != Operation::Truncate { "" } else { "!" };
+/// Returns the name of the trigger for an operation. PostgreSQL fires the triggers of a row, and those of a statement, in the order of their
+/// names, and `!` sorts before every letter: the event of a change comes before what the plant's own triggers do about it.
+pub fn trigger_name(source: &str, table: &Table, operation: Operation) -> String {
+    let is_alone = table.level == TriggerLevel::Statement && !table.plant_triggers.iter().any(PlantTrigger::is_after);
+    let first = if is_alone && operation != Operation::Truncate { "" } else { "!" };
     format!("{first}andon_{source}_{}", operation.name())
 }
 
@@ -108,7 +115,7 @@ fn triggers(source: &str, table: &Table, function: &str, operations: &[Operation
     };
     let mut triggers = Vec::new();
     for operation in operations {
-        let name = trigger_name(source, &table.level, *operation);
+        let name = trigger_name(source, table, *operation);
         let level = match (&table.level, operation) {
             (_, Operation::Truncate) => "for each statement",
             (TriggerLevel::Row { .. }, _) => "for each row",

@@ -35,10 +35,18 @@ pub enum Timing {
 }
 
 impl PlantTrigger {
-    /// Returns whether it fires after the change, so that Andon's own trigger has to come first.
+    /// Returns whether it fires after a change of rows, so that Andon's own trigger has to come first.
     pub fn is_after(&self) -> bool {
-        matches!(self.timing, Timing::AfterRow | Timing::AfterStatement | Timing::Deferred)
-            && self.operations.iter().any(|operation| *operation != Operation::Truncate)
+        self.timing == Timing::AfterStatement && self.is_of_rows() || self.is_after_row()
+    }
+
+    /// Returns whether it fires after each row, so that Andon's own trigger has to do so, too: one for the statement would come later.
+    pub fn is_after_row(&self) -> bool {
+        matches!(self.timing, Timing::AfterRow | Timing::Deferred) && self.is_of_rows()
+    }
+
+    fn is_of_rows(&self) -> bool {
+        self.operations.iter().any(|operation| *operation != Operation::Truncate)
     }
 }
 
@@ -63,7 +71,7 @@ pub(super) async fn find(transaction: &Transaction<'_>, oid: u32) -> Result<Vec<
              select t.tgname::text, t.tgtype::int4, t.tginitdeferred, p.prosrc, false
              from family f join pg_trigger t on t.tgrelid = f.oid
              join pg_proc p on p.oid = t.tgfoid join pg_namespace n on n.oid = p.pronamespace
-             where not t.tgisinternal and n.nspname <> 'andon' and t.tgname !~ '^!?andon_' and not exists (
+             where not t.tgisinternal and n.nspname <> 'andon' and t.tgname !~ '^!?andon_[a-z0-9-]+_(insert|update|delete|truncate)$' and not exists (
                  select from pg_description d
                  where d.objoid = p.oid and d.classoid = 'pg_proc'::regclass and starts_with(d.description, 'andon source ')
              )

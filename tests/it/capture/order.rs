@@ -151,6 +151,24 @@ async fn a_table_without_triggers_of_the_plant_is_captured_statement_by_statemen
 }
 
 #[tokio::test]
+async fn a_trigger_of_the_plant_for_the_statement_costs_no_row_by_row() {
+    let own = "create trigger a after update on operations for each statement execute function complete()";
+    let mut plant = plant("").await;
+    plant.run("insert into jobs (id) values (1); insert into operations values (1, 1), (2, 1)").await;
+    plant.run(own).await;
+    let mapping = Mapping::parse("mes.toml", MAPPING).unwrap();
+    let differences = andon::capture::inspect(&mut plant.client, &mapping).await.unwrap().differences;
+    assert!(differences[0].starts_with("public.operations has the plant's trigger `a`"), "{differences:?}");
+
+    plant.attach(MAPPING).await;
+    let types = plant.clean_types_after("update operations set status = 'completed'").await;
+
+    assert_eq!(types, ["operation.completed", "operation.completed", "job.completed"]);
+    let first = "select count(*) from pg_trigger where tgname like '!andon_mes_%' and tgtype & 1 = 0";
+    assert_eq!(plant.count(first).await, 3);
+}
+
+#[tokio::test]
 async fn a_plants_trigger_that_comes_later_is_said_and_attaching_again_mends_the_order() {
     let mut plant = plant("").await;
     plant.run("create trigger release after insert on jobs for each row execute function release()").await;

@@ -142,3 +142,66 @@ async fn a_trigger_for_truncate_is_compared_and_removed_like_any_other() {
     andon::capture::detach(&mut plant.client, "mes").await.unwrap();
     assert_eq!(plant.count("select count(*) from pg_trigger where tgname like '%andon_mes%'").await, 0);
 }
+
+#[tokio::test]
+async fn a_look_up_that_finds_nothing_in_a_cascade_is_a_warning_and_the_row_can_carry_what_it_needs() {
+    let mut plant = Plant::empty().await;
+    plant
+        .run(
+            "create table jobs (id int primary key, number text);
+             create table parts (id int primary key, job_number text, job_id int references jobs on delete cascade);
+             create table steps (id int primary key, part_id int references parts on delete cascade, cell_id int);
+             create table cells (id int primary key, name text)",
+        )
+        .await;
+    let mapping = "
+        [source]
+        name = 'mes'
+        [table.steps]
+        lookup = [
+            { alias = 'part', table = 'parts', on = 'part.id = this.part_id' },
+            { alias = 'job', table = 'jobs', on = 'job.id = part.job_id' },
+            { alias = 'cell', table = 'cells', on = 'cell.id = this.cell_id' },
+        ]
+        context = { cell = 'cell.name' }
+        [table.parts]
+        lookup = [{ alias = 'job', table = 'jobs', on = 'job.id = this.job_id' }]
+        data = { job_number = 'this.job_number' }
+        [[capture]]
+        table = 'jobs'
+        on = 'delete'
+        type = 'job.deleted'
+        [[capture]]
+        table = 'parts'
+        on = 'delete'
+        type = 'part.deleted'
+        [[capture]]
+        table = 'parts'
+        on = 'insert'
+        type = 'part.created'
+        data = { job = 'job.number' }
+        [[capture]]
+        table = 'steps'
+        on = 'delete'
+        type = 'step.deleted'
+        data = { job = 'job.number' }";
+
+    let warnings = plant.attach(mapping).await.warnings;
+
+    // What reads no parent warns of none: a look-up that an entry does not use, an insert, and a table that takes nothing along.
+    let about: Vec<String> =
+        warnings.iter().map(|it| it.split(" finds").next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(
+        about,
+        ["look-up `part` of the deletes of public.steps", "look-up `job` of the deletes of public.steps"]
+    );
+    plant
+        .run("insert into jobs values (1, 'J-1'); insert into parts values (1, 'J-1', 1); insert into steps values (1, 1, 1)")
+        .await;
+    let events = plant.events_after("delete from jobs").await;
+    let told: Vec<String> = events.iter().map(|event| format!("{} {}", event["type"], event["data"])).collect();
+    assert_eq!(
+        told,
+        ["\"job.deleted\" {}", "\"part.deleted\" {\"job_number\":\"J-1\"}", "\"step.deleted\" {\"job\":null}"]
+    );
+}

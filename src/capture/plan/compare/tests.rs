@@ -124,3 +124,19 @@ fn a_trigger_of_the_plant_that_came_later_is_named_once() {
     );
     assert!(!said.contains("another body") && plan.functions.len() == 1, "{said}");
 }
+
+#[test]
+fn a_trigger_of_the_plant_for_the_statement_asks_for_another_name_and_no_other_level() {
+    let before = installed(&[capture("jobs")]);
+    let mut wanted = capture("jobs");
+    wanted.before = Some("audit".to_owned());
+    wanted.triggers[0].name.insert(0, '!');
+
+    let said = planned(&[wanted], &before).differences.join("\n");
+
+    assert!(
+        said.starts_with("public.jobs has the plant's trigger `audit`, so that Andon's need names that sort first"),
+        "{said}"
+    );
+    assert!(said.contains("trigger andon_mes_insert on public.jobs is not wanted there"), "{said}");
+}
