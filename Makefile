@@ -38,8 +38,10 @@ lab: setup
 	@cargo build --quiet --release --bin andon
 	@cargo build --quiet --release --package andon-lab
 
-# Most tests spend their time waiting, so six of them run in parallel, however few cores there are.
+# Most tests spend their time waiting, so six of them run in parallel, however few cores there are. A failure names its place by itself; a
+# backtrace through the runtime would push that out of a log that is cut.
 test: export RUST_TEST_THREADS ?= 6
+test: export RUST_BACKTRACE = 0
 test: setup
 	cargo test --workspace
 

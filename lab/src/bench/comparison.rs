@@ -76,10 +76,20 @@ impl Comparison {
         self.aims.push(Aim { what: what.to_owned(), variant, against, goal });
     }
 
-    /// Returns the median of each figure that a variant has.
-    pub(super) fn medians(&self, variant: &str) -> impl Iterator<Item = (&str, f64)> {
-        let column = self.variants.iter().position(|it| *it == variant);
-        self.rows.iter().filter_map(move |row| Some((row.what.as_str(), median(&row.figures[column?])?)))
+    /// Returns the median of each figure that a variant has. Where the variants are amounts, and none of them is that one, it returns those
+    /// of all of them.
+    pub(super) fn medians(&self, variant: &str) -> Vec<(String, f64)> {
+        let is_named = self.variants.contains(&variant);
+        let mut medians = Vec::new();
+        for row in &self.rows {
+            for (name, figures) in
+                self.variants.iter().zip(&row.figures).filter(|(name, _)| !is_named || **name == variant)
+            {
+                let what = if is_named { row.what.clone() } else { format!("{}: {name}", row.what) };
+                medians.extend(median(figures).map(|median| (what, median)));
+            }
+        }
+        medians
     }
 
     /// Makes a table for people, with a line for each figure and each goal.
@@ -182,6 +192,17 @@ fn readable(figure: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bench_whose_variants_are_amounts_gives_the_figures_of_all_of_them() {
+        let mut comparison = Comparison::new(&["1", "10"]);
+        comparison.note("us per event", "1", 5.0);
+        comparison.note("us per event", "10", 6.0);
+
+        let all = [("us per event: 1".to_owned(), 5.0), ("us per event: 10".to_owned(), 6.0)];
+        assert_eq!(comparison.medians("andon"), all);
+        assert_eq!(comparison.medians("10"), [("us per event".to_owned(), 6.0)]);
+    }
 
     #[test]
     fn medians_are_next_to_the_baselines_and_goals_are_below() {

@@ -1,5 +1,6 @@
 //! Compares two builds of Andon. In: a bench, the program under test, and the program of another build. Out: Andon's own figures of both,
-//! taken in turns, because the machine is faster in one minute than in the next. The baselines of the bench are measured and not shown.
+//! taken in turns, because the machine is faster in one minute than in the next. The baselines of the bench are measured and not shown; a
+//! bench that compares amounts, such as 1 and 1,000 destinations, has no baseline, and all its figures are shown.
 
 use anyhow::Result;
 use serde_json::json;
@@ -30,7 +31,7 @@ pub(super) async fn take_turns(
             let report = bench(program).await?;
             name = report.bench;
             for (what, median) in report.comparison.medians(UNDER_TEST) {
-                comparison.note(what, variant, median);
+                comparison.note(&what, variant, median);
             }
         }
     }

@@ -127,12 +127,12 @@ async fn an_event_that_the_broker_fails_on_is_dead_and_the_others_arrive_on_the_
     let broker = ScriptedBroker::start(script).await.unwrap();
     let mut line = Line::new().await;
     let lane = line.publisher(broker.port(), json!({})).await;
-    line.run(&chunk(3, 1, 1)).await;
+    line.emit("acme", "e2", 1).await;
 
     line.start();
     broker.seen().wait_for_matching(PATIENCE, MEETINGS, |it| it.is_event() && fails(it)).await.unwrap();
     let parked_alone = line.parked(&lane).await;
-    line.emit("acme", "e1", 2).await;
+    line.run(&chunk(1, 1, 2)).await;
     line.until("select count(*) = 1 from andon.deliveries where state = 'dead'").await;
     wait_for_done(&line, &lane).await;
 
