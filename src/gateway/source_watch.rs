@@ -19,9 +19,10 @@ const AGE: Duration = Duration::from_secs(300);
 /// How often the states are read, which other daemons may have written.
 const READ: Duration = Duration::from_secs(30);
 /// The least time between two looks, because a migration of the plant may have a thousand statements. If a look takes long, the time is a
-/// multiple of that.
+/// multiple of that, up to the most: a database that is slow for a moment must not put the next look off for long.
 const BETWEEN: Duration = Duration::from_millis(500);
 const SHARE: u32 = 10;
+const MOST_BETWEEN: Duration = Duration::from_secs(30);
 
 /// Watches, forever.
 pub(super) async fn run(pool: &Pool, signals: &Signals) {
@@ -36,7 +37,7 @@ pub(super) async fn run(pool: &Pool, signals: &Signals) {
             Err(error) => told.tell_trouble(&format!("{error:#}")),
         }
         let ended = Instant::now();
-        let next = ended + ((ended - began) * SHARE).max(BETWEEN);
+        let next = ended + ((ended - began) * SHARE).clamp(BETWEEN, MOST_BETWEEN);
         sleep_until(next).await;
         age = match timeout_at(next + READ, signals.schema.notified()).await {
             Ok(()) => Duration::ZERO,

@@ -139,7 +139,7 @@ async fn the_check_ends_whatever_hangs_and_says_what_it_still_waits_for() {
         holding.batch_execute(&format!("lock table andon.{table} in access exclusive mode")).await.unwrap();
         let process: i32 = holding.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
 
-        let check = run_andon(&line.url, &["check"]);
+        let check = run_andon(&line.url, &["check", "--timeout", "5s"]);
         // Nothing of the check still stands in the queue for the lock, where the plant would wait behind it.
         let left = "select not exists (select from pg_locks join pg_database d on d.oid = database
             where not granted and datname = current_database())";

@@ -79,9 +79,10 @@ pub(super) async fn memory(options: MemoryBench, andon: &Andon) -> Result<Report
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     let tried = "select count(*)::int from andon.lanes where state in ('open', 'retrying')
         or exists (select from andon.deliveries where deliveries.lane = lanes.lane)";
+    // One of them is the flooding broker's.
+    until(&servers, tried, 2).await?;
     let tried: i32 = servers.client.query_one(tried, &[]).await?.get(0);
     figures.note(TURNS, "all", f64::from(tried));
-    ensure!(tried > 1, "no webhook had its turn:\n{}", servers.daemon.log_tail());
     figures.note(PEAK, "all", peak(&servers)?);
     let publishers = f64::from(3 * GOOD + 1) * f64::from(options.bytes) / MIB;
     let all = LOG_MEMORY + BESIDES + f64::from(options.lanes) * OF_A_LANE + publishers;

@@ -48,11 +48,7 @@ async fn a_trial_leaves_nothing_behind_and_touches_no_row() {
     }
     assert_eq!(
         listener
-            .query_one(
-                "select count(*) from pg_locks where locktype = 'advisory'
-                     and database = (select oid from pg_database where datname = current_database())",
-                &[]
-            )
+            .query_one("select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())", &[])
             .await
             .unwrap()
             .get::<_, i64>(0),

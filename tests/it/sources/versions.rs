@@ -145,7 +145,7 @@ async fn what_a_version_has_is_captured_and_after_an_update_of_the_system_check_
     assert_eq!(events[0]["data"].to_string(), r#"{"lot":"A","number":"W-1","shift":"night"}"#);
     let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["work_order.waiting", "work_order.changed", "inspection.made", "work_order.deleted"]);
-    assert!(changed.status == 1 && changed.out.contains("run `andon attach"), "{changed:?}");
+    assert!(changed.status == 1 && changed.out.contains("run `andon attach --source FILE`"), "{changed:?}");
 }
 
 #[tokio::test]
