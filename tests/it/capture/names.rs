@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use crate::command::run_andon;
 use crate::support::plant::Plant;
 
 /// Names of rows, of what the generated SQL calls its own, and of words that PL/pgSQL reserves.
@@ -81,7 +82,7 @@ async fn columns_with_the_names_of_rows_and_variables_arrive_as_they_are() {
 
 #[tokio::test]
 async fn rows_with_such_columns_are_kept_whole_when_they_cannot_be_captured() {
-    let plant = Plant::with(&table("number, \"old\""), &mapping()).await;
+    let mut plant = Plant::with(&table("number, \"old\""), &mapping()).await;
 
     // One row fails among others; then a column is gone, and every row fails.
     let types = plant.types_after("insert into odd (number) values (1), (9)").await;
@@ -105,6 +106,17 @@ async fn rows_with_such_columns_are_kept_whole_when_they_cannot_be_captured() {
             "{image}"
         );
     }
+
+    // With a mapping that fits, they are captured again from what was kept.
+    let fits =
+        mapping().replace("10 / (this.number - 9)", "this.number").replace("10 / (new.number - 9)", "new.number");
+    plant.attach(&fits.replace("\"Größe\"", "\"user\"")).await;
+    let before = plant.count("select count(*) from andon.events").await;
+    let again = run_andon(&plant.url, &["capture", "--again"]);
+    assert_eq!(again.out, "recovered 4 changes, which made 4 events\n", "{again:?}");
+    let whole =
+        "select count(*) from andon.events where data->>'present' = 'v' and data->>'made' = 'v' and data->>'new' = 'v'";
+    assert_eq!(plant.count(whole).await, before + 4);
 }
 
 #[tokio::test]

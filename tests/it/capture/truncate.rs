@@ -4,6 +4,7 @@
 use andon::capture::Mapping;
 use serde_json::json;
 
+use crate::command::run_andon;
 use crate::support::plant::Plant;
 
 const TABLES: &str = "
@@ -90,10 +91,8 @@ async fn the_event_of_an_emptied_table_precedes_what_the_plants_triggers_do_abou
 }
 
 #[tokio::test]
-async fn a_truncate_without_an_entry_makes_no_event_and_one_that_fails_is_recorded() {
-    let plant = Plant::with(
-        TABLES,
-        "[source]
+async fn a_truncate_without_an_entry_makes_no_event_and_one_that_fails_is_recorded_and_captured_again() {
+    let mapping = "[source]
          name = 'mes'
          [[capture]]
          table = 'jobs'
@@ -103,15 +102,17 @@ async fn a_truncate_without_an_entry_makes_no_event_and_one_that_fails_is_record
          table = 'logs'
          on = 'truncate'
          type = 'log.emptied'
-         data = { number = '1 / (select count(*) from public.jobs)' }",
-    )
-    .await;
+         data = { number = '1 / (select count(*) from public.jobs)' }";
+    let mut plant = Plant::with(TABLES, mapping).await;
 
     assert_eq!(plant.types_after("truncate jobs cascade; truncate logs").await, [""; 0]);
 
     let errors = plant.errors().await;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!((errors[0].0.as_str(), errors[0].2.as_str()), ("truncate", "22012"));
+    plant.attach(&mapping.replace("1 / (", "1 + (")).await;
+    let again = run_andon(&plant.url, &["capture", "--again"]);
+    assert_eq!(again.out, "recovered 1 changes, which made 1 events\n", "{again:?}");
 }
 
 #[tokio::test]
