@@ -2,6 +2,7 @@
 //! can be installed. It changes nothing, and reads only the catalogue.
 
 mod checker;
+mod computed;
 mod labels;
 mod missing;
 mod rule;

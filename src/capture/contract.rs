@@ -78,7 +78,8 @@ impl Contract {
         let event = self.events.entry(name).or_default();
         event.begin(origin(capture), &capture.entity_type);
         event.levels(mapping, &capture.context.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
-        let id = capture.entity_id.as_ref().map_or("the primary key".to_owned(), |id| one_line(&id.sql));
+        let default = if capture.is_truncate() { "every row" } else { "the primary key" };
+        let id = capture.entity_id.as_ref().map_or(default.to_owned(), |id| one_line(&id.sql));
         event.add("entity id", id, None);
         if let Some(tenant) = &capture.tenant {
             event.add("tenant", one_line(&tenant.sql), None);

@@ -23,10 +23,14 @@ pub fn objection<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Opti
     if sql.contains("$andon$") {
         return Some("contains $andon$, which ends the generated function".to_owned());
     }
-    if without_literals(sql).contains("--") || without_literals(sql).contains("/*") {
+    let bare = without(sql, "'\"");
+    if bare.contains("--") || bare.contains("/*") {
         return Some("contains an SQL comment; write it as a TOML comment above the line".to_owned());
     }
     let words = words(sql);
+    if words.iter().any(|word| word.is_row("rung") && !word.takes_column) {
+        return Some("names a column `rung` without its row, and the generated SQL has one of that name; write the row before it".to_owned());
+    }
     for row in rows {
         if words.iter().any(|word| word.is_row(row) && !word.takes_column) {
             return Some(format!("hands out the whole row `{row}`; name the columns that may leave the database"));
@@ -59,8 +63,9 @@ fn words(sql: &str) -> Vec<Word> {
         let is_quoted = sql[at] == '"';
         if is_quoted {
             at += 1;
-            while at < sql.len() && sql[at] != '"' {
-                at += 1;
+            // Within an identifier, two quotes stand for one.
+            while at < sql.len() && (sql[at] != '"' || sql.get(at + 1) == Some(&'"')) {
+                at += if sql[at] == '"' { 2 } else { 1 };
             }
             at += 1;
         } else {
@@ -72,24 +77,34 @@ fn words(sql: &str) -> Vec<Word> {
             at += 1;
             continue;
         }
-        let text: String = sql[start..at.min(sql.len())].iter().filter(|letter| **letter != '"').collect();
+        let text: String = sql[start..at.min(sql.len())].iter().collect();
+        let inner = text.strip_prefix('"').map(|text| text.strip_suffix('"').unwrap_or(text).replace("\"\"", "\""));
+        let text = inner.unwrap_or_else(|| text.to_lowercase());
         let mut after = sql[at.min(sql.len())..].iter().filter(|letter| !letter.is_whitespace());
         let takes_column = after.next() == Some(&'.') && after.next() != Some(&'*');
         let is_column = sql[..start].iter().rfind(|letter| !letter.is_whitespace()) == Some(&'.');
-        words.push(Word { text: if is_quoted { text } else { text.to_lowercase() }, takes_column, is_column });
+        words.push(Word { text, takes_column, is_column });
     }
     words
 }
 
 /// Returns the expression without the contents of its string literals.
 fn without_literals(sql: &str) -> String {
-    let mut is_inside = false;
+    without(sql, "'")
+}
+
+/// Returns the expression without what stands between these quotes: `'` for string literals, `"` for identifiers. A quote of one kind within
+/// those of the other is a letter.
+fn without(sql: &str, quotes: &str) -> String {
+    let mut inside: Option<char> = None;
     let mut rest = String::with_capacity(sql.len());
     for letter in sql.chars() {
-        if letter == '\'' {
-            is_inside = !is_inside;
+        match inside {
+            None if letter == '\'' || letter == '"' => inside = Some(letter),
+            Some(quote) if letter == quote => inside = None,
+            _ => {}
         }
-        if !is_inside {
+        if !inside.is_some_and(|quote| quotes.contains(quote)) {
             rest.push(letter);
         }
     }
@@ -107,6 +122,14 @@ mod tests {
         assert!(reads_column("coalesce(new.status, 'x')", "status") && reads_column("status = 'done'", "status"));
         assert!(reads_column("this.\"dueDate\"", "dueDate") && reads_column("old . status", "status"));
         assert!(!reads_column("cell.password", "password") && !reads_column("new.status = 'password'", "password"));
+    }
+
+    #[test]
+    fn quotes_in_the_name_of_a_column_hide_nothing() {
+        assert!(reads_column("new.\"it's\"", "it's") && reads_column("this.\"a\"\"b\"", "a\"b"));
+        assert!(objection("new.\"it's\" || to_jsonb(new)::text", ["new"]).is_some());
+        assert!(objection("new.\"it's\" -- the key", ["new"]).is_some());
+        assert_eq!(objection("new.\"a--b\" || 'say \"new\"'", ["new"]), None);
     }
 
     #[test]
@@ -131,6 +154,7 @@ mod tests {
         assert!(objection("new.id -- the key", ["new"]).unwrap().contains("comment"));
         assert!(objection("$andon$", ["new"]).is_some());
         assert!(objection("  ", ["new"]).is_some());
+        assert!(objection("rung > 3", ["new"]).is_some() && objection("new.rung > 3", ["new"]).is_none());
         assert_eq!(objection("'a -- b'", ["new"]), None);
     }
 }

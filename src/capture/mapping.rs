@@ -107,7 +107,7 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The kind of change that happened to a row.
+/// The kind of change that happened to a row, or to all rows of a table at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// The row is new.
@@ -116,11 +116,13 @@ pub enum Operation {
     Update,
     /// The row is gone.
     Delete,
+    /// All rows are gone, and nobody says which they were.
+    Truncate,
 }
 
 impl Operation {
     /// All of them, in the order in which SQL is generated for them.
-    pub const ALL: [Operation; 3] = [Operation::Insert, Operation::Update, Operation::Delete];
+    pub const ALL: [Operation; 4] = [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
 
     /// Returns its name in the file and in SQL.
     pub fn name(self) -> &'static str {
@@ -128,17 +130,35 @@ impl Operation {
             Operation::Insert => "insert",
             Operation::Update => "update",
             Operation::Delete => "delete",
+            Operation::Truncate => "truncate",
         }
     }
 
-    /// Returns the row that expressions call `this`: `new`, or `old` for a delete.
+    /// Returns the row that expressions call `this`: `new`, or `old` for a delete. A truncate has none, so its row has no columns.
     pub fn row(self) -> &'static str {
         match self {
             Operation::Insert | Operation::Update => "new",
             Operation::Delete => "old",
+            Operation::Truncate => "emptied",
         }
     }
+
+    /// Returns a `from` item, or several, that yield the rows which expressions can read, each as one row of this table.
+    pub fn rows_of(self, table: &str) -> String {
+        match self {
+            Operation::Insert => format!("{table} as new"),
+            Operation::Update => format!("{table} as new cross join {table} as old"),
+            Operation::Delete => format!("{table} as old"),
+            Operation::Truncate => Operation::NO_ROW.to_owned(),
+        }
+    }
+
+    /// The `from` item of a truncate: one row without columns.
+    pub const NO_ROW: &str = "(select) as emptied";
 }
+
+/// The entity to which a truncate happens, unless its entry says otherwise: every row of the table.
+pub const EVERY: &str = "*";
 
 /// How a `[[capture]]` entry determines the type of its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,6 +240,11 @@ impl Capture {
     pub fn entry(&self) -> String {
         let operations: Vec<&str> = self.operations.iter().map(|operation| operation.name()).collect();
         format!("capture {} ({}, {})", self.number, self.table, operations.join("+"))
+    }
+
+    /// Returns whether the entry is for the table as a whole, so that it has no row.
+    pub fn is_truncate(&self) -> bool {
+        self.operations.contains(&Operation::Truncate)
     }
 }
 

@@ -2,11 +2,13 @@
 //! leads from the one to the other, with each difference in words. It changes nothing: `attach` runs the plan, a dry run prints the very same
 //! one, and the check and the daemon tell its differences.
 
+mod cascades;
 mod compare;
 mod definition;
 mod destination_triggers;
 mod install_plan;
 mod installed;
+mod order;
 pub(crate) mod record;
 pub(crate) mod relatives;
 mod schema_watch;
@@ -90,6 +92,8 @@ pub(crate) async fn to_attach(
     let tables: Vec<&TableName> = [&mapping.mqtt_publishers, &mapping.webhooks].into_iter().flatten().collect();
     destination_triggers::plan(transaction, &mut plan, &mapping.name, &tables).await?;
     schema_watch::plan(transaction, &mut plan, &mapping.name, mapping.watch_ddl, owner == Owner::CurrentRole).await?;
+    plan.warnings.extend(order::warnings(&mapping.name, &wanted.tables));
+    plan.warnings.extend(cascades::warnings(transaction, &wanted.tables).await?);
     plan.warnings.extend(relatives::captured_by_others(transaction, &mapping.name, &names).await?);
     plan.step(format!("note source {}", mapping.name), record::attached(mapping, wanted.trusts_owners));
     plan.locks.sort();
@@ -147,12 +151,7 @@ async fn prepare_inserts(
         if rules.iter().all(|rule| rule.operation != operation) {
             continue;
         }
-        let rows = match operation {
-            Operation::Insert => format!("{} as new", table.sql),
-            Operation::Update => format!("{0} as new cross join {0} as old", table.sql),
-            Operation::Delete => format!("{} as old", table.sql),
-        };
-        let insert = event::insert(rules, operation, key, levels, &rows);
+        let insert = event::insert(rules, operation, key, levels, &operation.rows_of(&table.sql));
         transaction.prepare(&insert).await.map_err(|error| {
             let doing = format!("put the captures of each {} of {} together", operation.name(), table.sql);
             SourceError::database(doing, error)

@@ -222,6 +222,9 @@ impl Change {
         let Some(operation) = Operation::ALL.into_iter().find(|it| it.name() == failure.operation) else {
             return Err(format!("it is no change of a row, but `{}`", failure.operation));
         };
+        if operation == Operation::Truncate {
+            return Ok(Change { operation, rows: Operation::NO_ROW.to_owned(), needs_row: false });
+        }
         let sql = &table.sql;
         let image = |image: &String, row: &str, base: Base| kept_row(table, image, row, base);
         let (operation, rows) = match (operation, &failure.new_image, &failure.old_image) {
@@ -276,7 +279,7 @@ fn kept_row(table: &Table, image: &str, row: &str, base: Base) -> String {
     let keys = keys.join(" and ");
     format!(
         "(select made.* from {given} as given {join} {sql} as present on {keys}
-    cross join lateral jsonb_populate_record(present, {image}) as made) as {row}"
+    cross join lateral jsonb_populate_record(present.*, {image}) as made) as {row}"
     )
 }
 
@@ -303,7 +306,9 @@ mod tests {
             sql: "public.jobs".to_owned(),
             columns: vec!["id".to_owned(), "status".to_owned()],
             key: vec!["id".to_owned()],
+            computed: Vec::new(),
             level: TriggerLevel::Statement,
+            plant_triggers: Vec::new(),
         };
         let failure = Failure {
             id: 1,
@@ -330,6 +335,7 @@ mod tests {
         assert_eq!(change("update", None, image, None), Ok(Operation::Delete), "the key changed from this");
         assert_eq!(change("delete", None, image, None), Ok(Operation::Delete));
         assert_eq!(change("update", None, None, Some("7")), Ok(Operation::Update), "from the row as it is");
+        assert_eq!(change("truncate", None, None, None), Ok(Operation::Truncate), "there is no row to keep");
         assert!(change("delete", None, None, Some("7")).unwrap_err().contains("no image"));
         assert!(change("update", None, None, None).unwrap_err().contains("--where"));
         assert!(change("emit", image, None, None).unwrap_err().contains("no change of a row"));

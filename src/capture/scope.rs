@@ -10,6 +10,10 @@ use crate::capture::sql::quote::identifier;
 use crate::capture::table::Table;
 use crate::nearest::nearest;
 
+/// What a truncate is told that wants to read a row.
+const NO_ROW: &str =
+    "a truncate empties the table as a whole, so that there is no row to read; leave it out, or give a constant";
+
 /// The rows that an expression can read.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
@@ -30,16 +34,19 @@ impl Scope {
             Operation::Insert => &["new"],
             Operation::Update => &["new", "old"],
             Operation::Delete => &["old"],
+            Operation::Truncate => &[],
         };
-        let from: Vec<String> = names.iter().map(|name| format!("{} as {name}", table.sql)).collect();
         let rows = names.iter().map(|name| ((*name).to_owned(), table.columns.clone())).collect();
-        Scope { from: from.join(" cross join "), broken: Vec::new(), left_out: Vec::new(), operation, rows }
+        let from = operation.rows_of(&table.sql);
+        Scope { from, broken: Vec::new(), left_out: Vec::new(), operation, rows }
     }
 
     /// Adds `this`, the row that the event is about.
     pub(crate) fn add_this(&mut self, operation: Operation, table: &Table) {
         self.from.push_str(&format!(" cross join lateral (select {}.*) as this", operation.row()));
-        self.rows.push(("this".to_owned(), table.columns.clone()));
+        if operation != Operation::Truncate {
+            self.rows.push(("this".to_owned(), table.columns.clone()));
+        }
     }
 
     /// Adds the row that a lookup finds; `join` is the SQL of the lookup.
@@ -52,7 +59,7 @@ impl Scope {
     /// Returns the scope of a lookup's own condition, which can read any row of the table.
     pub(crate) fn with_row(&self, alias: &str, table: &Table) -> Scope {
         let mut scope = self.clone();
-        scope.from.push_str(&format!(" cross join {} as {alias}", table.sql));
+        scope.from.push_str(&format!(" cross join {} as {}", table.sql, identifier(alias)));
         scope.rows.push((alias.to_owned(), table.columns.clone()));
         scope
     }
@@ -72,6 +79,9 @@ impl Scope {
         let message = error.message();
         if *error.code() == SqlState::UNDEFINED_COLUMN {
             let name = message.trim_start_matches("column ").trim_end_matches(" does not exist").replace('"', "");
+            if self.operation == Operation::Truncate && ["this.", "emptied."].iter().any(|row| name.starts_with(row)) {
+                return NO_ROW.to_owned();
+            }
             return format!("column {name} does not exist{}", self.proposal(&name));
         }
         if *error.code() == SqlState::UNDEFINED_TABLE
@@ -80,6 +90,7 @@ impl Scope {
             return match (name, self.operation) {
                 ("old", Operation::Insert) => "an insert has no old row".to_owned(),
                 ("new", Operation::Delete) => "a delete has no new row; read old, or this".to_owned(),
+                ("old" | "new", Operation::Truncate) => NO_ROW.to_owned(),
                 _ => {
                     let rows: Vec<&str> = self.rows.iter().map(|(name, _)| name.as_str()).collect();
                     format!("there is no row `{name}` here; the rows are {}", rows.join(", "))

@@ -1,12 +1,17 @@
 //! Describes one table of the live database. In: a name. Out: the columns and the key of the table, and at which level its triggers have to
 //! fire; or why the name is of no use, with the nearest name that does exist. It only reads the system catalogue.
 
+mod plant_trigger;
+
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
 
 use crate::capture::mapping::TableName;
 use crate::capture::sql::quote::identifier;
 use crate::nearest::nearest;
+
+pub use plant_trigger::PlantTrigger;
+pub use plant_trigger::Timing;
 
 /// A table as the database has it.
 #[derive(Debug, Clone)]
@@ -17,8 +22,12 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The columns of its primary key; empty when it has none.
     pub key: Vec<String>,
+    /// The columns that are computed when they are read, so that no trigger sees their value: each with its expression.
+    pub computed: Vec<(String, String)>,
     /// The level of its triggers.
     pub level: TriggerLevel,
+    /// The triggers and rules that the plant has on it.
+    pub plant_triggers: Vec<PlantTrigger>,
 }
 
 /// How often the triggers of a table fire.
@@ -74,6 +83,16 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
         oid,
     )
     .await?;
+    let computed = transaction
+        .query(
+            "select a.attname::text, pg_get_expr(d.adbin, d.adrelid) from pg_attribute a
+             join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+             where a.attrelid = $1 and a.attgenerated = 'v' order by a.attnum",
+            &[&oid],
+        )
+        .await?;
+    let computed = computed.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let plant_triggers = plant_trigger::find(transaction, oid).await?;
     // PostgreSQL and TimescaleDB pass a row trigger on to partitions and chunks, present and future ones.
     let row_level = || TriggerLevel::Row { targets: vec![name.sql()] };
     let level = match relkind.as_str() {
@@ -85,12 +104,15 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
         "r" if has_children => TriggerLevel::Row { targets: family(transaction, oid).await? },
         // Without a key the rows before and after an update cannot be paired.
         "r" if key.is_empty() => row_level(),
+        // What the plant's triggers do about a row has events of its own. A trigger that fires first for each row has the event of the
+        // row before them; one for the statement would fire after all of the row triggers.
+        "r" if plant_triggers.iter().any(PlantTrigger::is_after_row) => row_level(),
         "r" => TriggerLevel::Statement,
         "p" | "f" => row_level(),
         "v" | "m" => return Ok(Found::NoTable(format!("{name} is a view; name the table behind it"))),
         _ => return Ok(Found::NoTable(format!("{name} is not a table"))),
     };
-    Ok(Found::Table(Table { sql: name.sql(), columns, key, level }))
+    Ok(Found::Table(Table { sql: name.sql(), columns, key, computed, level, plant_triggers }))
 }
 
 /// Returns the table and all tables that inherit from it, as SQL: a row trigger fires only on the table that stores the row.

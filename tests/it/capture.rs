@@ -1,8 +1,11 @@
 //! Capture by attached triggers. In: a plant's statements on a real PostgreSQL. Out: whether each change leaves exactly its event, and
 //! whether the plant's statement succeeds whatever happens to the capture.
 
+mod names;
+mod order;
 mod sessions;
 mod times;
+mod truncate;
 
 use serde_json::json;
 

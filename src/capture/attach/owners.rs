@@ -103,11 +103,7 @@ fn selects(mapping: &Mapping, wanted: &Wanted) -> Vec<String> {
             if captured.rules.iter().all(|rule| rule.operation != operation) {
                 continue;
             }
-            let rows = match operation {
-                Operation::Insert => format!("{table} as new"),
-                Operation::Update => format!("{table} as new cross join {table} as old"),
-                Operation::Delete => format!("{table} as old"),
-            };
+            let rows = operation.rows_of(table);
             let insert = event::insert(&captured.rules, operation, &[], &mapping.levels, &rows);
             let select = insert.trim_end().trim_end_matches(';').split_once("\nselect ");
             selects.extend(select.map(|(_, rest)| format!("select {rest}")));

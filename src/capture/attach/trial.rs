@@ -131,6 +131,7 @@ async fn one(
         (Operation::Delete, is_real, Some(format!("delete from {SCRATCH}"))),
         (Operation::Insert, is_real, Some(insert)),
         (Operation::Update, false, update),
+        (Operation::Truncate, true, Some(format!("truncate {SCRATCH}"))),
     ];
     for (operation, is_real, statement) in statements {
         let Some(statement) = statement else { continue };

@@ -5,7 +5,9 @@ use tokio_postgres::Error;
 use tokio_postgres::types::Type;
 
 use crate::capture::check::checker::Checker;
+use crate::capture::check::computed;
 use crate::capture::mapping::Capture;
+use crate::capture::mapping::EVERY;
 use crate::capture::mapping::EventType;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Operation;
@@ -40,7 +42,8 @@ pub(super) async fn rules(checker: &mut Checker<'_>, capture: &Capture, table: &
             columns.push(column);
         }
     }
-    if capture.entity_id.is_none() && table.key.is_empty() {
+    computed::refuse(checker, capture, table);
+    if capture.entity_id.is_none() && table.key.is_empty() && !capture.is_truncate() {
         let message = format!("is missing, and {} has no primary key to take it from", capture.table);
         checker.report(&capture.entry(), "entity_id", capture.location, message);
     }
@@ -149,6 +152,7 @@ fn entity_id(capture: &Capture, operation: Operation, table: &Table) -> String {
     let key: Vec<String> = table.key.iter().map(|column| format!("{row}.{}", identifier(column))).collect();
     match (&capture.entity_id, key.as_slice()) {
         (Some(text), _) => text.sql.clone(),
+        (None, _) if operation == Operation::Truncate => literal(EVERY),
         (None, [only]) => only.clone(),
         (None, several) => {
             let parts: Vec<String> =

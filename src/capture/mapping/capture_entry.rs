@@ -13,6 +13,7 @@ use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
 use crate::capture::mapping::Text;
 use crate::capture::mapping::inherit::SharedKeys;
+use crate::capture::mapping::inherit::reads_a_row;
 use crate::capture::mapping::is_event_type;
 use crate::capture::mapping::optional;
 use crate::capture::mapping::section::Findings;
@@ -89,7 +90,11 @@ fn capture(
     let own = SharedKeys::read(findings, section, table?);
     let event = event?;
     let table = own.table.each().find_map(|name| tables.get(&name.to_string()));
+    // A truncate has no row, so that it inherits nothing that reads one.
+    let is_truncate = operations.contains(&Operation::Truncate);
+    let tenant = tenant.filter(|tenant| !is_truncate || !reads_a_row(tenant));
     let keys = match table {
+        Some(table) if is_truncate => own.inherit(&table.without_rows()),
         Some(table) => own.inherit(table),
         None => own,
     };
@@ -116,7 +121,7 @@ fn capture(
 
 fn operations(findings: &mut Findings<'_>, section: &Section<'_>) -> Vec<Operation> {
     if section.get("on").is_none() {
-        findings.add(section.location, &section.entry, "on", "is missing; use insert, update or delete");
+        findings.add(section.location, &section.entry, "on", "is missing; use insert, update, delete or truncate");
     }
     let mut operations = Vec::new();
     for name in section.texts(findings, "on") {
@@ -124,13 +129,19 @@ fn operations(findings: &mut Findings<'_>, section: &Section<'_>) -> Vec<Operati
             Some(operation) if !operations.contains(&operation) => operations.push(operation),
             Some(_) => {}
             None => {
-                let message =
-                    format!("`{}` is not something that happens to a row; use insert, update or delete", name.sql);
+                let message = format!(
+                    "`{}` is nothing that happens to a table; use insert, update, delete or truncate",
+                    name.sql
+                );
                 findings.add(name.location, &section.entry, "on", message);
             }
         }
     }
     operations.sort();
+    if let (Some(on), true) = (section.get("on"), operations.len() > 1 && operations.contains(&Operation::Truncate)) {
+        let message = "truncate needs an entry of its own, because it has no row that the entry could read";
+        findings.add(findings.location(on.span().start), &section.entry, "on", message);
+    }
     operations
 }
 

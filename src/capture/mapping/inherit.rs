@@ -1,6 +1,7 @@
 //! The keys that the entries of one table can share, `[table.jobs]`. In: a section of the file. Out: its values, which an entry inherits
 //! unless it has its own. They exist only while the file is read: the entries of a mapping are complete.
 
+use crate::capture::expression;
 use crate::capture::mapping::Capture;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Optional;
@@ -61,9 +62,29 @@ impl SharedKeys {
         }
     }
 
+    /// Returns what holds for the table as a whole as well, and not only for one of its rows.
+    pub(super) fn without_rows(&self) -> SharedKeys {
+        SharedKeys {
+            entity_id: None,
+            tenant: self.tenant.clone().filter(|tenant| !reads_a_row(tenant)),
+            occurred_at: None,
+            lookups: Vec::new(),
+            context: Vec::new(),
+            columns: Vec::new(),
+            data: Vec::new(),
+            optional: Optional::default(),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn is_used(&self, captures: &[Capture]) -> bool {
         captures.iter().flat_map(|capture| capture.table.each()).any(|name| name.to_string() == self.table.to_string())
     }
+}
+
+/// Returns whether an expression reads the changed row.
+pub(super) fn reads_a_row(text: &Text) -> bool {
+    ["new", "old", "this"].iter().any(|row| expression::mentions(&text.sql, row))
 }
 
 fn merge<T: Clone>(inherited: &[T], own: Vec<T>, is_same: impl Fn(&T, &T) -> bool) -> Vec<T> {

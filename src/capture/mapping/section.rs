@@ -14,7 +14,7 @@ use crate::nearest::nearest;
 type Value<'t> = toml::Spanned<DeValue<'t>>;
 
 /// The names that generated SQL uses itself: no lookup can have one of them as its alias.
-const RESERVED_ALIASES: [&str; 5] = ["new", "old", "this", "ladder", "event"];
+const RESERVED_ALIASES: [&str; 6] = ["new", "old", "this", "emptied", "ladder", "event"];
 
 /// The findings so far, and the file that they are about.
 pub(super) struct Findings<'t> {

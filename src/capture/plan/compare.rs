@@ -30,7 +30,11 @@ pub(super) fn plan(
         .map(|capture| {
             let before = plan.differences.len();
             let known = installed.functions.iter().find(|known| known.function == capture.function);
-            function(plan, capture, known, owner);
+            let other_level = other_level(capture, installed);
+            if let Some(reason) = &other_level {
+                plan.differ(reason.clone());
+            }
+            function(plan, capture, known, other_level.is_some(), owner);
             plan.differences.len() - before
         })
         .collect();
@@ -73,14 +77,52 @@ fn is_place_of(trigger: &GeneratedTrigger, known: &InstalledTrigger) -> bool {
     trigger.name == known.name && trigger.table == known.table
 }
 
-fn function(plan: &mut InstallPlan, wanted: &GeneratedCapture, known: Option<&InstalledFunction>, owner: Option<&str>) {
+/// Returns why a table has to be captured at another level than it is, or by triggers with other names, if that is so.
+fn other_level(wanted: &GeneratedCapture, installed: &Installed) -> Option<String> {
+    let of_function = installed.triggers.iter().filter(|known| known.function == wanted.function);
+    let known: Vec<_> = of_function.filter(|known| !known.definition.contains(" after truncate ")).collect();
+    let is_same = |known: &&InstalledTrigger| known.definition.contains(" for each row ") == wanted.is_row_level;
+    let (table, is_first) = (&wanted.table, |name: &str| name.starts_with('!'));
+    if known.is_empty() {
+        return None;
+    }
+    if known.iter().any(is_same) {
+        let plant = wanted.before.as_ref()?;
+        let has_to = wanted.triggers.iter().all(|trigger| is_first(&trigger.name));
+        return (has_to && !known.iter().any(|known| is_first(&known.name))).then(|| {
+            format!("{table} has the plant's trigger `{plant}`, so that Andon's need names that sort first, or what it does may come before its cause")
+        });
+    }
+    Some(match (wanted.is_row_level, &wanted.before) {
+        (true, Some(plant)) => format!(
+            "{table} has to be captured row by row since it has the plant's trigger `{plant}`, so that what that does follows its cause"
+        ),
+        (true, None) => format!("{table} has to be captured row by row, and is captured statement by statement"),
+        (false, _) => format!("{table} can be captured statement by statement again, and is captured row by row"),
+    })
+}
+
+fn function(
+    plan: &mut InstallPlan,
+    wanted: &GeneratedCapture,
+    known: Option<&InstalledFunction>,
+    is_of_other_level: bool,
+    owner: Option<&str>,
+) {
     let GeneratedCapture { table, function, create_function, .. } = wanted;
     let reasons = match known {
         None => vec!["is missing".to_owned()],
+        Some(known) if is_of_other_level => {
+            // That the body is another one, and the comment that tells it, is said already.
+            let (body, comment) = (wanted.body.clone(), wanted.comment.clone());
+            deviations(wanted, &InstalledFunction { body, comment, ..known.clone() })
+        }
         Some(known) => deviations(wanted, known),
     };
     if !reasons.is_empty() {
         plan.differ(format!("{table}: function {function} {}", reasons.join(", ")));
+    }
+    if !reasons.is_empty() || is_of_other_level {
         plan.function(format!("capture {table}"), create_function.clone());
     }
     if let (Some(known), Some(owner)) = (known, owner)

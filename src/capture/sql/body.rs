@@ -13,7 +13,7 @@ use crate::database::locks::Lock;
 
 /// Returns the work of `andon.ring()`, inlined. Calling it would cost half as much as a small capture, most of it for setting a search path
 /// that is set here already.
-fn ring() -> String {
+pub(super) fn ring() -> String {
     format!(
         "        if found then
             if not pg_try_advisory_xact_lock_shared({}) and pg_notification_queue_usage() < 0.02 then
@@ -61,6 +61,7 @@ impl TriggerFunction<'_> {
                 Operation::Insert => "new_rows as new".to_owned(),
                 Operation::Update => self.paired_rows(),
                 Operation::Delete => "old_rows as old".to_owned(),
+                Operation::Truncate => Operation::NO_ROW.to_owned(),
             };
             event::insert(self.rules, operation, &self.table.key, self.levels, &rows)
         });
@@ -129,25 +130,27 @@ end ",
 
     /// Returns the loop that captures the rows of a statement one by one, and records those that fail.
     fn row_by_row(&self, operation: Operation) -> String {
-        // The row type is named in a statement and not in the declarations. If the table is renamed, a statement fails, and that is
-        // caught; a declaration would make the plant's statement fail.
-        let row_type = &self.table.sql;
+        let (new, old) = (self.typed_row("new"), self.typed_row("old"));
         let changed = match operation {
-            Operation::Insert => format!("select new::{row_type} as new from new_rows as new"),
-            Operation::Update => {
-                format!("select new::{row_type} as new, old::{row_type} as old from {}", self.paired_rows())
-            }
-            Operation::Delete => format!("select old::{row_type} as old from old_rows as old"),
+            Operation::Insert => format!("select {new} from new_rows as new"),
+            Operation::Update => format!("select {new}, {old} from {}", self.paired_rows()),
+            Operation::Delete => format!("select {old} from old_rows as old"),
+            Operation::Truncate => return self.keep_nothing(),
         };
         let one = match operation {
             Operation::Insert => "(select (pair.new).*) as new",
             Operation::Update => "(select (pair.new).*) as new cross join (select (pair.old).*) as old",
-            Operation::Delete => "(select (pair.old).*) as old",
+            Operation::Delete | Operation::Truncate => "(select (pair.old).*) as old",
+        };
+        // A side that has no partner is a row of nulls, and no row.
+        let image = |side: &str| match self.key().first() {
+            Some(key) => format!("case when (pair.{side}).{key} is not null then to_jsonb(pair.{side}) end"),
+            None => format!("to_jsonb(pair.{side})"),
         };
         let (images, row) = match operation {
-            Operation::Insert => ("to_jsonb(pair.new), null", "(pair.new)"),
-            Operation::Update => ("to_jsonb(pair.new), to_jsonb(pair.old)", "(pair.new)"),
-            Operation::Delete => ("null, to_jsonb(pair.old)", "(pair.old)"),
+            Operation::Insert => ("to_jsonb(pair.new), null".to_owned(), "(pair.new)"),
+            Operation::Update => (format!("{}, {}", image("new"), image("old")), "(pair.new)"),
+            Operation::Delete | Operation::Truncate => ("null, to_jsonb(pair.old)".to_owned(), "(pair.old)"),
         };
         let single = indent(&event::insert(self.rules, operation, &self.table.key, self.levels, one), 2);
         format!(
@@ -164,8 +167,25 @@ end ",
     end;
 end loop;
 ",
-            indent(&self.keep_row(images, &key_text(&self.key(), row)), 3)
+            indent(&self.keep_row(&images, &key_text(&self.key(), row)), 3)
         )
+    }
+
+    /// Returns a row of the statement, as one value of the table's type. The type is named in a statement and not in the declarations. If the
+    /// table is renamed, a statement fails, and that is caught; a declaration would make the plant's statement fail.
+    fn typed_row(&self, row: &str) -> String {
+        let Table { sql, columns, computed, .. } = self.table;
+        if computed.is_empty() {
+            // It is written `new.*`, because `new` alone would be a column of that name, if the table has one.
+            return format!("{row}.*::{sql} as {row}");
+        }
+        // PostgreSQL refuses to read a column that is computed when it is read.
+        let is_computed = |column: &String| computed.iter().any(|(name, _)| name == column);
+        let value = |column: &String| {
+            if is_computed(column) { "null".to_owned() } else { format!("{row}.{}", identifier(column)) }
+        };
+        let values: Vec<String> = columns.iter().map(value).collect();
+        format!("row({})::{sql} as {row}", values.join(", "))
     }
 
     /// Returns what keeps all rows of a statement, each with its images. Old and new rows are paired by the key that the table has now, which
@@ -173,16 +193,17 @@ end loop;
     fn keep_rows(&self, operation: Operation) -> String {
         let (images, counted) = match operation {
             Operation::Insert => {
-                ("select to_jsonb(new) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
+                ("select to_jsonb(new.*) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
             }
             Operation::Update => (
-                "select to_jsonb(new) as new_row, to_jsonb(old) as old_row from new_rows as new
-    full join old_rows as old on andon.row_key(tg_relid, to_jsonb(new)) = andon.row_key(tg_relid, to_jsonb(old))",
+                "select to_jsonb(new.*) as new_row, to_jsonb(old.*) as old_row from new_rows as new
+    full join old_rows as old on andon.row_key(tg_relid, to_jsonb(new.*)) = andon.row_key(tg_relid, to_jsonb(old.*))",
                 "new_rows",
             ),
             Operation::Delete => {
-                ("select null::jsonb as new_row, to_jsonb(old) as old_row from old_rows as old", "old_rows")
+                ("select null::jsonb as new_row, to_jsonb(old.*) as old_row from old_rows as old", "old_rows")
             }
+            Operation::Truncate => return self.keep_nothing(),
         };
         let (source, table) = (literal(self.source), literal(&self.name.to_string()));
         format!(
@@ -199,19 +220,37 @@ end if;
     }
 
     /// Returns what keeps one row with its images, or with its key alone where a value of it cannot stand in an image.
-    fn keep_row(&self, images: &str, key: &str) -> String {
+    pub(super) fn keep_row(&self, images: &str, key: &str) -> String {
+        self.keep_or_key(&self.keep(images), key)
+    }
+
+    pub(super) fn keep(&self, images: &str) -> String {
+        let (source, table) = (literal(self.source), literal(&self.name.to_string()));
+        let columns = self.kept_columns();
+        format!(
+            "perform andon.capture_failed({source}, {table}, lower(tg_op), tg_relid, {columns}, code, reason, {images});\n"
+        )
+    }
+
+    /// Returns statements that keep rows, and what keeps the key alone if they fail.
+    pub(super) fn keep_or_key(&self, kept: &str, key: &str) -> String {
         let (source, table) = (literal(self.source), literal(&self.name.to_string()));
         format!(
             "begin
-    perform andon.capture_failed({source}, {table}, lower(tg_op), tg_relid, {}, code, reason, {images});
-exception when transaction_rollback then
+{}exception when transaction_rollback then
     raise;
 when others then
     perform andon.capture_failed({source}, {table}, lower(tg_op), {key}, code, reason);
 end;
 ",
-            self.kept_columns()
+            indent(kept, 1)
         )
+    }
+
+    /// Returns what records a truncate that could not be captured. There is no row to keep.
+    pub(super) fn keep_nothing(&self) -> String {
+        let (source, table) = (literal(self.source), literal(&self.name.to_string()));
+        format!("perform andon.capture_failed({source}, {table}, lower(tg_op), null, code, reason);\n")
     }
 
     /// Returns the columns that the mapping names, as SQL: of a row that is kept, they and its key leave the table, and nothing else.
@@ -222,59 +261,13 @@ end;
         format!("array[{}]::text[]", columns.join(", "))
     }
 
-    /// Captures the one row for which the trigger fires.
-    fn row_body(&self) -> String {
-        let inserts = self.for_each_operation(|operation| {
-            let row = match operation {
-                Operation::Insert => "(select new.*) as new",
-                Operation::Update => "(select new.*) as new cross join (select old.*) as old",
-                Operation::Delete => "(select old.*) as old",
-            };
-            // PostgreSQL hands over the old and the new row as a pair, so no key is needed.
-            event::insert(self.rules, operation, &[], self.levels, row)
-        });
-        let ring = ring();
-        let (old, new) = (key_text(&self.key(), "old"), key_text(&self.key(), "new"));
-        let key = format!("case tg_op when 'DELETE' then {old} else {new} end");
-        let kept = self.keep_row("to_jsonb(new), to_jsonb(old)", &key);
-        format!(
-            "
-#variable_conflict use_column
-declare
-    code   text;
-    reason text;
-begin
-    begin
-{2}{ring}        return null;
-    exception when transaction_rollback then
-        -- A serialization failure or a deadlock. The application answers it by running its transaction again, which captures the event.
-        raise;
-    when others then
-        -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
-        -- and neither row nor event is kept.
-        get stacked diagnostics code = returned_sqlstate, reason = message_text;
-    end;
-    begin
-{0}    exception when transaction_rollback then
-        raise;
-    when others then
-        raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {1}, code, reason, sqlerrm;
-    end;
-    return null;
-end ",
-            indent(&kept, 2),
-            literal(&self.name.to_string()),
-            indent(&inserts, 2),
-        )
-    }
-
     /// Returns the columns of the primary key, as SQL.
-    fn key(&self) -> Vec<String> {
+    pub(super) fn key(&self) -> Vec<String> {
         self.table.key.iter().map(|column| identifier(column)).collect()
     }
 
     /// `if … elsif …` over the operations; a single operation needs no condition.
-    fn for_each_operation(&self, body: impl Fn(Operation) -> String) -> String {
+    pub(super) fn for_each_operation(&self, body: impl Fn(Operation) -> String) -> String {
         if let [only] = self.operations {
             return body(*only);
         }
@@ -292,12 +285,12 @@ end ",
 }
 
 /// Returns the key of a row as text, for the record of a failure.
-fn key_text(key: &[String], row: &str) -> String {
+pub(super) fn key_text(key: &[String], row: &str) -> String {
     let columns: Vec<String> = key.iter().map(|column| format!("{row}.{column}")).collect();
     if columns.is_empty() { "null".to_owned() } else { format!("concat_ws('/', {})", columns.join(", ")) }
 }
 
-fn indent(sql: &str, levels: usize) -> String {
+pub(super) fn indent(sql: &str, levels: usize) -> String {
     sql.lines()
         .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{}{line}\n", "    ".repeat(levels)) })
         .collect()

@@ -45,6 +45,11 @@ impl Rule {
             single.chain(named).chain([&self.event, &self.entity_id]).chain(self.lookups.iter().map(|it| &it.on.sql));
         self.of.iter().any(|own| own == column) || expressions.any(|sql| reads_column(sql, column))
     }
+
+    /// Returns the lookups that the event needs.
+    pub fn used_lookups(&self) -> Vec<&Lookup> {
+        used(self)
+    }
 }
 
 /// A rule, and its number in the `case` of the generated SQL.
@@ -55,7 +60,9 @@ type Numbered<'r> = (usize, &'r Rule);
 pub fn insert(rules: &[Rule], operation: Operation, key: &[String], levels: &[(String, String)], rows: &str) -> String {
     let rules: Vec<&Rule> = match operation {
         // An update that changes the key cannot be paired with the row it was before: it is captured as a delete and an insert.
-        Operation::Update if !key.is_empty() => rules.iter().collect(),
+        Operation::Update if !key.is_empty() => {
+            rules.iter().filter(|rule| rule.operation != Operation::Truncate).collect()
+        }
         _ => rules.iter().filter(|rule| rule.operation == operation).collect(),
     };
     let mut branches: Vec<Vec<Numbered<'_>>> = Vec::new();
@@ -119,7 +126,7 @@ fn rule_number(rules: &[&Rule], operation: Operation, key: &[String]) -> String 
     let is_narrow = rules.iter().all(|rule| rule.operation != Operation::Update || !rule.of.is_empty());
     let updated = match numbers(Operation::Update) {
         numbers if is_narrow => format!("else {numbers} end"),
-        numbers => format!("when new *<> old then {numbers} end"),
+        numbers => format!("when new.* *<> old.* then {numbers} end"),
     };
     match (operation, key.first()) {
         (Operation::Update, Some(first)) => {

@@ -13,7 +13,7 @@ pub fn literal(text: &str) -> String {
     if text.contains('\\') { format!(" E{}", quoted.replace('\\', "\\\\")) } else { quoted }
 }
 
-/// The words reserved by PostgreSQL that people use as names of tables and columns. A name that is missing here shows
+/// The words reserved by PostgreSQL or by PL/pgSQL that people use as names of tables and columns. A name that is missing here shows
 /// as a syntax error in the check.
 const RESERVED: &[&str] = &[
     "all",
@@ -26,8 +26,10 @@ const RESERVED: &[&str] = &[
     "asc",
     "asymmetric",
     "authorization",
+    "begin",
     "binary",
     "both",
+    "by",
     "case",
     "cast",
     "check",
@@ -45,6 +47,7 @@ const RESERVED: &[&str] = &[
     "current_time",
     "current_timestamp",
     "current_user",
+    "declare",
     "default",
     "deferrable",
     "desc",
@@ -53,9 +56,11 @@ const RESERVED: &[&str] = &[
     "else",
     "end",
     "except",
+    "execute",
     "false",
     "fetch",
     "for",
+    "foreach",
     "foreign",
     "freeze",
     "from",
@@ -63,6 +68,7 @@ const RESERVED: &[&str] = &[
     "grant",
     "group",
     "having",
+    "if",
     "ilike",
     "in",
     "initially",
@@ -79,6 +85,7 @@ const RESERVED: &[&str] = &[
     "limit",
     "localtime",
     "localtimestamp",
+    "loop",
     "natural",
     "not",
     "notnull",
@@ -99,6 +106,7 @@ const RESERVED: &[&str] = &[
     "session_user",
     "similar",
     "some",
+    "strict",
     "symmetric",
     "table",
     "tablesample",
@@ -114,6 +122,7 @@ const RESERVED: &[&str] = &[
     "verbose",
     "when",
     "where",
+    "while",
     "window",
     "with",
 ];

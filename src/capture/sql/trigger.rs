@@ -10,6 +10,7 @@ use crate::capture::sql::body::TriggerFunction;
 use crate::capture::sql::event::Rule;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
+use crate::capture::table::PlantTrigger;
 use crate::capture::table::Table;
 use crate::capture::table::TriggerLevel;
 
@@ -29,6 +30,8 @@ pub struct GeneratedCapture {
     pub comment: String,
     /// Whether the triggers fire once for each row.
     pub is_row_level: bool,
+    /// The trigger of the plant's own that Andon's have to come before.
+    pub before: Option<String>,
     /// The statements that create the function, revoke the right to call it, and set its comment.
     pub create_function: String,
     /// The triggers.
@@ -62,9 +65,10 @@ pub fn generate(
     // gives the same event whoever changes it. JIT is off because a session keeps the plan of its first statement: after a large one,
     // PostgreSQL would compile for every single row. The right to call the function is revoked because with it, the owner of any table
     // could write events in the name of another.
+    let quote = dollar_quote(&body);
     let definition = format!(
         "create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set jit = off as $andon${body}$andon$;
+language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set jit = off as {quote}{body}{quote};
 revoke all on function {function}() from public;
 "
     );
@@ -72,7 +76,36 @@ revoke all on function {function}() from public;
     let create_function = format!("{definition}comment on function {function}() is {};\n", literal(&comment));
     let triggers = triggers(source, table, &function, &operations);
     let is_row_level = table.level != TriggerLevel::Statement;
-    GeneratedCapture { table: name.to_string(), function, body, comment, is_row_level, create_function, triggers }
+    let before = table
+        .plant_triggers
+        .iter()
+        .find(|it| it.is_after_row())
+        .or_else(|| table.plant_triggers.iter().find(|it| it.is_after()));
+    let before = before.map(|trigger| trigger.name.clone());
+    GeneratedCapture {
+        table: name.to_string(),
+        function,
+        body,
+        comment,
+        is_row_level,
+        before,
+        create_function,
+        triggers,
+    }
+}
+
+/// Returns the name of the trigger for an operation. PostgreSQL fires the triggers of a row, and those of a statement, in the order of their
+/// names, and `!` sorts before every letter: the event of a change comes before what the plant's own triggers do about it.
+pub fn trigger_name(source: &str, table: &Table, operation: Operation) -> String {
+    let is_alone = table.level == TriggerLevel::Statement && !table.plant_triggers.iter().any(PlantTrigger::is_after);
+    let first = if is_alone && operation != Operation::Truncate { "" } else { "!" };
+    format!("{first}andon_{source}_{}", operation.name())
+}
+
+/// Returns quotes that the text does not hold: a column of the plant may have any name.
+fn dollar_quote(text: &str) -> String {
+    let quotes = (0..).map(|number| if number == 0 { "$andon$".to_owned() } else { format!("$andon{number}$") });
+    quotes.into_iter().find(|quote| !text.contains(quote.as_str())).expect("the text is finite")
 }
 
 fn triggers(source: &str, table: &Table, function: &str, operations: &[Operation]) -> Vec<GeneratedTrigger> {
@@ -82,13 +115,16 @@ fn triggers(source: &str, table: &Table, function: &str, operations: &[Operation
     };
     let mut triggers = Vec::new();
     for operation in operations {
-        let name = format!("andon_{source}_{}", operation.name());
+        let name = trigger_name(source, table, *operation);
         let level = match (&table.level, operation) {
+            (_, Operation::Truncate) => "for each statement",
             (TriggerLevel::Row { .. }, _) => "for each row",
             (_, Operation::Insert) => "referencing new table as new_rows for each statement",
             (_, Operation::Update) => "referencing old table as old_rows new table as new_rows for each statement",
             (_, Operation::Delete) => "referencing old table as old_rows for each statement",
         };
+        // To empty a table empties those that inherit from it, and is one event.
+        let targets = if *operation == Operation::Truncate { std::slice::from_ref(&table.sql) } else { targets };
         for target in targets {
             let create = format!(
                 "create or replace trigger {} after {} on {target}\n    {level} execute function {function}();\n",
@@ -160,9 +196,15 @@ mod tests {
     }
 
     fn sql(level: TriggerLevel) -> String {
+        sql_of(level, &[])
+    }
+
+    fn sql_of(level: TriggerLevel, computed: &[(&str, &str)]) -> String {
+        let computed = computed.iter().map(|(name, sql)| ((*name).to_owned(), (*sql).to_owned())).collect();
         let name = TableName::new("jobs", Location::START);
         let columns = ["id", "tenant_id", "cell_id", "status"].map(str::to_owned).to_vec();
-        let table = Table { sql: name.sql(), columns, key: vec!["id".to_owned()], level };
+        let plant_triggers = Vec::new();
+        let table = Table { sql: name.sql(), columns, key: vec!["id".to_owned()], computed, level, plant_triggers };
         let mut started = rule(Operation::Update, "job.started");
         started.of = vec!["status".to_owned()];
         started.when = Some("new.status = 'in_progress'".to_owned());
@@ -180,6 +222,14 @@ mod tests {
     #[test]
     fn a_partitioned_table_is_captured_row_by_row() {
         insta::assert_snapshot!(sql(TriggerLevel::Row { targets: vec!["public.jobs".to_owned()] }));
+    }
+
+    #[test]
+    fn a_column_that_is_computed_when_it_is_read_is_never_read_of_a_changed_row() {
+        let sql = sql_of(TriggerLevel::Statement, &[("cell_id", "(id + 1)")]);
+
+        assert!(sql.contains("select row(new.id, new.tenant_id, null, new.status)::public.jobs as new from"), "{sql}");
+        assert!(!sql.contains("new.*::") && !sql.contains("old.*::"), "{sql}");
     }
 
     #[test]

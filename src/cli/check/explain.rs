@@ -13,6 +13,7 @@ use crate::capture::Types;
 use crate::capture::mapping::Capture;
 use crate::capture::mapping::Channel;
 use crate::capture::mapping::ChannelEventType;
+use crate::capture::mapping::EVERY;
 use crate::capture::mapping::EventType;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::Profile;
@@ -142,7 +143,11 @@ fn capture_event(mapping: &Mapping, capture: &Capture, types: Option<&Types>, ev
     let sent = capture.data.iter().filter(|(_, text)| !is_left_out(types, capture, &text.field));
     data.extend(sent.map(|(name, text)| (name.as_str(), format!("<{}>", placeholder(text)))));
     let tenant = if capture.tenant.is_some() { "<tenant>" } else { "" };
-    example_event(tenant.to_owned(), event_type, capture.entity_type.clone(), &context, &data)
+    let mut event = example_event(tenant.to_owned(), event_type, capture.entity_type.clone(), &context, &data);
+    if capture.is_truncate() && capture.entity_id.is_none() {
+        EVERY.clone_into(&mut event.entity.id);
+    }
+    event
 }
 
 /// Returns whether the database does not have what an optional field names, or an optional entry if the field is empty.

@@ -17,6 +17,7 @@ fn capture(table: &str) -> GeneratedCapture {
         body: " begin end ".to_owned(),
         comment: format!("andon source mes: captures public.{table} [0]"),
         is_row_level: true,
+        before: None,
         create_function: format!("create function {function}() security definer set jit = off as $a$ begin end $a$;\n"),
         triggers: vec![trigger],
         function,
@@ -104,4 +105,38 @@ fn each_way_in_which_a_function_can_deviate_is_named() {
     assert!(deviating(|it| it.is_public = true).contains("called by everybody"));
     assert!(deviating(|it| it.comment.push('x')).contains("another comment"));
     assert!(deviating(|it| it.owner = "eve".to_owned()).contains("belongs to eve, and not to owner"));
+}
+
+#[test]
+fn a_trigger_of_the_plant_that_came_later_is_named_once() {
+    let mut before = installed(&[capture("jobs")]);
+    before.triggers[0].definition = before.triggers[0].definition.replace("for each row", "for each statement");
+    before.functions[0].body = "begin".to_owned();
+    let mut wanted = capture("jobs");
+    wanted.before = Some("audit".to_owned());
+
+    let plan = planned(&[wanted], &before);
+
+    let said = plan.differences.join("\n");
+    assert!(
+        said.starts_with("public.jobs has to be captured row by row since it has the plant's trigger `audit`"),
+        "{said}"
+    );
+    assert!(!said.contains("another body") && plan.functions.len() == 1, "{said}");
+}
+
+#[test]
+fn a_trigger_of_the_plant_for_the_statement_asks_for_another_name_and_no_other_level() {
+    let before = installed(&[capture("jobs")]);
+    let mut wanted = capture("jobs");
+    wanted.before = Some("audit".to_owned());
+    wanted.triggers[0].name.insert(0, '!');
+
+    let said = planned(&[wanted], &before).differences.join("\n");
+
+    assert!(
+        said.starts_with("public.jobs has the plant's trigger `audit`, so that Andon's need names that sort first"),
+        "{said}"
+    );
+    assert!(said.contains("trigger andon_mes_insert on public.jobs is not wanted there"), "{said}");
 }
