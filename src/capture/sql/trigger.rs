@@ -7,6 +7,7 @@ use sha2::Sha256;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
 use crate::capture::sql::body::TriggerFunction;
+use crate::capture::sql::event;
 use crate::capture::sql::event::Rule;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
@@ -58,13 +59,11 @@ pub fn generate(
     let operations: Vec<Operation> =
         Operation::ALL.into_iter().filter(|operation| rules.iter().any(|rule| rule.operation == *operation)).collect();
     let body = TriggerFunction { source, name, table, operations: &operations, rules, levels }.body();
-    // The search path is pinned so that nobody can slip in a function or a table of their own, and the time zone so that the same row
-    // gives the same event whoever changes it. JIT is off because a session keeps the plan of its first statement: after a large one,
-    // PostgreSQL would compile for every single row. The right to call the function is revoked because with it, the owner of any table
-    // could write events in the name of another.
+    let clauses = event::pins(rules).clauses();
+    // The right to call the function is revoked because with it, the owner of any table could write events in the name of another.
     let definition = format!(
         "create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set jit = off as $andon${body}$andon$;
+language plpgsql security definer {clauses} as $andon${body}$andon$;
 revoke all on function {function}() from public;
 "
     );
@@ -134,6 +133,7 @@ mod tests {
     use crate::capture::mapping::TableName;
     use crate::capture::mapping::Text;
     use crate::capture::sql::event::Rule;
+    use crate::capture::sql::settings::Pins;
     use crate::capture::table::Table;
     use crate::capture::table::TriggerLevel;
 
@@ -154,6 +154,8 @@ mod tests {
                 on,
                 is_optional: false,
             }],
+            lookup_columns: vec![("cell".to_owned(), "name".to_owned(), "pg_catalog.text".to_owned())],
+            pins: Pins::default(),
             context: vec![("cell".to_owned(), "cell.name".to_owned())],
             data: vec![("status".to_owned(), format!("{}.status", operation.row()))],
         }
