@@ -181,8 +181,8 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, SourceError> {
         client.transaction().await.map_err(|error| SourceError::database("begin a transaction", error))?;
     let is_migrated: bool = transaction
         .query_one(
-            "select exists (select from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-                 where n.nspname = 'andon' and c.relname = 'sources' and a.attname = 'attached_by')",
+            "select exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+                 where n.nspname = 'andon' and p.proname = 'failing_lookups')",
             &[],
         )
         .await

@@ -3,10 +3,16 @@
 
 mod checker;
 mod computed;
+mod defaults;
+mod event_type;
 mod labels;
 mod missing;
+mod pins;
 mod rule;
+mod types;
+mod zoneless;
 
+use std::collections::BTreeSet;
 use std::collections::HashSet;
 
 use tokio_postgres::Error;
@@ -21,7 +27,7 @@ use crate::capture::sql::event::Rule;
 use crate::capture::table::Found;
 use crate::capture::table::Table;
 
-pub use checker::Types;
+pub use types::Types;
 
 /// The columns that a table of MQTT publishers must have.
 const PUBLISHER_COLUMNS: &[&str] = &["id", "broker_url", "topic_pattern", "events", "active"];
@@ -60,8 +66,12 @@ pub async fn check_mapping(transaction: &Transaction<'_>, mapping: &Mapping) -> 
     let mut named: HashSet<String> =
         [&mapping.mqtt_publishers, &mapping.webhooks].into_iter().flatten().map(TableName::to_string).collect();
     let mut tables: Vec<CheckedTable> = Vec::new();
+    let mut captures = Vec::new();
     for capture in &mapping.captures {
-        let capture = with_existing_names(&mut checker, capture).await?;
+        captures.push(with_existing_names(&mut checker, capture).await?);
+    }
+    let schemas = pins::operator_schemas(&mut checker, &captures).await?;
+    for capture in captures {
         if !capture.optional.entry {
             named.insert(capture.table.to_string());
             named.extend(
@@ -82,12 +92,14 @@ pub async fn check_mapping(transaction: &Transaction<'_>, mapping: &Mapping) -> 
                 continue;
             }
         };
+        checker.use_operators_in(schemas.get(&table.sql).unwrap_or(&BTreeSet::new())).await?;
         let rules = rule::rules(&mut checker, &capture, &table).await?;
         match tables.iter_mut().find(|known| known.table.sql == table.sql) {
             Some(known) => known.rules.extend(rules),
             None => tables.push(CheckedTable { name: capture.table.clone(), table, rules }),
         }
     }
+    checker.use_operators_in(&BTreeSet::new()).await?;
     tables.retain(|table| !table.rules.is_empty());
     let Checker { mut findings, mut left_out, missing, types, .. } = checker;
     if let (Some(first), true, true) = (mapping.captures.first(), tables.is_empty(), mapping.channels.is_empty())

@@ -6,6 +6,13 @@ pub fn mentions(sql: &str, row: &str) -> bool {
     words(sql).iter().any(|word| word.is_row(row))
 }
 
+/// Returns whether the expression reads this column of this row, which it names.
+pub fn reads_column_of(sql: &str, row: &str, column: &str) -> bool {
+    let words = words(sql);
+    let is_read = |pair: &[Word]| pair[0].is_row(row) && pair[1].is_column && pair[1].text == column;
+    words.windows(2).any(is_read)
+}
+
 /// Returns whether the expression reads this column of the changed row, whether or not it names the row.
 pub fn reads_column(sql: &str, column: &str) -> bool {
     let words = words(sql);
@@ -39,12 +46,19 @@ pub fn objection<'a>(sql: &str, rows: impl IntoIterator<Item = &'a str>) -> Opti
     None
 }
 
-struct Word {
-    text: String,
+/// An identifier of an expression, and what stands beside it.
+pub(super) struct Word {
+    pub(super) text: String,
     /// Whether it is followed by a column, as in `row.column`; `row` alone and `row.*` are not.
-    takes_column: bool,
+    pub(super) takes_column: bool,
     /// Whether it is itself a column, because it follows a dot.
-    is_column: bool,
+    pub(super) is_column: bool,
+    /// Whether a parenthesis follows, as after a function.
+    pub(super) is_called: bool,
+    /// Whether a literal follows, as after the type in `date '2026-01-01'`.
+    pub(super) takes_literal: bool,
+    /// Whether it is the type of a cast.
+    pub(super) is_cast: bool,
 }
 
 impl Word {
@@ -54,7 +68,7 @@ impl Word {
 }
 
 /// Returns the identifiers outside literals. Those without quotes are in lower case, as PostgreSQL sees them.
-fn words(sql: &str) -> Vec<Word> {
+pub(super) fn words(sql: &str) -> Vec<Word> {
     let sql: Vec<char> = without_literals(sql).chars().collect();
     let mut words = Vec::new();
     let mut at = 0;
@@ -81,15 +95,26 @@ fn words(sql: &str) -> Vec<Word> {
         let inner = text.strip_prefix('"').map(|text| text.strip_suffix('"').unwrap_or(text).replace("\"\"", "\""));
         let text = inner.unwrap_or_else(|| text.to_lowercase());
         let mut after = sql[at.min(sql.len())..].iter().filter(|letter| !letter.is_whitespace());
-        let takes_column = after.next() == Some(&'.') && after.next() != Some(&'*');
-        let is_column = sql[..start].iter().rfind(|letter| !letter.is_whitespace()) == Some(&'.');
-        words.push(Word { text, takes_column, is_column });
+        let next = after.next();
+        let (is_called, takes_literal) = (next == Some(&'('), next == Some(&'\''));
+        let takes_column = next == Some(&'.') && after.next() != Some(&'*');
+        let mut before = sql[..start].iter().rev().filter(|letter| !letter.is_whitespace());
+        let last = before.next();
+        let is_column = last == Some(&'.');
+        let is_cast = last == Some(&':') && before.next() == Some(&':')
+            || words.last().is_some_and(|word: &Word| word.text == "as");
+        words.push(Word { text, takes_column, is_column, is_called, takes_literal, is_cast });
     }
     words
 }
 
+/// Returns the contents of the string literals.
+pub(super) fn literals(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split('\'').skip(1).step_by(2)
+}
+
 /// Returns the expression without the contents of its string literals.
-fn without_literals(sql: &str) -> String {
+pub(super) fn without_literals(sql: &str) -> String {
     without(sql, "'")
 }
 

@@ -9,6 +9,8 @@ use tokio_postgres::Row;
 
 /// How many failures are counted, from the newest.
 const COUNTED: i64 = 100_000;
+/// What is recorded where events were captured without what a lookup gives.
+const OF_A_LOOKUP: &str = "lookup";
 /// The source of events that are in the log and cannot be read.
 const OF_THE_LOG: &str = "andon.log";
 /// A failure that nobody has seen to.
@@ -60,6 +62,11 @@ impl FailureGroup {
         self.source == OF_THE_LOG
     }
 
+    /// Returns whether these are events that lack what a lookup gives, and no changes that were not captured. There is one for each minute.
+    pub fn is_of_a_lookup(&self) -> bool {
+        self.operation == OF_A_LOOKUP
+    }
+
     /// Returns whether any of them can be captured again.
     pub fn is_recoverable(&self) -> bool {
         self.kept > 0
@@ -77,7 +84,7 @@ pub struct Failure {
     pub source: String,
     /// The table's name in the mapping.
     pub table: String,
-    /// `insert`, `update` or `delete` for a change of a row.
+    /// `insert`, `update` or `delete` for a change of a row, and `lookup` for events that lack what a lookup gives.
     pub operation: String,
     /// The row's key.
     pub key: Option<String>,
@@ -89,6 +96,13 @@ pub struct Failure {
     pub old_image: Option<String>,
     /// `open`, `recovered` or `acknowledged`.
     pub state: String,
+}
+
+impl Failure {
+    /// Returns whether the event was captured, without what a lookup gives.
+    pub fn is_of_a_lookup(&self) -> bool {
+        self.operation == OF_A_LOOKUP
+    }
 }
 
 const COLUMNS: &str =

@@ -24,6 +24,7 @@ use crate::capture::mapping::Mapping;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
 use crate::capture::sql::event;
+use crate::capture::sql::settings::Pins;
 use crate::capture::sql::trigger;
 use crate::capture::sql::trigger::GeneratedCapture;
 use crate::capture::table::TriggerLevel;
@@ -146,6 +147,7 @@ async fn prepare_inserts(
     levels: &[(String, String)],
 ) -> Result<(), SourceError> {
     let CheckedTable { table, rules, .. } = checked;
+    settle(transaction, &event::pins(rules)).await?;
     let key = if table.level == TriggerLevel::Statement { table.key.as_slice() } else { &[] };
     for operation in Operation::ALL {
         if rules.iter().all(|rule| rule.operation != operation) {
@@ -157,5 +159,11 @@ async fn prepare_inserts(
             SourceError::database(doing, error)
         })?;
     }
-    Ok(())
+    settle(transaction, &Pins::default()).await
+}
+
+/// Gives the transaction the search path and the settings of a function.
+async fn settle(transaction: &Transaction<'_>, pins: &Pins) -> Result<(), SourceError> {
+    let settled = transaction.batch_execute(&pins.statements()).await;
+    settled.map_err(|error| SourceError::database("use the settings of a capture", error))
 }

@@ -6,7 +6,7 @@ mod column;
 mod context;
 mod entries;
 mod glob;
-mod labels;
+pub(crate) mod labels;
 mod left_out;
 mod lookups;
 mod names;

@@ -36,7 +36,14 @@ pub(super) async fn run(pool: &Pool) {
             looks = 0;
         }
         newest = id;
-        for FailureGroup { source, table, operation, reason, count, .. } in told.news(groups, is_minute) {
+        for group in told.news(groups, is_minute) {
+            let is_of_a_lookup = group.is_of_a_lookup();
+            let FailureGroup { source, table, operation, reason, count, .. } = group;
+            if is_of_a_lookup {
+                let advice = "correct the mapping or grant the right, attach, and run `andon capture --again`";
+                tracing::error!(source, table, reason, advice, "events are captured without what a lookup gives");
+                continue;
+            }
             let advice = "mend the cause, then run `andon capture --again`";
             tracing::error!(source, table, operation, reason, count, advice, "changes could not be captured");
         }
@@ -60,7 +67,7 @@ impl Told {
             let known = self.0.get(&key(&group)).copied();
             let is_news = match known {
                 None => self.0.len() < MOST,
-                Some(count) => is_minute && group.count > count,
+                Some(count) => is_minute && group.count > count && !group.is_of_a_lookup(),
             };
             if is_news && !group.is_of_the_log() {
                 self.0.insert(key(&group), group.count);

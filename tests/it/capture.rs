@@ -1,9 +1,13 @@
 //! Capture by attached triggers. In: a plant's statements on a real PostgreSQL. Out: whether each change leaves exactly its event, and
 //! whether the plant's statement succeeds whatever happens to the capture.
 
+mod event_names;
+mod lookups;
 mod names;
+mod operators;
 mod order;
 mod sessions;
+mod settings;
 mod times;
 mod truncate;
 

@@ -1,6 +1,8 @@
 //! Who could act as the role that attaches. In: that role, and what its functions will read. Out: the owners that could slip in code of
 //! their own: a table can be swapped for a view that calls a function, a type can get a cast, and a function another body, and all of that
-//! would run with the rights of the role that owns the capture functions. It only reads; what it makes goes with its savepoint.
+//! would run with the rights of the role that owns the capture functions. So would an operator that somebody makes where they count. It only reads; what it makes goes with its savepoint.
+
+use std::collections::BTreeSet;
 
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
@@ -46,12 +48,27 @@ const UNTRUSTED: &str = "
           and not exists (select from pg_class c where c.oid = t.typrelid and c.relkind <> 'c')
         union
         select p.proowner, format('function %s', p.oid::regprocedure) from used join pg_proc p on p.oid = used.oid
-        where used.class = 'pg_proc'::regclass
+        where used.class = 'pg_proc'::regclass and p.pronamespace <> 'andon'::regnamespace
     )
     select quote_ident(r.rolname), string_agg(o.name, ', ' order by o.name)
     from owned o join pg_roles r on r.oid = o.owner
     where not r.rolsuper and not pg_has_role(r.oid, $1::name, 'member')
     group by r.rolname order by r.rolname";
+
+/// Those who may create functions and operators in these schemas, and are not trusted either. In the search path of a function, what they make
+/// could take the place of what the expressions mean.
+const MAKERS: &str = "
+    with makers as (
+        select n.nspname, a.grantee,
+            case when a.grantee = to_regrole('pg_database_owner')::oid then d.datdba else a.grantee end as role
+        from pg_namespace n join pg_database d on d.datname = current_database()
+        cross join aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+        where n.nspname = any ($2::text[]) and a.privilege_type = 'CREATE'
+    )
+    select coalesce(quote_ident(r.rolname), 'everybody'), coalesce(quote_ident(g.rolname), 'public'), quote_ident(m.nspname)
+    from makers m left join pg_roles r on r.oid = m.role left join pg_roles g on g.oid = m.grantee
+    where m.role = 0 or (not r.rolsuper and not pg_has_role(r.oid, $1::name, 'member'))
+    order by 3, 1";
 
 /// Returns the owners that could act as a role, each with what it owns, for example `eve owns table public.cells`. Without a role it is the
 /// current one, and the functions that the expressions call are looked at as well, which takes views for the time of the look.
@@ -81,9 +98,9 @@ async fn look(
     let temporary = "select has_database_privilege(current_database(), 'temporary')";
     if role.is_none() && transaction.query_one(temporary, &[]).await?.get(0) {
         // PostgreSQL notes for a view which functions, operators and types its expressions call.
-        for (number, select) in selects(mapping, wanted).iter().enumerate() {
+        for (number, (settings, select)) in selects(mapping, wanted).iter().enumerate() {
             let name = format!("pg_temp.andon_owners_{number}");
-            transaction.batch_execute(&format!("create temp view {name} as {select}")).await?;
+            transaction.batch_execute(&format!("{settings}create temp view {name} as {select}")).await?;
             tables.push(name.clone());
         }
     }
@@ -91,11 +108,24 @@ async fn look(
     let relations: Option<Vec<u32>> = transaction.query_one(sql, &[&tables]).await?.get(0);
     let role: String = transaction.query_one("select coalesce($1, current_user::text)", &[&role]).await?.get(0);
     let rows = transaction.query(UNTRUSTED, &[&role, &relations.unwrap_or_default()]).await?;
-    Ok(rows.iter().map(|row| format!("{} owns {}", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
+    let mut untrusted: Vec<String> =
+        rows.iter().map(|row| format!("{} owns {}", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect();
+    let rules = wanted.tables.iter().flat_map(|captured| &captured.rules);
+    let schemas: BTreeSet<&String> = rules.flat_map(|rule| &rule.pins.schemas).collect();
+    let schemas: Vec<&String> = schemas.into_iter().collect();
+    let rows = transaction.query(MAKERS, &[&role, &schemas]).await?;
+    untrusted.extend(rows.iter().map(|row| {
+        let (maker, grantee, schema): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
+        format!(
+            "{maker} may create functions in schema {schema}, where operators are that the expressions need; \
+             run `revoke create on schema {schema} from {grantee}`, or move the extension to a schema of its own"
+        )
+    }));
+    Ok(untrusted)
 }
 
-/// Returns the queries that make the events of each table.
-fn selects(mapping: &Mapping, wanted: &Wanted) -> Vec<String> {
+/// Returns the queries that make the events of each table, each with the statements that give the transaction the settings of the function.
+fn selects(mapping: &Mapping, wanted: &Wanted) -> Vec<(String, String)> {
     let mut selects = Vec::new();
     for captured in &wanted.tables {
         let table = &captured.table.sql;
@@ -106,7 +136,8 @@ fn selects(mapping: &Mapping, wanted: &Wanted) -> Vec<String> {
             let rows = operation.rows_of(table);
             let insert = event::insert(&captured.rules, operation, &[], &mapping.levels, &rows);
             let select = insert.trim_end().trim_end_matches(';').split_once("\nselect ");
-            selects.extend(select.map(|(_, rest)| format!("select {rest}")));
+            let settings = event::pins(&captured.rules).statements();
+            selects.extend(select.map(|(_, rest)| (settings, format!("select {rest}"))));
         }
     }
     selects

@@ -1,18 +1,23 @@
 //! Checks single names and expressions of a mapping against the live database. In: tables, columns and SQL, with their locations. Out: the
 //! type of each expression, and a finding wherever there is none. An expression is prepared and never run.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use tokio_postgres::Error;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::DbError;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Kind;
 use tokio_postgres::types::Type;
 
+use crate::capture::check::defaults;
 use crate::capture::check::labels;
 use crate::capture::check::missing::MissingTables;
+use crate::capture::check::types::Types;
+use crate::capture::check::zoneless::holds_timestamp;
+use crate::capture::check::zoneless::name_of;
 use crate::capture::finding::Finding;
 use crate::capture::finding::Location;
 use crate::capture::mapping::Capture;
@@ -20,36 +25,15 @@ use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::TableName;
 use crate::capture::mapping::Text;
+use crate::capture::propose;
 use crate::capture::scope::Scope;
 use crate::capture::sql::quote::literal;
+use crate::capture::sql::settings::Pins;
+use crate::capture::sql::settings::Setting;
 use crate::capture::table;
 use crate::capture::table::Found;
 use crate::capture::table::Table;
 use crate::nearest::nearest;
-
-/// The types of a mapping's expressions, by entry and field, and what is left out.
-#[derive(Debug, Default)]
-pub struct Types {
-    types: HashMap<(usize, String), String>,
-    left_out: HashSet<(usize, String)>,
-}
-
-impl Types {
-    /// Returns the type of a field such as `data.job_number`, if the database knows one.
-    pub fn of(&self, capture: &Capture, field: &str) -> Option<&str> {
-        self.types.get(&(capture.number, field.to_owned())).map(String::as_str)
-    }
-
-    /// Returns whether a field is left out, or the whole entry, because the database does not have what it names. An empty field asks about
-    /// the entry.
-    pub fn leaves_out(&self, capture: &Capture, field: &str) -> bool {
-        self.left_out.contains(&(capture.number, field.to_owned()))
-    }
-
-    fn insert(&mut self, capture: &Capture, field: &str, data_type: &Type) {
-        self.types.insert((capture.number, field.to_owned()), name_of(data_type));
-    }
-}
 
 /// Asks the database about one thing after another, and collects the findings.
 pub(super) struct Checker<'c> {
@@ -67,12 +51,23 @@ pub(super) struct Checker<'c> {
     tables: HashMap<String, Found>,
     /// The outcome of each query prepared so far: entries share many expressions.
     prepared: HashMap<String, Result<Type, DbError>>,
+    /// The columns with their types of the tables asked for so far, by their names as SQL.
+    columns: HashMap<String, Arc<Vec<(String, Type)>>>,
+    /// The values that expressions are checked with, and functions pin.
+    pub(super) values: BTreeMap<Setting, String>,
+    /// The schemas whose operators count for the table at hand.
+    pub(super) schemas: BTreeSet<String>,
 }
 
 impl<'c> Checker<'c> {
-    /// Sets the search path of the transaction to that of the triggers, and leaves it so.
+    /// Sets the search path of the transaction to that of the triggers, and leaves it so, and the settings that a trigger may pin to what it
+    /// would pin.
     pub(super) async fn start(transaction: &'c Transaction<'c>, mapping: &'c Mapping) -> Result<Checker<'c>, Error> {
-        transaction.batch_execute("set local search_path = pg_catalog, pg_temp; savepoint andon_check").await?;
+        let values = defaults::values(transaction).await?;
+        let mut pinned = Pins { settings: values.clone(), ..Pins::default() };
+        // The statements of Andon itself are not to run without rows that a policy hides.
+        pinned.settings.remove(&Setting::RowSecurity);
+        transaction.batch_execute(&format!("{}savepoint andon_check", pinned.statements())).await?;
         Ok(Checker {
             findings: Vec::new(),
             types: Types::default(),
@@ -83,6 +78,9 @@ impl<'c> Checker<'c> {
             mapping,
             tables: HashMap::new(),
             prepared: HashMap::new(),
+            columns: HashMap::new(),
+            values,
+            schemas: BTreeSet::new(),
         })
     }
 
@@ -94,6 +92,45 @@ impl<'c> Checker<'c> {
         let found = table::find(self.transaction, name).await?;
         self.tables.insert(name.to_string(), found.clone());
         Ok(found)
+    }
+
+    /// Returns the columns of a table with their types.
+    pub(super) async fn columns(&mut self, table: &Table) -> Result<Arc<Vec<(String, Type)>>, Error> {
+        if let Some(columns) = self.columns.get(&table.sql) {
+            return Ok(Arc::clone(columns));
+        }
+        let statement = self.transaction.prepare(&format!("select * from {}", table.sql)).await?;
+        let columns = statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().clone()));
+        let columns = Arc::new(columns.collect::<Vec<_>>());
+        self.columns.insert(table.sql.clone(), Arc::clone(&columns));
+        Ok(columns)
+    }
+
+    /// Returns the values that check constraints list, by column.
+    pub(super) async fn values_of_constraints(&self, table: &Table) -> Result<Vec<(String, Vec<String>)>, Error> {
+        let sql = "select a.attname::text, pg_get_constraintdef(c.oid) from pg_constraint c
+            join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+            where c.conrelid = to_regclass($1) and c.contype = 'c' and cardinality(c.conkey) = 1 order by c.conname";
+        let rows = self.transaction.query(sql, &[&table.sql]).await?;
+        let listed = rows.iter().map(|row| (row.get(0), propose::labels::of(row.get(1))));
+        Ok(listed.filter(|(_, values): &(String, Vec<String>)| !values.is_empty()).collect())
+    }
+
+    /// Lets the operators in these schemas count, as in the function that is to be made.
+    pub(super) async fn use_operators_in(&mut self, schemas: &BTreeSet<String>) -> Result<(), Error> {
+        if self.schemas != *schemas {
+            self.schemas = schemas.clone();
+            let path = Pins { schemas: schemas.clone(), ..Pins::default() }.statements();
+            // What is set after a savepoint is forgotten when an expression fails.
+            let again = format!("{path}release savepoint andon_check; savepoint andon_check");
+            self.transaction.batch_execute(&again).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the type of an expression that was checked, if it has one.
+    pub(super) async fn type_of(&mut self, scope: &Scope, text: &Text) -> Result<Option<Type>, Error> {
+        Ok(self.prepared(scope, text).await?.ok())
     }
 
     /// Returns the first of the names that a table has, or the first of all if there is no such table.
@@ -180,7 +217,7 @@ impl<'c> Checker<'c> {
 
     /// Leaves out a field, or the whole entry if the field is empty; the finding says why.
     pub(super) fn leave_out(&mut self, capture: &Capture, field: &str, finding: Finding) {
-        self.types.left_out.insert((capture.number, field.to_owned()));
+        self.types.leave_out(capture, field);
         self.left_out.push(finding);
     }
 
@@ -327,23 +364,6 @@ impl<'c> Checker<'c> {
     }
 }
 
-/// Returns the name of a type, for people.
-fn name_of(data_type: &Type) -> String {
-    let name = data_type.name();
-    name.strip_prefix('_').map_or(name.to_owned(), |element| format!("{element}[]"))
-}
-
-/// Returns whether values of the type hold timestamps without a zone, however deep.
-fn holds_timestamp(data_type: &Type) -> bool {
-    match data_type.kind() {
-        Kind::Array(inner) | Kind::Range(inner) | Kind::Multirange(inner) | Kind::Domain(inner) => {
-            holds_timestamp(inner)
-        }
-        Kind::Composite(fields) => fields.iter().any(|field| holds_timestamp(field.type_())),
-        _ => *data_type == Type::TIMESTAMP,
-    }
-}
-
 /// Returns whether the expression is wrong only because something that it names is not in the database: a column, a table or a value of an
 /// enumeration. A row that no look-up finds is none of them.
 fn is_missing(error: &DbError) -> bool {
@@ -351,23 +371,5 @@ fn is_missing(error: &DbError) -> bool {
         code if *code == SqlState::UNDEFINED_COLUMN => true,
         code if *code == SqlState::UNDEFINED_TABLE => !error.message().starts_with("missing FROM-clause"),
         _ => labels::enumeration(error).is_some(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio_postgres::types::Type;
-
-    use super::holds_timestamp;
-
-    #[test]
-    fn timestamps_without_a_zone_are_found_within_other_types() {
-        for holds in [Type::TIMESTAMP, Type::TIMESTAMP_ARRAY, Type::TS_RANGE, Type::TSMULTI_RANGE, Type::TS_RANGE_ARRAY]
-        {
-            assert!(holds_timestamp(&holds), "{holds}");
-        }
-        for holds_none in [Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY, Type::TSTZ_RANGE, Type::DATE_RANGE, Type::TEXT] {
-            assert!(!holds_timestamp(&holds_none), "{holds_none}");
-        }
     }
 }

@@ -6,6 +6,8 @@ use tokio_postgres::types::Type;
 
 use crate::capture::check::checker::Checker;
 use crate::capture::check::computed;
+use crate::capture::check::event_type;
+use crate::capture::check::pins;
 use crate::capture::mapping::Capture;
 use crate::capture::mapping::EVERY;
 use crate::capture::mapping::EventType;
@@ -13,8 +15,11 @@ use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::Text;
 use crate::capture::scope::Scope;
+use crate::capture::sensitivity::Rows;
+use crate::capture::sensitivity::Use;
 use crate::capture::sql::event;
 use crate::capture::sql::event::Rule;
+use crate::capture::sql::fallback;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 use crate::capture::table::Found;
@@ -68,7 +73,7 @@ async fn rule(
     }
     scope.add_this(operation, table);
     let lookups = lookups(checker, capture, &mut scope).await?;
-    let event = event_type(checker, capture, &scope).await?;
+    let event = event_type::sql(checker, capture, &scope, table).await?;
     for text in [&capture.entity_id, &capture.tenant].into_iter().flatten() {
         checker.expression(capture, &scope, text).await?;
     }
@@ -81,19 +86,66 @@ async fn rule(
         context.push((name.clone(), checker.value(capture, &scope, text).await?));
     }
     let data = data(checker, capture, &scope, operation, columns).await?;
-    Ok(Rule {
+    let entity_id = entity_id(capture, operation, table);
+    let rows = pins::rows(checker, Some(operation), table, &lookups).await?;
+    let sent: Vec<&(String, String)> = context.iter().chain(&data).collect();
+    let used = used(checker, capture, &scope, &entity_id, &sent).await?;
+    let pins = pins::of_rule(checker, &rows, &used);
+    let mut rule = Rule {
         operation,
         of: of.to_vec(),
         when: capture.when.as_ref().map(|text| text.sql.clone()),
         event,
         entity_type: capture.entity_type.clone(),
-        entity_id: entity_id(capture, operation, table),
+        entity_id,
         tenant: capture.tenant.as_ref().map(|text| text.sql.clone()),
         occurred_at,
+        pins,
         lookups,
+        lookup_columns: Vec::new(),
         context,
         data,
-    })
+    };
+    rule.lookup_columns = lookup_columns(&rule, &rows);
+    Ok(rule)
+}
+
+/// Returns the columns that a rule reads of the rows that it looks up, with the names of their types as SQL.
+fn lookup_columns(rule: &Rule, rows: &Rows) -> Vec<(String, String, String)> {
+    let mut read = Vec::new();
+    for lookup in &rule.lookups {
+        let Some((_, columns)) = rows.iter().find(|(name, _)| *name == lookup.alias) else { continue };
+        let names = fallback::columns_read(rule, lookup, columns.iter().map(|(column, _)| column.as_str()));
+        for (column, data_type) in columns.iter().filter(|(column, _)| names.contains(&column.as_str())) {
+            let sql = format!("{}.{}", identifier(data_type.schema()), identifier(data_type.name()));
+            read.push((lookup.alias.clone(), column.clone(), sql));
+        }
+    }
+    read
+}
+
+/// Returns the expressions of a rule, what becomes of each, and its type, if that is known.
+async fn used(
+    checker: &mut Checker<'_>,
+    capture: &Capture,
+    scope: &Scope,
+    entity_id: &str,
+    sent: &[&(String, String)],
+) -> Result<Vec<(String, Use, Option<Type>)>, Error> {
+    let mut used = Vec::new();
+    let values = [&capture.when, &capture.occurred_at].into_iter().flatten();
+    for text in values.chain(capture.lookups.iter().map(|lookup| &lookup.on)) {
+        used.push((text.sql.clone(), Use::Value, None));
+    }
+    let event = if let EventType::Sql(text) = &capture.event { Some(text.sql.as_str()) } else { None };
+    let texts = capture.tenant.iter().map(|text| text.sql.as_str()).chain(event).chain([entity_id]);
+    let texts: Vec<(&str, Use)> = texts.map(|sql| (sql, Use::Text)).collect();
+    let sent = sent.iter().map(|(_, sql)| (sql.as_str(), Use::Json));
+    for (sql, it) in texts.into_iter().chain(sent) {
+        let text = Text { field: String::new(), sql: sql.to_owned(), location: capture.location };
+        used.push((text.sql.clone(), it, checker.type_of(scope, &text).await?));
+    }
+    Ok(used)
 }
 
 /// Adds the looked-up rows to the scope, one after the other: a later lookup may read an earlier one.
@@ -133,16 +185,6 @@ async fn lookups(checker: &mut Checker<'_>, capture: &Capture, scope: &mut Scope
         }
     }
     Ok(lookups)
-}
-
-async fn event_type(checker: &mut Checker<'_>, capture: &Capture, scope: &Scope) -> Result<String, Error> {
-    match &capture.event {
-        EventType::Literal(name) => Ok(literal(name)),
-        EventType::Sql(text) => {
-            checker.expression(capture, scope, text).await?;
-            Ok(format!("({})", text.sql))
-        }
-    }
 }
 
 /// Returns the entry's expression, or the primary key. Several columns are joined by slashes, and a slash within one of them is written as

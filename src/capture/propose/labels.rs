@@ -2,7 +2,7 @@
 //! (`status in ('open', 'done')`), and nothing if it says anything else.
 
 /// Returns the values that the constraint lists.
-pub(super) fn of(constraint: &str) -> Vec<String> {
+pub(crate) fn of(constraint: &str) -> Vec<String> {
     let (rest, literals) = split(constraint);
     let rest = rest.to_lowercase();
     // `in` is printed as `= ANY (ARRAY[…])`. Each of these says something else about the value than which ones there are.

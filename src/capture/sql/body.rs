@@ -5,6 +5,7 @@ use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
 use crate::capture::sql::event;
 use crate::capture::sql::event::Rule;
+use crate::capture::sql::fallback::Fallback;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 use crate::capture::table::Table;
@@ -28,6 +29,9 @@ pub(super) fn ring() -> String {
 /// How many rows of one statement are kept when they cannot be captured. A statement with more is an import, and can be captured again from
 /// the rows as they are.
 const KEPT: u32 = 10_000;
+
+/// The classes of errors that are the fault of one row.
+pub(super) const OF_A_ROW: &str = "'22', '23', '54', 'P0', 'XX'";
 
 /// A trigger function to be generated.
 pub(super) struct TriggerFunction<'a> {
@@ -57,16 +61,11 @@ impl TriggerFunction<'_> {
     /// Captures all rows of a statement at once, and one by one only if that fails because of a row.
     fn statement_body(&self) -> String {
         let all_rows = self.for_each_operation(|operation| {
-            let rows = match operation {
-                Operation::Insert => "new_rows as new".to_owned(),
-                Operation::Update => self.paired_rows(),
-                Operation::Delete => "old_rows as old".to_owned(),
-                Operation::Truncate => Operation::NO_ROW.to_owned(),
-            };
-            event::insert(self.rules, operation, &self.table.key, self.levels, &rows)
+            event::insert(self.rules, operation, &self.table.key, self.levels, &self.all_rows(operation))
         });
         let row_by_row = self.for_each_operation(|operation| self.row_by_row(operation));
-        let kept_rows = self.for_each_operation(|operation| self.keep_rows(operation));
+        let (mut kept_rows, variables) = self.without_lookups(|operation| self.fallback(operation));
+        kept_rows.push_str(&self.for_each_operation(|operation| self.keep_rows(operation)));
         let (source, table_name) = (literal(self.source), literal(&self.name.to_string()));
         let ring = ring();
         format!(
@@ -78,7 +77,7 @@ declare
     pair     record;
     captured boolean := false;
     failures bigint := 0;
-begin
+{variables}begin
     begin
 {}{ring}        return null;
     exception when transaction_rollback then
@@ -90,7 +89,7 @@ begin
         get stacked diagnostics code = returned_sqlstate, reason = message_text;
     end;
     begin
-        if left(code, 2) not in ('22', '23', '54', 'P0', 'XX') then
+        if left(code, 2) not in ({OF_A_ROW}) then
             -- Not the fault of one row: a column that is gone, a full disk. Each row would fail alike, and is kept to be captured later.
 {}            return null;
         end if;
@@ -119,6 +118,32 @@ end ",
             indent(&kept_rows, 3),
             indent(&row_by_row, 2)
         )
+    }
+
+    /// Returns all rows of a statement.
+    fn all_rows(&self, operation: Operation) -> String {
+        match operation {
+            Operation::Insert => "new_rows as new".to_owned(),
+            Operation::Update => self.paired_rows(),
+            Operation::Delete => "old_rows as old".to_owned(),
+            Operation::Truncate => Operation::NO_ROW.to_owned(),
+        }
+    }
+
+    /// Returns the insert of all rows that can do without lookups, as an attempt.
+    fn fallback(&self, operation: Operation) -> Option<String> {
+        let rows = self.all_rows(operation);
+        let fallback = Fallback::new(self.rules, operation, &self.table.key, self.levels, &rows)?;
+        Some(fallback.attempt(&literal(self.source), &literal(&self.name.to_string()), ""))
+    }
+
+    /// Returns the attempts of all operations, and the variables that they need; nothing where no operation has one.
+    pub(super) fn without_lookups(&self, attempt: impl Fn(Operation) -> Option<String>) -> (String, &'static str) {
+        if self.operations.iter().all(|operation| attempt(*operation).is_none()) {
+            return (String::new(), "");
+        }
+        let attempts = self.for_each_operation(|operation| attempt(operation).unwrap_or_else(|| "null;\n".to_owned()));
+        (attempts, "    failing  integer[];\n    said     text;\n    made     bigint;\n")
     }
 
     /// Returns the rows before and after an update, paired by key. A full join is hashed or merged, never nested: rows times rows would

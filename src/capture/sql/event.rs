@@ -7,6 +7,7 @@ use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Operation;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
+use crate::capture::sql::settings::Pins;
 
 /// One entry for one operation, with every expression checked and complete. In the generated SQL, the `case` that picks the rule of a row
 /// is called `ladder`, and the number of the rule `rung`.
@@ -30,6 +31,10 @@ pub struct Rule {
     pub occurred_at: Option<String>,
     /// The rows of other tables that the expressions may read.
     pub lookups: Vec<Lookup>,
+    /// The columns that expressions read of those rows: the lookup's name, the column, and its type as SQL.
+    pub lookup_columns: Vec<(String, String, String)>,
+    /// What the function has to pin because of this rule.
+    pub pins: Pins,
     /// The context: names and SQL.
     pub context: Vec<(String, String)>,
     /// The payload: names and SQL.
@@ -37,6 +42,14 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Returns the expressions without which there is no event, or one of something else.
+    pub(super) fn required(&self) -> Vec<&str> {
+        let mut required: Vec<&str> = vec![&self.event, &self.entity_id];
+        required.extend(self.tenant.as_deref());
+        required.extend(self.occurred_at.as_deref());
+        required
+    }
+
     /// Returns whether the rule reads this column of the changed row.
     pub fn reads(&self, column: &str) -> bool {
         let single = [&self.when, &self.tenant, &self.occurred_at].into_iter().flatten();
@@ -52,12 +65,31 @@ impl Rule {
     }
 }
 
+/// Returns what the function of these rules has to pin.
+pub fn pins(rules: &[Rule]) -> Pins {
+    let mut pins = Pins::default();
+    rules.iter().for_each(|rule| pins.add(&rule.pins));
+    pins
+}
+
 /// A rule, and its number in the `case` of the generated SQL.
 type Numbered<'r> = (usize, &'r Rule);
 
 /// Returns the insert for one operation. `rows` is a `from` item that yields `new`, `old` or both. `key` are the columns by which an update
 /// was paired; empty if no pairing was needed.
 pub fn insert(rules: &[Rule], operation: Operation, key: &[String], levels: &[(String, String)], rows: &str) -> String {
+    insert_with(rules, operation, key, levels, rows, &mut |_, lookup| join(lookup))
+}
+
+/// Returns the same insert, in which each lookup of the rules that share a branch is joined in another way.
+pub(super) fn insert_with(
+    rules: &[Rule],
+    operation: Operation,
+    key: &[String],
+    levels: &[(String, String)],
+    rows: &str,
+    join: &mut dyn FnMut(&[&Rule], &Lookup) -> String,
+) -> String {
     let rules: Vec<&Rule> = match operation {
         // An update that changes the key cannot be paired with the row it was before: it is captured as a delete and an insert.
         Operation::Update if !key.is_empty() => {
@@ -75,9 +107,10 @@ pub fn insert(rules: &[Rule], operation: Operation, key: &[String], levels: &[(S
     let into = "insert into andon.events (tenant, type, entity_type, entity_id, occurred_at, context, data)";
     let number = rule_number(&rules, operation, key);
     if let [only] = &branches[..] {
-        return without_union(into, only, levels, rows, &number);
+        return without_union(into, only, levels, rows, &number, &joins(only, join));
     }
-    let branches: Vec<String> = branches.iter().map(|rules| indent(&branch(rules, levels))).collect();
+    let branches: Vec<String> =
+        branches.iter().map(|rules| indent(&branch(rules, levels, &joins(rules, join)))).collect();
     let branches = branches.join("    union all\n");
     format!(
         "{into}
@@ -92,11 +125,23 @@ cross join lateral (
     )
 }
 
+/// Returns the joins of a branch.
+fn joins(rules: &[Numbered<'_>], join: &mut dyn FnMut(&[&Rule], &Lookup) -> String) -> String {
+    let own: Vec<&Rule> = rules.iter().map(|(_, rule)| *rule).collect();
+    used(own[0]).into_iter().map(|lookup| join(&own, lookup)).collect()
+}
+
 /// Returns the insert for rules that share one branch, so that the rows need no subquery. The plan is smaller then, and starting the plan
 /// is most of what a small statement pays for.
-fn without_union(into: &str, rules: &[Numbered<'_>], levels: &[(String, String)], rows: &str, case: &str) -> String {
+fn without_union(
+    into: &str,
+    rules: &[Numbered<'_>],
+    levels: &[(String, String)],
+    rows: &str,
+    case: &str,
+    lookups: &str,
+) -> String {
     let this = format!("cross join lateral (select {}.*) as this\n", rules[0].1.operation.row());
-    let lookups: String = used(rules[0].1).into_iter().map(join).collect();
     let values = values(rules, levels);
     match rules {
         // The planner does not look into a `case`, and it must not find out that unpaired rows are not wanted: it would turn the full
@@ -163,12 +208,13 @@ fn condition(rule: &Rule) -> String {
 /// Returns whether two rules make the same event of a row but for its type, such as started and completed. Most entries of one table do,
 /// and such rules share a branch.
 fn differ_only_in_type(one: &Rule, other: &Rule) -> bool {
-    let same = |rule: &Rule| Rule { of: Vec::new(), when: None, event: String::new(), ..rule.clone() };
+    let same =
+        |rule: &Rule| Rule { of: Vec::new(), when: None, event: String::new(), pins: Pins::default(), ..rule.clone() };
     same(one) == same(other) && used(one) == used(other)
 }
 
 /// Returns the `select` that makes events of the rows that `rules` take.
-fn branch(rules: &[Numbered<'_>], levels: &[(String, String)]) -> String {
+fn branch(rules: &[Numbered<'_>], levels: &[(String, String)], lookups: &str) -> String {
     let rule = rules[0].1;
     let is_taken = match rules {
         [(number, _)] => format!("= {number}"),
@@ -177,7 +223,6 @@ fn branch(rules: &[Numbered<'_>], levels: &[(String, String)]) -> String {
             format!("in ({})", numbers.join(", "))
         }
     };
-    let lookups: String = used(rule).into_iter().map(join).collect();
     let values = values(rules, levels);
     format!("{values}from (select {}.*) as this\n{lookups}where ladder.rung {is_taken}\n", rule.operation.row())
 }
@@ -228,10 +273,13 @@ pub fn join(lookup: &Lookup) -> String {
 
 /// Returns the lookups that an expression of the rule reads, directly or through another lookup. The others would cost time for nothing.
 fn used(rule: &Rule) -> Vec<&Lookup> {
-    let mut read: Vec<&str> = vec![&rule.event, &rule.entity_id];
-    read.extend(rule.tenant.as_deref());
-    read.extend(rule.occurred_at.as_deref());
+    let mut read = rule.required();
     read.extend(rule.context.iter().chain(&rule.data).map(|(_, sql)| sql.as_str()));
+    read_by(rule, read)
+}
+
+/// Returns the lookups that expressions of the rule read, directly or through another lookup.
+pub(super) fn read_by<'s, 'r: 's>(rule: &'r Rule, mut read: Vec<&'s str>) -> Vec<&'r Lookup> {
     let mut used = Vec::new();
     for lookup in rule.lookups.iter().rev() {
         if read.iter().any(|sql| mentions(sql, &lookup.alias)) {

@@ -2,16 +2,23 @@
 //! captures the one row and never fails the plant's statement. It executes nothing.
 
 use crate::capture::mapping::Operation;
+use crate::capture::sql::body::OF_A_ROW;
 use crate::capture::sql::body::TriggerFunction;
 use crate::capture::sql::body::indent;
 use crate::capture::sql::body::key_text;
 use crate::capture::sql::body::ring;
 use crate::capture::sql::event;
+use crate::capture::sql::fallback::Fallback;
 use crate::capture::sql::quote::literal;
 
 impl TriggerFunction<'_> {
     /// Captures the one row for which the trigger fires.
     pub(super) fn row_body(&self) -> String {
+        let (attempts, variables) = self.without_lookups(|operation| self.fallback_of_row(operation));
+        let attempts = match attempts.as_str() {
+            "" => String::new(),
+            _ => format!("if left(code, 2) not in ({OF_A_ROW}) then\n{}end if;\n", indent(&attempts, 1)),
+        };
         let inserts = self.for_each_operation(|operation| match operation {
             Operation::Update => self.update_of_row(),
             _ => self.insert_of_row(operation),
@@ -30,7 +37,7 @@ impl TriggerFunction<'_> {
 declare
     code   text;
     reason text;
-begin
+{variables}begin
     begin
 {2}{ring}        return null;
     exception when transaction_rollback then
@@ -42,7 +49,7 @@ begin
         get stacked diagnostics code = returned_sqlstate, reason = message_text;
     end;
     begin
-{0}    exception when transaction_rollback then
+{3}{0}    exception when transaction_rollback then
         raise;
     when others then
         raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {1}, code, reason, sqlerrm;
@@ -52,7 +59,23 @@ end ",
             indent(&kept, 2),
             literal(&self.name.to_string()),
             indent(&inserts, 2),
+            indent(&attempts, 2),
         )
+    }
+
+    /// Returns the insert of the row that can do without lookups, as an attempt.
+    fn fallback_of_row(&self, operation: Operation) -> Option<String> {
+        let (row, using) = match operation {
+            Operation::Insert => ("(select ($1).*) as new", " using new"),
+            Operation::Update => ("(select ($1).*) as new cross join (select ($2).*) as old", " using new, old"),
+            Operation::Delete => ("(select ($1).*) as old", " using old"),
+            Operation::Truncate => (Operation::NO_ROW, ""),
+        };
+        let fallback = Fallback::new(self.rules, operation, &[], self.levels, row)?;
+        let attempt = fallback.attempt(&literal(self.source), &literal(&self.name.to_string()), using);
+        // An update that changes the key is two events, which are made again from the rows that are kept.
+        let is_paired = operation == Operation::Update && !self.table.key.is_empty();
+        Some(if is_paired { format!("if {} then\n{}end if;\n", same_key(), indent(&attempt, 1)) } else { attempt })
     }
 
     /// Returns the insert for the one row.
@@ -100,14 +123,13 @@ end ",
             return self.keep_or_key(&both, key);
         }
         let moved = self.keep("null, to_jsonb(old)") + &self.keep("to_jsonb(new), null");
-        let key_of = |row: &str| format!("andon.row_key(tg_relid, to_jsonb({row}))");
-        let kept = format!(
-            "if {} is not distinct from {} then\n{}else\n{}end if;\n",
-            key_of("new"),
-            key_of("old"),
-            indent(&both, 1),
-            indent(&moved, 1)
-        );
+        let kept = format!("if {} then\n{}else\n{}end if;\n", same_key(), indent(&both, 1), indent(&moved, 1));
         self.keep_or_key(&kept, key)
     }
+}
+
+/// Returns a condition that holds unless an update has changed the key that the table has now, which may have been renamed.
+fn same_key() -> String {
+    let key_of = |row: &str| format!("andon.row_key(tg_relid, to_jsonb({row}))");
+    format!("{} is not distinct from {}", key_of("new"), key_of("old"))
 }

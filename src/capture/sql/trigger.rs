@@ -7,6 +7,7 @@ use sha2::Sha256;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
 use crate::capture::sql::body::TriggerFunction;
+use crate::capture::sql::event;
 use crate::capture::sql::event::Rule;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
@@ -61,14 +62,12 @@ pub fn generate(
     let operations: Vec<Operation> =
         Operation::ALL.into_iter().filter(|operation| rules.iter().any(|rule| rule.operation == *operation)).collect();
     let body = TriggerFunction { source, name, table, operations: &operations, rules, levels }.body();
-    // The search path is pinned so that nobody can slip in a function or a table of their own, and the time zone so that the same row
-    // gives the same event whoever changes it. JIT is off because a session keeps the plan of its first statement: after a large one,
-    // PostgreSQL would compile for every single row. The right to call the function is revoked because with it, the owner of any table
-    // could write events in the name of another.
+    let clauses = event::pins(rules).clauses();
     let quote = dollar_quote(&body);
+    // The right to call the function is revoked because with it, the owner of any table could write events in the name of another.
     let definition = format!(
         "create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' set jit = off as {quote}{body}{quote};
+language plpgsql security definer {clauses} as {quote}{body}{quote};
 revoke all on function {function}() from public;
 "
     );
@@ -170,6 +169,7 @@ mod tests {
     use crate::capture::mapping::TableName;
     use crate::capture::mapping::Text;
     use crate::capture::sql::event::Rule;
+    use crate::capture::sql::settings::Pins;
     use crate::capture::table::Table;
     use crate::capture::table::TriggerLevel;
 
@@ -190,6 +190,8 @@ mod tests {
                 on,
                 is_optional: false,
             }],
+            lookup_columns: vec![("cell".to_owned(), "name".to_owned(), "pg_catalog.text".to_owned())],
+            pins: Pins::default(),
             context: vec![("cell".to_owned(), "cell.name".to_owned())],
             data: vec![("status".to_owned(), format!("{}.status", operation.row()))],
         }

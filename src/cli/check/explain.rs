@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use crate::capture::Mapping;
 use crate::capture::Types;
+use crate::capture::event_name;
+use crate::capture::event_name::Part;
 use crate::capture::mapping::Capture;
 use crate::capture::mapping::Channel;
 use crate::capture::mapping::ChannelEventType;
@@ -56,12 +58,16 @@ fn capture_row(mapping: &Mapping, capture: &Capture, types: Option<&Types>) -> [
     let (name, event_type) = match &capture.event {
         EventType::Literal(name) => (name.clone(), name.clone()),
         EventType::Sql(sql) => {
-            let (stem, column) = likely_event_type(capture, &sql.sql);
-            (format!("{stem}.<{column}>"), format!("{stem}.{column}"))
+            let name = pattern(&sql.sql);
+            let first = types.and_then(|types| types.names(capture).first());
+            let example = first.cloned().unwrap_or_else(|| name.replace("<...>", "name").replace(['<', '>'], ""));
+            (name, example)
         }
     };
     let [topic, payload] = topic_and_payload(mapping, &capture_event(mapping, capture, types, event_type));
-    [name, change(capture), topic, payload]
+    let names = types.map_or(String::new(), |types| types.names(capture).join(", "));
+    let change = if names.is_empty() { change(capture) } else { format!("{}: {names}", change(capture)) };
+    [name, change, topic, payload]
 }
 
 /// Returns the row of a channel: its notifications give events whose fields the paths of the entry read.
@@ -186,14 +192,15 @@ fn example_level(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Guesses the type of an event whose type is an SQL expression: the literal that it begins with, and the column that follows.
-fn likely_event_type(capture: &Capture, sql: &str) -> (String, String) {
-    let literal = sql.trim_start().strip_prefix('\'').and_then(|rest| rest.split('\'').next());
-    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    let column = ["new.", "old.", "this."].into_iter().filter_map(|row| sql.split(row).nth(1)).next();
-    let column: String = column.unwrap_or("name").chars().take_while(|letter| is_word(*letter)).collect();
-    let stem = literal.and_then(|literal| literal.strip_suffix('.')).unwrap_or(&capture.entity_type);
-    (stem.to_owned(), column)
+/// Returns what the types of an entry with `type_sql` look like, such as `job.<status>`, as far as the expression tells.
+fn pattern(sql: &str) -> String {
+    let parts = event_name::parts(sql);
+    let parts = parts.iter().map(|part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Column { name, .. } => format!("<{name}>"),
+        Part::Other => "<...>".to_owned(),
+    });
+    parts.collect()
 }
 
 /// Writes an object by hand, since a map would not keep the fields in the order of the mapping.
