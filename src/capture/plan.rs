@@ -23,6 +23,7 @@ use crate::capture::finding::Problems;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
+use crate::capture::sql::body;
 use crate::capture::sql::event;
 use crate::capture::sql::settings::Pins;
 use crate::capture::sql::trigger;
@@ -149,6 +150,13 @@ async fn prepare_inserts(
     let CheckedTable { table, rules, .. } = checked;
     settle(transaction, &event::pins(rules)).await?;
     let key = if table.level == TriggerLevel::Statement { table.key.as_slice() } else { &[] };
+    if !key.is_empty() {
+        let pairs = format!("select from {}", body::paired(&table.sql, &table.sql, key));
+        transaction.prepare(&pairs).await.map_err(|error| {
+            let doing = format!("pair the rows before and after an update of {} by the primary key", table.sql);
+            SourceError::database(doing, error)
+        })?;
+    }
     for operation in Operation::ALL {
         if rules.iter().all(|rule| rule.operation != operation) {
             continue;

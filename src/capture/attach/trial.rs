@@ -4,6 +4,7 @@
 //! of the plant fires.
 
 use tokio_postgres::Error;
+use tokio_postgres::Row;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
@@ -30,6 +31,8 @@ pub(super) struct Trials {
 /// A failure that a function has recorded.
 struct Failure {
     id: i64,
+    /// Whether the event was captured, without what a lookup gives.
+    is_of_a_lookup: bool,
     sqlstate: String,
     message: String,
 }
@@ -72,6 +75,15 @@ impl Trials {
     /// a column or a right that is missing.
     fn judge(&mut self, table: &str, doing: &str, is_real: bool, failure: &Failure) {
         let Failure { sqlstate, message, .. } = failure;
+        if failure.is_of_a_lookup {
+            let said = format!(
+                "{table}: no event could have what its lookups give: {message} ({sqlstate}); correct the mapping, or grant the right"
+            );
+            if !self.faults.contains(&said) {
+                self.faults.push(said);
+            }
+            return;
+        }
         let is_of_the_row = ["22", "23", "54", "P0", "XX"].iter().any(|class| sqlstate.starts_with(class));
         let said = match (is_of_the_row, is_real) {
             (false, _) => {
@@ -147,8 +159,10 @@ async fn one(
 
 /// Returns the latest failures of a table.
 async fn failures(transaction: &Transaction<'_>, source: &str, table: &str) -> Result<Vec<Failure>, Error> {
-    let sql = "select id, sqlstate, message from andon.capture_errors where source = $1 and table_name = $2
+    let sql = "select id, operation = 'lookup', sqlstate, message from andon.capture_errors where source = $1 and table_name = $2
         order by id desc limit 100";
     let rows = transaction.query(sql, &[&source, &table]).await?;
-    Ok(rows.iter().map(|row| Failure { id: row.get(0), sqlstate: row.get(1), message: row.get(2) }).collect())
+    let failure =
+        |row: &Row| Failure { id: row.get(0), is_of_a_lookup: row.get(1), sqlstate: row.get(2), message: row.get(3) };
+    Ok(rows.iter().map(failure).collect())
 }

@@ -106,6 +106,15 @@ impl<'c> Checker<'c> {
         Ok(columns)
     }
 
+    /// Returns whether a policy can hide rows of a looked-up table from a function on this table: it is forced upon the owner, or the owner is
+    /// another. A session may have asked for an error instead.
+    pub(super) async fn hides_rows(&self, table: &Table, looked_up: &Table) -> Result<bool, Error> {
+        let sql = "select l.relrowsecurity and (l.relforcerowsecurity or l.relowner <> c.relowner) from pg_class c, pg_class l
+            where c.oid = to_regclass($1) and l.oid = to_regclass($2)";
+        let row = self.transaction.query_opt(sql, &[&table.sql, &looked_up.sql]).await?;
+        Ok(row.is_some_and(|row| row.get(0)))
+    }
+
     /// Returns the values that check constraints list, by column.
     pub(super) async fn values_of_constraints(&self, table: &Table) -> Result<Vec<(String, Vec<String>)>, Error> {
         let sql = "select a.attname::text, pg_get_constraintdef(c.oid) from pg_constraint c

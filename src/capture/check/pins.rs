@@ -18,6 +18,7 @@ use crate::capture::sensitivity;
 use crate::capture::sensitivity::Rows;
 use crate::capture::sensitivity::Use;
 use crate::capture::sql::settings::Pins;
+use crate::capture::sql::settings::Setting;
 use crate::capture::table::Found;
 use crate::capture::table::Table;
 
@@ -73,9 +74,24 @@ fn expressions(capture: &Capture) -> Vec<&str> {
 }
 
 /// Returns what a rule makes its function pin. `used` are its expressions with their types, as far as they are known.
-pub(super) fn of_rule(checker: &Checker<'_>, rows: &Rows, used: &[(String, Use, Option<Type>)]) -> Pins {
+pub(super) async fn of_rule(
+    checker: &mut Checker<'_>,
+    table: &Table,
+    lookups: &[Lookup],
+    rows: &Rows,
+    used: &[(String, Use, Option<Type>)],
+) -> Result<Pins, Error> {
+    let mut hides_rows = false;
+    for lookup in lookups {
+        if let Found::Table(looked_up) = checker.table(&lookup.table).await? {
+            hides_rows |= checker.hides_rows(table, &looked_up).await?;
+        }
+    }
     let settings =
         used.iter().flat_map(|(sql, used, result)| sensitivity::of_expression(sql, rows, *used, result.as_ref()));
-    let settings = settings.filter_map(|setting| Some((setting, checker.values.get(&setting)?.clone()))).collect();
-    Pins { settings, schemas: checker.schemas.clone() }
+    let settings = settings
+        .chain(hides_rows.then_some(Setting::RowSecurity))
+        .filter_map(|setting| Some((setting, checker.values.get(&setting)?.clone())))
+        .collect();
+    Ok(Pins { settings, schemas: checker.schemas.clone() })
 }

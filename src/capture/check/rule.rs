@@ -90,7 +90,7 @@ async fn rule(
     let rows = pins::rows(checker, Some(operation), table, &lookups).await?;
     let sent: Vec<&(String, String)> = context.iter().chain(&data).collect();
     let used = used(checker, capture, &scope, &entity_id, &sent).await?;
-    let pins = pins::of_rule(checker, &rows, &used);
+    let pins = pins::of_rule(checker, table, &lookups, &rows, &used).await?;
     let mut rule = Rule {
         operation,
         of: of.to_vec(),

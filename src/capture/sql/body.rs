@@ -149,8 +149,7 @@ end ",
     /// Returns the rows before and after an update, paired by key. A full join is hashed or merged, never nested: rows times rows would
     /// take hours for a large statement.
     fn paired_rows(&self) -> String {
-        let pairs: Vec<String> = self.key().iter().map(|column| format!("new.{column} = old.{column}")).collect();
-        format!("new_rows as new full join old_rows as old on {}", pairs.join(" and "))
+        paired("new_rows", "old_rows", &self.table.key)
     }
 
     /// Returns the loop that captures the rows of a statement one by one, and records those that fail.
@@ -307,6 +306,13 @@ end;
         }
         sql + "end if;\n"
     }
+}
+
+/// Returns a `from` item that pairs the rows of two tables by the key.
+pub(crate) fn paired(new: &str, old: &str, key: &[String]) -> String {
+    let pairs: Vec<String> =
+        key.iter().map(|column| identifier(column)).map(|it| format!("new.{it} = old.{it}")).collect();
+    format!("{new} as new full join {old} as old on {}", pairs.join(" and "))
 }
 
 /// Returns the key of a row as text, for the record of a failure.

@@ -73,9 +73,9 @@ async fn a_right_that_the_functions_lack_is_found_before_anything_is_installed()
 
     let SourceError::FailedTrials(faults) = &refused else { panic!("{refused:?}") };
     assert!(
-        faults
-            .iter()
-            .any(|it| it.contains("public.jobs: no insert could be captured: permission denied for table cells")),
+        faults.iter().any(|it| it.contains(
+            "public.jobs: no event could have what its lookups give: lookup `cell`: permission denied for table cells"
+        )),
         "{faults:?}"
     );
     assert_eq!(plant.count("select count(*) from andon.sources").await, 0);

@@ -66,6 +66,23 @@ async fn a_key_of_a_type_of_an_extension_pairs_rows_and_finds_them_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_an_operator_is_refused_before_anything_is_installed() {
+    let mut plant = Plant::empty().await;
+    plant
+        .run(
+            "create schema ext; create extension ltree schema ext; create schema other;
+             alter operator ext.= (ext.ltree, ext.ltree) set schema other;
+             create table place (path ext.ltree primary key, state text)",
+        )
+        .await;
+    let mapping = Mapping::parse("test.toml", &mapping("place", "on = 'update'\ncolumns = ['state']")).unwrap();
+
+    let refused = andon::capture::plan_sql(&mut plant.client, &mapping).await.unwrap_err();
+
+    assert!(refused.to_string().contains("an update of public.place by the primary key"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_of_a_type_need_no_schema() {
     let schema = "create schema ext; create extension hstore schema ext;
         create table part (id int primary key, tags ext.hstore)";

@@ -130,3 +130,47 @@ async fn a_table_of_numbers_and_texts_pins_nothing_more_than_every_table() {
     assert_eq!(settings, "search_path=pg_catalog,pg_temp TimeZone=UTC jit=off");
     assert!(again.tables.iter().all(|(_, change)| *change == andon::capture::Change::Unchanged), "{again:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mapping_that_comes_with_andon_pins_nothing_more_either() {
+    let plant = Plant::attached().await;
+
+    let sql = "select coalesce(string_agg(proname || array_to_string(proconfig[4:], ' '), '; ' order by proname), '')
+        from pg_proc where proname like 'capture_eryxon_%' and cardinality(proconfig) > 3";
+    let pinned: String = plant.client.query_one(sql, &[]).await.unwrap().get(0);
+
+    assert_eq!(pinned, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_a_looked_up_table_hides_the_same_rows_from_each_session() {
+    let mut plant = Plant::empty().await;
+    let owner = format!("forced_{}", std::process::id());
+    plant
+        .run(&format!(
+            "create role {owner}; grant all on schema andon, public to {owner};
+             grant all on all tables in schema andon to {owner}; grant all on all functions in schema andon to {owner};
+             set role {owner};
+             create table cell (id int primary key, name text); insert into cell values (1, 'Laser 1'), (2, 'Saw');
+             alter table cell enable row level security; alter table cell force row level security;
+             create policy seen on cell using (id = 1); create table job (id int primary key, cell_id int)"
+        ))
+        .await;
+    let mapping = "[source]
+        name = 'mes'
+        [[capture]]
+        table = 'job'
+        on = 'insert'
+        type = 'job.made'
+        lookup = [{ alias = 'cell', table = 'cell', on = 'cell.id = new.cell_id' }]
+        data = { cell = 'cell.name' }";
+    plant.attach(mapping).await;
+
+    let events = plant
+        .events_after("reset role; set row_security = off; insert into job values (1, 1), (2, 2); set row_security = on; insert into job values (3, 1)")
+        .await;
+
+    let cells: Vec<&Value> = events.iter().map(|event| &event["data"]["cell"]).collect();
+    assert_eq!(plant.errors().await, []);
+    assert_eq!(cells, [&json!("Laser 1"), &Value::Null, &json!("Laser 1")]);
+}
