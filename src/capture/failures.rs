@@ -11,6 +11,8 @@ use tokio_postgres::Row;
 const COUNTED: i64 = 100_000;
 /// The source of events that are in the log and cannot be read.
 const OF_THE_LOG: &str = "andon.log";
+/// A key of so many characters is cut.
+pub(super) const LONGEST_KEY: usize = 1000;
 /// A failure that nobody has seen to.
 const OPEN: &str = "recovered_at is null and acknowledged_at is null";
 /// The condition of a [`Choice`], whose parameters are the first five of a statement.
@@ -77,6 +79,8 @@ pub struct Failure {
     pub source: String,
     /// The table's name in the mapping.
     pub table: String,
+    /// The table or partition, as PostgreSQL knows it whatever it is called.
+    pub relation: Option<u32>,
     /// `insert`, `update` or `delete` for a change of a row.
     pub operation: String,
     /// The row's key.
@@ -87,13 +91,18 @@ pub struct Failure {
     pub new_image: Option<String>,
     /// The row before the change.
     pub old_image: Option<String>,
+    /// The columns that an update changed, if that was recorded.
+    pub changed: Option<Vec<String>>,
+    /// The columns whose values are not kept: they are too large, or have no JSON.
+    pub cut: Vec<String>,
     /// `open`, `recovered` or `acknowledged`.
     pub state: String,
 }
 
 const COLUMNS: &str =
     "id, at, source, table_name, operation, key, message || ' (' || sqlstate || ')', new_image::text, old_image::text,
-    case when recovered_at is not null then 'recovered' when acknowledged_at is not null then 'acknowledged' else 'open' end";
+    case when recovered_at is not null then 'recovered' when acknowledged_at is not null then 'acknowledged' else 'open' end,
+    relation, changed, coalesce(cut, '{}')";
 
 /// Counts the open failures by their reasons, the newest reason first.
 pub async fn groups(client: &impl GenericClient) -> Result<Vec<FailureGroup>, Error> {
@@ -130,6 +139,13 @@ pub async fn list(client: &impl GenericClient, choice: &Choice, all: bool, limit
     );
     let rows = client.query(&sql, &[ids, source, table, since, until, &all, &limit]).await?;
     Ok(rows.iter().map(failure).collect())
+}
+
+/// Counts the open failures that the choice leaves out.
+pub async fn open_beside(client: &impl GenericClient, choice: &Choice) -> Result<i64, Error> {
+    let Choice { ids, source, table, since, until } = choice;
+    let sql = format!("select count(*) from andon.capture_errors where {OPEN} and ({CHOSEN}) is not true");
+    Ok(client.query_one(&sql, &[ids, source, table, since, until]).await?.get(0))
 }
 
 /// Returns the open failures of the choice with ids above `after`, the oldest first, and locks their rows. Those that somebody else has
@@ -179,5 +195,8 @@ fn failure(row: &Row) -> Failure {
         new_image: row.get(7),
         old_image: row.get(8),
         state: row.get(9),
+        relation: row.get(10),
+        changed: row.get(11),
+        cut: row.get(12),
     }
 }

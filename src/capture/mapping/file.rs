@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use toml::de::DeValue;
 
 use crate::capture::finding::Finding;
+use crate::capture::finding::Lines;
 use crate::capture::finding::Location;
 use crate::capture::finding::Problems;
 use crate::capture::mapping::Capture;
@@ -60,7 +61,7 @@ impl Mapping {
 
     /// Reads a mapping from its text; findings repeat `file`, which is not opened.
     pub fn parse(file: &str, text: &str) -> Result<Mapping, Problems> {
-        let mut findings = Findings { file, text, list: Vec::new() };
+        let mut findings = Findings { file, text, lines: Lines::of(text), list: Vec::new() };
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let location = findings.location(error.span().map_or(0, |span| span.start));

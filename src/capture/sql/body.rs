@@ -145,9 +145,9 @@ end ",
             Operation::Delete => "(select (pair.old).*) as old",
         };
         let (images, row) = match operation {
-            Operation::Insert => ("to_jsonb(pair.new), null", "(pair.new)"),
-            Operation::Update => ("to_jsonb(pair.new), to_jsonb(pair.old)", "(pair.new)"),
-            Operation::Delete => ("null, to_jsonb(pair.old)", "(pair.old)"),
+            Operation::Insert => ("andon.row_image(pair.new), null", "(pair.new)"),
+            Operation::Update => ("andon.row_image(pair.new), andon.row_image(pair.old)", "(pair.new)"),
+            Operation::Delete => ("null, andon.row_image(pair.old)", "(pair.old)"),
         };
         let single = indent(&event::insert(self.rules, operation, &self.table.key, self.levels, one), 2);
         format!(
@@ -173,15 +173,15 @@ end loop;
     fn keep_rows(&self, operation: Operation) -> String {
         let (images, counted) = match operation {
             Operation::Insert => {
-                ("select to_jsonb(new) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
+                ("select andon.row_image(new) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
             }
             Operation::Update => (
-                "select to_jsonb(new) as new_row, to_jsonb(old) as old_row from new_rows as new
-    full join old_rows as old on andon.row_key(tg_relid, to_jsonb(new)) = andon.row_key(tg_relid, to_jsonb(old))",
+                "select andon.row_image(new) as new_row, andon.row_image(old) as old_row from new_rows as new
+    full join old_rows as old on andon.row_key(tg_relid, andon.row_image(new)) = andon.row_key(tg_relid, andon.row_image(old))",
                 "new_rows",
             ),
             Operation::Delete => {
-                ("select null::jsonb as new_row, to_jsonb(old) as old_row from old_rows as old", "old_rows")
+                ("select null::jsonb as new_row, andon.row_image(old) as old_row from old_rows as old", "old_rows")
             }
         };
         let (source, table) = (literal(self.source), literal(&self.name.to_string()));
@@ -236,7 +236,7 @@ end;
         let ring = ring();
         let (old, new) = (key_text(&self.key(), "old"), key_text(&self.key(), "new"));
         let key = format!("case tg_op when 'DELETE' then {old} else {new} end");
-        let kept = self.keep_row("to_jsonb(new), to_jsonb(old)", &key);
+        let kept = self.keep_row("andon.row_image(new), andon.row_image(old)", &key);
         format!(
             "
 #variable_conflict use_column
@@ -291,10 +291,16 @@ end ",
     }
 }
 
-/// Returns the key of a row as text, for the record of a failure.
+/// Returns the key of a row as text, for the record of a failure, written like the id of an entity.
 fn key_text(key: &[String], row: &str) -> String {
-    let columns: Vec<String> = key.iter().map(|column| format!("{row}.{column}")).collect();
-    if columns.is_empty() { "null".to_owned() } else { format!("concat_ws('/', {})", columns.join(", ")) }
+    match key {
+        [] => "null".to_owned(),
+        [only] => format!("concat_ws('/', {row}.{only})"),
+        several => {
+            let part = |column: &String| format!("replace(replace({row}.{column}::text, '~', '~0'), '/', '~1')");
+            format!("concat_ws('/', {})", several.iter().map(part).collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 fn indent(sql: &str, levels: usize) -> String {
