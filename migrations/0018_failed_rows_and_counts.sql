@@ -12,19 +12,22 @@ comment on column andon.capture_errors.cut is 'The columns whose values are not 
 
 -- A row as JSON. A value that has none (a json with a null character, say) is left out, and costs neither the key nor the other rows of its
 -- statement.
-create function andon.row_image(row_value anyelement) returns jsonb
+create function andon.row_image(relation oid, row_value anyelement) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     image jsonb := '{}';
-    field record;
+    field name;
+    value jsonb;
 begin
     return to_jsonb(row_value);
 exception when transaction_rollback then
     raise;
 when others then
-    for field in select it.key, it.value from json_each(to_json(row_value)) it loop
+    -- A row of a statement's rows has no type of its own, so that its fields are reached by way of its text.
+    for field in select a.attname from pg_attribute a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped loop
         begin
-            image := image || jsonb_build_object(field.key, field.value::jsonb);
+            execute format('select to_jsonb((($1::text)::%s).%I)', relation::regclass, field) into value using row_value;
+            image := image || jsonb_build_object(field, value);
         exception when transaction_rollback then
             raise;
         when others then

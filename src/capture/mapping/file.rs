@@ -2,6 +2,7 @@
 //! at no database: the check finds out whether tables and columns exist.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -172,7 +173,9 @@ fn tables(findings: &mut Findings<'_>, root: &Section<'_>) -> BTreeMap<String, S
 }
 
 fn report_unused(findings: &mut Findings<'_>, tables: &BTreeMap<String, SharedKeys>, captures: &[Capture]) {
-    for (name, shared) in tables.iter().filter(|(_, shared)| !shared.is_used(captures)) {
+    let used: HashSet<String> =
+        captures.iter().flat_map(|capture| capture.table.each()).map(TableName::to_string).collect();
+    for (name, shared) in tables.iter().filter(|(_, shared)| !used.contains(&shared.table.to_string())) {
         let captured: Vec<String> = captures.iter().map(|capture| capture.table.to_string()).collect();
         let proposal = nearest(name, captured.iter().map(String::as_str))
             .map_or(String::new(), |name| format!("; the nearest is {name}"));

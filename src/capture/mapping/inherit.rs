@@ -1,7 +1,6 @@
 //! The keys that the entries of one table can share, `[table.jobs]`. In: a section of the file. Out: its values, which an entry inherits
 //! unless it has its own. They exist only while the file is read: the entries of a mapping are complete.
 
-use crate::capture::mapping::Capture;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Optional;
 use crate::capture::mapping::TableName;
@@ -59,10 +58,6 @@ impl SharedKeys {
             data: merge(&table.data, self.data, |a, b| a.0 == b.0),
             optional: optional::inherit(self.optional, &table.optional),
         }
-    }
-
-    pub(super) fn is_used(&self, captures: &[Capture]) -> bool {
-        captures.iter().flat_map(|capture| capture.table.each()).any(|name| name.to_string() == self.table.to_string())
     }
 }
 

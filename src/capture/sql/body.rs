@@ -145,9 +145,11 @@ end ",
             Operation::Delete => "(select (pair.old).*) as old",
         };
         let (images, row) = match operation {
-            Operation::Insert => ("andon.row_image(pair.new), null", "(pair.new)"),
-            Operation::Update => ("andon.row_image(pair.new), andon.row_image(pair.old)", "(pair.new)"),
-            Operation::Delete => ("null, andon.row_image(pair.old)", "(pair.old)"),
+            Operation::Insert => ("andon.row_image(tg_relid, pair.new), null", "(pair.new)"),
+            Operation::Update => {
+                ("andon.row_image(tg_relid, pair.new), andon.row_image(tg_relid, pair.old)", "(pair.new)")
+            }
+            Operation::Delete => ("null, andon.row_image(tg_relid, pair.old)", "(pair.old)"),
         };
         let single = indent(&event::insert(self.rules, operation, &self.table.key, self.levels, one), 2);
         format!(
@@ -173,15 +175,15 @@ end loop;
     fn keep_rows(&self, operation: Operation) -> String {
         let (images, counted) = match operation {
             Operation::Insert => {
-                ("select andon.row_image(new) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
+                ("select andon.row_image(tg_relid, new) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
             }
             Operation::Update => (
-                "select andon.row_image(new) as new_row, andon.row_image(old) as old_row from new_rows as new
-    full join old_rows as old on andon.row_key(tg_relid, andon.row_image(new)) = andon.row_key(tg_relid, andon.row_image(old))",
+                "select andon.row_image(tg_relid, new) as new_row, andon.row_image(tg_relid, old) as old_row from new_rows as new
+    full join old_rows as old on andon.row_key(tg_relid, andon.row_image(tg_relid, new)) = andon.row_key(tg_relid, andon.row_image(tg_relid, old))",
                 "new_rows",
             ),
             Operation::Delete => {
-                ("select null::jsonb as new_row, andon.row_image(old) as old_row from old_rows as old", "old_rows")
+                ("select null::jsonb as new_row, andon.row_image(tg_relid, old) as old_row from old_rows as old", "old_rows")
             }
         };
         let (source, table) = (literal(self.source), literal(&self.name.to_string()));
@@ -236,7 +238,7 @@ end;
         let ring = ring();
         let (old, new) = (key_text(&self.key(), "old"), key_text(&self.key(), "new"));
         let key = format!("case tg_op when 'DELETE' then {old} else {new} end");
-        let kept = self.keep_row("andon.row_image(new), andon.row_image(old)", &key);
+        let kept = self.keep_row("andon.row_image(tg_relid, new), andon.row_image(tg_relid, old)", &key);
         format!(
             "
 #variable_conflict use_column
