@@ -28,6 +28,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0015_capture_errors", include_str!("../migrations/0015_capture_errors.sql")),
     ("0016_sources", include_str!("../migrations/0016_sources.sql")),
     ("0017_webhook_name", include_str!("../migrations/0017_webhook_name.sql")),
+    ("0018_failed_rows_and_counts", include_str!("../migrations/0018_failed_rows_and_counts.sql")),
     ("0019_lookup_errors", include_str!("../migrations/0019_lookup_errors.sql")),
 ];
 

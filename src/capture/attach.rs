@@ -17,6 +17,7 @@ use crate::capture::check::check_mapping;
 use crate::capture::error::SourceError;
 use crate::capture::finding::Finding;
 use crate::capture::mapping::Mapping;
+use crate::capture::mapping::TableName;
 use crate::capture::plan;
 use crate::capture::plan::Change;
 use crate::capture::plan::InstallPlan;
@@ -49,6 +50,8 @@ pub struct Inspection {
     pub left_out: Vec<Finding>,
     /// How what is installed differs from what the mapping wants. Attaching again mends it.
     pub differences: Vec<String>,
+    /// Which rights the functions lack, so that changes are not captured, each with the statement that gives it.
+    pub lacking: Vec<String>,
     /// What somebody should know.
     pub warnings: Vec<String>,
 }
@@ -99,14 +102,14 @@ pub async fn inspect(client: &mut Client, mapping: &Mapping) -> Result<Inspectio
         Err(error) => return Err(error),
     };
     let plan = plan::to_attach(&transaction, mapping, &wanted, Owner::Recorded).await?;
-    let InstallPlan { differences, left_out, mut warnings, .. } = plan;
+    let InstallPlan { differences, lacking, left_out, mut warnings, .. } = plan;
     if let Some(role) = plan::record::distrustful(&transaction, &mapping.name).await? {
         for owner in owners::untrusted(&transaction, mapping, &wanted, Some(&role)).await? {
             warnings.push(format!("{owner}, and could act as {role}, which has attached it; attach as the owner of the tables, or with --trust-owners"));
         }
     }
     transaction.rollback().await.map_err(|error| SourceError::database("end the check", error))?;
-    Ok(Inspection { findings: Vec::new(), left_out, differences, warnings })
+    Ok(Inspection { findings: Vec::new(), left_out, differences, lacking, warnings })
 }
 
 /// Installs what the mapping says, and removes what an earlier version of the mapping had installed and this one no longer wants. It leads
@@ -119,18 +122,34 @@ pub async fn attach(client: &mut Client, mapping: &Mapping) -> Result<Report, So
 pub async fn attach_with(client: &mut Client, mapping: &Mapping, trust: Trust) -> Result<Report, SourceError> {
     for _ in 1..ATTEMPTS {
         match attach_once(client, mapping, trust).await {
-            Err(SourceError::Busy { .. }) => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_busy() => tokio::time::sleep(PAUSE).await,
             outcome => return outcome,
         }
     }
-    attach_once(client, mapping, trust).await
+    match attach_once(client, mapping, trust).await {
+        Err(error @ SourceError::Database { .. }) if error.is_busy() => {
+            Err(locked(client, mapping).await.unwrap_or(error))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Names the table of the mapping that somebody has locked so that not even its columns can be read, if one still is.
+async fn locked(client: &Client, mapping: &Mapping) -> Option<SourceError> {
+    let lookups = mapping.captures.iter().flat_map(|capture| &capture.lookups).map(|lookup| &lookup.table);
+    let captured = mapping.captures.iter().map(|capture| &capture.table);
+    let names: Vec<String> = captured.chain(lookups).flat_map(TableName::each).map(TableName::sql).collect();
+    let sql = "select name from unnest($1::text[]) name join pg_locks l on l.relation = to_regclass(name)
+        where l.granted and l.mode = 'AccessExclusiveLock' limit 1";
+    let row = client.query_opt(sql, &[&names]).await.ok().flatten()?;
+    Some(SourceError::Busy { table: row.get(0), attempts: ATTEMPTS })
 }
 
 /// Removes every trace of a source from the database; its events stay in the log.
 pub async fn detach(client: &mut Client, name: &str) -> Result<Report, SourceError> {
     for _ in 1..ATTEMPTS {
         match detach_once(client, name).await {
-            Err(SourceError::Busy { .. }) => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_busy() => tokio::time::sleep(PAUSE).await,
             outcome => return outcome,
         }
     }
@@ -139,6 +158,9 @@ pub async fn detach(client: &mut Client, name: &str) -> Result<Report, SourceErr
 
 async fn attach_once(client: &mut Client, mapping: &Mapping, trust: Trust) -> Result<Report, SourceError> {
     let transaction = begin(client).await?;
+    // Nobody waits for us yet, but we would wait for whoever has locked a table, for as long as he likes.
+    let bounded = transaction.batch_execute("set local lock_timeout = '500ms'").await;
+    bounded.map_err(|error| SourceError::database("set the lock timeout", error))?;
     let mut wanted = plan::wanted(&transaction, mapping).await?;
     wanted.trusts_owners = trust == Trust::Everybody;
     let strangers = owners::untrusted(&transaction, mapping, &wanted, None).await?;
@@ -158,8 +180,9 @@ async fn attach_once(client: &mut Client, mapping: &Mapping, trust: Trust) -> Re
         return Err(SourceError::NotAsPlanned(left));
     }
     transaction.commit().await.map_err(|error| SourceError::database("commit the attachment", error))?;
-    let InstallPlan { changes, left_out, mut warnings, .. } = plan;
+    let InstallPlan { changes, left_out, lacking, mut warnings, .. } = plan;
     warnings.extend(trials.warnings);
+    warnings.extend(lacking);
     Ok(Report { source: mapping.name.clone(), tables: changes, left_out, warnings })
 }
 

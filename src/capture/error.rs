@@ -87,6 +87,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Returns whether somebody else had a lock, so that trying again may help.
+    pub(super) fn is_busy(&self) -> bool {
+        match self {
+            SourceError::Busy { .. } => true,
+            SourceError::Database { source, .. } => source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE),
+            _ => false,
+        }
+    }
+
     /// PostgreSQL refused a statement; `doing` says what the statement was for.
     pub(super) fn database(doing: impl Into<String>, source: tokio_postgres::Error) -> SourceError {
         let doing = doing.into();

@@ -13,6 +13,8 @@ const COUNTED: i64 = 100_000;
 const OF_A_LOOKUP: &str = "lookup";
 /// The source of events that are in the log and cannot be read.
 const OF_THE_LOG: &str = "andon.log";
+/// A key of so many characters is cut.
+pub(super) const LONGEST_KEY: usize = 1000;
 /// A failure that nobody has seen to.
 const OPEN: &str = "recovered_at is null and acknowledged_at is null";
 /// The condition of a [`Choice`], whose parameters are the first five of a statement.
@@ -84,6 +86,8 @@ pub struct Failure {
     pub source: String,
     /// The table's name in the mapping.
     pub table: String,
+    /// The table or partition, as PostgreSQL knows it whatever it is called.
+    pub relation: Option<u32>,
     /// `insert`, `update` or `delete` for a change of a row, and `lookup` for events that lack what a lookup gives.
     pub operation: String,
     /// The row's key.
@@ -94,6 +98,10 @@ pub struct Failure {
     pub new_image: Option<String>,
     /// The row before the change.
     pub old_image: Option<String>,
+    /// The columns that an update changed, if that was recorded.
+    pub changed: Option<Vec<String>>,
+    /// The columns whose values are not kept: they are too large, or have no JSON.
+    pub cut: Vec<String>,
     /// `open`, `recovered` or `acknowledged`.
     pub state: String,
 }
@@ -107,7 +115,8 @@ impl Failure {
 
 const COLUMNS: &str =
     "id, at, source, table_name, operation, key, message || ' (' || sqlstate || ')', new_image::text, old_image::text,
-    case when recovered_at is not null then 'recovered' when acknowledged_at is not null then 'acknowledged' else 'open' end";
+    case when recovered_at is not null then 'recovered' when acknowledged_at is not null then 'acknowledged' else 'open' end,
+    relation, changed, coalesce(cut, '{}')";
 
 /// Counts the open failures by their reasons, the newest reason first.
 pub async fn groups(client: &impl GenericClient) -> Result<Vec<FailureGroup>, Error> {
@@ -144,6 +153,13 @@ pub async fn list(client: &impl GenericClient, choice: &Choice, all: bool, limit
     );
     let rows = client.query(&sql, &[ids, source, table, since, until, &all, &limit]).await?;
     Ok(rows.iter().map(failure).collect())
+}
+
+/// Counts the open failures that the choice leaves out.
+pub async fn open_beside(client: &impl GenericClient, choice: &Choice) -> Result<i64, Error> {
+    let Choice { ids, source, table, since, until } = choice;
+    let sql = format!("select count(*) from andon.capture_errors where {OPEN} and ({CHOSEN}) is not true");
+    Ok(client.query_one(&sql, &[ids, source, table, since, until]).await?.get(0))
 }
 
 /// Returns the open failures of the choice with ids above `after`, the oldest first, and locks their rows. Those that somebody else has
@@ -193,5 +209,8 @@ fn failure(row: &Row) -> Failure {
         new_image: row.get(7),
         old_image: row.get(8),
         state: row.get(9),
+        relation: row.get(10),
+        changed: row.get(11),
+        cut: row.get(12),
     }
 }

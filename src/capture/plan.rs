@@ -9,8 +9,10 @@ mod destination_triggers;
 mod install_plan;
 mod installed;
 mod order;
+mod owner_rights;
 pub(crate) mod record;
 pub(crate) mod relatives;
+mod row_security;
 mod schema_watch;
 
 use tokio_postgres::Transaction;
@@ -97,6 +99,14 @@ pub(crate) async fn to_attach(
     plan.warnings.extend(order::warnings(&mapping.name, &wanted.tables));
     plan.warnings.extend(cascades::warnings(transaction, &wanted.tables).await?);
     plan.warnings.extend(relatives::captured_by_others(transaction, &mapping.name, &names).await?);
+    let lookups: Vec<_> =
+        wanted.tables.iter().flat_map(|captured| &captured.rules).flat_map(|rule| &rule.lookups).collect();
+    let looked_up: Vec<String> = lookups.iter().map(|lookup| lookup.table.sql()).collect();
+    plan.warnings.extend(row_security::hiding(transaction, &looked_up, belongs_to.as_deref()).await?);
+    let parts = |name: &'_ TableName| (name.schema.clone(), name.table.clone());
+    let captured: Vec<_> = wanted.tables.iter().map(|captured| parts(&captured.name)).collect();
+    let read: Vec<_> = lookups.iter().map(|lookup| parts(&lookup.table)).collect();
+    plan.lacking = owner_rights::missing(transaction, belongs_to.as_deref(), &captured, &read).await?;
     plan.step(format!("note source {}", mapping.name), record::attached(mapping, wanted.trusts_owners));
     plan.locks.sort();
     Ok(plan)

@@ -17,6 +17,7 @@ pub mod tables;
 mod tenant;
 mod toml_text;
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt::Write;
 
@@ -26,6 +27,7 @@ use crate::capture::propose::names::snake;
 use crate::capture::propose::nature::Nature;
 use crate::capture::propose::tables::ListedTable;
 use crate::capture::propose::tenant::Tenants;
+use crate::capture::propose::toml_text::in_comment;
 use crate::capture::propose::toml_text::quoted;
 use crate::nearest::nearest;
 
@@ -73,12 +75,14 @@ pub fn mapping(wish: &Wish, tables: &[ListedTable]) -> Result<String, NoProposal
             Err(reason) => left_out.add(reason, table),
         }
     }
-    chosen.sort_by_key(|(table, nature)| rank(table, *nature, tables));
+    chosen.sort_by_cached_key(|(table, nature)| rank(table, *nature, tables));
     let limit = wish.limit.unwrap_or(if wish.tables.is_empty() { MOST_ENTRIES } else { usize::MAX });
     let mut text = head(wish, tables, tenants.as_ref());
     let (mut count, mut things) = (0, HashSet::new());
+    let mut called: HashMap<String, usize> = HashMap::new();
+    chosen.iter().for_each(|(table, _)| *called.entry(names::thing(&table.name)).or_default() += 1);
     for (table, nature) in &chosen {
-        let entity = entity(table, &chosen, &things);
+        let entity = entity(table, &called, &things);
         let entries = entries::of(table, *nature, &entity, plant);
         if count > 0 && count + entries.count > limit {
             left_out.add("there are busier ones, and --limit allows no more entries", table);
@@ -126,9 +130,9 @@ fn rank(table: &ListedTable, nature: Nature, tables: &[ListedTable]) -> impl Ord
 }
 
 /// Returns what the rows of a table are called, with the schema before it if another table has the same name.
-fn entity(table: &ListedTable, chosen: &[(&ListedTable, Nature)], taken: &HashSet<String>) -> String {
+fn entity(table: &ListedTable, called: &HashMap<String, usize>, taken: &HashSet<String>) -> String {
     let thing = names::thing(&table.name);
-    let is_ambiguous = chosen.iter().filter(|(other, _)| names::thing(&other.name) == thing).count() > 1;
+    let is_ambiguous = called.get(&thing).is_some_and(|count| *count > 1);
     let mut entity =
         if is_ambiguous && table.schema != "public" { format!("{}_{thing}", snake(&table.schema)) } else { thing };
     while taken.contains(&entity) {
@@ -148,7 +152,8 @@ name = {}
         quoted(&wish.name)
     );
     if let Some(tenants) = tenants {
-        let table = tenants.table.as_ref().map_or(String::new(), |(_, name)| format!(", a key of {name}"));
+        let table =
+            tenants.table.as_ref().map_or(String::new(), |(_, name)| format!(", a key of {}", in_comment(name)));
         let line =
             format!("# {} of {} tables name their tenant in {}{table}.", tenants.count, tables.len(), tenants.column);
         writeln!(text, "{line}").expect("a String takes everything");

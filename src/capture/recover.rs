@@ -2,7 +2,10 @@
 //! Out: events in the log, made by the rules of the mapping, and the failures marked. The row of such an event is the kept image; what the
 //! image lacks, because a column was renamed since, comes from the row as it is. Each event says in its context that it was recovered.
 
+mod change;
+
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use tokio_postgres::Client;
 use tokio_postgres::Transaction;
@@ -13,12 +16,14 @@ use crate::capture::error::SourceError;
 use crate::capture::failures;
 use crate::capture::failures::Choice;
 use crate::capture::failures::Failure;
+use crate::capture::finding::Location;
 use crate::capture::finding::Problems;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::Operation;
+use crate::capture::mapping::TableName;
+use crate::capture::recover::change::Change;
 use crate::capture::sql::event;
 use crate::capture::sql::event::Rule;
-use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 use crate::capture::sql::trigger;
 use crate::capture::table::Table;
@@ -33,6 +38,8 @@ pub struct Outcome {
     pub recovered: u64,
     /// How many events they made. A change that is no event of the mapping makes none.
     pub events: u64,
+    /// How many of the changes had values that are not kept.
+    pub cut: u64,
     /// The changes that could not be captured this time either, each with the reason.
     pub failed: Vec<(i64, String)>,
 }
@@ -41,6 +48,39 @@ pub struct Outcome {
 struct Recovery {
     mapping: Mapping,
     tables: Vec<CheckedTable>,
+}
+
+/// The captured tables that a relation is, or is a part of.
+const CAPTURED: &str = "
+    with recursive whole (oid) as (
+        select $1::oid union select i.inhparent from whole join pg_inherits i on i.inhrelid = whole.oid
+    )
+    select place - 1 from unnest($2::text[]) with ordinality it (name, place) join whole on whole.oid = to_regclass(name) order by place";
+
+impl Recovery {
+    /// Returns the table of a failure. It is the same table whatever it is called now; where its identity is not known, or it was made anew,
+    /// the name counts, or another name that the mapping has for it.
+    async fn table_of(
+        &self,
+        transaction: &Transaction<'_>,
+        failure: &Failure,
+    ) -> Result<Option<&CheckedTable>, tokio_postgres::Error> {
+        let is_called_so = |captured: &&CheckedTable| captured.name.to_string() == failure.table;
+        if let Some(relation) = failure.relation {
+            let names: Vec<&str> = self.tables.iter().map(|captured| captured.table.sql.as_str()).collect();
+            let rows = transaction.query(CAPTURED, &[&relation, &names]).await?;
+            let places = rows.iter().filter_map(|row| usize::try_from(row.get::<_, i64>(0)).ok());
+            let same: Vec<&CheckedTable> = places.filter_map(|place| self.tables.get(place)).collect();
+            if let Some(found) = same.iter().copied().find(is_called_so).or(same.first().copied()) {
+                return Ok(Some(found));
+            }
+        }
+        let is_alias = |name: &TableName| name.each().any(|name| name.to_string() == failure.table);
+        let entries = self.mapping.captures.iter().map(|entry| &entry.table).filter(|name| is_alias(name));
+        let aliases: Vec<String> = entries.flat_map(TableName::each).map(ToString::to_string).collect();
+        let is_aliased = |captured: &&CheckedTable| aliases.contains(&captured.name.to_string());
+        Ok(self.tables.iter().find(is_called_so).or_else(|| self.tables.iter().find(is_aliased)))
+    }
 }
 
 /// Captures the open failures of the choice again. Without `keeps` everything is tried and nothing is kept.
@@ -67,6 +107,7 @@ pub async fn again(client: &mut Client, choice: &Choice, keeps: bool) -> Result<
                 Ok(events) => {
                     outcome.recovered += 1;
                     outcome.events += events;
+                    outcome.cut += u64::from(!failure.cut.is_empty());
                     recovered.push((failure.id, i32::try_from(events).unwrap_or(i32::MAX)));
                 }
                 Err(reason) => outcome.failed.push((failure.id, reason)),
@@ -91,17 +132,23 @@ pub async fn from_rows(
     let sql = "select name from andon.sources where $1::text is null or name = $1 order by name";
     let names =
         transaction.query(sql, &[&source]).await.map_err(|error| SourceError::database("read andon.sources", error))?;
-    let (mut events, mut is_captured) = (0, false);
+    let (mut events, mut is_captured, mut others) = (0, false, BTreeSet::new());
+    // As in a mapping, a name without a schema is one of schema public.
+    let wanted = TableName::new(table, Location::START).to_string();
     for row in names {
         let recovery = match recovery(&transaction, row.get(0)).await? {
             Ok(recovery) => recovery,
             Err(reason) => return Err(SourceError::NotRecovered(reason)),
         };
-        let is_meant = |it: &&CheckedTable| it.name.to_string() == table || it.name.table == table;
-        for captured in recovery.tables.iter().filter(is_meant) {
+        others.extend(recovery.tables.iter().map(|it| it.name.to_string()));
+        for captured in recovery.tables.iter().filter(|it| it.name.to_string() == wanted) {
             is_captured = true;
             let Table { sql, .. } = &captured.table;
-            let old = if operation == Operation::Update { &format!("\ncross join {} as old", no_row(sql)) } else { "" };
+            let old = if operation == Operation::Update {
+                &format!("\ncross join {} as old", change::no_row(sql))
+            } else {
+                ""
+            };
             let rows = format!("(select present.* from {sql} as present where ({condition})) as new{old}");
             let insert = event::insert(&marked(&captured.rules, None), operation, &[], &recovery.mapping.levels, &rows);
             settle(&transaction, &recovery.mapping, captured).await?;
@@ -110,7 +157,10 @@ pub async fn from_rows(
         }
     }
     if !is_captured {
-        return Err(SourceError::NotRecovered(format!("no attached source captures a table {table}")));
+        let others: Vec<String> = others.into_iter().collect();
+        let captured = if others.is_empty() { "none is".to_owned() } else { others.join(", ") };
+        let message = format!("no attached source captures a table {wanted}; captured are {captured}");
+        return Err(SourceError::NotRecovered(message));
     }
     end(transaction, keeps).await?;
     Ok(events)
@@ -158,28 +208,34 @@ async fn recover(
     recovery: &Recovery,
     failure: &Failure,
 ) -> Result<Result<u64, String>, SourceError> {
-    let Some(captured) = recovery.tables.iter().find(|it| it.name.to_string() == failure.table) else {
+    let failed = |error| SourceError::database("capture a change again", error);
+    let Some(captured) = recovery.table_of(transaction, failure).await.map_err(failed)? else {
         return Ok(Err(format!("{} is not captured by the mapping any more", failure.table)));
     };
     if failure.is_of_a_lookup() {
         // Its event was sent, and the mapping fits again. To send it once more is for a person to decide: --table and --where.
         return Ok(Ok(0));
     }
-    let change = match Change::of(failure, &captured.table) {
+    let change = match Change::of(failure, captured) {
         Ok(change) => change,
         Err(reason) => return Ok(Err(reason)),
     };
-    let rules = marked(&captured.rules, Some(failure));
+    if change.rules.is_empty() {
+        return Ok(Ok(0));
+    }
+    let rules = marked(&change.rules, Some(failure));
     let insert = event::insert(&rules, change.operation, &[], &recovery.mapping.levels, &change.rows);
-    let failed = |error| SourceError::database("capture a change again", error);
     settle(transaction, &recovery.mapping, captured).await?;
     transaction.batch_execute("savepoint change").await.map_err(failed)?;
     match transaction.execute(&insert, &[]).await {
         Ok(0) if change.needs_row => Ok(Err("its row is gone, or is no event of the mapping as it is now".to_owned())),
-        Ok(events) => Ok(Ok(events)),
+        Ok(events) => {
+            transaction.batch_execute("release change").await.map_err(failed)?;
+            Ok(Ok(events))
+        }
         Err(error) => {
             let Some(reason) = error.as_db_error().map(|it| it.message().to_owned()) else { return Err(failed(error)) };
-            transaction.batch_execute("rollback to change").await.map_err(failed)?;
+            transaction.batch_execute("rollback to change; release change").await.map_err(failed)?;
             Ok(Err(reason))
         }
     }
@@ -210,138 +266,4 @@ fn marked(rules: &[Rule], failure: Option<&Failure>) -> Vec<Rule> {
         rule
     };
     rules.iter().map(mark).collect()
-}
-
-/// A change to be captured again: what happened, and a `from` item that yields its rows.
-#[derive(Debug, PartialEq, Eq)]
-struct Change {
-    operation: Operation,
-    rows: String,
-    /// Whether nothing is kept but the key, so that the row has to be there.
-    needs_row: bool,
-}
-
-impl Change {
-    fn of(failure: &Failure, table: &Table) -> Result<Change, String> {
-        let Some(operation) = Operation::ALL.into_iter().find(|it| it.name() == failure.operation) else {
-            return Err(format!("it is no change of a row, but `{}`", failure.operation));
-        };
-        if operation == Operation::Truncate {
-            return Ok(Change { operation, rows: Operation::NO_ROW.to_owned(), needs_row: false });
-        }
-        let sql = &table.sql;
-        let image = |image: &String, row: &str, base: Base| kept_row(table, image, row, base);
-        let (operation, rows) = match (operation, &failure.new_image, &failure.old_image) {
-            // An update that changes the key is a delete and an insert.
-            (Operation::Insert, Some(new), _) | (Operation::Update, Some(new), None) => {
-                (Operation::Insert, image(new, "new", Base::Present))
-            }
-            (Operation::Update, Some(new), Some(old)) => {
-                let old = image(old, "old", Base::Present);
-                (Operation::Update, format!("{}\ncross join {old}", image(new, "new", Base::Present)))
-            }
-            (Operation::Delete, _, Some(old)) | (Operation::Update, None, Some(old)) => {
-                (Operation::Delete, image(old, "old", Base::Nothing))
-            }
-            (Operation::Delete, ..) => return Err("no image of the deleted row is kept".to_owned()),
-            (_, _, _) => {
-                let key = failure.key.as_deref().and_then(|key| key_image(table, key));
-                let key = key.ok_or("neither its images nor its key are kept; name the rows: --table and --where")?;
-                let new = image(&key, "new", Base::Needed);
-                let rows = match operation {
-                    Operation::Update => format!("{new}\ncross join {} as old", no_row(sql)),
-                    _ => new,
-                };
-                return Ok(Change { operation, rows, needs_row: true });
-            }
-        };
-        Ok(Change { operation, rows, needs_row: false })
-    }
-}
-
-/// What stands for the columns that an image lacks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Base {
-    /// Nulls.
-    Nothing,
-    /// The row with the same key, if there is one.
-    Present,
-    /// The row with the same key; without one there is nothing to capture.
-    Needed,
-}
-
-/// Returns a `from` item that yields the row of an image.
-fn kept_row(table: &Table, image: &str, row: &str, base: Base) -> String {
-    let (sql, image) = (&table.sql, format!("{}::jsonb", literal(image).trim_start()));
-    let given = format!("jsonb_populate_record(null::{sql}, {image})");
-    if base == Base::Nothing || table.key.is_empty() {
-        return format!("(select made.* from {given} as made) as {row}");
-    }
-    let join = if base == Base::Needed { "join" } else { "left join" };
-    let equal = |column: &String| format!("present.{0} = given.{0}", identifier(column));
-    let keys: Vec<String> = table.key.iter().map(equal).collect();
-    let keys = keys.join(" and ");
-    format!(
-        "(select made.* from {given} as given {join} {sql} as present on {keys}
-    cross join lateral jsonb_populate_record(present.*, {image}) as made) as {row}"
-    )
-}
-
-/// Returns a `from` item, without its name, that yields one row of nulls.
-fn no_row(sql: &str) -> String {
-    format!("(select made.* from jsonb_populate_record(null::{sql}, '{{}}') as made)")
-}
-
-/// Returns the image that a key as text stands for. A key whose parts contain the separator cannot be taken apart.
-fn key_image(table: &Table, key: &str) -> Option<String> {
-    let parts: Vec<&str> = if table.key.len() == 1 { vec![key] } else { key.split('/').collect() };
-    let fields = table.key.iter().cloned().zip(parts.iter().map(|part| serde_json::Value::from(*part)));
-    let image: serde_json::Map<String, serde_json::Value> = fields.collect();
-    (!table.key.is_empty() && parts.len() == table.key.len()).then(|| serde_json::Value::Object(image).to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::capture::table::TriggerLevel;
-
-    fn change(operation: &str, new: Option<&str>, old: Option<&str>, key: Option<&str>) -> Result<Operation, String> {
-        let table = Table {
-            sql: "public.jobs".to_owned(),
-            columns: vec!["id".to_owned(), "status".to_owned()],
-            key: vec!["id".to_owned()],
-            computed: Vec::new(),
-            level: TriggerLevel::Statement,
-            plant_triggers: Vec::new(),
-        };
-        let failure = Failure {
-            id: 1,
-            at: jiff::Timestamp::UNIX_EPOCH,
-            source: "mes".to_owned(),
-            table: "public.jobs".to_owned(),
-            operation: operation.to_owned(),
-            key: key.map(str::to_owned),
-            reason: String::new(),
-            new_image: new.map(str::to_owned),
-            old_image: old.map(str::to_owned),
-            state: "open".to_owned(),
-        };
-        Change::of(&failure, &table).map(|change| change.operation)
-    }
-
-    #[test]
-    fn what_is_kept_decides_what_can_be_captured_again() {
-        let image = Some("{}");
-
-        assert_eq!(change("insert", image, None, None), Ok(Operation::Insert));
-        assert_eq!(change("update", image, image, None), Ok(Operation::Update));
-        assert_eq!(change("update", image, None, None), Ok(Operation::Insert), "the key changed to this");
-        assert_eq!(change("update", None, image, None), Ok(Operation::Delete), "the key changed from this");
-        assert_eq!(change("delete", None, image, None), Ok(Operation::Delete));
-        assert_eq!(change("update", None, None, Some("7")), Ok(Operation::Update), "from the row as it is");
-        assert_eq!(change("truncate", None, None, None), Ok(Operation::Truncate), "there is no row to keep");
-        assert!(change("delete", None, None, Some("7")).unwrap_err().contains("no image"));
-        assert!(change("update", None, None, None).unwrap_err().contains("--where"));
-        assert!(change("emit", image, None, None).unwrap_err().contains("no change of a row"));
-    }
 }

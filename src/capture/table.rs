@@ -79,7 +79,7 @@ pub async fn find(transaction: &Transaction<'_>, name: &TableName) -> Result<Fou
         "select a.attname::text from pg_index i
          cross join lateral unnest(i.indkey::int2[]) with ordinality k(attnum, place)
          join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-         where i.indrelid = $1 and i.indisprimary order by k.place",
+         where i.indrelid = $1 and i.indisprimary and k.place <= i.indnkeyatts order by k.place",
         oid,
     )
     .await?;
@@ -150,14 +150,23 @@ async fn missing(transaction: &Transaction<'_>, name: &TableName) -> Result<Stri
         )
         .await?;
     let all: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    if let Some((schema, table)) = all.iter().find(|(_, table)| *table == name.table) {
-        return Ok(format!("table {name} does not exist; there is {schema}.{table}"));
+    let names: Vec<String> = name.each().map(ToString::to_string).collect();
+    let lacking = match names.as_slice() {
+        [only] => format!("table {only} does not exist"),
+        several => format!("none of the tables {} exists", several.join(", ")),
+    };
+    for name in name.each() {
+        if let Some((schema, table)) = all.iter().find(|(_, table)| *table == name.table) {
+            return Ok(format!("{lacking}; there is {schema}.{table}"));
+        }
     }
-    let in_schema = all.iter().filter(|(schema, _)| *schema == name.schema).map(|(_, table)| table.as_str());
-    Ok(match nearest(&name.table, in_schema) {
-        Some(table) => format!("table {name} does not exist; the nearest is {}.{table}", name.schema),
-        None => format!("table {name} does not exist"),
-    })
+    for name in name.each() {
+        let in_schema = all.iter().filter(|(schema, _)| *schema == name.schema).map(|(_, table)| table.as_str());
+        if let Some(table) = nearest(&name.table, in_schema) {
+            return Ok(format!("{lacking}; the nearest is {}.{table}", name.schema));
+        }
+    }
+    Ok(lacking)
 }
 
 async fn names(transaction: &Transaction<'_>, query: &str, oid: u32) -> Result<Vec<String>, Error> {

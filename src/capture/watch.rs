@@ -40,6 +40,7 @@ pub async fn look(client: &mut Client, age: Duration) -> Result<Vec<(String, Loo
 fn judge(inspection: Inspection) -> Look {
     let mut lines: Vec<String> = inspection.findings.iter().map(ToString::to_string).collect();
     lines.extend(inspection.differences);
+    lines.extend(inspection.lacking);
     if lines.is_empty() {
         return Look::Attached;
     }

@@ -62,7 +62,7 @@ enum Command {
         all: bool,
 
         /// How many to list
-        #[arg(long, default_value_t = 50, value_name = "ROWS", value_parser = clap::value_parser!(i64).range(0..))]
+        #[arg(long, default_value_t = 50, value_name = "ROWS", value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
     /// Say that the chosen changes, or all that are open, are known and that nothing more is to be done
@@ -122,12 +122,15 @@ impl Capture {
         let now: Timestamp = row.get(0);
         match &self.command {
             Some(Command::Errors { choice, all, limit }) => {
-                let listed = failures::list(&client, &choice.read(now)?, *all, *limit).await;
-                print!("{}", table(&listed.context(UNREADABLE)?));
+                let choice = choice.read(now)?;
+                let listed = failures::list(&client, &choice, *all, *limit).await.context(UNREADABLE)?;
+                let others = failures::open_beside(&client, &choice).await.context(UNREADABLE)?;
+                print!("{}", table(&listed, others));
             }
             Some(Command::Acknowledge { choice }) => {
-                let count = failures::acknowledge(&client, &choice.read(now)?).await.context(UNREADABLE)?;
-                println!("acknowledged {count}");
+                let choice = choice.read(now)?;
+                let count = failures::acknowledge(&client, &choice).await.context(UNREADABLE)?;
+                println!("acknowledged {count}{}", none_of(count, &client, &choice).await?);
             }
             None => return self.again(&mut client, now).await,
         }
@@ -147,9 +150,16 @@ impl Capture {
             println!("{word}made {} events", made.map_err(anyhow::Error::from)?);
             return Ok(ExitCode::SUCCESS);
         }
-        let outcome = recover::again(client, &self.choice.read(now)?, keeps).await.map_err(anyhow::Error::from)?;
-        let Outcome { recovered, events, failed } = outcome;
-        println!("{word}recovered {recovered} changes, which made {events} events");
+        let choice = self.choice.read(now)?;
+        let outcome = recover::again(client, &choice, keeps).await.map_err(anyhow::Error::from)?;
+        let Outcome { recovered, events, cut, failed } = outcome;
+        let none = none_of(recovered + failed.len() as u64, client, &choice).await?;
+        println!("{word}recovered {recovered} changes, which made {events} events{none}");
+        if cut > 0 {
+            println!(
+                "{cut} of them lack values that were not kept, which are those of the rows as they are now, or null where a row is gone"
+            );
+        }
         for (id, reason) in failed.iter().take(SHOWN) {
             eprintln!("andon: change {id} cannot be captured: {reason}");
         }
@@ -165,20 +175,34 @@ const SHOWN: usize = 20;
 const UNREADABLE: &str =
     "cannot use andon.capture_errors; has `andon migrate` been run, and are you the owner of schema andon?";
 
-fn table(listed: &[Failure]) -> String {
+/// Returns what is to be said where nothing was chosen although something is open: a name may be mistyped.
+async fn none_of(count: u64, client: &Client, choice: &Choice) -> anyhow::Result<String> {
+    let others = if count == 0 { failures::open_beside(client, choice).await.context(UNREADABLE)? } else { 0 };
+    Ok(if others > 0 { format!("; {}", not_chosen(others)) } else { String::new() })
+}
+
+fn not_chosen(others: i64) -> String {
+    format!("none of the chosen is open, {others} others are (andon capture errors)")
+}
+
+fn table(listed: &[Failure], others: i64) -> String {
+    if listed.is_empty() && others > 0 {
+        return not_chosen(others) + "\n";
+    }
     if listed.is_empty() {
         return "nothing is missed: every change was captured, recovered or acknowledged\n".to_owned();
     }
     let head = ["ID", "AT", "SOURCE", "TABLE", "CHANGE", "KEY", "KEPT", "STATE", "REASON"].map(str::to_owned).to_vec();
     let line = |it: &Failure| {
         let kept = match (&it.new_image, &it.old_image, &it.key) {
-            (None, None, None) => "nothing",
-            (None, None, Some(_)) => "key",
-            _ => "row",
+            (None, None, None) => "nothing".to_owned(),
+            (None, None, Some(_)) => "key".to_owned(),
+            _ if it.cut.is_empty() => "row".to_owned(),
+            _ => format!("row without {}", it.cut.join(", ")),
         };
         let key = it.key.clone().unwrap_or_default();
-        let texts = [&it.source, &it.table, &it.operation, &key, kept, &it.state, &it.reason]
-            .map(|text| text.replace('\n', " "));
+        let texts = [&it.source, &it.table, &it.operation, &key, &kept, &it.state, &it.reason]
+            .map(|text| text.replace(char::is_control, " "));
         [it.id.to_string(), time::utc(it.at)].into_iter().chain(texts).collect()
     };
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(listed.iter().map(line)).collect();

@@ -69,7 +69,7 @@ pub(super) struct Check {
 
     /// How long everything may take together; what has no answer by then is a fault that says what it waits for
     ///
-    /// With --canary the messages may take longer.
+    /// With --canary the messages may take longer, and with --source the database for as long as it waits for nobody.
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = quantity::duration)]
     timeout: Duration,
 }
@@ -87,9 +87,9 @@ const LANES_PATIENCE: Duration = Duration::from_millis(3000);
 
 impl Check {
     pub(super) async fn run(self, global: &GlobalOptions) -> ExitCode {
-        let deadline = Instant::now() + self.timeout.saturating_sub(ENDING);
         let mut report = CheckReport::default();
         let mapping = self.source.map(|file| Mapping::read(&file));
+        let deadline = Instant::now() + self.timeout.saturating_sub(ENDING);
         if let Some(Err(problems)) = &mapping {
             problems.0.iter().for_each(|finding| report.fault("mapping", finding));
         }
@@ -103,7 +103,7 @@ impl Check {
         if let Some(config) = check_configuration(global, &mut report) {
             match &mapping {
                 None => Box::pin(check_everything(&config, self.canary, deadline, &mut report)).await,
-                Some(Ok(mapping)) => types = check_mapping(&config, mapping, &mut report).await,
+                Some(Ok(mapping)) => types = Box::pin(check_mapping(&config, mapping, deadline, &mut report)).await,
                 Some(Err(_)) => {}
             }
         }
@@ -139,21 +139,13 @@ fn check_configuration(global: &GlobalOptions, report: &mut CheckReport) -> Opti
 
 async fn check_everything(config: &Config, canary: bool, deadline: Instant, report: &mut CheckReport) {
     let Some(database) = configured_database(config, report) else { return };
-    let mut parts = Parts::new(&database, deadline);
-    let left = deadline.saturating_duration_since(Instant::now());
-    let connected = timeout_at(deadline, database::connect(&database, report)).await;
-    match connected {
-        Ok(Some(client)) => drop(client),
-        Ok(None) => return,
-        Err(_) => {
-            let message = format!("{} did not answer within {:.1} s", database.target(), left.as_secs_f64());
-            return report.add(Finding::fault("database", message).cure(SILENT));
-        }
+    if !is_reached(&database, deadline, report).await {
+        return;
     }
+    let mut parts = Parts::new(&database, deadline);
     parts.run("server", PATIENCE, report, async |client, report| server::check(client, report).await).await;
     parts.run("rights", PATIENCE, report, async |client, report| rights::check(client, report).await).await;
-    let schema = async |client: &mut Client, report: &mut CheckReport| database::has_schema(client, report).await;
-    if parts.run("schema", PATIENCE, report, schema).await != Some(true) {
+    if !has_schema(&mut parts, report).await {
         return;
     }
     // The mappings are compared with the whole catalogue, which takes longest: it is done on a connection of its own, meanwhile.
@@ -195,13 +187,43 @@ async fn check_delivery(
     parts.run("broker", Duration::MAX, report, brokers).await;
 }
 
-async fn check_mapping(config: &Config, mapping: &Mapping, report: &mut CheckReport) -> Option<Types> {
+async fn check_mapping(
+    config: &Config,
+    mapping: &Mapping,
+    deadline: Instant,
+    report: &mut CheckReport,
+) -> Option<Types> {
     let database = configured_database(config, report)?;
-    let mut client = database::connect(&database, report).await?;
-    if !database::has_schema(&client, report).await {
+    if !is_reached(&database, deadline, report).await {
         return None;
     }
-    database::mapping(&mut client, mapping, report).await
+    let mut parts = Parts::new(&database, deadline);
+    if !has_schema(&mut parts, report).await {
+        return None;
+    }
+    let mapping =
+        async |client: &mut Client, report: &mut CheckReport| database::mapping(client, mapping, report).await;
+    // A mapping of hundreds of tables may take longer, as somebody who has just written it knows.
+    parts.run_while_it_works("mapping", report, mapping).await.flatten()
+}
+
+/// Finds out whether the database answers before the deadline.
+async fn is_reached(database: &Database, deadline: Instant, report: &mut CheckReport) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match timeout_at(deadline, database::connect(database, report)).await {
+        Ok(client) => client.is_some(),
+        Err(_) => {
+            let message = format!("{} did not answer within {:.1} s", database.target(), left.as_secs_f64());
+            report.add(Finding::fault("database", message).cure(SILENT));
+            false
+        }
+    }
+}
+
+/// Finds out whether what is in the schema can be checked.
+async fn has_schema(parts: &mut Parts<'_>, report: &mut CheckReport) -> bool {
+    let schema = async |client: &mut Client, report: &mut CheckReport| database::has_schema(client, report).await;
+    parts.run("schema", PATIENCE, report, schema).await == Some(true)
 }
 
 fn configured_database(config: &Config, report: &mut CheckReport) -> Option<Database> {

@@ -2,7 +2,9 @@
 //! mapping asks for, nothing new after a fault, and no trace of Andon's triggers after detaching.
 
 mod drift;
+mod locked;
 mod owners;
+mod rights;
 mod shared;
 mod trials;
 mod watch;

@@ -1,6 +1,8 @@
 //! A failed capture is not a lost event. In: columns that are renamed under a mapping, values that are no event. Out: what is kept of the rows,
 //! what `andon capture` makes of it, and what the log and `andon check` say.
 
+mod found_again;
+
 use rig::receiver::Receiver;
 use serde_json::Value;
 use serde_json::json;
@@ -129,7 +131,10 @@ async fn failures_are_chosen_by_id_table_and_time_and_can_be_acknowledged() {
     let rest = andon(&["acknowledge"]);
 
     assert_eq!(one.out, "recovered 1 changes, which made 1 events\n", "{one:?}");
-    assert_eq!(earlier.out, "recovered 0 changes, which made 0 events\n");
+    assert!(
+        earlier.out.starts_with("recovered 0 changes, which made 0 events; none of the chosen is open"),
+        "{earlier:?}"
+    );
     assert_eq!(measure.out, "acknowledged 1\n");
     assert!(open.out.lines().count() == 2 && open.out.contains("public.job"), "{open:?}");
     for state in ["recovered", "acknowledged", "open"] {
@@ -159,7 +164,10 @@ async fn events_are_made_of_rows_as_they_are_where_nothing_was_kept() {
     assert_eq!((again.status, again.out.as_str()), (1, "recovered 1 changes, which made 1 events\n"), "{again:?}");
     assert!(again.err.contains("its row is gone") && again.err.contains("--table and --where"), "{again:?}");
     assert_eq!((rows.status, rows.out.as_str()), (0, "made 1 events\n"), "{rows:?}");
-    assert!(unknown.status == 1 && unknown.err.contains("no attached source captures a table jobs"), "{unknown:?}");
+    assert!(
+        unknown.status == 1 && unknown.err.contains("no attached source captures a table public.jobs"),
+        "{unknown:?}"
+    );
     let made = events(&plant).await;
     assert_eq!(
         made[2..],

@@ -23,6 +23,7 @@ mod failed_captures;
 mod failover;
 mod horizon;
 mod isolation;
+mod lane_status;
 mod large_statements;
 mod ledger;
 mod memory;

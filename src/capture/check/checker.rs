@@ -86,11 +86,14 @@ impl<'c> Checker<'c> {
 
     /// Looks a table up, once for the whole mapping.
     pub(super) async fn table(&mut self, name: &TableName) -> Result<Found, Error> {
-        if let Some(found) = self.tables.get(&name.to_string()) {
+        // Of several names, all are named where none of them exists.
+        let names: Vec<String> = name.each().map(TableName::to_string).collect();
+        let names = names.join("\n");
+        if let Some(found) = self.tables.get(&names) {
             return Ok(found.clone());
         }
         let found = table::find(self.transaction, name).await?;
-        self.tables.insert(name.to_string(), found.clone());
+        self.tables.insert(names, found.clone());
         Ok(found)
     }
 
@@ -335,7 +338,7 @@ impl<'c> Checker<'c> {
         let Some(zone) = &self.mapping.time_zone else { return Ok(()) };
         let query = format!("select now() at time zone {}", literal(&zone.sql));
         if let Err(error) = self.transaction.simple_query(&query).await {
-            if error.as_db_error().is_none() {
+            if !error.as_db_error().is_some_and(is_about_the_mapping) {
                 return Err(error);
             }
             self.transaction.batch_execute("rollback to savepoint andon_check").await?;
@@ -365,12 +368,20 @@ impl<'c> Checker<'c> {
         match self.transaction.prepare(query).await {
             Ok(statement) => Ok(Ok(statement.columns().first().map_or(Type::UNKNOWN, |column| column.type_().clone()))),
             Err(error) => {
-                let Some(reason) = error.as_db_error().cloned() else { return Err(error) };
+                let Some(reason) = error.as_db_error().filter(|it| is_about_the_mapping(it)).cloned() else {
+                    return Err(error);
+                };
                 self.transaction.batch_execute("rollback to savepoint andon_check").await?;
                 Ok(Err(reason))
             }
         }
     }
+}
+
+/// Returns whether an error says something about the mapping. A lock, a time limit or a server that stops says nothing: the same expression may
+/// be right.
+fn is_about_the_mapping(error: &DbError) -> bool {
+    !["08", "25", "40", "53", "55", "57", "58", "XX"].iter().any(|class| error.code().code().starts_with(class))
 }
 
 /// Returns whether the expression is wrong only because something that it names is not in the database: a column, a table or a value of an

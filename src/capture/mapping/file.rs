@@ -2,12 +2,14 @@
 //! at no database: the check finds out whether tables and columns exist.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::Path;
 
 use toml::de::DeTable;
 use toml::de::DeValue;
 
 use crate::capture::finding::Finding;
+use crate::capture::finding::Lines;
 use crate::capture::finding::Location;
 use crate::capture::finding::Problems;
 use crate::capture::mapping::Capture;
@@ -60,7 +62,7 @@ impl Mapping {
 
     /// Reads a mapping from its text; findings repeat `file`, which is not opened.
     pub fn parse(file: &str, text: &str) -> Result<Mapping, Problems> {
-        let mut findings = Findings { file, text, list: Vec::new() };
+        let mut findings = Findings { file, text, lines: Lines::of(text), list: Vec::new() };
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let location = findings.location(error.span().map_or(0, |span| span.start));
@@ -171,7 +173,9 @@ fn tables(findings: &mut Findings<'_>, root: &Section<'_>) -> BTreeMap<String, S
 }
 
 fn report_unused(findings: &mut Findings<'_>, tables: &BTreeMap<String, SharedKeys>, captures: &[Capture]) {
-    for (name, shared) in tables.iter().filter(|(_, shared)| !shared.is_used(captures)) {
+    let used: HashSet<String> =
+        captures.iter().flat_map(|capture| capture.table.each()).map(TableName::to_string).collect();
+    for (name, shared) in tables.iter().filter(|(_, shared)| !used.contains(&shared.table.to_string())) {
         let captured: Vec<String> = captures.iter().map(|capture| capture.table.to_string()).collect();
         let proposal = nearest(name, captured.iter().map(String::as_str))
             .map_or(String::new(), |name| format!("; the nearest is {name}"));

@@ -2,7 +2,6 @@
 //! unless it has its own. They exist only while the file is read: the entries of a mapping are complete.
 
 use crate::capture::expression;
-use crate::capture::mapping::Capture;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Optional;
 use crate::capture::mapping::TableName;
@@ -75,10 +74,6 @@ impl SharedKeys {
             optional: Optional::default(),
             ..self.clone()
         }
-    }
-
-    pub(super) fn is_used(&self, captures: &[Capture]) -> bool {
-        captures.iter().flat_map(|capture| capture.table.each()).any(|name| name.to_string() == self.table.to_string())
     }
 }
 

@@ -5,6 +5,7 @@ use toml::de::DeTable;
 use toml::de::DeValue;
 
 use crate::capture::finding::Finding;
+use crate::capture::finding::Lines;
 use crate::capture::finding::Location;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::TableName;
@@ -20,13 +21,14 @@ const RESERVED_ALIASES: [&str; 6] = ["new", "old", "this", "emptied", "ladder", 
 pub(super) struct Findings<'t> {
     pub(super) file: &'t str,
     pub(super) text: &'t str,
+    pub(super) lines: Lines<'t>,
     pub(super) list: Vec<Finding>,
 }
 
 impl Findings<'_> {
     /// Returns the location of a byte offset in the file.
     pub(super) fn location(&self, offset: usize) -> Location {
-        Location::of(self.text, offset)
+        self.lines.location(offset)
     }
 
     pub(super) fn add(&mut self, location: Location, entry: &str, field: &str, message: impl Into<String>) {

@@ -23,6 +23,8 @@ pub struct InstallPlan {
     pub differences: Vec<String>,
     /// What somebody should know although nothing keeps the source from being attached.
     pub warnings: Vec<String>,
+    /// The rights that the owner of the functions does not have, each with the statement that gives it. No attachment mends that.
+    pub lacking: Vec<String>,
     /// What the role may not do, and a superuser can do later.
     pub for_superuser: Option<&'static str>,
     /// The first steps, which make functions and need no lock of a table: what each does, and its SQL.

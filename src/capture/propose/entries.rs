@@ -17,6 +17,7 @@ use crate::capture::propose::state::State;
 use crate::capture::propose::tables::Column;
 use crate::capture::propose::tables::ListedTable;
 use crate::capture::propose::tenant::Tenants;
+use crate::capture::propose::toml_text::in_comment;
 use crate::capture::propose::toml_text::inline_table;
 use crate::capture::propose::toml_text::key_text;
 use crate::capture::propose::toml_text::list;
@@ -103,7 +104,7 @@ fn section<'t>(table: &'t ListedTable, entity: &str, plant: Plant<'t>) -> String
     if !without_zone.is_empty() {
         line(format!(
             "# Times without a zone, which columns can name once [source] has a time_zone: {}",
-            without_zone.join(", ")
+            in_comment(&without_zone.join(", "))
         ));
     }
     text
@@ -207,7 +208,7 @@ fn state_entries(state: &State<'_>, entity: &str, is_own: bool) -> Vec<Entry> {
     if !state::is_complete(state, &events) {
         let known = match state.column.labels.as_slice() {
             labels if labels.is_empty() || !events.is_empty() => String::new(),
-            labels => format!("# {}\n", labels.join(", ").replace(['\n', '\r'], " ")),
+            labels => format!("# {}\n", in_comment(&labels.join(", "))),
         };
         entries.push(Entry {
             on: "update",

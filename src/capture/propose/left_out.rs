@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::capture::propose::tables::ListedTable;
+use crate::capture::propose::toml_text::in_comment;
 
 /// The widest that a line of names may be.
 const WIDTH: usize = 130;
@@ -13,7 +14,7 @@ pub(super) struct LeftOut(Vec<(&'static str, Vec<String>)>);
 
 impl LeftOut {
     pub(super) fn add(&mut self, reason: &'static str, table: &ListedTable) {
-        let name = table.mapping_name().replace(['\n', '\r'], " ");
+        let name = in_comment(&table.mapping_name());
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, names)) => names.push(name),
             None => self.0.push((reason, vec![name])),

@@ -24,6 +24,12 @@ pub(super) fn quoted(text: &str) -> String {
     escaped
 }
 
+/// Returns text as a comment may hold it: names and values of a database have line ends and other control characters, which end a comment or
+/// are no TOML.
+pub(super) fn in_comment(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// The widest that a line may be.
 const WIDTH: usize = 125;
 

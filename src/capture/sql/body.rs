@@ -168,13 +168,17 @@ end ",
         };
         // A side that has no partner is a row of nulls, and no row.
         let image = |side: &str| match self.key().first() {
-            Some(key) => format!("case when (pair.{side}).{key} is not null then to_jsonb(pair.{side}) end"),
-            None => format!("to_jsonb(pair.{side})"),
+            Some(key) => {
+                format!("case when (pair.{side}).{key} is not null then andon.row_image(tg_relid, pair.{side}) end")
+            }
+            None => format!("andon.row_image(tg_relid, pair.{side})"),
         };
         let (images, row) = match operation {
-            Operation::Insert => ("to_jsonb(pair.new), null".to_owned(), "(pair.new)"),
+            Operation::Insert => ("andon.row_image(tg_relid, pair.new), null".to_owned(), "(pair.new)"),
             Operation::Update => (format!("{}, {}", image("new"), image("old")), "(pair.new)"),
-            Operation::Delete | Operation::Truncate => ("null, to_jsonb(pair.old)".to_owned(), "(pair.old)"),
+            Operation::Delete | Operation::Truncate => {
+                ("null, andon.row_image(tg_relid, pair.old)".to_owned(), "(pair.old)")
+            }
         };
         let single = indent(&event::insert(self.rules, operation, &self.table.key, self.levels, one), 2);
         format!(
@@ -217,15 +221,15 @@ end loop;
     fn keep_rows(&self, operation: Operation) -> String {
         let (images, counted) = match operation {
             Operation::Insert => {
-                ("select to_jsonb(new.*) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
+                ("select andon.row_image(tg_relid, new.*) as new_row, null::jsonb as old_row from new_rows as new", "new_rows")
             }
             Operation::Update => (
-                "select to_jsonb(new.*) as new_row, to_jsonb(old.*) as old_row from new_rows as new
-    full join old_rows as old on andon.row_key(tg_relid, to_jsonb(new.*)) = andon.row_key(tg_relid, to_jsonb(old.*))",
+                "select andon.row_image(tg_relid, new.*) as new_row, andon.row_image(tg_relid, old.*) as old_row from new_rows as new
+    full join old_rows as old on andon.row_key(tg_relid, andon.row_image(tg_relid, new.*)) = andon.row_key(tg_relid, andon.row_image(tg_relid, old.*))",
                 "new_rows",
             ),
             Operation::Delete => {
-                ("select null::jsonb as new_row, to_jsonb(old.*) as old_row from old_rows as old", "old_rows")
+                ("select null::jsonb as new_row, andon.row_image(tg_relid, old.*) as old_row from old_rows as old", "old_rows")
             }
             Operation::Truncate => return self.keep_nothing(),
         };
@@ -315,10 +319,16 @@ pub(crate) fn paired(new: &str, old: &str, key: &[String]) -> String {
     format!("{new} as new full join {old} as old on {}", pairs.join(" and "))
 }
 
-/// Returns the key of a row as text, for the record of a failure.
+/// Returns the key of a row as text, for the record of a failure, written like the id of an entity.
 pub(super) fn key_text(key: &[String], row: &str) -> String {
-    let columns: Vec<String> = key.iter().map(|column| format!("{row}.{column}")).collect();
-    if columns.is_empty() { "null".to_owned() } else { format!("concat_ws('/', {})", columns.join(", ")) }
+    match key {
+        [] => "null".to_owned(),
+        [only] => format!("concat_ws('/', {row}.{only})"),
+        several => {
+            let part = |column: &String| format!("replace(replace({row}.{column}::text, '~', '~0'), '/', '~1')");
+            format!("concat_ws('/', {})", several.iter().map(part).collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 pub(super) fn indent(sql: &str, levels: usize) -> String {

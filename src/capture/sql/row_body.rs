@@ -26,9 +26,9 @@ impl TriggerFunction<'_> {
         let ring = ring();
         let (old, new) = (key_text(&self.key(), "old"), key_text(&self.key(), "new"));
         let kept = self.for_each_operation(|operation| match operation {
-            Operation::Insert => self.keep_row("to_jsonb(new), null", &new),
+            Operation::Insert => self.keep_row("andon.row_image(tg_relid, new), null", &new),
             Operation::Update => self.keep_update(&new),
-            Operation::Delete => self.keep_row("null, to_jsonb(old)", &old),
+            Operation::Delete => self.keep_row("null, andon.row_image(tg_relid, old)", &old),
             Operation::Truncate => self.keep_nothing(),
         });
         format!(
@@ -118,11 +118,12 @@ end ",
     /// Returns what keeps the row of an update, or the row that is gone and the one that has come, if the key changed. The key is the one that
     /// the table has now, which may have been renamed.
     fn keep_update(&self, key: &str) -> String {
-        let both = self.keep("to_jsonb(new), to_jsonb(old)");
+        let both = self.keep("andon.row_image(tg_relid, new), andon.row_image(tg_relid, old)");
         if self.table.key.is_empty() {
             return self.keep_or_key(&both, key);
         }
-        let moved = self.keep("null, to_jsonb(old)") + &self.keep("to_jsonb(new), null");
+        let moved =
+            self.keep("null, andon.row_image(tg_relid, old)") + &self.keep("andon.row_image(tg_relid, new), null");
         let kept = format!("if {} then\n{}else\n{}end if;\n", same_key(), indent(&both, 1), indent(&moved, 1));
         self.keep_or_key(&kept, key)
     }
@@ -130,6 +131,6 @@ end ",
 
 /// Returns a condition that holds unless an update has changed the key that the table has now, which may have been renamed.
 fn same_key() -> String {
-    let key_of = |row: &str| format!("andon.row_key(tg_relid, to_jsonb({row}))");
+    let key_of = |row: &str| format!("andon.row_key(tg_relid, andon.row_image(tg_relid, {row}))");
     format!("{} is not distinct from {}", key_of("new"), key_of("old"))
 }

@@ -43,7 +43,8 @@ pub(super) async fn read(client: &Client) -> Result<Daemons, Error> {
 pub(super) fn judge(daemons: &Daemons, waiting: i64, is_wanted: bool, report: &mut CheckReport) {
     let Daemons { living, has_run, since, unread } = daemons;
     if !living.is_empty() {
-        return report.ok("daemon", format!("{} holds a lease", living.join(", ")));
+        let verb = if living.len() == 1 { "holds" } else { "hold" };
+        return report.ok("daemon", format!("{} {verb} a lease", living.join(", ")));
     }
     let cure = "start `andon run`";
     if !has_run {

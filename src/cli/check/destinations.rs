@@ -36,7 +36,7 @@ pub(super) async fn list(client: &mut Client, config: &Config, report: &mut Chec
 }
 
 /// Looks at the daemons and the lanes. Returns the usable destinations with what is to be said of each.
-pub(super) async fn state(client: &Client, listing: Listing, report: &mut CheckReport) -> Vec<Subject> {
+pub(super) async fn state(client: &mut Client, listing: Listing, report: &mut CheckReport) -> Vec<Subject> {
     let mut cannot_read = |what: &str, error: tokio_postgres::Error| {
         report.fault("lane", format!("cannot read {what}: {:#}", anyhow::Error::from(error)));
     };

@@ -2,6 +2,7 @@
 //! each part found, or a fault that says what it still waits for. A part that is cut short leaves no statement behind in the queue for a lock,
 //! where everybody who comes after it would have to wait as well.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,10 +19,20 @@ pub(super) struct Parts<'d> {
     database: &'d Database,
     client: Option<(Client, i32)>,
     deadline: Instant,
+    /// How many times as long as usually each part may take, because somebody has given more time.
+    generosity: u32,
 }
+
+/// The time for everything where nobody gives another.
+const USUAL: Duration = Duration::from_secs(5);
 
 /// How long it may take to find out what a part waits for.
 const EXPLANATION: Duration = Duration::from_millis(300);
+
+/// How long it may take to end what a part is doing.
+const CANCEL: Duration = Duration::from_millis(100);
+/// How soon it is asked again whether a part that works on waits for anybody.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a session waits for: the lock of a table, and who holds it.
 const WAITS_FOR: &str = "
@@ -33,7 +44,8 @@ const WAITS_FOR: &str = "
 
 impl<'d> Parts<'d> {
     pub(super) fn new(database: &'d Database, deadline: Instant) -> Parts<'d> {
-        Parts { database, client: None, deadline }
+        let usual = deadline.saturating_duration_since(Instant::now()).as_secs() / USUAL.as_secs();
+        Parts { database, client: None, deadline, generosity: u32::try_from(usual).unwrap_or(u32::MAX).max(1) }
     }
 
     /// Gives the parts that are left so much more time.
@@ -49,7 +61,29 @@ impl<'d> Parts<'d> {
         report: &mut CheckReport,
         part: impl AsyncFnOnce(&mut Client, &mut CheckReport) -> T,
     ) -> Option<T> {
+        let patience = patience.saturating_mul(self.generosity);
         let end = Instant::now().checked_add(patience).map_or(self.deadline, |end| end.min(self.deadline));
+        self.run_until(area, end, false, report, part).await
+    }
+
+    /// Runs one part until the deadline, and beyond it for as long as the database works for it and waits for nobody.
+    pub(super) async fn run_while_it_works<T>(
+        &mut self,
+        area: &'static str,
+        report: &mut CheckReport,
+        part: impl AsyncFnOnce(&mut Client, &mut CheckReport) -> T,
+    ) -> Option<T> {
+        self.run_until(area, self.deadline, true, report, part).await
+    }
+
+    async fn run_until<T>(
+        &mut self,
+        area: &'static str,
+        mut end: Instant,
+        may_work_on: bool,
+        report: &mut CheckReport,
+        part: impl AsyncFnOnce(&mut Client, &mut CheckReport) -> T,
+    ) -> Option<T> {
         let (mut client, process) = match timeout_at(self.deadline, self.connected()).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => {
@@ -62,19 +96,36 @@ impl<'d> Parts<'d> {
             }
         };
         let began = Instant::now();
-        match timeout_at(end, part(&mut client, report)).await {
+        let outcome = {
+            let mut running = pin!(part(&mut client, report));
+            loop {
+                if let Ok(found) = timeout_at(end, running.as_mut()).await {
+                    break Ok(found);
+                }
+                match self.asked(process).await {
+                    Some((_, None)) if may_work_on => end = Instant::now() + LOOK,
+                    asked => break Err(asked),
+                }
+            }
+        };
+        let asked = match outcome {
             Ok(found) => {
                 self.client = Some((client, process));
-                Some(found)
+                return Some(found);
             }
-            Err(_) => {
-                let waited = began.elapsed().as_secs_f64();
-                let reason = self.end(process).await.unwrap_or("the answer of the database".to_owned());
-                let message = format!("no answer within {waited:.1} s: it still waits for {reason}");
-                report.add(Finding::fault(area, message).cure("end that session, or give more time with --timeout"));
-                None
-            }
+            Err(asked) => asked,
+        };
+        let waited = began.elapsed().as_secs_f64();
+        let mut reason = None;
+        if let Some((beside, waits_for)) = asked {
+            reason = waits_for;
+            // What the session is doing ends.
+            drop(timeout(CANCEL, beside.execute("select pg_cancel_backend($1)", &[&process])).await);
         }
+        let reason = reason.unwrap_or("the answer of the database".to_owned());
+        let message = format!("no answer within {waited:.1} s: it still waits for {reason}");
+        report.add(Finding::fault(area, message).cure("end that session, or give more time with --timeout"));
+        None
     }
 
     async fn connected(&mut self) -> anyhow::Result<(Client, i32)> {
@@ -86,14 +137,13 @@ impl<'d> Parts<'d> {
         Ok((client, process))
     }
 
-    /// Ends what the session of a part that was cut short is doing. Returns what it waited for, if that can be found out.
-    async fn end(&self, process: i32) -> Option<String> {
-        let ending = async {
+    /// Asks on another connection what the session of a part waits for, if it waits for anybody. Returns the connection as well.
+    async fn asked(&self, process: i32) -> Option<(Client, Option<String>)> {
+        let asking = async {
             let client = self.database.connect().await.ok()?;
-            let reason = client.query_opt(WAITS_FOR, &[&process]).await.ok().flatten();
-            client.execute("select pg_cancel_backend($1)", &[&process]).await.ok()?;
-            reason.map(|row| row.get::<_, String>(0))
+            let reason = client.query_opt(WAITS_FOR, &[&process]).await.ok()?;
+            Some((client, reason.map(|row| row.get(0))))
         };
-        timeout(EXPLANATION, ending).await.ok().flatten()
+        timeout(EXPLANATION, asking).await.ok().flatten()
     }
 }

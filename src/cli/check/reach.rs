@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
 
+use crate::capture;
 use crate::capture::Mapping;
+use crate::capture::Types;
 use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::EventType;
 use crate::cli::check::lanes::Note;
@@ -29,6 +31,8 @@ pub(super) struct Known {
     has_sources: bool,
     /// The types that the mappings name or the log has.
     types: BTreeSet<String>,
+    /// The types of entries that are left out, because the database lacks what they name.
+    left_out: BTreeSet<String>,
     /// Whether a type is computed.
     makes_any_type: bool,
     /// The tenants that the mappings name or the log has.
@@ -39,12 +43,14 @@ pub(super) struct Known {
 
 impl Known {
     /// Reads the attached mappings and the newest events.
-    pub(super) async fn read(client: &Client) -> Result<Known, Error> {
+    pub(super) async fn read(client: &mut Client) -> Result<Known, Error> {
         let mut known = Known::default();
         for row in client.query("select name, mapping from andon.sources", &[]).await? {
-            // A mapping that cannot be parsed is told by the check of the sources.
+            // A mapping that cannot be parsed, or no longer fits, is told by the check of the sources.
             if let Ok(mapping) = Mapping::parse(row.get(0), row.get(1)) {
-                known.attached(&mapping);
+                let is_optional = mapping.captures.iter().any(|it| it.optional.entry || !it.optional.fields.is_empty());
+                let checked = if is_optional { capture::check(client, &mapping).await.ok() } else { None };
+                known.attached(&mapping, &checked.map(|checked| checked.types).unwrap_or_default());
             }
         }
         let sql = "select distinct tenant, type from andon.events
@@ -56,9 +62,15 @@ impl Known {
         Ok(known)
     }
 
-    fn attached(&mut self, mapping: &Mapping) {
+    fn attached(&mut self, mapping: &Mapping, types: &Types) {
         self.has_sources = true;
         for capture in &mapping.captures {
+            if types.leaves_out(capture, "") {
+                if let EventType::Literal(name) = &capture.event {
+                    self.left_out.insert(name.clone());
+                }
+                continue;
+            }
             match &capture.event {
                 EventType::Literal(name) => drop(self.types.insert(name.clone())),
                 EventType::Sql(_) => self.makes_any_type = true,
@@ -117,6 +129,18 @@ impl Known {
         let candidates: BTreeSet<String> = self.types.iter().flat_map(|name| with_stems(name)).collect();
         let note = |pattern: &EventPattern| {
             let text = pattern.to_string();
+            let left_out: Vec<&str> =
+                self.left_out.iter().filter(|name| pattern.matches(name)).map(String::as_str).collect();
+            if !left_out.is_empty() {
+                let grade = if gets_nothing { Grade::Fault } else { Grade::Warning };
+                let which = left_out.join(", ");
+                return (
+                    grade,
+                    format!(
+                        "what `{text}` takes is left out here, because the database lacks what it is made of: {which} (see the source)"
+                    ),
+                );
+            }
             let near = nearest(&text, candidates.iter().map(String::as_str));
             let grade =
                 if !self.makes_any_type && (gets_nothing || near.is_some()) { Grade::Fault } else { Grade::Warning };
@@ -148,7 +172,8 @@ mod tests {
             "[source]\nname = 'mes'\n{tenant}\n[[capture]]\ntable = 'station'\non = 'insert'\n{event}\nentity_type = 'station'\n"
         );
         let mut known = Known::default();
-        known.attached(&Mapping::parse("mes.toml", &mapping).unwrap_or_else(|problems| panic!("{problems}")));
+        let mapping = Mapping::parse("mes.toml", &mapping).unwrap_or_else(|problems| panic!("{problems}"));
+        known.attached(&mapping, &Types::default());
         known
     }
 

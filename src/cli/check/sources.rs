@@ -44,7 +44,7 @@ pub(super) async fn check(client: &mut Client, report: &mut CheckReport) {
 }
 
 fn tell(name: &str, inspection: &Inspection, report: &mut CheckReport) {
-    let Inspection { findings, left_out, differences, warnings } = inspection;
+    let Inspection { findings, left_out, differences, lacking, warnings } = inspection;
     for finding in findings {
         let finding = Finding::fault("source", finding).of(name).shown_as_message();
         report.add(finding.cure("correct the mapping, then run `andon attach --source FILE`"));
@@ -52,7 +52,10 @@ fn tell(name: &str, inspection: &Inspection, report: &mut CheckReport) {
     for difference in differences {
         report.add(Finding::fault("source", difference).of(name).cure("run `andon attach --source FILE`"));
     }
-    if findings.is_empty() && differences.is_empty() {
+    for right in lacking {
+        report.add(Finding::fault("source", right).of(name));
+    }
+    if findings.is_empty() && differences.is_empty() && lacking.is_empty() {
         report.add(Finding::new(Grade::Ok, "source", format!("{name} fits the database")).of(name).shown_as_message());
     }
     for finding in left_out {

@@ -1,6 +1,7 @@
 //! `andon source init`. In: a live database. Out: a first mapping for it on standard output, which people then edit. It changes nothing.
 
 use anyhow::Context as _;
+use anyhow::anyhow;
 use clap::Args;
 
 use crate::capture::propose;
@@ -34,7 +35,14 @@ impl Init {
         let row = client.query_one("select current_database()::text", &[]).await;
         let database: String = row.context("cannot read the name of the database")?.get(0);
         let tables = tables::list(&client).await.context("cannot read the catalogue")?;
-        let name = source_name(&self.name.unwrap_or(database));
+        let name = match self.name {
+            None => source_name(&database),
+            Some(name) if source_name(&name) == name => name,
+            Some(name) => {
+                let rule = "at most 24 lower-case letters, digits and hyphens, with a letter first";
+                return Err(Failure::Usage(anyhow!("--name {name} cannot be the name of a source: it has {rule}")));
+            }
+        };
         let wish = Wish { name, tables: self.table, not_tables: self.not_table, limit: self.limit };
         print!("{}", propose::mapping(&wish, &tables).map_err(anyhow::Error::from)?);
         Ok(())

@@ -149,6 +149,9 @@ const ODD: &str = r#"
     create view v as select * from self; create materialized view mv as select 1 as status;
     create table two (a int, b text, status text, at timestamp, primary key (a, b));
     create table three (id int primary key, a int, b text, status text, foreign key (a, b) references two (a, b));
+    create table U&"bell\0007" (id int primary key, status text, U&"when\000Ais\0001it" timestamp);
+    create table U&"no\0001key\000Ax = 1" (status text);
+    create type beep as enum (E'\x01', E'a\n[b]'); create table beeper (id int primary key, status beep);
     create schema "Other"; create table "Other"."self" (id int primary key, status text, at timestamp);"#;
 
 #[tokio::test]

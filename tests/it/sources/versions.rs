@@ -170,3 +170,31 @@ async fn eryxon_is_attached_as_its_documents_described_it_and_as_it_is() {
     }
     assert!(attached.out.contains("when: column new.issue_type does not exist"), "{}", attached.out);
 }
+
+#[tokio::test]
+async fn a_destination_that_wants_only_what_is_left_out_is_told() {
+    let plant = Plant::empty().await;
+    plant.run(OLD).await;
+    let mapping = file("left-out.toml", MAPPING);
+    let attached = run_andon(&plant.url, &["attach", "--source", &mapping]);
+    plant
+        .run(
+            "insert into andon.webhooks (url, secret_key, events) values
+                ('https://only.example', 's', '{inspection.*}'), ('https://also.example', 's', '{inspection.made,work_order.*}'),
+                ('https://rest.example', 's', '{work_order.*}')",
+        )
+        .await;
+
+    let check = run_andon(&plant.url, &["check"]);
+
+    assert_eq!(attached.status, 0, "{attached:?}");
+    let told = |name: &str| check.out.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    for (name, grade) in [("only.example", "FAULT"), ("also.example", "warning")] {
+        let line = told(name);
+        assert!(
+            line.starts_with(grade) && line.contains("is left out here") && line.contains("inspection.made"),
+            "{line}"
+        );
+    }
+    assert!(told("rest.example").starts_with("ok"), "{check:?}");
+}

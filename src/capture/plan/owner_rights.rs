@@ -1,0 +1,45 @@
+//! The rights that the capture functions of a source need, and that their owner does not have. In: the role to which they belong, and what they
+//! read. Out: each right that is missing, with the statement that gives it. Without some of them a change is neither captured nor recorded, and
+//! only the server's log has a warning. It only reads.
+
+use tokio_postgres::Transaction;
+
+use crate::capture::error::SourceError;
+use crate::capture::sql::quote::identifier;
+
+/// Each missing right: the right, the kind of the object, and its name. Of a table that is looked up, any column will do, because a role may be
+/// granted some of them; whether they are the right ones shows when the functions are tried.
+const MISSING: &str = "
+    with role (name) as (select coalesce($1, current_user::text)), needed (kind, name, wanted) as (
+        select 'schema', name, 'usage' from unnest($2::text[]) name
+        union all select 'table', 'andon.events', 'insert'
+        union all select 'table', name, 'select' from unnest($3::text[]) name
+        union all select 'function', p.oid::regprocedure::text, 'execute' from pg_proc p
+            where p.pronamespace = 'andon'::regnamespace and p.proname in ('capture_failed', 'row_image', 'row_key', 'ring')
+    )
+    select distinct wanted, kind, needed.name, quote_ident(role.name) from role cross join needed
+    where to_regrole(quote_ident(role.name)) is not null and not case kind
+        when 'schema' then coalesce(has_schema_privilege(role.name::name, to_regnamespace(needed.name)::oid, wanted), true)
+        when 'table' then coalesce(has_any_column_privilege(role.name::name, to_regclass(needed.name)::oid, wanted), true)
+        else has_function_privilege(role.name::name, to_regprocedure(needed.name)::oid, wanted) end
+    order by 2, 3";
+
+/// Returns the rights that are missing. Without a role it is the current one. `tables` are captured, `looked_up` are read: schema and table.
+pub(super) async fn missing(
+    transaction: &Transaction<'_>,
+    role: Option<&str>,
+    tables: &[(String, String)],
+    looked_up: &[(String, String)],
+) -> Result<Vec<String>, SourceError> {
+    let used = tables.iter().chain(looked_up).map(|(schema, _)| identifier(schema));
+    let schemas: Vec<String> = std::iter::once("andon".to_owned()).chain(used).collect();
+    let read: Vec<String> =
+        looked_up.iter().map(|(schema, table)| format!("{}.{}", identifier(schema), identifier(table))).collect();
+    let rows = transaction.query(MISSING, &[&role, &schemas, &read]).await;
+    let rows = rows.map_err(|error| SourceError::database("look for the rights of the functions' owner", error))?;
+    let missing = rows.iter().map(|row| {
+        let (wanted, kind, name, role): (&str, &str, &str, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        format!("{role}, to which the capture functions belong, lacks {wanted} on {kind} {name}; run: grant {wanted} on {kind} {name} to {role}")
+    });
+    Ok(missing.collect())
+}
