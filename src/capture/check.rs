@@ -115,6 +115,8 @@ pub async fn check_mapping(transaction: &Transaction<'_>, mapping: &Mapping) -> 
                 .to_owned(),
         });
     }
+    // Expressions are prepared as the functions run them. Of Andon's own statements none is to run without rows that a policy hides.
+    transaction.batch_execute("set local row_security = off").await?;
     findings.extend(missing.findings(&named, &database(transaction).await?, &mapping.file));
     for list in [&mut findings, &mut left_out] {
         list.sort_by_key(|finding| finding.location);

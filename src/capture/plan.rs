@@ -66,11 +66,18 @@ pub(crate) async fn wanted(transaction: &Transaction<'_>, mapping: &Mapping) -> 
         return Err(SourceError::Findings(Problems(checked.findings)));
     }
     let mut captures = Vec::new();
+    let hides = async |is_on: &str| {
+        let set = transaction.batch_execute(&format!("set local row_security = {is_on}")).await;
+        set.map_err(|error| SourceError::database("set row_security", error))
+    };
+    // A policy of the plant hides rows from the functions, and is no reason not to prepare them.
+    hides("on").await?;
     for captured in &checked.tables {
         prepare_inserts(transaction, captured, &mapping.levels).await?;
         let CheckedTable { name, table, rules } = captured;
         captures.push(trigger::generate(&mapping.name, name, table, rules, &mapping.levels));
     }
+    hides("off").await?;
     let names: Vec<&str> = checked.tables.iter().map(|captured| captured.table.sql.as_str()).collect();
     relatives::refuse_overlap(transaction, &names).await?;
     let identities = relatives::identities(transaction, &names).await?;

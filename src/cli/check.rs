@@ -175,7 +175,7 @@ async fn check_delivery(
     let Some(listing) = parts.run("destination", PATIENCE, report, list).await else { return };
     let state =
         async |client: &mut Client, report: &mut CheckReport| destinations::state(client, listing, report).await;
-    let Some(subjects) = parts.run("lane", LANES_PATIENCE, report, state).await else { return };
+    let Some(subjects) = Box::pin(parts.run("lane", LANES_PATIENCE, report, state)).await else { return };
     // Each broker says for itself that it did not answer.
     let deadline = deadline.checked_sub(ENDING).unwrap_or(deadline);
     let brokers = async |client: &mut Client, report: &mut CheckReport| {

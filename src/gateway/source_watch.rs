@@ -65,7 +65,7 @@ impl Told {
             match news {
                 Look::Attached => tracing::info!(source, "what is attached is what it should be again"),
                 Look::Differs(reason) => {
-                    let advice = "run `andon attach --source FILE`";
+                    let advice = "run `andon check`, which says for each whether to correct the mapping; then run `andon attach --source FILE`";
                     tracing::error!(
                         source,
                         reason,

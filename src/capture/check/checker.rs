@@ -64,9 +64,7 @@ impl<'c> Checker<'c> {
     /// would pin.
     pub(super) async fn start(transaction: &'c Transaction<'c>, mapping: &'c Mapping) -> Result<Checker<'c>, Error> {
         let values = defaults::values(transaction).await?;
-        let mut pinned = Pins { settings: values.clone(), ..Pins::default() };
-        // The statements of Andon itself are not to run without rows that a policy hides.
-        pinned.settings.remove(&Setting::RowSecurity);
+        let pinned = Pins { settings: values.clone(), ..Pins::default() };
         transaction.batch_execute(&format!("{}savepoint andon_check", pinned.statements())).await?;
         Ok(Checker {
             findings: Vec::new(),

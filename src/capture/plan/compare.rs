@@ -143,7 +143,10 @@ fn deviations(wanted: &GeneratedCapture, known: &InstalledFunction) -> Vec<Strin
         }
     };
     let is_definer = definition::is_definer(&wanted.create_function);
-    check(known.body == wanted.body, "has another body, of another version of Andon or by hand");
+    check(
+        known.body == wanted.body,
+        "has another body than this Andon makes of the mapping and the tables as they are now",
+    );
     check(known.is_definer == is_definer, "runs with other rights: security definer was changed");
     check(known.settings == definition::settings(&wanted.create_function), "has other `set` clauses");
     check(!known.is_public, "may be called by everybody");

@@ -54,7 +54,19 @@ const PRIVATE: &[&str] = &[
     "signature",
 ];
 /// Parts of such names that are written together with others, as in `userpassword`.
-const PRIVATE_PARTS: &[&str] = &["password", "passwd", "secret", "token", "apikey", "credential", "privatekey"];
+const PRIVATE_PARTS: &[&str] = &[
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "apikey",
+    "credential",
+    "privatekey",
+    "firstname",
+    "lastname",
+    "surname",
+    "fullname",
+];
 /// Columns that say nothing about what happened.
 const BOOKKEEPING: &[&str] = &[
     "created_at",
@@ -196,6 +208,8 @@ mod tests {
             "Client Secret",
             "e_mail",
             "email",
+            "first_name",
+            "lastName",
         ] {
             assert!(is_private(name), "{name}");
         }

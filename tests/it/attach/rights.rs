@@ -77,12 +77,19 @@ async fn row_security_that_hides_what_is_looked_up_is_a_warning() {
     plant.run("alter table mes.cells enable row level security; create policy mine on mes.cells using (name = current_setting('app.cell', true))").await;
     let enabled = run_andon(&plant.url, &["check"]);
     plant.run("alter table mes.cells force row level security").await;
+    let unpinned = run_andon(&plant.url, &["check"]);
+    let attached = run_andon(&url, &["attach", "--source", &path]);
     let forced = run_andon(&plant.url, &["check"]);
     plant.run(&format!("alter role {owner} bypassrls")).await;
     let bypassed = run_andon(&plant.url, &["check"]);
 
     let said = format!("row-level security of mes.cells holds for {owner}");
     assert!(!enabled.out.contains(&said), "the owner sees all rows: {enabled:?}");
+    assert!(
+        unpinned.status == 1 && unpinned.out.contains("other `set` clauses"),
+        "what a session sees is pinned: {unpinned:?}"
+    );
+    assert_eq!(attached.status, 0, "{attached:?}");
     let line = forced.out.lines().find(|line| line.contains(&said)).unwrap_or_else(|| panic!("{forced:?}"));
     assert!(forced.status == 0 && line.starts_with("warning source"), "{line}");
     assert!(!bypassed.out.contains(&said), "{bypassed:?}");
