@@ -77,6 +77,16 @@ async fn what_is_only_more_is_no_fault() {
 }
 
 #[tokio::test]
+async fn a_database_that_has_changed_since_is_not_passed_over() {
+    let plant = Plant::with(TABLES, ATTACHED).await;
+    plant.run("create table stations (id int primary key)").await;
+
+    let same = diff(&plant, ATTACHED);
+
+    assert!(same.out.contains("the database has changed since plant was attached"), "{same:?}");
+}
+
+#[tokio::test]
 async fn a_mapping_that_cannot_be_compared_says_why() {
     let plant = Plant::with(TABLES, ATTACHED).await;
 
