@@ -143,7 +143,8 @@ impl OfferedEvent {
 
 fn origin(capture: &Capture) -> String {
     let operations: Vec<&str> = capture.operations.iter().map(|operation| operation.name()).collect();
-    let mut text = format!("{} of {}", operations.join(" or "), capture.table);
+    let tables: Vec<String> = capture.table.each().map(ToString::to_string).collect();
+    let mut text = format!("{} of {}", operations.join(" or "), tables.join(" or "));
     if !capture.of.is_empty() {
         let columns: Vec<&str> = capture.of.iter().map(|column| column.sql.as_str()).collect();
         text.push_str(&format!(", of {}", columns.join(", ")));

@@ -66,18 +66,11 @@ pub(crate) async fn wanted(transaction: &Transaction<'_>, mapping: &Mapping) -> 
         return Err(SourceError::Findings(Problems(checked.findings)));
     }
     let mut captures = Vec::new();
-    let hides = async |is_on: &str| {
-        let set = transaction.batch_execute(&format!("set local row_security = {is_on}")).await;
-        set.map_err(|error| SourceError::database("set row_security", error))
-    };
-    // A policy of the plant hides rows from the functions, and is no reason not to prepare them.
-    hides("on").await?;
     for captured in &checked.tables {
         prepare_inserts(transaction, captured, &mapping.levels).await?;
         let CheckedTable { name, table, rules } = captured;
         captures.push(trigger::generate(&mapping.name, name, table, rules, &mapping.levels));
     }
-    hides("off").await?;
     let names: Vec<&str> = checked.tables.iter().map(|captured| captured.table.sql.as_str()).collect();
     relatives::refuse_overlap(transaction, &names).await?;
     let identities = relatives::identities(transaction, &names).await?;
@@ -187,8 +180,9 @@ async fn prepare_inserts(
     settle(transaction, &Pins::default()).await
 }
 
-/// Gives the transaction the search path and the settings of a function.
+/// Gives the transaction the search path and the settings of a function. A policy that hides rows makes a statement fail, unless the function
+/// pins otherwise.
 async fn settle(transaction: &Transaction<'_>, pins: &Pins) -> Result<(), SourceError> {
-    let settled = transaction.batch_execute(&pins.statements()).await;
+    let settled = transaction.batch_execute(&format!("set local row_security = off; {}", pins.statements())).await;
     settled.map_err(|error| SourceError::database("use the settings of a capture", error))
 }

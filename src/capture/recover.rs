@@ -243,8 +243,7 @@ async fn recover(
 
 /// Makes the settings of the transaction those of the function that is installed for the table, so that the same row gives the same event.
 async fn settle(transaction: &Transaction<'_>, mapping: &Mapping, captured: &CheckedTable) -> Result<(), SourceError> {
-    let CheckedTable { name, table, rules, .. } = captured;
-    let function = trigger::generate(&mapping.name, name, table, rules, &mapping.levels).function;
+    let function = trigger::function(&mapping.name, &captured.name);
     let sql = "select set_config(split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1), true)
         from pg_proc, unnest(proconfig) setting where oid = to_regproc($1)";
     let settled = transaction.query(sql, &[&function]).await;

@@ -14,7 +14,7 @@ use crate::database::locks::Lock;
 
 /// Returns the work of `andon.ring()`, inlined. Calling it would cost half as much as a small capture, most of it for setting a search path
 /// that is set here already.
-pub(super) fn ring() -> String {
+fn ring() -> String {
     format!(
         "        if found then
             if not pg_try_advisory_xact_lock_shared({}) and pg_notification_queue_usage() < 0.02 then
@@ -67,7 +67,7 @@ impl TriggerFunction<'_> {
         let (mut kept_rows, variables) = self.without_lookups(|operation| self.fallback(operation));
         kept_rows.push_str(&self.for_each_operation(|operation| self.keep_rows(operation)));
         let (source, table_name) = (literal(self.source), literal(&self.name.to_string()));
-        let ring = ring();
+        let attempt = attempt(&all_rows);
         format!(
             "
 #variable_conflict use_column
@@ -78,17 +78,7 @@ declare
     captured boolean := false;
     failures bigint := 0;
 {variables}begin
-    begin
-{}{ring}        return null;
-    exception when transaction_rollback then
-        -- A serialization failure or a deadlock. The application answers it by running its transaction again, which captures the event.
-        raise;
-    when others then
-        -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
-        -- and neither row nor event is kept.
-        get stacked diagnostics code = returned_sqlstate, reason = message_text;
-    end;
-    begin
+{attempt}    begin
         if left(code, 2) not in ({OF_A_ROW}) then
             -- Not the fault of one row: a column that is gone, a full disk. Each row would fail alike, and is kept to be captured later.
 {}            return null;
@@ -114,7 +104,6 @@ declare
     end;
     return null;
 end ",
-            indent(&all_rows, 2),
             indent(&kept_rows, 3),
             indent(&row_by_row, 2)
         )
@@ -310,6 +299,24 @@ end;
         }
         sql + "end if;\n"
     }
+}
+
+/// Returns the attempt to capture by these inserts, after which the function is done, or knows what went wrong.
+pub(super) fn attempt(inserts: &str) -> String {
+    let (inserts, ring) = (indent(inserts, 2), ring());
+    format!(
+        "    begin
+{inserts}{ring}        return null;
+    exception when transaction_rollback then
+        -- A serialization failure or a deadlock. The application answers it by running its transaction again, which captures the event.
+        raise;
+    when others then
+        -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
+        -- and neither row nor event is kept.
+        get stacked diagnostics code = returned_sqlstate, reason = message_text;
+    end;
+"
+    )
 }
 
 /// Returns a `from` item that pairs the rows of two tables by the key.

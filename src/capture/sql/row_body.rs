@@ -4,9 +4,9 @@
 use crate::capture::mapping::Operation;
 use crate::capture::sql::body::OF_A_ROW;
 use crate::capture::sql::body::TriggerFunction;
+use crate::capture::sql::body::attempt;
 use crate::capture::sql::body::indent;
 use crate::capture::sql::body::key_text;
-use crate::capture::sql::body::ring;
 use crate::capture::sql::event;
 use crate::capture::sql::fallback::Fallback;
 use crate::capture::sql::quote::literal;
@@ -23,7 +23,7 @@ impl TriggerFunction<'_> {
             Operation::Update => self.update_of_row(),
             _ => self.insert_of_row(operation),
         });
-        let ring = ring();
+        let attempt = attempt(&inserts);
         let (old, new) = (key_text(&self.key(), "old"), key_text(&self.key(), "new"));
         let kept = self.for_each_operation(|operation| match operation {
             Operation::Insert => self.keep_row("andon.row_image(tg_relid, new), null", &new),
@@ -38,18 +38,8 @@ declare
     code   text;
     reason text;
 {variables}begin
-    begin
-{2}{ring}        return null;
-    exception when transaction_rollback then
-        -- A serialization failure or a deadlock. The application answers it by running its transaction again, which captures the event.
-        raise;
-    when others then
-        -- A cancel (statement_timeout, Ctrl-C) is not among the others: it ends the plant's statement here as it would anywhere in it,
-        -- and neither row nor event is kept.
-        get stacked diagnostics code = returned_sqlstate, reason = message_text;
-    end;
-    begin
-{3}{0}    exception when transaction_rollback then
+{attempt}    begin
+{2}{0}    exception when transaction_rollback then
         raise;
     when others then
         raise warning 'andon: % of % not captured (% %), and that could not be recorded: %', tg_op, {1}, code, reason, sqlerrm;
@@ -58,7 +48,6 @@ declare
 end ",
             indent(&kept, 2),
             literal(&self.name.to_string()),
-            indent(&inserts, 2),
             indent(&attempts, 2),
         )
     }

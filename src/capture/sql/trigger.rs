@@ -58,7 +58,7 @@ pub fn generate(
     rules: &[Rule],
     levels: &[(String, String)],
 ) -> GeneratedCapture {
-    let function = format!("andon.{}", identifier(&function_name(source, name)));
+    let function = function(source, name);
     let operations: Vec<Operation> =
         Operation::ALL.into_iter().filter(|operation| rules.iter().any(|rule| rule.operation == *operation)).collect();
     let body = TriggerFunction { source, name, table, operations: &operations, rules, levels }.body();
@@ -143,6 +143,11 @@ pub fn comment_prefix(source: &str) -> String {
 
 fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the function that captures a table, as SQL.
+pub(crate) fn function(source: &str, name: &TableName) -> String {
+    format!("andon.{}", identifier(&function_name(source, name)))
 }
 
 fn function_name(source: &str, name: &TableName) -> String {

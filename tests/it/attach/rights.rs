@@ -48,6 +48,7 @@ async fn a_right_that_the_capture_functions_lose_is_said_before_a_change_is_lost
         ("usage", "schema andon", owner.as_str()),
         ("insert", "table andon.events", &owner),
         ("execute", "function andon.capture_failed(text,text,text,oid,text[],text,text,jsonb,jsonb)", &owner),
+        ("execute", "function andon.lookup_failed(text,text,oid,text,text)", &owner),
         ("usage", "schema mes", &owner),
         ("select", "table mes.cells", &owner),
     ] {

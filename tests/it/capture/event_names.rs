@@ -2,6 +2,7 @@
 //! and whether what can be known about it is said before.
 
 use andon::capture::Mapping;
+use andon::capture::event_name::event_type;
 
 use crate::command::file;
 use crate::command::run_andon;
@@ -40,6 +41,33 @@ async fn a_name_that_is_no_dotted_name_is_made_one() {
         .await;
 
     assert_eq!(types, ["job.Due_Today", "job.done", "job.50_", "job.a.b-c_d", "job.gr_er"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_predicts_the_name_that_the_database_makes() {
+    let plant = Plant::empty().await;
+
+    for text in [
+        "job.new",
+        "Job.NEW",
+        "a b",
+        "a\t\n b",
+        "größer.x",
+        "日本.語",
+        "a.b-c_d",
+        "-",
+        "_._",
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "a. .b",
+        "a.ü.",
+    ] {
+        let made = plant.client.query_one("select andon.event_type($1)", &[&text]).await;
+        assert_eq!(event_type(text), made.ok().map(|row| row.get(0)), "{text:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
