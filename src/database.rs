@@ -4,8 +4,10 @@
 
 mod anchor;
 mod dial;
+mod encryption;
 mod error;
 pub mod locks;
+mod password_guard;
 mod pooler;
 pub(crate) mod portion;
 pub mod reconnect;
@@ -38,6 +40,7 @@ pub use crate::database::error::DatabaseError;
 use crate::database::pooler::Verdict;
 use crate::secret::Secret;
 use crate::tls;
+use crate::tls::Peer;
 
 /// Where the database is, and which certificates to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +71,15 @@ pub fn check_url(url: &Secret) -> Result<(), DatabaseError> {
 impl Database {
     /// Reads the URL and the certificates, without connecting.
     pub fn new(settings: &Settings) -> Result<Database, DatabaseError> {
-        let address = url::read(settings.url.expose())?;
+        let mut address = url::read(settings.url.expose())?;
         let ca_file = match (&settings.ca_file, &address.ca_file) {
             (Some(one), Some(other)) if one != other => return Err(DatabaseError::TwoAuthorities),
             (one, other) => one.as_deref().or(other.as_deref()),
         };
+        if ca_file.is_some() || address.identity.is_some() {
+            // Whoever names certificates relies on them.
+            address.tls = address.tls.with_certificates();
+        }
         let identity = address.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
         let hosts = Hosts::new(&address, tls::client(ca_file, identity).map_err(DatabaseError::Tls)?);
         for parameter in &address.ignored {
@@ -121,6 +128,16 @@ impl Database {
     /// Returns the parameters of the URL that mean nothing to Andon.
     pub fn ignored(&self) -> &[String] {
         &self.ignored
+    }
+
+    /// Returns whether connections are made only to a server whose certificate is verified.
+    pub fn verifies(&self) -> bool {
+        self.hosts.verifies()
+    }
+
+    /// Returns whether all hosts are this machine, so that no network lies between.
+    pub fn is_local(&self) -> bool {
+        self.hosts.is_local()
     }
 
     /// Creates a client and its connection, which the caller has to poll.
@@ -199,7 +216,11 @@ impl Database {
         let target = self.hosts.target.clone();
         let is_options =
             |error: &tokio_postgres::error::DbError| error.message().ends_with("startup parameter: options");
-        if session::is_of_standby(&source) {
+        if dial::has_no_tls(&source) {
+            DatabaseError::NoTls { target }
+        } else if let Some(advice) = tls::explain(&source, Peer::Database) {
+            DatabaseError::Encryption { target, advice }
+        } else if session::is_of_standby(&source) {
             DatabaseError::Standby { target, source }
         } else if source.as_db_error().is_some_and(is_options) {
             DatabaseError::PoolerRefusesOptions { target, source }

@@ -142,12 +142,21 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsProblem> {
     if content.len() as u64 > LARGEST_FILE { Err(TlsProblem::TooLarge(path.to_owned())) } else { Ok(content) }
 }
 
+/// Who is at the other end, which decides where people set what is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// PostgreSQL, which the configuration names.
+    Database,
+    /// A broker or an endpoint, which a row names.
+    Destination,
+}
+
 /// Explains an error to people if TLS is its cause.
-pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
+pub fn explain(error: &(dyn Error + 'static), peer: Peer) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
-            return Some(advice(error));
+            return Some(advice(error, peer));
         }
         next = match error.downcast_ref::<io::Error>() {
             // An I/O error does not list the error that it wraps as its source.
@@ -158,21 +167,40 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-fn advice(error: &rustls::Error) -> String {
-    let advice = match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+fn advice(error: &rustls::Error, peer: Peer) -> String {
+    let certificate = match error {
+        rustls::Error::InvalidCertificate(problem) => Some(problem),
+        _ => None,
+    };
+    let advice = match (certificate, error, peer) {
+        // Two authorities of the same name differ by their signatures alone.
+        (Some(CertificateError::UnknownIssuer | CertificateError::BadSignature), _, Peer::Database) => {
+            "; name the CA that signed it in database.ca_file"
+        }
+        (Some(CertificateError::UnknownIssuer | CertificateError::BadSignature), _, Peer::Destination) => {
             "; name the CA that signed it in settings.ca_file"
         }
-        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+        (Some(CertificateError::Expired | CertificateError::ExpiredContext { .. }), ..) => {
             "; the server needs a new one"
         }
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "; connect by a name that stands in it",
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+        (Some(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }), ..) => {
+            "; look at the clocks of this machine and of the one that made it"
+        }
+        (Some(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }), ..) => {
+            "; connect by a name that stands in it"
+        }
+        (_, rustls::Error::AlertReceived(AlertDescription::CertificateRequired), Peer::Database) => {
+            "; the server wants a client certificate: set sslcert and sslkey in the URL"
+        }
+        (_, rustls::Error::AlertReceived(AlertDescription::CertificateRequired), Peer::Destination) => {
             "; the server wants a client certificate: set settings.client_cert_file and settings.client_key_file"
         }
-        rustls::Error::InvalidMessage(_) => "; the server does not speak TLS on this port",
+        (
+            _,
+            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_),
+            _,
+        ) => "; the server has to speak TLS 1.2 or 1.3",
+        (_, rustls::Error::InvalidMessage(_), _) => "; the server does not speak TLS on this port",
         _ => "",
     };
     format!("TLS: {error}{advice}")

@@ -1,5 +1,5 @@
 //! Throw-away servers and witnesses for the tests and the lab. In: the programs of the distribution. Out: a real PostgreSQL, a real
-//! mosquitto, a PgBouncer, a broker and an endpoint that follow a script, a webhook receiver, a subscriber, a proxy that breaks
+//! mosquitto, a PgBouncer, TLS before any of them, a broker and an endpoint that follow a script, a webhook receiver, a subscriber, a proxy that breaks
 //! connections, the daemon as a child process, and the oracle that judges what arrived. Everything listens on 127.0.0.1 only and vanishes
 //! with its owner, however the owner ends. It imports nothing of Andon, so that it can bear witness.
 
@@ -19,6 +19,7 @@ pub mod scripted_endpoint;
 pub mod signature;
 pub mod subscriber;
 pub mod tap;
+pub mod tls_front;
 
 pub use daemon::Daemon;
 pub use daemon::DaemonOptions;
@@ -33,3 +34,4 @@ pub use scripted_endpoint::ScriptedEndpoint;
 pub use subscriber::Subscriber;
 pub use subscriber::SubscriberV4;
 pub use tap::Tap;
+pub use tls_front::TlsFront;

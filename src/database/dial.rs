@@ -1,12 +1,14 @@
 //! The hosts of an address, and the ways to reach one. In: an address that was read. Out: a connection on which nothing has been set yet, and
 //! which the caller has to poll.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio_postgres::Client;
 use tokio_postgres::Config;
 use tokio_postgres::Connection;
@@ -16,41 +18,46 @@ use tokio_postgres::config::Host;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::config::SslNegotiation;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::database::encryption::Encryption;
+use crate::database::encryption::Encryptor;
+use crate::database::encryption::PostgresStream;
 use crate::database::session;
 use crate::database::url::Address;
 use crate::database::url::PATIENCE;
 use crate::database::url::TlsMode;
+use crate::tls;
+use crate::tls::Peer;
 
 /// A connection, which has to be polled. Notifications come out of it.
-pub type PostgresConnection = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+pub type PostgresConnection = Connection<Socket, PostgresStream>;
 
 /// The hosts of a database, in the order in which they are tried. Clones share what was learned about them.
 #[derive(Clone)]
 pub(super) struct Hosts {
     configs: Vec<Config>,
     tls: TlsMode,
-    connector: MakeRustlsConnect,
+    verified: Encryptor,
+    unverified: Encryptor,
     /// User, hosts, ports and database, for messages.
     pub(super) target: String,
     /// The host that took the last connection, and is tried first.
     last: Arc<AtomicUsize>,
-    /// Where the address leaves it open, whether connections go the way that is tried second: without TLS for `prefer`, with it for `allow`.
+    /// Where the address leaves it open, whether connections go the way that is tried second: in the open for `prefer`, in TLS for `allow`.
     second_way: Arc<AtomicBool>,
 }
 
 impl Hosts {
     /// Prepares the hosts of an address.
-    pub(super) fn new(address: &Address, mut tls: rustls::ClientConfig) -> Hosts {
+    pub(super) fn new(address: &Address, mut tls: ClientConfig) -> Hosts {
         if address.hosts.iter().any(|host| host.get_ssl_negotiation() == SslNegotiation::Direct) {
             tls.alpn_protocols = vec![b"postgresql".to_vec()];
         }
         Hosts {
             configs: address.hosts.clone(),
             tls: address.tls,
-            connector: MakeRustlsConnect::new(tls),
+            verified: Encryptor::verified(tls.clone()),
+            unverified: Encryptor::unverified(tls),
             target: target(&address.hosts),
             last: Arc::default(),
             second_way: Arc::default(),
@@ -64,6 +71,22 @@ impl Hosts {
             let name: String = config.get_application_name().unwrap_or_default().chars().take(40).collect();
             config.application_name(name + mark);
         }
+    }
+
+    /// Returns whether each connection is verified.
+    pub(super) fn verifies(&self) -> bool {
+        self.tls == TlsMode::Require
+    }
+
+    /// Returns whether all hosts are this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.configs.iter().all(|config| match (config.get_hosts(), config.get_hostaddrs()) {
+            (_, [address, ..]) => address.is_loopback(),
+            ([Host::Tcp(name)], _) => {
+                name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            _ => true,
+        })
     }
 
     /// How long connecting may take: a host that is away may take up its time before another one is asked.
@@ -114,44 +137,58 @@ impl Hosts {
         Ok((client, link))
     }
 
-    /// As in libpq, `prefer` goes on without TLS when TLS fails, `allow` asks for TLS when the server wants it, and `require` does neither.
-    /// Unlike in libpq, `require` verifies the certificate.
     async fn dial_host(&self, host: &Config) -> Result<(Client, PostgresConnection), Error> {
-        let ways = match self.tls {
-            TlsMode::Disable => [SslMode::Disable; 2],
-            TlsMode::Require => [SslMode::Require; 2],
-            TlsMode::Prefer => [SslMode::Prefer, SslMode::Disable],
-            TlsMode::Allow => [SslMode::Disable, SslMode::Require],
-        };
-        let connect = |mode| {
-            let mut config = host.clone();
-            config.ssl_mode(mode);
-            let connector = self.connector.clone();
-            async move { config.connect(connector).await }
-        };
+        let ways = ways(self.tls, host);
         let is_second = self.second_way.load(Ordering::Relaxed);
         let [known, other] = if is_second { [ways[1], ways[0]] } else { ways };
-        let error = match connect(known).await {
+        let error = match self.dial_by(host, known).await {
             Err(error) if known != other && (is_of_tls(&error) || is_refused(&error)) => error,
             outcome => return outcome,
         };
-        let opened = match connect(other).await {
+        let opened = match self.dial_by(host, other).await {
             // The server wants TLS, so the reason is why there is none.
             Err(refusal) if is_of_tls(&error) && is_refused(&refusal) => return Err(error),
             outcome => outcome?,
         };
         self.second_way.store(!is_second, Ordering::Relaxed);
-        if other == SslMode::Disable && is_of_tls(&error) {
-            let error = tls_reason(&error);
-            tracing::warn!(
-                database = self.target,
-                error,
-                "the connection to PostgreSQL is not encrypted, for its certificate \
-                cannot be verified; set database.ca_file and sslmode=require, or sslmode=disable where that is meant"
-            );
-        }
         Ok(opened)
     }
+
+    async fn dial_by(&self, host: &Config, way: Encryption) -> Result<(Client, PostgresConnection), Error> {
+        let mut config = host.clone();
+        match way {
+            Encryption::Verified => config.ssl_mode(SslMode::Require).connect(self.verified.clone()).await,
+            Encryption::Unverified => config.ssl_mode(SslMode::Require).connect(self.unverified.clone()).await,
+            // Without a password, or on a socket of the system, there is nothing to guard.
+            Encryption::None if host.get_password().is_none() || is_socket(host) => {
+                config.ssl_mode(SslMode::Disable).connect(self.unverified.clone()).await
+            }
+            // The driver gives its stream away only to what makes TLS of it. Told that TLS begins at once, it asks the server for none.
+            Encryption::None => {
+                config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+                config.connect(self.unverified.none()).await
+            }
+        }
+    }
+}
+
+/// Returns the ways to a host that its address allows, in the order in which they are tried. As in libpq, `prefer` takes whatever certificate
+/// there is, goes on in the open where the server has no TLS, and `allow` asks for TLS when the server wants it. Unlike in libpq, `require`
+/// verifies, and nobody on the way can talk Andon out of TLS when there is a password to lose.
+fn ways(tls: TlsMode, host: &Config) -> [Encryption; 2] {
+    match tls {
+        _ if is_socket(host) => [Encryption::None; 2],
+        TlsMode::Disable => [Encryption::None; 2],
+        TlsMode::Require => [Encryption::Verified; 2],
+        TlsMode::Prefer | TlsMode::Allow if host.get_password().is_some() => [Encryption::Unverified; 2],
+        TlsMode::Prefer => [Encryption::Unverified, Encryption::None],
+        TlsMode::Allow => [Encryption::None, Encryption::Unverified],
+    }
+}
+
+/// No network lies between Andon and a socket of the system, and PostgreSQL has no TLS there.
+fn is_socket(host: &Config) -> bool {
+    matches!(host.get_hosts(), [Host::Unix(_)])
 }
 
 fn target(hosts: &[Config]) -> String {
@@ -176,22 +213,12 @@ fn is_refused(error: &Error) -> bool {
     error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
+/// The server has no TLS, or none that Andon can speak.
 fn is_of_tls(error: &Error) -> bool {
-    source_of_tls(error).is_some()
+    has_no_tls(error) || tls::explain(error, Peer::Database).is_some()
 }
 
-fn tls_reason(error: &Error) -> String {
-    source_of_tls(error).map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-fn source_of_tls(error: &Error) -> Option<&rustls::Error> {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(found) = within.and_then(|error| error.downcast_ref()).or_else(|| error.downcast_ref()) {
-            return Some(found);
-        }
-        source = error.source();
-    }
-    None
+/// The server answered that it has no TLS. The driver has only a text for that.
+pub(super) fn has_no_tls(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.to_string() == "server does not support TLS")
 }

@@ -32,6 +32,23 @@ pub enum DatabaseError {
         /// The error of the driver.
         source: tokio_postgres::Error,
     },
+    /// The server cannot encrypt the connection as it has to be.
+    #[error(
+        "PostgreSQL at {target} has no TLS, without which Andon shows it no password and trusts no certificate; switch it on there (ssl = on), or write \
+        sslmode=disable if nobody else can reach the network between"
+    )]
+    NoTls {
+        /// User, host, port and database.
+        target: String,
+    },
+    /// The server takes the connection, and TLS with it fails.
+    #[error("cannot connect to PostgreSQL at {target}: {advice}")]
+    Encryption {
+        /// User, host, port and database.
+        target: String,
+        /// What is wrong, and what to do.
+        advice: String,
+    },
     /// The server takes the connection and says nothing.
     #[error("PostgreSQL at {target} does not answer within {PATIENCE:?}")]
     Silent {
@@ -79,6 +96,13 @@ pub enum DatabaseError {
 impl DatabaseError {
     /// Returns whether trying again is of no use until somebody has changed something.
     pub fn is_final(&self) -> bool {
-        !matches!(self, DatabaseError::Connect { .. } | DatabaseError::Silent { .. } | DatabaseError::Standby { .. })
+        !matches!(
+            self,
+            DatabaseError::Connect { .. }
+                | DatabaseError::NoTls { .. }
+                | DatabaseError::Encryption { .. }
+                | DatabaseError::Silent { .. }
+                | DatabaseError::Standby { .. }
+        )
     }
 }

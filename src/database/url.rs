@@ -47,18 +47,28 @@ pub enum UrlProblem {
     Unknown(String),
 }
 
-/// When the connection is encrypted. Wherever it is, the server's certificate is verified.
+/// When the connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum TlsMode {
     /// Never.
     Disable,
     /// Only if the server refuses a connection that is not.
     Allow,
-    /// If the certificate can be verified.
+    /// If the server can, whatever its certificate is.
     #[default]
     Prefer,
-    /// Always.
+    /// Always, with a certificate that can be verified.
     Require,
+}
+
+impl TlsMode {
+    /// Returns what is meant when an address names certificates.
+    pub(super) fn with_certificates(self) -> TlsMode {
+        match self {
+            TlsMode::Disable => TlsMode::Disable,
+            TlsMode::Allow | TlsMode::Prefer | TlsMode::Require => TlsMode::Require,
+        }
+    }
 }
 
 /// An address that was read.
@@ -173,8 +183,8 @@ impl Parts {
 
     fn config(&self, place: usize) -> Result<Config, UrlProblem> {
         let mut config = self.common.clone();
-        if let Some(host) = self.host(place) {
-            // The parser of the driver is not asked, as it would split a name at commas.
+        // The parser of the driver is not asked, as it would split a name at commas. A certificate may be for an address, too.
+        if let Some(host) = self.host(place).or(self.hostaddr(place)) {
             config.host(host);
         }
         if let Some(address) = self.hostaddr(place) {

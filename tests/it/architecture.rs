@@ -129,6 +129,7 @@ const RIG: MayImport = &[
     ("signature", &[]),
     ("subscriber", &["packet", "process", "record"]),
     ("tap", &["packet", "record"]),
+    ("tls_front", &[]),
 ];
 
 const LAB: MayImport = &[
@@ -167,10 +168,19 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["lab/src/bench/bare.rs"]),
     ("rumqttc_v4", &["src/lane/mqtt/v4.rs"]),
     ("rumqttc_v5", &["lab/src/bench", "rig/src/subscriber.rs", "src/lane/mqtt/v5.rs"]),
-    ("rustls", &["src/database/dial.rs", "src/lane/mqtt/protocol.rs", "src/lane/webhook/connection.rs", "src/tls.rs"]),
+    (
+        "rustls",
+        &[
+            "src/database/dial.rs",
+            "src/database/encryption.rs",
+            "src/lane/mqtt/protocol.rs",
+            "src/lane/webhook/connection.rs",
+            "src/tls.rs",
+        ],
+    ),
     ("sd_notify", &["src/gateway"]),
-    ("tokio_rustls", &["src/lane/mqtt/socket.rs"]),
-    ("tokio_postgres_rustls", &["src/database/dial.rs"]),
+    ("tokio_rustls", &["rig/src/tls_front.rs", "src/lane/mqtt/socket.rs"]),
+    ("tokio_postgres_rustls", &["src/database/encryption.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
     ("tower_service", &["src/lane/webhook/lookup.rs"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),

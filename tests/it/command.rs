@@ -2,7 +2,6 @@
 //! status.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
@@ -284,34 +283,4 @@ fn bad_usage_has_a_status_of_its_own_and_a_password_is_never_shown() {
     for run in [unknown, unconfigured, misplaced, broken, away, checked] {
         assert!(!run.out.contains("hunter2") && !run.err.contains("hunter2"), "{run:?}");
     }
-}
-
-#[tokio::test]
-async fn a_server_certificate_is_verified_when_the_url_requires_it() {
-    let postgres = Postgres::start().unwrap();
-    let admin = connect(&postgres.url("postgres")).await;
-    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let ca = file("ca.pem", &certified.cert.pem());
-    for (name, pem) in [("server.crt", certified.cert.pem()), ("server.key", certified.signing_key.serialize_pem())] {
-        let copy = format!(
-            "copy (select unnest(string_to_array('{}', ' | '))) to program 'umask 077; cat > {name}'",
-            pem.trim().replace('\n', " | ")
-        );
-        admin.batch_execute(&copy).await.unwrap();
-    }
-    admin.batch_execute("alter system set ssl = on").await.unwrap();
-    postgres.restart_immediate().unwrap();
-    let url = |mode: &str| postgres.url("postgres").replace("127.0.0.1", "localhost") + mode;
-    let trusting = file("trusting.toml", &format!("[database]\nca_file = '{ca}'\n"));
-
-    let unknown = run_andon(&url("?sslmode=require"), &["migrate"]);
-    let known = run_andon(&url("?sslmode=verify-full"), &["migrate", "--config", &trusting]);
-    let opportune = run_andon(&url(""), &["migrate"]);
-
-    for path in [&ca, &trusting] {
-        std::fs::remove_file(Path::new(path)).unwrap();
-    }
-    assert!(unknown.status == 1 && unknown.err.contains("invalid peer certificate"), "{unknown:?}");
-    assert_eq!((known.status, known.err.as_str()), (0, ""), "{known:?}");
-    assert!(opportune.status == 0 && opportune.err.contains("is not encrypted"), "{opportune:?}");
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod connections;
 mod encodings;
+mod encryption;
 mod fitness;
 mod poolers;
 mod queue;

@@ -12,7 +12,7 @@ mod poison;
 mod rate;
 mod refused;
 mod status;
-pub(crate) mod tls;
+mod tls;
 mod topics;
 mod trouble;
 mod version;

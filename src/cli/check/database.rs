@@ -14,9 +14,25 @@ pub(super) async fn connect(database: &Database, report: &mut CheckReport) -> Op
     let connected = database.connect().await;
     let client =
         connected.map_err(|error| report.fault("database", format!("{:#}", anyhow::Error::from(error)))).ok()?;
-    let version =
-        client.query_one("select current_setting('server_version')", &[]).await.map(|row| row.get::<_, String>(0));
-    report.ok("database", format!("{}, PostgreSQL {}", database.target(), version.unwrap_or_default()));
+    let sql = "select current_setting('server_version'), version from pg_stat_ssl where pid = pg_backend_pid()";
+    let row = client.query_opt(sql, &[]).await.ok().flatten();
+    let version = row.as_ref().map(|row| row.get::<_, String>(0)).unwrap_or_default();
+    let tls = row.and_then(|row| row.get::<_, Option<String>>(1));
+    let encryption = match &tls {
+        None => "not encrypted".to_owned(),
+        Some(version) if database.verifies() => format!("{version}, certificate verified"),
+        Some(version) => format!("{version}, certificate not verified"),
+    };
+    report.ok("database", format!("{}, PostgreSQL {version}, {encryption}", database.target()));
+    if !database.is_local() && (tls.is_none() || !database.verifies()) {
+        report.warning(
+            "database",
+            format!(
+                "the connection crosses a network and is {encryption}; somebody on the way could read or alter it: write sslmode=verify-full into \
+                the URL, and name the server's CA in database.ca_file"
+            ),
+        );
+    }
     Some(client)
 }
 

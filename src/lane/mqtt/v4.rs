@@ -36,6 +36,7 @@ use crate::lane::mqtt::reason_code;
 use crate::lane::mqtt::reason_code::Meaning;
 use crate::lane::mqtt::socket;
 use crate::tls;
+use crate::tls::Peer;
 
 /// Sends to a broker that speaks MQTT 3.1.1.
 #[derive(Debug)]
@@ -151,7 +152,7 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
         }
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => tls::explain(error).unwrap_or_else(|| format!("the connection broke: {error}")),
-        other => tls::explain(other).unwrap_or_else(|| other.to_string()),
+        ) => tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}")),
+        other => tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string()),
     }
 }

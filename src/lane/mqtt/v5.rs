@@ -45,6 +45,7 @@ use crate::lane::mqtt::reason_code::Packet as Answer;
 use crate::lane::mqtt::receive_max::ReceiveMaxima;
 use crate::lane::mqtt::socket;
 use crate::tls;
+use crate::tls::Peer;
 
 /// Sends to a broker that speaks MQTT 5.
 #[derive(Debug)]
@@ -207,7 +208,7 @@ fn refusal(error: &ConnectionError, heard: &Heard) -> Refusal {
             ConnectionError::MqttState(
                 StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
             ),
-        ) if tls::explain(error).is_none() && heard.fault().is_none() => Cause::Silence,
+        ) if tls::explain(error, Peer::Destination).is_none() && heard.fault().is_none() => Cause::Silence,
         (_, ConnectionError::MqttState(StateError::Deserialization(error)))
             if !matches!(error, mqttbytes::Error::Io(_)) =>
         {
@@ -252,7 +253,7 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
         })) => format!("the broker sent a packet of more than {LARGEST} bytes"),
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => tls::explain(error).unwrap_or_else(|| format!("the connection broke: {error}")),
-        other => tls::explain(other).unwrap_or_else(|| other.to_string()),
+        ) => tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}")),
+        other => tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string()),
     }
 }

@@ -38,6 +38,7 @@ use crate::lane::webhook::answer_stream::AnswerStream;
 use crate::lane::webhook::answer_stream::LONGEST_HEAD;
 use crate::lane::webhook::lookup::Lookup;
 use crate::tls;
+use crate::tls::Peer;
 
 /// Connects to one endpoint.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ impl fmt::Display for SendError {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        match tls::explain(error) {
+        match tls::explain(error, Peer::Destination) {
             Some(advice) => write!(formatter, "{what}: {advice}"),
             None => write!(formatter, "{what}: {cause}"),
         }

@@ -2,9 +2,10 @@
 //! Out: whether each address leads to the database as it says, and what is printed where it cannot.
 
 use rig::Postgres;
+use tokio_postgres::Client;
 
 use crate::command::run_andon;
-use crate::mqtt::tls::Authority;
+use crate::support::authority::Authority;
 use crate::support::line::Line;
 use crate::support::plant::connect;
 
@@ -52,18 +53,11 @@ async fn a_server_that_asks_for_a_client_certificate_gets_that_of_the_address() 
     let admin = connect(&postgres.url("postgres")).await;
     let (certificate, key) = authority.sign("localhost", 2099);
     let hba = "hostssl all all all cert\n";
-    for (name, text) in [
-        ("ca.crt", &authority.pem),
-        ("server.crt", &certificate),
-        ("server.key", &key),
-        ("pg_hba.conf", &hba.to_owned()),
-    ] {
-        let write = format!(
-            "copy (select unnest(string_to_array($${}$$, E'\\n'))) to program 'umask 077; cat > {name}'",
-            text.trim()
-        );
-        admin.batch_execute(&write).await.unwrap();
-    }
+    write_files(
+        &admin,
+        &[("ca.crt", &authority.pem), ("server.crt", &certificate), ("server.key", &key), ("pg_hba.conf", hba)],
+    )
+    .await;
     admin.batch_execute("alter system set ssl = on").await.unwrap();
     admin.batch_execute("alter system set ssl_ca_file = 'ca.crt'").await.unwrap();
     postgres.restart_immediate().unwrap();
@@ -92,6 +86,17 @@ async fn a_server_that_asks_for_a_client_certificate_gets_that_of_the_address() 
     // The reason is the certificate, and not that the server wants TLS.
     for refused in [unknown, preferred] {
         assert!(refused.out.contains("FAULT   database") && refused.out.contains("UnknownIssuer"), "{refused:?}");
+    }
+}
+
+/// Writes files into the server's directory of data.
+pub(super) async fn write_files(admin: &Client, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let write = format!(
+            "copy (select unnest(string_to_array($${}$$, E'\\n'))) to program 'umask 077; cat > {name}'",
+            text.trim()
+        );
+        admin.batch_execute(&write).await.unwrap();
     }
 }
 

@@ -1,0 +1,128 @@
+//! TLS in front of a server that has none, with a certificate of a test's choice. In: TLS, or PostgreSQL's request for it and then TLS. Out: what is
+//! within, passed on to a port of 127.0.0.1. So the same bad certificate stands before a database, a broker and an endpoint.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use anyhow::Result;
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+
+/// A server on 127.0.0.1 that ends TLS. Dropping it cuts everything.
+pub struct TlsFront {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+/// How it speaks.
+#[derive(Debug, Clone)]
+pub enum Speaks {
+    /// TLS 1.2 or 1.3 with this certificate and key, both PEM.
+    Tls {
+        /// The chain of certificates.
+        certificate: String,
+        /// The key of the first one.
+        key: String,
+        /// The authority that has to have signed the client's certificate, if the client needs one.
+        clients: Option<String>,
+    },
+    /// As a server that knows nothing beyond TLS 1.1.
+    OldTls,
+}
+
+/// The refusal of a client that offers no version below 1.2: a fatal alert, "protocol_version" (RFC 5246, section 7.2).
+const PROTOCOL_VERSION: [u8; 7] = [21, 3, 2, 0, 2, 2, 70];
+/// PostgreSQL's request for TLS has eight bytes, of which the first is zero. TLS begins with another one.
+const REQUEST: usize = 8;
+
+impl TlsFront {
+    /// Starts it on a free port, in front of the server at `behind`.
+    pub async fn start(behind: u16, speaks: Speaks) -> Result<TlsFront> {
+        let acceptor = match speaks {
+            Speaks::OldTls => None,
+            Speaks::Tls { certificate, key, clients } => {
+                Some(TlsAcceptor::from(Arc::new(config(&certificate, &key, clients.as_deref())?)))
+            }
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for TLS")?;
+        let port = listener.local_addr()?.port();
+        Ok(TlsFront { port, task: tokio::spawn(serve(listener, behind, acceptor)) })
+    }
+
+    /// Returns its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn config(certificate: &str, key: &str, clients: Option<&str>) -> Result<ServerConfig> {
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+    let config = match clients {
+        None => ServerConfig::builder().with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
+            ServerConfig::builder().with_client_cert_verifier(verifier)
+        }
+    };
+    Ok(config.with_single_cert(chain, key)?)
+}
+
+async fn serve(listener: TcpListener, behind: u16, acceptor: Option<TlsAcceptor>) {
+    // The connections live in this set so that they end with the front.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((socket, _)) = accepted {
+                let acceptor = acceptor.clone();
+                connections.spawn(async move {
+                    if let Err(error) = pass_on(socket, behind, acceptor).await {
+                        tracing::debug!(%error, "a connection through TLS ended");
+                    }
+                });
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn pass_on(mut socket: TcpStream, behind: u16, acceptor: Option<TlsAcceptor>) -> Result<()> {
+    let mut first = [0];
+    if socket.peek(&mut first).await? > 0 && first == [0] {
+        socket.read_exact(&mut [0; REQUEST]).await?;
+        socket.write_all(b"S").await?;
+    }
+    let Some(acceptor) = acceptor else {
+        // The hello is read first, or the reset of a socket with unread bytes would overtake the alert.
+        socket.read_buf(&mut BytesMut::with_capacity(4096)).await?;
+        socket.write_all(&PROTOCOL_VERSION).await?;
+        socket.shutdown().await?;
+        socket.read_buf(&mut BytesMut::with_capacity(64)).await?;
+        return Ok(());
+    };
+    let mut within = acceptor.accept(socket).await?;
+    let mut server = TcpStream::connect(("127.0.0.1", behind)).await?;
+    copy_bidirectional(&mut within, &mut server).await?;
+    Ok(())
+}
