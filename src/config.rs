@@ -46,6 +46,8 @@ pub struct Config {
     pub mqtt: MqttSettings,
     /// Defaults for webhooks.
     pub webhook: WebhookSettings,
+    /// The directory of the certificates and keys that the rows of destinations may name.
+    pub certificates: Option<PathBuf>,
     /// How much of the past the database keeps.
     pub retention: Retention,
     /// The ISA-95 levels of each cell.
@@ -98,6 +100,7 @@ impl Config {
             log_memory: layers.size("log", "memory", 32 << 20, 1 << 20..=usize::MAX),
             mqtt: mqtt(layers),
             webhook: webhook(layers),
+            certificates: layers.directory("certificates", "directory"),
             retention: retention(layers),
             equipment: equipment(layers),
         }

@@ -16,6 +16,7 @@ pub mod turns;
 mod url;
 
 use std::fmt;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use crate::database::dial::Hosts;
 pub use crate::database::dial::PostgresConnection;
 pub use crate::database::error::DatabaseError;
 use crate::database::pooler::Verdict;
+use crate::pem::Pem;
 use crate::secret::Secret;
 use crate::tls;
 use crate::tls::Peer;
@@ -80,8 +82,11 @@ impl Database {
             // Whoever names certificates relies on them.
             address.tls = address.tls.with_certificates();
         }
-        let identity = address.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-        let hosts = Hosts::new(&address, tls::client(ca_file, identity).map_err(DatabaseError::Tls)?);
+        let file = |path: &Path| Pem::File(path.to_owned());
+        let identity = address.identity.as_ref().map(|(certificate, key)| (file(certificate), file(key)));
+        let shown = identity.as_ref().map(|(certificate, key)| (certificate, key));
+        let tls = tls::client(ca_file.map(file).as_ref(), shown).map_err(DatabaseError::Tls)?;
+        let hosts = Hosts::new(&address, tls);
         for parameter in &address.ignored {
             let database = &hosts.target;
             tracing::warn!(

@@ -3,12 +3,14 @@
 //! row silently, never connects, and whatever stands in a row, the reading of it does not fail.
 
 mod broker_url;
+pub mod certificates;
 mod fields;
 pub mod publisher;
 pub mod status_level;
 pub mod webhook;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use sha2::Digest as _;
@@ -100,6 +102,8 @@ pub struct Defaults {
     pub mqtt: MqttSettings,
     /// For webhooks.
     pub webhook: WebhookSettings,
+    /// The directory of the certificates and keys that rows may name.
+    pub certificates: Option<PathBuf>,
 }
 
 /// A usable destination.
@@ -190,12 +194,13 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
     let events = events(&mut fields);
     let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
     let is_paused = fields.flag_setting("paused");
+    let directory = defaults.certificates.as_deref();
     let target = match kind {
         DestinationKind::Mqtt => {
-            publisher::read(&mut fields, profile, &defaults.mqtt).map(|it| Target::Mqtt(Box::new(it)))
+            publisher::read(&mut fields, profile, &defaults.mqtt, directory).map(|it| Target::Mqtt(Box::new(it)))
         }
         DestinationKind::Webhook => {
-            webhook::read(&mut fields, profile, &defaults.webhook).map(|it| Target::Webhook(Box::new(it)))
+            webhook::read(&mut fields, profile, &defaults.webhook, directory).map(|it| Target::Webhook(Box::new(it)))
         }
     };
     let fingerprint = fields.fingerprint();

@@ -207,8 +207,8 @@ where
 /// Prepares what a lane sends with. Its row may name files, which are read aside: where a disk does not answer, only those wait who need it.
 async fn outlet(lane: &LaneName, target: Target, context: &LaneContext) -> anyhow::Result<Outlet> {
     let names_files = match &target {
-        Target::Mqtt(publisher) => publisher.ca_file.is_some() || publisher.client_cert.is_some(),
-        Target::Webhook(webhook) => webhook.ca_file.is_some(),
+        Target::Mqtt(publisher) => publisher.certificates.name_files(),
+        Target::Webhook(webhook) => webhook.certificates.name_files(),
     };
     let make = {
         let (lane, gateway, clock) = (lane.clone(), context.gateway_name.clone(), context.database_clock.clone());

@@ -11,6 +11,7 @@
 pub mod event;
 pub mod clock;
 pub mod secret;
+pub mod pem;
 pub mod ranges;
 pub mod quantity;
 pub mod nearest;

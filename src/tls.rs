@@ -1,15 +1,13 @@
-//! TLS for outgoing connections, with one crypto provider (ring), the system's certificates and those that the settings name. In: paths
-//! of PEM files. Out: a rustls client configuration, or which file is wrong and how. Configurations that trust the same certificates share
+//! TLS for outgoing connections, with one crypto provider (ring), the system's certificates and those that the settings name. In: PEM,
+//! or the files that hold it. Out: a rustls client configuration, or which file is wrong and how. Configurations that trust the same certificates share
 //! them, because the system's alone take milliseconds to read and a hundred kilobytes to keep. It reads regular files only, and never more
-//! of one than its bound: the paths stand in rows that other people write.
+//! of one than its bound.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::io::Read as _;
-use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::OnceLock;
@@ -24,31 +22,33 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::pem::Pem;
+
 /// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsProblem {
     /// The file cannot be read, or it is not PEM.
-    #[error("`{path}`: {source}; name a readable PEM file")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The fault of the file.
+    #[error("{pem}: {source}; name a readable PEM file")]
+    Unreadable {
+        /// Where it is.
+        pem: Pem,
+        /// Its fault.
         source: pem::Error,
     },
     /// It is a device, a pipe or a directory, from which there may be no end to read, or nothing ever.
-    #[error("`{0}` is not a regular file; name a PEM file")]
-    NotAFile(PathBuf),
+    #[error("{0} is not a regular file; name a PEM file")]
+    NotAFile(Pem),
     /// It is larger than any certificate.
-    #[error("`{0}` is larger than 1 MiB; name a PEM file with fewer certificates")]
-    TooLarge(PathBuf),
-    /// The file holds no certificate.
-    #[error("`{0}` holds no certificate; name a PEM file that does")]
-    Empty(PathBuf),
+    #[error("{0} is larger than 1 MiB; name a PEM file with fewer certificates")]
+    TooLarge(Pem),
+    /// There is no certificate in it.
+    #[error("{0} holds no certificate; name a PEM file that does")]
+    Empty(Pem),
     /// rustls refuses the certificate or key.
-    #[error("`{path}`: {source}")]
+    #[error("{pem}: {source}")]
     Refused {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        pem: Pem,
         /// Why.
         source: rustls::Error,
     },
@@ -59,12 +59,12 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// How many configurations with a CA file are kept to be shared.
 const SHARED: usize = 64;
 
-/// Configures a client that trusts the system's certificates and those in `ca_file`. If a server asks for a certificate, the client
-/// shows the one of `identity`, which names its file and that of its key. It reads the files, and the disk may be slow.
-pub fn client(ca_file: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, TlsProblem> {
-    let trusting = match ca_file {
+/// Configures a client that trusts the system's certificates and those in `ca`. If a server asks for a certificate, the client shows the one of
+/// `identity`, which is followed by its key. It may read files, and the disk may be slow.
+pub fn client(ca: Option<&Pem>, identity: Option<(&Pem, &Pem)>) -> Result<ClientConfig, TlsProblem> {
+    let trusting = match ca {
         None => system().clone(),
-        Some(path) => with_ca_file(path)?,
+        Some(pem) => with_ca(pem)?,
     };
     match identity {
         None => Ok(trusting.config),
@@ -98,10 +98,10 @@ fn system() -> &'static Trusting {
     })
 }
 
-/// Reads the file, whose content may have changed since, and makes a configuration only if there is none of the same content.
-fn with_ca_file(path: &Path) -> Result<Trusting, TlsProblem> {
+/// Reads the authorities, which may have changed since, and makes a configuration only if there is none of the same content.
+fn with_ca(pem: &Pem) -> Result<Trusting, TlsProblem> {
     static KNOWN: Mutex<VecDeque<(Vec<u8>, Trusting)>> = Mutex::new(VecDeque::new());
-    let content = read(path)?;
+    let content = read(pem)?;
     let find = |known: &VecDeque<(Vec<u8>, Trusting)>| {
         known.iter().find(|(other, _)| *other == content).map(|(_, trusting)| trusting.clone())
     };
@@ -109,8 +109,8 @@ fn with_ca_file(path: &Path) -> Result<Trusting, TlsProblem> {
         return Ok(found);
     }
     let mut roots = RootCertStore::clone(&system().roots);
-    for certificate in certificates(path, &content)? {
-        roots.add(certificate).map_err(|source| TlsProblem::Refused { path: path.to_owned(), source })?;
+    for certificate in certificates(pem, &content)? {
+        roots.add(certificate).map_err(|source| TlsProblem::Refused { pem: pem.clone(), source })?;
     }
     let trusting = Trusting::new(roots);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,25 +121,29 @@ fn with_ca_file(path: &Path) -> Result<Trusting, TlsProblem> {
     Ok(trusting)
 }
 
-fn with_identity(roots: Arc<RootCertStore>, certificate: &Path, key: &Path) -> Result<ClientConfig, TlsProblem> {
+fn with_identity(roots: Arc<RootCertStore>, certificate: &Pem, key: &Pem) -> Result<ClientConfig, TlsProblem> {
     let chain = certificates(certificate, &read(certificate)?)?;
     let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
-        .map_err(|source| TlsProblem::File { path: key.to_owned(), source })?;
+        .map_err(|source| TlsProblem::Unreadable { pem: key.clone(), source })?;
     let config = ClientConfig::builder().with_root_certificates(roots);
     config
         .with_client_auth_cert(chain, secret)
-        .map_err(|source| TlsProblem::Refused { path: certificate.to_owned(), source })
+        .map_err(|source| TlsProblem::Refused { pem: certificate.clone(), source })
 }
 
-/// Reads a regular file of a bounded size. To open a pipe could take for ever, so the file is looked at before it is opened.
-fn read(path: &Path) -> Result<Vec<u8>, TlsProblem> {
-    let unreadable = |error| TlsProblem::File { path: path.to_owned(), source: pem::Error::Io(error) };
+/// Reads a text, or a regular file of a bounded size. To open a pipe could take for ever, so the file is looked at before it is opened.
+fn read(pem: &Pem) -> Result<Vec<u8>, TlsProblem> {
+    let path = match pem {
+        Pem::File(path) => path,
+        Pem::Text { text, .. } => return Ok(text.expose().as_bytes().to_vec()),
+    };
+    let unreadable = |error| TlsProblem::Unreadable { pem: pem.clone(), source: pem::Error::Io(error) };
     if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err(TlsProblem::NotAFile(path.to_owned()));
+        return Err(TlsProblem::NotAFile(pem.clone()));
     }
     let mut content = Vec::new();
     File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut content)).map_err(unreadable)?;
-    if content.len() as u64 > LARGEST_FILE { Err(TlsProblem::TooLarge(path.to_owned())) } else { Ok(content) }
+    if content.len() as u64 > LARGEST_FILE { Err(TlsProblem::TooLarge(pem.clone())) } else { Ok(content) }
 }
 
 /// Who is at the other end, which decides where people set what is missing.
@@ -206,11 +210,11 @@ fn advice(error: &rustls::Error, peer: Peer) -> String {
     format!("TLS: {error}{advice}")
 }
 
-fn certificates(path: &Path, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let wrong = |source| TlsProblem::File { path: path.to_owned(), source };
+fn certificates(pem: &Pem, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let wrong = |source| TlsProblem::Unreadable { pem: pem.clone(), source };
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(content).collect::<Result<_, _>>().map_err(wrong)?;
     if certificates.is_empty() {
-        return Err(TlsProblem::Empty(path.to_owned()));
+        return Err(TlsProblem::Empty(pem.clone()));
     }
     Ok(certificates)
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         name: config.name,
         grace: config.grace,
         memory: config.log_memory,
-        defaults: Defaults { mqtt: config.mqtt, webhook: config.webhook },
+        defaults: Defaults { mqtt: config.mqtt, webhook: config.webhook, certificates: config.certificates },
         equipment: Arc::new(config.equipment),
         retention: config.retention,
     };

@@ -186,14 +186,28 @@ impl<'a> Layers<'a> {
         let Some(text) = found.value.as_str().filter(|text| !text.is_empty()) else {
             return self.refuse(&found.key, format!("{} is not the path of a file; write it in quotes", found.value));
         };
-        let path = match self.directory {
-            Some(directory) if found.from_file => directory.join(text),
-            _ => PathBuf::from(text),
-        };
+        let path = self.path(&found, text);
         match std::fs::File::open(&path) {
             Ok(_) => Some(path),
             Err(error) => {
                 self.refuse(&found.key, format!("cannot read `{}`: {error}; name a readable file", path.display()))
+            }
+        }
+    }
+
+    /// Reads the path of a directory, which must be there.
+    pub(super) fn directory(&mut self, section: &str, key: &str) -> Option<PathBuf> {
+        let found = self.find(section, key)?;
+        let Some(text) = found.value.as_str().filter(|text| !text.is_empty()) else {
+            let message = format!("{} is not the path of a directory; write it in quotes", found.value);
+            return self.refuse(&found.key, message);
+        };
+        let path = self.path(&found, text);
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => Some(path),
+            Ok(_) => self.refuse(&found.key, format!("`{}` is not a directory; name one", path.display())),
+            Err(error) => {
+                self.refuse(&found.key, format!("cannot read `{}`: {error}; name a directory", path.display()))
             }
         }
     }
@@ -290,6 +304,14 @@ impl<'a> Layers<'a> {
         }
         let value = self.sections.get(section)?.get(key)?.clone();
         Some(Found { key: format!("{section}.{key}"), value, from_file: true })
+    }
+
+    /// Returns the path that a value means. In the file, it starts where the file is.
+    fn path(&self, found: &Found, text: &str) -> PathBuf {
+        match self.directory {
+            Some(directory) if found.from_file => directory.join(text),
+            _ => PathBuf::from(text),
+        }
     }
 
     fn refuse<T>(&mut self, key: &str, message: impl Into<String>) -> Option<T> {

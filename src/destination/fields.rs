@@ -125,6 +125,18 @@ impl<'a> Fields<'a> {
         value
     }
 
+    /// Reads a setting that is a text, unless it is missing, null or blank. Its value may be a secret, and is never shown.
+    pub(super) fn text_setting(&mut self, name: &'static str) -> Option<String> {
+        self.known.insert(name);
+        let raw = self.settings.get(name)?.get();
+        let text = if raw == "null" { Some(String::new()) } else { serde_json::from_str::<String>(raw).ok() };
+        let text = text.filter(|text| text.len() <= LONGEST_TEXT && !text.contains('\0'));
+        if text.is_none() {
+            self.problem(format!("settings.{name} is not a text of at most {LONGEST_TEXT} bytes"));
+        }
+        text.filter(|text| !text.trim().is_empty())
+    }
+
     /// Reads a setting that is true or false.
     pub(super) fn flag_setting(&mut self, name: &'static str) -> bool {
         self.setting(name, "true or false", flag).unwrap_or(false)

@@ -1,10 +1,12 @@
 //! A row of `mqtt_publishers`. In: its columns and settings. Out: how to reach the broker, and how to make topics and payloads.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::destination::broker_url;
 use crate::destination::broker_url::BrokerUrl;
+use crate::destination::certificates;
+use crate::destination::certificates::Certificates;
 use crate::destination::fields::Fields;
 use crate::destination::status_level;
 use crate::payload::Format;
@@ -28,10 +30,8 @@ pub struct Publisher {
     pub port: u16,
     /// Whether to use TLS.
     pub tls: bool,
-    /// CA certificates (PEM) to trust in addition to the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Client certificate and key (PEM), for a broker that asks for one.
-    pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// What its TLS trusts and shows.
+    pub certificates: Certificates,
     /// User name at the broker.
     pub username: Option<String>,
     /// Password at the broker.
@@ -84,23 +84,17 @@ impl MqttVersion {
     }
 }
 
-pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings) -> Option<Publisher> {
+pub(super) fn read(
+    fields: &mut Fields,
+    profile: Format,
+    settings: &MqttSettings,
+    directory: Option<&Path>,
+) -> Option<Publisher> {
     let address = address(fields);
     let topic = topic(fields);
     let (naming, format) = match profile {
         Format::Andon => (Naming::Ascii, Format::Andon),
         Format::Eryxon => (Naming::Eryxon, Format::Eryxon),
-    };
-    let client_cert = match (
-        fields.setting("client_cert_file", "a path", |text| Some(PathBuf::from(text))),
-        fields.setting("client_key_file", "a path", |text| Some(PathBuf::from(text))),
-    ) {
-        (Some(cert), Some(key)) => Some((cert, key)),
-        (None, None) => None,
-        _ => {
-            fields.problem("settings.client_cert_file and settings.client_key_file go together".to_owned());
-            None
-        }
     };
     let levels = Levels {
         enterprise: fields.text("default_enterprise"),
@@ -127,15 +121,14 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &MqttSettings
     let client_id = fields
         .setting("client_id", "a string that is not empty", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
     let version = fields.setting("version", MqttVersion::CHOICES, MqttVersion::parse);
-    let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
+    let certificates = certificates::read(fields, directory, settings.ca_file.as_deref());
     let (host, port, tls) = address?;
     Some(Publisher {
         status_level: status_level::clean(&fields.text("name").unwrap_or_default()),
         host,
         port,
         tls,
-        ca_file: ca_file.or_else(|| settings.ca_file.clone()),
-        client_cert,
+        certificates,
         username,
         password,
         client_id,

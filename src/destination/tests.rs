@@ -144,7 +144,7 @@ proptest! {
         ]), hostile(), 0..14),
         settings in prop::collection::btree_map(prop::sample::select(vec![
             "timeout", "retry", "order", "concurrency", "window", "keep_alive", "max_payload", "start_at", "paused", "naming",
-            "missing", "format", "client_id", "ca_file", "client_cert_file", "client_key_file", "another",
+            "missing", "format", "client_id", "ca_file", "client_cert_file", "client_key_file", "ca", "client_cert", "client_key", "another",
         ]), hostile(), 0..17),
         key in "\\PC{0,300}",
     ) {

@@ -1,10 +1,12 @@
 //! A row of `webhooks`. In: its columns and settings. Out: where to POST, how to sign, and when to try again.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::destination::certificates;
+use crate::destination::certificates::Certificates;
 use crate::destination::fields::Fields;
 use crate::payload::Format;
 use crate::quantity;
@@ -32,14 +34,19 @@ pub struct Webhook {
     pub retry: Schedule,
     /// Which events wait for a failed delivery.
     pub order: Order,
-    /// CA certificates (PEM) to trust in addition to the system's.
-    pub ca_file: Option<PathBuf>,
+    /// What its TLS trusts and shows.
+    pub certificates: Certificates,
 }
 
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Reads the row. What it asks for beyond a ceiling of the configuration is a problem, and not silently made less.
-pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSettings) -> Option<Webhook> {
+pub(super) fn read(
+    fields: &mut Fields,
+    profile: Format,
+    settings: &WebhookSettings,
+    directory: Option<&Path>,
+) -> Option<Webhook> {
     let url = url(fields);
     let secret = WebhookSecret::parse(&fields.text("secret_key").unwrap_or_default());
     if let Err(problem) = &secret {
@@ -68,7 +75,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSetti
         }
     });
     let order = fields.setting("order", Order::CHOICES, Order::parse);
-    let ca_file = fields.setting("ca_file", "a path", |text| Some(PathBuf::from(text)));
+    let certificates = certificates::read(fields, directory, settings.ca_file.as_deref());
     Some(Webhook {
         url: url?,
         secret: secret.ok()?,
@@ -78,7 +85,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, settings: &WebhookSetti
         max_payload: max_payload.unwrap_or(settings.max_payload),
         retry: retry.unwrap_or_else(|| settings.retry.clone()),
         order: order.unwrap_or(settings.order),
-        ca_file: ca_file.or_else(|| settings.ca_file.clone()),
+        certificates,
     })
 }
 
@@ -104,7 +111,7 @@ mod tests {
         let row = json!({"url": "https://erp.example", "secret_key": "secret", "settings": settings});
         let row = row.to_string();
         let mut fields = Fields::new(&row);
-        let webhook = read(&mut fields, Format::Andon, defaults);
+        let webhook = read(&mut fields, Format::Andon, defaults, None);
         (webhook, fields.problems().join("\n"))
     }
 

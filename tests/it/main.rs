@@ -40,4 +40,5 @@ mod sources;
 mod support;
 mod survival;
 mod tail;
+mod tls;
 mod webhook;

@@ -70,12 +70,12 @@ async fn emit_with(line: &Line, entity: &str, counter: u64, text: &str) {
 }
 
 /// Changes the row of every publisher.
-async fn set(line: &Line, columns: &str) {
+pub(crate) async fn set(line: &Line, columns: &str) {
     line.run(&format!("update andon.mqtt_publishers set {columns}")).await;
 }
 
 /// Waits until the lane has acknowledged all events of the log.
-async fn wait_for_done(line: &Line, lane: &str) {
+pub(crate) async fn wait_for_done(line: &Line, lane: &str) {
     line.until(&format!(
         "select exists (select from andon.lanes where lane = '{lane}' and isempty(pending)
         and position >= (select max(id) from andon.events))"

@@ -65,7 +65,11 @@ pub(super) async fn check(
         let lane = route.lane.0.clone();
         let publisher = match target {
             Target::Webhook(webhook) => {
-                let made = aside(deadline, move || tls::client(webhook.ca_file.as_deref(), None)).await;
+                let made = aside(deadline, move || {
+                    let (ca, identity) = webhook.certificates.parts();
+                    tls::client(ca, identity)
+                });
+                let made = made.await;
                 match made {
                     Ok(_) if notes.is_empty() => notes.push((Grade::Ok, "fit to be called".to_owned())),
                     Ok(_) => {}

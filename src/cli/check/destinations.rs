@@ -21,7 +21,11 @@ use crate::gateway::destinations::Listing;
 
 /// Lists the rows of all destination tables, and reports the tables that cannot be read.
 pub(super) async fn list(client: &mut Client, config: &Config, report: &mut CheckReport) -> Listing {
-    let defaults = Defaults { mqtt: config.mqtt.clone(), webhook: config.webhook.clone() };
+    let defaults = Defaults {
+        mqtt: config.mqtt.clone(),
+        webhook: config.webhook.clone(),
+        certificates: config.certificates.clone(),
+    };
     let listing = destinations::list(client, &defaults).await.unwrap_or_else(|error| {
         report.fault("destination", format!("{error:#}"));
         Listing::default()

@@ -54,9 +54,9 @@ impl MessageBuilder {
         gateway: &str,
         equipment: Arc<Equipment>,
     ) -> anyhow::Result<MessageBuilder> {
-        let identity = publisher.client_cert.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        let (ca, identity) = publisher.certificates.parts();
         let tls = match publisher.tls {
-            true => Some(Arc::new(tls::client(publisher.ca_file.as_deref(), identity)?)),
+            true => Some(Arc::new(tls::client(ca, identity)?)),
             false => None,
         };
         let mut hash = DefaultHasher::new();

@@ -144,6 +144,7 @@ fn percent_decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::certificates::Certificates;
     use crate::retry::Schedule;
     use crate::settings::Order;
     use crate::signature::WebhookSecret;
@@ -158,7 +159,7 @@ mod tests {
             max_payload: 1024,
             retry: Schedule::default(),
             order: Order::default(),
-            ca_file: None,
+            certificates: Certificates::default(),
         };
         RequestBuilder::new(webhook, "1", Clock::default()).unwrap()
     }

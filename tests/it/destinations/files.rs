@@ -1,4 +1,5 @@
-//! Files that a row names. In: a pipe, a device without end, a directory and a file that is too large, each as a CA file. Out: whether they
+//! Files that a row names. In: a pipe, a device without end, a directory and a file that is too large, and
+//! paths that lead out of the one directory, each as a CA file. Out: whether they
 //! are the trouble of the row that names them, and of nobody else.
 
 use std::path::Path;
@@ -9,8 +10,9 @@ use serde_json::json;
 
 use super::line_with_a_neighbour;
 use super::the_neighbour_gets;
+use crate::command::file;
 use crate::command::run_andon;
-use crate::support::daemon::start;
+use crate::support::daemon::start_with;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_none_or_has_no_end_is_the_trouble_of_the_row_that_names_it() {
@@ -20,11 +22,19 @@ async fn a_file_that_is_none_or_has_no_end_is_the_trouble_of_the_row_that_names_
     mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     std::fs::write(&large, vec![b'-'; (1 << 20) + 1]).unwrap();
     let named = |path: &Path, what: &str| format!("`{}` is {what}", path.display());
+    let (zero, within) = (directory.join("zero"), directory.join("within"));
+    std::os::unix::fs::symlink("/dev/zero", &zero).unwrap();
+    std::fs::create_dir(&within).unwrap();
     let odd = [
-        (pipe.clone(), named(&pipe, "not a regular file; name a PEM file")),
-        ("/dev/zero".into(), named(Path::new("/dev/zero"), "not a regular file; name a PEM file")),
-        (directory.clone(), named(&directory, "not a regular file; name a PEM file")),
-        (large.clone(), named(&large, "larger than 1 MiB; name a PEM file with fewer certificates")),
+        ("pipe", named(&pipe, "not a regular file; name a PEM file")),
+        ("zero", named(&zero, "not a regular file; name a PEM file")),
+        ("within", named(&within, "not a regular file; name a PEM file")),
+        ("large.pem", named(&large, "larger than 1 MiB; name a PEM file with fewer certificates")),
+        ("/dev/zero", "`/dev/zero` is not the name of a file; put the file into certificates.directory".to_owned()),
+        (
+            "../large.pem",
+            "`../large.pem` is not the name of a file; put the file into certificates.directory".to_owned(),
+        ),
     ];
     let (line, receiver) = line_with_a_neighbour().await;
     let mut lanes = Vec::new();
@@ -35,19 +45,21 @@ async fn a_file_that_is_none_or_has_no_end_is_the_trouble_of_the_row_that_names_
     }
     line.run("update andon.mqtt_publishers set use_tls = true").await;
 
-    let daemon = start(&line.url).await;
+    let variable = ("ANDON_CERTIFICATES_DIRECTORY".into(), directory.clone().into());
+    let daemon = start_with(&line.url, vec![variable]).await;
     the_neighbour_gets(&line, &receiver, 1).await;
     let mut reasons = Vec::new();
     for lane in &lanes {
         reasons.push(line.state(lane, "misconfigured").await);
     }
-    let check = run_andon(&line.url, &["check"]);
+    let configuration = file("files.toml", &format!("[certificates]\ndirectory = '{}'\n", directory.display()));
+    let check = run_andon(&line.url, &["check", "--config", &configuration]);
     let status = daemon.stop().await.unwrap();
 
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(status, 0, "{}", daemon.log_tail());
     for (pair, (_, reason)) in reasons.chunks(2).zip(&odd) {
-        assert_eq!(pair, [reason.as_str(), reason.as_str()]);
+        assert!(pair.iter().all(|state| state.contains(reason.as_str())), "{reason}: {pair:?}");
         assert!(check.status == 1 && check.out.contains(reason.as_str()), "{reason}: {check:?}");
     }
 }

@@ -103,6 +103,9 @@ fn settings() -> impl Strategy<Value = Option<String>> {
         "ca_file",
         "client_cert_file",
         "client_key_file",
+        "ca",
+        "client_cert",
+        "client_key",
         "another",
     ];
     let fields = prop::collection::btree_map(prop::sample::select(names.to_vec()), json_text(), 0..4);

@@ -19,12 +19,14 @@ fn broker(authority: &Authority, name: &str, until: i32, require_certificate: bo
 }
 
 fn trusted(authority: &Authority) -> Value {
-    json!({"ca_file": authority.file("ca.pem", &authority.pem)})
+    authority.file("ca.pem", &authority.pem);
+    json!({"ca_file": "ca.pem"})
 }
 
 /// Starts a gateway with a publisher for each of these brokers, and emits one event.
-async fn line(publishers: &[(&Mosquitto, Value)]) -> (Line, Vec<String>) {
+async fn line(authority: &Authority, publishers: &[(&Mosquitto, Value)]) -> (Line, Vec<String>) {
     let mut line = Line::new().await;
+    line.defaults.certificates = Some(authority.directory.clone());
     let mut lanes = Vec::new();
     for (broker, settings) in publishers {
         lanes.push(line.publisher(broker.port(), settings.clone()).await);
@@ -43,9 +45,11 @@ async fn a_broker_is_trusted_by_its_ca_and_no_other_way() {
     let other = broker(&authority, "broker.example", 2099, false);
     let trusted = trusted(&authority);
 
-    let (mut line, lanes) =
-        line(&[(&good, json!({})), (&expired, trusted.clone()), (&other, trusted.clone()), (&good, trusted.clone())])
-            .await;
+    let (mut line, lanes) = line(
+        &authority,
+        &[(&good, json!({})), (&expired, trusted.clone()), (&other, trusted.clone()), (&good, trusted.clone())],
+    )
+    .await;
 
     wait_for_done(&line, &lanes[3]).await;
     let mut reasons = Vec::new();
@@ -68,13 +72,17 @@ async fn a_client_certificate_is_shown_where_the_broker_wants_one() {
     let broker = broker(&authority, "127.0.0.1", 2099, true);
     let (certificate, key) = authority.sign("andon", 2099);
     let without = trusted(&authority);
-    let mut with = without.clone();
-    with["client_cert_file"] = json!(authority.file("client.pem", &certificate));
-    with["client_key_file"] = json!(authority.file("client.key", &key));
+    let mut named = without.clone();
+    authority.file("client.pem", &certificate);
+    authority.file("client.key", &key);
+    named["client_cert_file"] = json!("client.pem");
+    named["client_key_file"] = json!("client.key");
+    let held = json!({"ca": authority.pem, "client_cert": certificate, "client_key": key});
 
-    let (mut line, lanes) = line(&[(&broker, without), (&broker, with)]).await;
+    let (mut line, lanes) = line(&authority, &[(&broker, without), (&broker, named), (&broker, held)]).await;
 
     wait_for_done(&line, &lanes[1]).await;
+    wait_for_done(&line, &lanes[2]).await;
     let reason = line.state(&lanes[0], "retrying").await;
     line.stop().await.unwrap();
     assert!(reason.contains("set settings.client_cert_file and settings.client_key_file"), "{reason}");
@@ -84,9 +92,7 @@ async fn a_client_certificate_is_shown_where_the_broker_wants_one() {
 async fn a_ca_file_that_cannot_be_read_makes_the_lane_misconfigured() {
     let authority = Authority::new();
     let broker = broker(&authority, "127.0.0.1", 2099, false);
-    let nowhere = authority.directory.join("nowhere.pem");
-
-    let (mut line, lanes) = line(&[(&broker, json!({"ca_file": nowhere}))]).await;
+    let (mut line, lanes) = line(&authority, &[(&broker, json!({"ca_file": "nowhere.pem"}))]).await;
 
     let reason = line.state(&lanes[0], "misconfigured").await;
     line.stop().await.unwrap();

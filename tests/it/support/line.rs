@@ -51,6 +51,8 @@ const PROGRESS: &str = "select md5(concat(
 pub(crate) struct Line {
     pub(crate) client: Client,
     pub(crate) url: String,
+    /// What the configuration says of destinations.
+    pub(crate) defaults: Defaults,
     running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
 }
 
@@ -65,17 +67,17 @@ impl Line {
         let url = server.create_database().await.unwrap();
         let mut client = connect(&url).await;
         andon::migrate::migrate(&mut client).await.unwrap();
-        Line { client, url, running: None }
+        Line { client, url, defaults: Defaults::default(), running: None }
     }
 
     /// Uses the database of a plant that is built already.
     pub(crate) fn of(plant: Plant) -> Line {
-        Line { client: plant.client, url: plant.url, running: None }
+        Line { client: plant.client, url: plant.url, defaults: Defaults::default(), running: None }
     }
 
     /// Uses a database that has everything already.
     pub(crate) async fn at(url: &str) -> Line {
-        Line { client: connect(url).await, url: url.to_owned(), running: None }
+        Line { client: connect(url).await, url: url.to_owned(), defaults: Defaults::default(), running: None }
     }
 
     /// Inserts a publisher of tenant `acme` that wants all events, with `settings` merged in. Returns the lane's name.
@@ -129,7 +131,7 @@ impl Line {
             name: "test".to_owned(),
             grace: Duration::from_secs(5),
             memory: 8 << 20,
-            defaults: Defaults::default(),
+            defaults: self.defaults.clone(),
             equipment: Arc::new(Equipment::default()),
             retention: Retention::default(),
         };

@@ -6,6 +6,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::*;
+use crate::destination::certificates::Certificates;
 use crate::event::TenantId;
 use crate::payload::Format;
 use crate::retry::Schedule;
@@ -62,7 +63,7 @@ fn lane(order: Order, concurrency: usize) -> Lane {
         max_payload: 1024,
         retry: Schedule::parse(&["1h"]).unwrap(),
         order,
-        ca_file: None,
+        certificates: Certificates::default(),
     };
     Lane { state: WebhookState::new(&webhook, Vec::new()), now: Instant::now(), last_event: 0 }
 }
