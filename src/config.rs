@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::config::layers::Layers;
 use crate::database;
+use crate::egress::Egress;
 use crate::retry::Schedule;
 use crate::secret::Secret;
 use crate::settings::MqttSettings;
@@ -42,6 +43,8 @@ pub struct Config {
     pub grace: Duration,
     /// How many bytes of memory recent events may take.
     pub log_memory: usize,
+    /// What destinations may reach.
+    pub egress: Egress,
     /// Defaults for MQTT publishers.
     pub mqtt: MqttSettings,
     /// Defaults for webhooks.
@@ -93,8 +96,10 @@ impl Config {
     }
 
     fn compose(layers: &mut Layers, url: Option<&str>) -> Config {
+        let database = database(layers, url);
         Config {
-            database: database(layers, url),
+            egress: egress(layers).guard(database::endpoints(&database.url)),
+            database,
             name: name(layers),
             grace: layers.duration("gateway", "grace", Duration::from_secs(10), Duration::ZERO..=HOUR),
             log_memory: layers.size("log", "memory", 32 << 20, 1 << 20..=usize::MAX),
@@ -150,6 +155,12 @@ fn name(layers: &mut Layers) -> String {
 
 fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "andon".to_owned())
+}
+
+fn egress(layers: &mut Layers) -> Egress {
+    let allowed = layers.parsed_list("egress", "allow", Egress::default(), |items| Egress::default().allow(items));
+    let denied = |items: &[String]| allowed.clone().deny(items);
+    layers.parsed_list("egress", "deny", allowed.clone(), denied)
 }
 
 fn mqtt(layers: &mut Layers) -> MqttSettings {

@@ -70,6 +70,11 @@ pub fn check_url(url: &Secret) -> Result<(), DatabaseError> {
     Ok(())
 }
 
+/// Returns the hosts and ports of a URL that are reached by TCP. A URL that cannot be read has none.
+pub fn endpoints(url: &Secret) -> Vec<(String, u16)> {
+    url::read(url.expose()).map(|address| dial::endpoints(&address.hosts)).unwrap_or_default()
+}
+
 impl Database {
     /// Reads the URL and the certificates, without connecting.
     pub fn new(settings: &Settings) -> Result<Database, DatabaseError> {

@@ -19,6 +19,7 @@ use sha2::Sha256;
 use crate::destination::fields::Fields;
 use crate::destination::publisher::Publisher;
 use crate::destination::webhook::Webhook;
+use crate::egress::Egress;
 use crate::event::ALL_TENANTS;
 use crate::event::TenantId;
 use crate::payload::Format;
@@ -104,6 +105,8 @@ pub struct Defaults {
     pub webhook: WebhookSettings,
     /// The directory of the certificates and keys that rows may name.
     pub certificates: Option<PathBuf>,
+    /// What all of them may reach.
+    pub egress: Egress,
 }
 
 /// A usable destination.
@@ -194,13 +197,10 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
     let events = events(&mut fields);
     let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
     let is_paused = fields.flag_setting("paused");
-    let directory = defaults.certificates.as_deref();
     let target = match kind {
-        DestinationKind::Mqtt => {
-            publisher::read(&mut fields, profile, &defaults.mqtt, directory).map(|it| Target::Mqtt(Box::new(it)))
-        }
+        DestinationKind::Mqtt => publisher::read(&mut fields, profile, defaults).map(|it| Target::Mqtt(Box::new(it))),
         DestinationKind::Webhook => {
-            webhook::read(&mut fields, profile, &defaults.webhook, directory).map(|it| Target::Webhook(Box::new(it)))
+            webhook::read(&mut fields, profile, defaults).map(|it| Target::Webhook(Box::new(it)))
         }
     };
     let fingerprint = fields.fingerprint();

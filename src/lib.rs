@@ -27,6 +27,9 @@ pub mod database;
 pub mod migrate;
 pub mod capture;
 
+// The way out, for whatever connects to a destination.
+pub mod egress;
+
 // Delivery, from the log to the destinations.
 pub mod log;
 pub mod router;

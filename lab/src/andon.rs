@@ -102,6 +102,7 @@ impl Andon {
             // The configuration of the user is for a database of their own.
             .args(["--config", "/dev/null"])
             .env("ANDON_DATABASE_URL", database)
+            .envs([rig::daemon::allow_loopback()])
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         command

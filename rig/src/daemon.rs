@@ -46,10 +46,20 @@ pub struct DaemonOptions {
     pub environment: Vec<(OsString, OsString)>,
 }
 
+/// The variable that lets destinations reach the servers of a test, which are all on loopback: unless it is named, no destination may.
+pub fn allow_loopback() -> (OsString, OsString) {
+    ("ANDON_EGRESS_ALLOW".into(), LOOPBACK.into())
+}
+
+/// The addresses and ports that [`allow_loopback`] names.
+pub const LOOPBACK: &str = "127.0.0.1:1-65535,[::1]:1-65535";
+
 impl Daemon {
     /// Makes the daemon's directory. The daemon does not run before `start`.
     pub fn prepare(program: &Path, database: &str, options: DaemonOptions) -> Result<Daemon> {
-        let DaemonOptions { configuration, mut environment } = options;
+        let DaemonOptions { configuration, environment: own } = options;
+        let mut environment = vec![allow_loopback()];
+        environment.extend(own);
         let server = Server::prepare(|directory| {
             // This variable beats one that the user has set for a database of their own.
             environment.push(("ANDON_DATABASE_URL".into(), database.into()));

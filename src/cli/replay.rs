@@ -115,7 +115,12 @@ impl Replay {
             let message = format!("the log reaches back to {reach} only; replay what there is with --partial");
             return Err(Failure::Fault(anyhow!(message)));
         }
-        let defaults = Defaults { mqtt: config.mqtt, webhook: config.webhook, certificates: config.certificates };
+        let defaults = Defaults {
+            mqtt: config.mqtt,
+            webhook: config.webhook,
+            certificates: config.certificates,
+            egress: config.egress,
+        };
         let listing = destinations::list(client, &defaults).await.context("cannot read the destinations")?;
         if let Some(unread) = listing.unread.into_iter().find(|unread| lane.is_of_table(&unread.table)) {
             return Err(Failure::Fault(anyhow!(unread.reason)));

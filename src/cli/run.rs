@@ -25,7 +25,12 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         name: config.name,
         grace: config.grace,
         memory: config.log_memory,
-        defaults: Defaults { mqtt: config.mqtt, webhook: config.webhook, certificates: config.certificates },
+        defaults: Defaults {
+            mqtt: config.mqtt,
+            webhook: config.webhook,
+            certificates: config.certificates,
+            egress: config.egress,
+        },
         equipment: Arc::new(config.equipment),
         retention: config.retention,
     };

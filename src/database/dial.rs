@@ -191,6 +191,20 @@ fn is_socket(host: &Config) -> bool {
     matches!(host.get_hosts(), [Host::Unix(_)])
 }
 
+/// Returns the host and the address of each of these, with its port. A socket of the file system has neither.
+pub(super) fn endpoints(hosts: &[Config]) -> Vec<(String, u16)> {
+    let of = |host: &Config| {
+        let port = host.get_ports().first().copied().unwrap_or(5432);
+        let names = host.get_hosts().iter().filter_map(|host| match host {
+            Host::Tcp(name) => Some(name.clone()),
+            Host::Unix(_) => None,
+        });
+        let addresses = host.get_hostaddrs().iter().map(ToString::to_string);
+        names.chain(addresses).map(|host| (host, port)).collect::<Vec<_>>()
+    };
+    hosts.iter().flat_map(of).collect()
+}
+
 fn target(hosts: &[Config]) -> String {
     let names = hosts.iter().map(|host| {
         let name = match (host.get_hosts(), host.get_hostaddrs()) {

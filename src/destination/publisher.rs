@@ -1,18 +1,18 @@
 //! A row of `mqtt_publishers`. In: its columns and settings. Out: how to reach the broker, and how to make topics and payloads.
 
-use std::path::Path;
 use std::time::Duration;
 
+use crate::destination::Defaults;
 use crate::destination::broker_url;
 use crate::destination::broker_url::BrokerUrl;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
 use crate::destination::fields::Fields;
 use crate::destination::status_level;
+use crate::egress::Dialer;
 use crate::payload::Format;
 use crate::quantity;
 use crate::secret::Secret;
-use crate::settings::MqttSettings;
 use crate::settings::Order;
 use crate::topic::Levels;
 use crate::topic::Missing;
@@ -28,6 +28,8 @@ pub struct Publisher {
     pub host: String,
     /// Port of the broker.
     pub port: u16,
+    /// Connects to the broker, if that may be reached.
+    pub dialer: Dialer,
     /// Whether to use TLS.
     pub tls: bool,
     /// What its TLS trusts and shows.
@@ -84,13 +86,15 @@ impl MqttVersion {
     }
 }
 
-pub(super) fn read(
-    fields: &mut Fields,
-    profile: Format,
-    settings: &MqttSettings,
-    directory: Option<&Path>,
-) -> Option<Publisher> {
-    let address = address(fields);
+pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) -> Option<Publisher> {
+    let (settings, egress) = (&defaults.mqtt, &defaults.egress);
+    let address = address(fields).filter(|(host, port, _)| match egress.judge(host, *port) {
+        Ok(()) => true,
+        Err(refused) => {
+            fields.problem(format!("broker_url: {refused}"));
+            false
+        }
+    });
     let topic = topic(fields);
     let (naming, format) = match profile {
         Format::Andon => (Naming::Ascii, Format::Andon),
@@ -121,12 +125,13 @@ pub(super) fn read(
     let client_id = fields
         .setting("client_id", "a string that is not empty", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
     let version = fields.setting("version", MqttVersion::CHOICES, MqttVersion::parse);
-    let certificates = certificates::read(fields, directory, settings.ca_file.as_deref());
+    let certificates = certificates::read(fields, defaults.certificates.as_deref(), settings.ca_file.as_deref());
     let (host, port, tls) = address?;
     Some(Publisher {
         status_level: status_level::clean(&fields.text("name").unwrap_or_default()),
         host,
         port,
+        dialer: egress.dialer(),
         tls,
         certificates,
         username,

@@ -168,7 +168,7 @@ proptest! {
 #[test]
 fn a_schedule_may_have_a_thousand_waits() {
     let with = |waits: usize| {
-        json!({"id": "1", "url": "http://127.0.0.1/", "secret_key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["*"],
+        json!({"id": "1", "url": "http://erp.example/", "secret_key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["*"],
             "settings": {"retry": vec!["300ms"; waits]}})
     };
     let allowed = active(DestinationKind::Webhook, "andon.x", Format::Andon, &with(1000));

@@ -1,18 +1,19 @@
 //! A row of `webhooks`. In: its columns and settings. Out: where to POST, how to sign, and when to try again.
 
-use std::path::Path;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::destination::Defaults;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
 use crate::destination::fields::Fields;
+use crate::egress::Dialer;
+use crate::egress::Egress;
 use crate::payload::Format;
 use crate::quantity;
 use crate::retry::Schedule;
 use crate::settings::Order;
-use crate::settings::WebhookSettings;
 use crate::signature::WebhookSecret;
 
 /// A webhook.
@@ -20,6 +21,8 @@ use crate::signature::WebhookSecret;
 pub struct Webhook {
     /// The URL to POST to.
     pub url: Url,
+    /// Connects to the URL's host, if that may be reached.
+    pub dialer: Dialer,
     /// The secret that signs each request.
     pub secret: WebhookSecret,
     /// The shape of the body; `eryxon` adds that system's headers.
@@ -41,13 +44,9 @@ pub struct Webhook {
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Reads the row. What it asks for beyond a ceiling of the configuration is a problem, and not silently made less.
-pub(super) fn read(
-    fields: &mut Fields,
-    profile: Format,
-    settings: &WebhookSettings,
-    directory: Option<&Path>,
-) -> Option<Webhook> {
-    let url = url(fields);
+pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) -> Option<Webhook> {
+    let (settings, egress) = (&defaults.webhook, &defaults.egress);
+    let url = url(fields, egress);
     let secret = WebhookSecret::parse(&fields.text("secret_key").unwrap_or_default());
     if let Err(problem) = &secret {
         fields.problem(problem.to_string());
@@ -75,9 +74,10 @@ pub(super) fn read(
         }
     });
     let order = fields.setting("order", Order::CHOICES, Order::parse);
-    let certificates = certificates::read(fields, directory, settings.ca_file.as_deref());
+    let certificates = certificates::read(fields, defaults.certificates.as_deref(), settings.ca_file.as_deref());
     Some(Webhook {
         url: url?,
+        dialer: egress.dialer(),
         secret: secret.ok()?,
         format,
         concurrency: concurrency.unwrap_or(settings.concurrency),
@@ -89,10 +89,16 @@ pub(super) fn read(
     })
 }
 
-fn url(fields: &mut Fields) -> Option<Url> {
+fn url(fields: &mut Fields, egress: &Egress) -> Option<Url> {
     let text = fields.text("url").unwrap_or_default();
     let problem = match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => return Some(url),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+            match egress.judge(host, port) {
+                Ok(()) => return Some(url),
+                Err(refused) => format!("url: {refused}"),
+            }
+        }
         Ok(url) => format!("url `{text}`: cannot speak `{}`; use https://host/path", url.scheme()),
         Err(error) => format!("url `{text}`: {error}; use https://host/path"),
     };
@@ -105,13 +111,16 @@ mod tests {
     use serde_json::Value;
     use serde_json::json;
 
+    use crate::settings::WebhookSettings;
+
     use super::*;
 
-    fn of(settings: &Value, defaults: &WebhookSettings) -> (Option<Webhook>, String) {
+    fn of(settings: &Value, webhook: &WebhookSettings) -> (Option<Webhook>, String) {
         let row = json!({"url": "https://erp.example", "secret_key": "secret", "settings": settings});
         let row = row.to_string();
         let mut fields = Fields::new(&row);
-        let webhook = read(&mut fields, Format::Andon, defaults, None);
+        let defaults = Defaults { webhook: webhook.clone(), ..Defaults::default() };
+        let webhook = read(&mut fields, Format::Andon, &defaults);
         (webhook, fields.problems().join("\n"))
     }
 

@@ -10,7 +10,6 @@ pub mod breaker;
 mod connection;
 mod dead_letter;
 mod in_flight;
-mod lookup;
 pub mod order;
 mod request;
 mod state;

@@ -37,12 +37,15 @@ const PRODUCT: MayImport = &[
     ("migrate", &["database"]),
     // A notification is read as JSON, digit by digit, as an event of the log is.
     ("capture", &["database", "event", "nearest"]),
+    // The way out. It decides and connects, and knows nothing of who asks.
+    ("egress", &[]),
     // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
     (
         "destination",
         &[
+            "egress",
             "event",
             "nearest",
             "payload",
@@ -63,6 +66,7 @@ const PRODUCT: MayImport = &[
         &[
             "clock",
             "destination",
+            "egress",
             "event",
             "feed",
             "ledger",
@@ -98,7 +102,7 @@ const PRODUCT: MayImport = &[
         ],
     ),
     // Edges.
-    ("config", &["database", "nearest", "quantity", "retry", "secret", "settings", "topic"]),
+    ("config", &["database", "egress", "nearest", "quantity", "retry", "secret", "settings", "topic"]),
     ("telemetry", &[]),
     (
         "cli",
@@ -192,10 +196,12 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("sd_notify", &["src/gateway"]),
+    // Whatever connects to a destination goes through the judge of addresses.
+    ("socket2", &["src/egress/connect.rs"]),
     ("tokio_rustls", &["rig/src/tls_front.rs", "src/lane/mqtt/socket.rs"]),
     ("tokio_postgres_rustls", &["src/database/encryption.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
-    ("tower_service", &["src/lane/webhook/lookup.rs"]),
+    ("tower_service", &["src/lane/webhook/connection.rs"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),
 ];
 

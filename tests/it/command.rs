@@ -33,8 +33,14 @@ pub(crate) struct Run {
 
 /// Runs the program in an empty environment, away from the repository's own configuration.
 pub(crate) fn run_andon(url: &str, arguments: &[&str]) -> Run {
+    run_andon_with(url, arguments, &[])
+}
+
+/// Does the same with these variables.
+pub(crate) fn run_andon_with(url: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
     command.env_clear().env("DATABASE_URL", url).current_dir(std::env::temp_dir()).args(arguments);
+    command.envs([rig::daemon::allow_loopback()]).envs(variables.iter().copied());
     if arguments.first() == Some(&"check") && !arguments.contains(&"--timeout") {
         // The tests of other things than its time must bear a busy machine.
         command.args(["--timeout", "60s"]);

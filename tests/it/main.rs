@@ -19,6 +19,7 @@ mod database;
 mod deliveries;
 mod destinations;
 mod disabled;
+mod egress;
 mod failed_captures;
 mod failover;
 mod horizon;

@@ -3,8 +3,10 @@
 //! but the canary, when it is told to, and disconnects cleanly, so that the broker does not send a last will.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
@@ -24,6 +26,7 @@ use crate::cli::check::subject::line;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::destination::Target;
+use crate::destination::webhook::Webhook;
 use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::tls;
@@ -52,7 +55,7 @@ pub(super) async fn check(
     deadline: Instant,
     report: &mut CheckReport,
 ) {
-    let (mut greetings, mut canaries) = (JoinSet::new(), JoinSet::new());
+    let (mut greetings, mut canaries, mut endpoints) = (JoinSet::new(), JoinSet::new(), Vec::new());
     let equipment = Arc::new(config.equipment.clone());
     let destinations: Vec<&Destination> = subjects.iter().map(|subject| &subject.destination).collect();
     identity::shared_ids(&destinations).into_iter().for_each(|problem| report.fault("broker", problem));
@@ -65,18 +68,7 @@ pub(super) async fn check(
         let lane = route.lane.0.clone();
         let publisher = match target {
             Target::Webhook(webhook) => {
-                let made = aside(deadline, move || {
-                    let (ca, identity) = webhook.certificates.parts();
-                    tls::client(ca, identity)
-                });
-                let made = made.await;
-                match made {
-                    Ok(_) if notes.is_empty() => notes.push((Grade::Ok, "fit to be called".to_owned())),
-                    Ok(_) => {}
-                    Err(problem) => notes.push((Grade::Fault, problem)),
-                }
-                let heading = Heading { shown: name.clone(), name, lane, notes };
-                report.add(heading.finding("webhook"));
+                endpoints.push(endpoint(Heading { shown: name.clone(), name, lane, notes }, webhook, deadline));
                 continue;
             }
             Target::Mqtt(publisher) => publisher,
@@ -135,6 +127,9 @@ pub(super) async fn check(
             }
         }
     }
+    for heading in join_all(endpoints).await {
+        report.add(heading.finding("webhook"));
+    }
     let mut canaries = canaries.join_all().await;
     canaries.sort_by(|(one, _), (other, _)| one.shown.cmp(&other.shown));
     for (mut heading, outcomes) in canaries {
@@ -149,6 +144,28 @@ pub(super) async fn check(
     let mut greetings = greetings.join_all().await;
     greetings.sort_by(|one, other| one.shown.cmp(&other.shown));
     greetings.iter().for_each(|heading| report.add(heading.finding("broker")));
+}
+
+/// Looks whether an endpoint may be reached, without connecting to it, and whether its certificates can be used.
+async fn endpoint(mut heading: Heading, webhook: Box<Webhook>, deadline: Instant) -> Heading {
+    let port = webhook.url.port_or_known_default().unwrap_or_default();
+    let looking = webhook.dialer.addresses(webhook.url.host_str().unwrap_or_default(), port);
+    // A name that is not found now may be found later, and the lane says so. What is refused is refused each time.
+    let refused = match timeout_at(deadline, looking).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Some(error.to_string()),
+        _ => None,
+    };
+    let made = aside(deadline, move || {
+        let (ca, identity) = webhook.certificates.parts();
+        tls::client(ca, identity)
+    });
+    let made = made.await;
+    let problems = refused.into_iter().chain(made.err());
+    heading.notes.extend(problems.map(|problem| (Grade::Fault, problem)));
+    if heading.notes.is_empty() {
+        heading.notes.push((Grade::Ok, "fit to be called".to_owned()));
+    }
+    heading
 }
 
 /// Does what may read files aside: a disk that does not answer holds up nothing else.

@@ -65,6 +65,7 @@ impl MessageBuilder {
         let connect_options = ConnectOptions {
             host: publisher.host.clone(),
             port: publisher.port,
+            dialer: publisher.dialer.clone(),
             tls,
             client_id: publisher.client_id.clone().unwrap_or(made_up),
             credentials: publisher

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 
 pub use crate::destination::publisher::MqttVersion as Version;
+use crate::egress::Dialer;
 use crate::lane::mqtt::reason_code::Meaning;
 use crate::secret::Secret;
 
@@ -18,6 +19,8 @@ pub struct ConnectOptions {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Connects to the host, if that may be reached.
+    pub dialer: Dialer,
     /// The TLS settings; without them the connection is not encrypted.
     pub tls: Option<Arc<ClientConfig>>,
     /// The client id, which must be unique at the broker.

@@ -20,9 +20,7 @@ pub(super) type Stream = Either<Box<TlsStream<TcpStream>>, TcpStream>;
 
 /// Connects to the broker, in TLS if the options say so.
 pub(super) async fn open(to: &ConnectOptions, version: Version, heard: Heard) -> io::Result<Wire<Stream>> {
-    let socket = TcpStream::connect((to.host.as_str(), to.port)).await?;
-    // Each flush writes a whole batch, so the kernel must not wait for more.
-    socket.set_nodelay(true)?;
+    let socket = to.dialer.connect(&to.host, to.port).await?;
     let stream = match &to.tls {
         Some(tls) => {
             let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;

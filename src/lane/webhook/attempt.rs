@@ -60,7 +60,7 @@ impl WebhookClient {
     /// Prepares the client; `key` is that of the webhook's row. The error says what is wrong with the certificates.
     pub fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<WebhookClient> {
         let (ca, identity) = webhook.certificates.parts();
-        let connector = Connector::new(&webhook.url, tls::client(ca, identity)?)?;
+        let connector = Connector::new(&webhook.url, webhook.dialer.clone(), tls::client(ca, identity)?)?;
         let requests = RequestBuilder::new(webhook, key, clock.clone())?;
         Ok(WebhookClient { connector, requests, clock })
     }

@@ -5,10 +5,13 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -26,17 +29,19 @@ use hyper::rt::Write;
 use hyper::service::Service as _;
 use hyper_rustls::HttpsConnector;
 use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rustls::ClientConfig;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tower_service::Service;
 use url::Position;
 use url::Url;
 
+use crate::egress::Dialer;
 use crate::lane::webhook::answer_stream::AnswerStream;
 use crate::lane::webhook::answer_stream::LONGEST_HEAD;
-use crate::lane::webhook::lookup::Lookup;
 use crate::tls;
 use crate::tls::Peer;
 
@@ -45,8 +50,12 @@ use crate::tls::Peer;
 pub(super) struct Connector {
     /// The scheme, host and port of the endpoint.
     origin: Uri,
-    https: TowerToHyperService<HttpsConnector<HttpConnector<Lookup>>>,
+    https: TowerToHyperService<HttpsConnector<Dial>>,
 }
+
+/// The egress dialer, as the TLS of this file wants to call it.
+#[derive(Debug, Clone)]
+struct Dial(Dialer);
 
 /// A connection to the endpoint that can send one request after the other.
 #[derive(Debug)]
@@ -70,22 +79,15 @@ pub(super) enum SendError {
 
 /// A connection that was idle for longer may be dead without either end knowing: a firewall on the way may have forgotten it.
 const LONGEST_IDLE: Duration = Duration::from_secs(90);
-/// TCP notices with this that an endpoint has vanished, however long an attempt may take.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection that is given up has this long to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Connector {
     /// Prepares to connect to the endpoint of this URL.
-    pub(super) fn new(url: &Url, tls: ClientConfig) -> anyhow::Result<Connector> {
-        let mut http = HttpConnector::new_with_resolver(Lookup::new());
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(KEEPALIVE));
-        http.set_keepalive_interval(Some(KEEPALIVE));
-        http.set_keepalive_retries(Some(3));
+    pub(super) fn new(url: &Url, dialer: Dialer, tls: ClientConfig) -> anyhow::Result<Connector> {
+        let dial = Dial(dialer);
         let https =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(dial);
         let authority = &url[Position::BeforeHost..Position::AfterPort];
         let origin = format!("{}://{authority}/", url.scheme()).parse()?;
         Ok(Connector { origin, https: TowerToHyperService::new(https) })
@@ -131,6 +133,26 @@ impl Connector {
         tokio::spawn(drive(connection, says_ended));
         sender.ready().await.map_err(SendError::Request)?;
         Ok(Connection { sender, begins, ended, idle_since: Instant::now() })
+    }
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, origin: Uri) -> Self::Future {
+        let dialer = self.0.clone();
+        Box::pin(async move {
+            let default = if origin.scheme_str() == Some("https") { 443 } else { 80 };
+            let port = origin.port_u16().unwrap_or(default);
+            let host = origin.host().unwrap_or_default();
+            Ok(TokioIo::new(dialer.connect(host, port).await?))
+        })
     }
 }
 
@@ -200,12 +222,13 @@ impl fmt::Display for SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::Egress;
 
     #[test]
     fn it_connects_to_scheme_host_and_port_alone() {
         let url = Url::parse("https://us%20er:p%2Bw+d@erp.example:8443/hooks/a?token=1#part").unwrap();
 
-        let connector = Connector::new(&url, tls::client(None, None).unwrap()).unwrap();
+        let connector = Connector::new(&url, Egress::default().dialer(), tls::client(None, None).unwrap()).unwrap();
 
         assert_eq!(connector.origin, "https://erp.example:8443/");
     }

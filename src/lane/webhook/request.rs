@@ -152,6 +152,7 @@ mod tests {
     fn requests_to(url: &str) -> RequestBuilder {
         let webhook = Webhook {
             url: Url::parse(url).unwrap(),
+            dialer: crate::egress::Egress::default().dialer(),
             secret: WebhookSecret::parse("secret").unwrap(),
             format: Format::default(),
             concurrency: 1,

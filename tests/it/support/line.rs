@@ -8,6 +8,7 @@ use std::time::Duration;
 use andon::database;
 use andon::database::Database;
 use andon::destination::Defaults;
+use andon::egress::Egress;
 use andon::gateway;
 use andon::secret::Secret;
 use andon::settings::Retention;
@@ -51,7 +52,7 @@ const PROGRESS: &str = "select md5(concat(
 pub(crate) struct Line {
     pub(crate) client: Client,
     pub(crate) url: String,
-    /// What the configuration says of destinations.
+    /// What the configuration says of destinations. They may reach the servers of the rig, unless a test says otherwise.
     pub(crate) defaults: Defaults,
     running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
 }
@@ -67,17 +68,27 @@ impl Line {
         let url = server.create_database().await.unwrap();
         let mut client = connect(&url).await;
         andon::migrate::migrate(&mut client).await.unwrap();
-        Line { client, url, defaults: Defaults::default(), running: None }
+        Line { client, url, defaults: Defaults { egress: loopback(), ..Defaults::default() }, running: None }
     }
 
     /// Uses the database of a plant that is built already.
     pub(crate) fn of(plant: Plant) -> Line {
-        Line { client: plant.client, url: plant.url, defaults: Defaults::default(), running: None }
+        Line {
+            client: plant.client,
+            url: plant.url,
+            defaults: Defaults { egress: loopback(), ..Defaults::default() },
+            running: None,
+        }
     }
 
     /// Uses a database that has everything already.
     pub(crate) async fn at(url: &str) -> Line {
-        Line { client: connect(url).await, url: url.to_owned(), defaults: Defaults::default(), running: None }
+        Line {
+            client: connect(url).await,
+            url: url.to_owned(),
+            defaults: Defaults { egress: loopback(), ..Defaults::default() },
+            running: None,
+        }
     }
 
     /// Inserts a publisher of tenant `acme` that wants all events, with `settings` merged in. Returns the lane's name.
@@ -223,6 +234,12 @@ pub(crate) async fn listener(url: &str) -> (Client, Arc<Record<String>>) {
 pub(crate) fn emit_sql(tenant: &str, entity: &str, counter: u64) -> String {
     let data = json!({"entity": entity, "counter": counter});
     format!("select andon.emit('job.updated', '{data}', '{tenant}', 'job', '{entity}')")
+}
+
+/// Allows the servers of the rig, which are all on loopback.
+fn loopback() -> Egress {
+    let items: Vec<String> = rig::daemon::LOOPBACK.split(',').map(str::to_owned).collect();
+    Egress::default().allow(&items).unwrap()
 }
 
 /// Installs the TLS provider and the log, which a process has only once.

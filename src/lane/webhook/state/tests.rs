@@ -56,6 +56,7 @@ fn unsendable() -> AttemptResult {
 fn lane(order: Order, concurrency: usize) -> Lane {
     let webhook = Webhook {
         url: Url::parse("http://erp.example/hook").unwrap(),
+        dialer: crate::egress::Egress::default().dialer(),
         secret: WebhookSecret::parse("secret").unwrap(),
         format: Format::default(),
         concurrency,

@@ -3,17 +3,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::net::ToSocketAddrs as _;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
-use std::vec;
 
-use hyper_util::client::legacy::connect::dns::Name;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tower_service::Service;
 
 /// The lookups of one endpoint, one after the other.
 #[derive(Debug, Clone)]
@@ -22,41 +15,24 @@ pub(super) struct Lookup {
     resolve: Resolve,
 }
 
-type Resolve = fn(&str) -> io::Result<Addresses>;
-type Addresses = vec::IntoIter<SocketAddr>;
+/// Looks up a name. The port is that of the addresses.
+pub(super) type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 impl Lookup {
-    /// Looks names up as the system is set up to.
-    pub(super) fn new() -> Lookup {
-        Lookup::by(|name| (name, 0).to_socket_addrs())
-    }
-
-    fn by(resolve: Resolve) -> Lookup {
+    pub(super) fn by(resolve: Resolve) -> Lookup {
         Lookup { turn: Arc::new(Semaphore::new(1)), resolve }
     }
-}
 
-impl Service<Name> for Lookup {
-    type Response = Addresses;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Addresses>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let (turn, resolve) = (Arc::clone(&self.turn), self.resolve);
-        Box::pin(async move {
-            let turn = turn.acquire_owned().await.map_err(io::Error::other)?;
-            let looking = spawn_blocking(move || {
-                let found = resolve(name.as_str());
-                // The thread goes on when nobody waits for it any more, and until it ends it is nobody else's turn.
-                drop(turn);
-                found
-            });
-            looking.await.map_err(io::Error::other)?
-        })
+    pub(super) async fn find(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let (turn, resolve, name) = (Arc::clone(&self.turn), self.resolve, name.to_owned());
+        let turn = turn.acquire_owned().await.map_err(io::Error::other)?;
+        let looking = spawn_blocking(move || {
+            let found = resolve(&name, port);
+            // The thread goes on when nobody waits for it any more, and until it ends it is nobody else's turn.
+            drop(turn);
+            found
+        });
+        looking.await.map_err(io::Error::other)?
     }
 }
 
@@ -77,31 +53,30 @@ mod tests {
     static ANSWERS: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
 
     /// Answers when the test does.
-    fn slow(_: &str) -> io::Result<Addresses> {
+    fn slow(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         BEGUN.fetch_add(1, Ordering::SeqCst);
         HAS_BEGUN.notify_one();
         ANSWERS.lock().unwrap().as_ref().unwrap().recv().unwrap();
-        Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))].into_iter())
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
     }
 
     #[tokio::test]
     async fn a_name_that_is_not_answered_blocks_one_thread_however_often_it_is_asked_for() {
         let (answer, answers) = mpsc::channel();
         *ANSWERS.lock().unwrap() = Some(answers);
-        let name: Name = "erp.example".parse().unwrap();
-        let mut lookup = Lookup::by(slow);
+        let lookup = Lookup::by(slow);
 
-        let mut asked: Vec<_> = (0..100).map(|_| lookup.call(name.clone())).collect();
+        let mut asked: Vec<_> = (0..100).map(|_| Box::pin(lookup.find("erp.example", 443))).collect();
         assert!(asked.iter_mut().all(|one| one.now_or_never().is_none()));
         HAS_BEGUN.notified().await;
         // All are given up, as when an attempt takes too long.
         drop(asked);
-        let mut last = lookup.call(name);
+        let mut last = Box::pin(lookup.find("erp.example", 443));
         assert!((&mut last).now_or_never().is_none());
         assert_eq!(BEGUN.load(Ordering::SeqCst), 1);
 
         (0..2).for_each(|_| answer.send(()).unwrap());
-        assert_eq!(last.await.unwrap().count(), 1);
+        assert_eq!(last.await.unwrap().len(), 1);
         assert_eq!(BEGUN.load(Ordering::SeqCst), 2);
     }
 }

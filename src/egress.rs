@@ -1,0 +1,154 @@
+//! The way out: the one place from which destinations are connected to. In: what the configuration allows, a host and a port. Out: a socket
+//! to an address that was judged, or the rule that forbids each address that the host leads to. A name is looked up once for a connection,
+//! and only what was judged is connected to. It never follows a proxy of the environment, and never looks a name up twice.
+
+mod address;
+mod connect;
+mod item;
+mod lookup;
+mod rules;
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::net::ToSocketAddrs as _;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use crate::egress::item::Item;
+use crate::egress::lookup::Lookup;
+use crate::egress::rules::Named;
+pub use crate::egress::rules::Refused;
+use crate::egress::rules::Rules;
+
+/// What destinations may reach. Clones share it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Egress {
+    rules: Arc<Rules>,
+    /// The hosts and ports of Andon's own PostgreSQL.
+    own: Arc<[(String, u16)]>,
+}
+
+/// Connects to one host, with its lookups one after the other.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    egress: Egress,
+    lookup: Lookup,
+}
+
+impl Egress {
+    /// Allows these items in addition to the rules so far. An error holds the problems of all items.
+    pub fn allow(mut self, items: &[String]) -> Result<Egress, String> {
+        let items = read(items, Item::parse_allowed)?;
+        Arc::make_mut(&mut self.rules).allow.extend(items);
+        Ok(self)
+    }
+
+    /// Denies these items, whatever is allowed.
+    pub fn deny(mut self, items: &[String]) -> Result<Egress, String> {
+        let items = read(items, Item::parse)?;
+        Arc::make_mut(&mut self.rules).deny.extend(items);
+        Ok(self)
+    }
+
+    /// Keeps destinations from Andon's own PostgreSQL, which listens there.
+    pub fn guard(mut self, hosts: impl IntoIterator<Item = (String, u16)>) -> Egress {
+        self.own = hosts.into_iter().collect();
+        self
+    }
+
+    /// Judges a host as far as that is certain without looking it up: an address, and a name that is denied.
+    pub fn judge(&self, host: &str, port: u16) -> Result<(), Refused> {
+        let named = Named::of(host);
+        self.rules.judge_name(host, &named, port)?;
+        match named {
+            Named::Address(address) => {
+                let is_own = self.own.iter().any(|(own, at)| *at == port && is_same(&Named::of(own), &named));
+                self.rules.judge(host, &named, address, port, is_own)
+            }
+            Named::Name(_) => Ok(()),
+        }
+    }
+
+    /// Returns what connects to one host.
+    pub fn dialer(&self) -> Dialer {
+        self.dialer_by(|name, port| Ok((name, port).to_socket_addrs()?.collect()))
+    }
+
+    fn dialer_by(&self, resolve: lookup::Resolve) -> Dialer {
+        Dialer { egress: self.clone(), lookup: Lookup::by(resolve) }
+    }
+}
+
+fn is_same(one: &Named, other: &Named) -> bool {
+    match (one, other) {
+        (Named::Address(one), Named::Address(other)) => one.to_canonical() == other.to_canonical(),
+        _ => one == other,
+    }
+}
+
+impl Dialer {
+    /// Connects to an address of the host that may be reached. An error of the kind `PermissionDenied` holds a [`Refused`].
+    pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let addresses = self.addresses(host, port).await?;
+        connect::first(addresses).await
+    }
+
+    /// Returns the addresses of the host that may be reached, without connecting.
+    pub async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let Egress { rules, own } = &self.egress;
+        let named = Named::of(host);
+        self.egress.judge(host, port).map_err(refused)?;
+        let found = match &named {
+            Named::Address(address) => vec![SocketAddr::new(*address, port)],
+            Named::Name(_) => self.lookup.find(host, port).await?,
+        };
+        // Where the database is matters only to those that ask for its port, and it may have moved since the last time.
+        let mut guarded = Vec::new();
+        for (own, at) in own.iter().filter(|(_, at)| *at == port) {
+            match Named::of(own) {
+                Named::Address(address) => guarded.push(address.to_canonical()),
+                name if name == named => guarded.extend(found.iter().map(|found| found.ip().to_canonical())),
+                Named::Name(_) => {
+                    let known = self.lookup.find(own, *at).await?;
+                    guarded.extend(known.iter().map(|known| known.ip().to_canonical()));
+                }
+            }
+        }
+        let (mut allowed, mut first) = (Vec::new(), None);
+        for address in found {
+            let is_own = guarded.contains(&address.ip().to_canonical());
+            match rules.judge(host, &named, address.ip(), port, is_own) {
+                Ok(()) => allowed.push(SocketAddr::new(address.ip(), port)),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        match first {
+            Some(error) if allowed.is_empty() => Err(refused(error)),
+            None if allowed.is_empty() => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            _ => Ok(allowed),
+        }
+    }
+}
+
+fn refused(error: Refused) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, error)
+}
+
+fn read(items: &[String], parse: fn(&str) -> Result<Item, String>) -> Result<Vec<Item>, String> {
+    let (mut good, mut problems) = (Vec::new(), String::new());
+    for item in items {
+        match parse(item) {
+            Ok(item) => good.push(item),
+            Err(problem) => {
+                let between = if problems.is_empty() { "" } else { "; " };
+                write!(problems, "{between}{problem}").expect("a text takes everything");
+            }
+        }
+    }
+    if problems.is_empty() { Ok(good) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests;
