@@ -47,7 +47,8 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) -> Option<Webhook> {
     let (settings, egress) = (&defaults.webhook, &defaults.egress);
     let url = url(fields, egress);
-    let secret = WebhookSecret::parse(&fields.text("secret_key").unwrap_or_default());
+    // A blank at an end may belong to it.
+    let secret = WebhookSecret::parse(&fields.verbatim("secret_key").unwrap_or_default());
     if let Err(problem) = &secret {
         fields.problem(problem.to_string());
     }
