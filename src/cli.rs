@@ -11,6 +11,7 @@ mod migrate;
 mod options;
 mod replay;
 mod run;
+mod secrets;
 mod source;
 mod text_table;
 mod time;
@@ -86,6 +87,9 @@ enum Command {
     /// replayed: a webhook by the header `andon-replayed`, MQTT 5 by the user property `replayed`; MQTT 3.1.1 has no place for a mark.
     /// The payload is the same, byte for byte. The exit status is 1 when something could not be delivered.
     Replay(replay::Replay),
+    /// Seal the secrets of destinations, so that the database holds none in plain text
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
 }
 
 impl Cli {
@@ -107,6 +111,7 @@ impl Cli {
             Command::Run => run::run(global.load()?).await?,
             Command::Deliveries(command) => return command.run(global).await,
             Command::Replay(command) => return command.run(global).await,
+            Command::Secrets(command) => return command.run(global).await,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -141,6 +146,7 @@ mod tests {
           run         Deliver events until told to stop
           deliveries  List, show, retry or discard parked deliveries
           replay      Deliver the events of a period to a destination again
+          secrets     Seal the secrets of destinations, so that the database holds none in plain text
           help        Print this message or the help of the given subcommand(s)
 
         Options:

@@ -2,6 +2,7 @@
 //! each problem with its key. It never connects, and never shows a secret.
 
 mod environment;
+mod key_files;
 mod layers;
 mod problem;
 
@@ -13,6 +14,7 @@ use crate::config::layers::Layers;
 use crate::database;
 use crate::egress::Egress;
 use crate::retry::Schedule;
+use crate::sealing::Keys;
 use crate::secret::Secret;
 use crate::settings::MqttSettings;
 use crate::settings::Order;
@@ -51,6 +53,8 @@ pub struct Config {
     pub webhook: WebhookSettings,
     /// The directory of the certificates and keys that the rows of destinations may name.
     pub certificates: Option<PathBuf>,
+    /// What seals and opens the secrets of Andon's own tables.
+    pub keys: Keys,
     /// How much of the past the database keeps.
     pub retention: Retention,
     /// The ISA-95 levels of each cell.
@@ -106,6 +110,7 @@ impl Config {
             mqtt: mqtt(layers),
             webhook: webhook(layers),
             certificates: layers.directory("certificates", "directory"),
+            keys: key_files::read(layers),
             retention: retention(layers),
             equipment: equipment(layers),
         }

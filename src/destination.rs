@@ -4,29 +4,29 @@
 
 mod broker_url;
 pub mod certificates;
+mod defaults;
 mod fields;
 pub mod publisher;
+pub mod sealed;
 pub mod status_level;
 pub mod webhook;
 
 use std::fmt;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use sha2::Digest as _;
 use sha2::Sha256;
 
+pub use crate::destination::defaults::Defaults;
 use crate::destination::fields::Fields;
 use crate::destination::publisher::Publisher;
+use crate::destination::sealed::SealedRow;
 use crate::destination::webhook::Webhook;
-use crate::egress::Egress;
 use crate::event::ALL_TENANTS;
 use crate::event::TenantId;
 use crate::payload::Format;
 use crate::router::EventPattern;
 use crate::router::Route;
-use crate::settings::MqttSettings;
-use crate::settings::WebhookSettings;
 
 /// The name of a lane: the table and the key of its destination's row, such as `public.webhooks/42`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,19 +94,6 @@ pub struct Replay {
     pub last: i64,
     /// The events to deliver, of those that the destination takes.
     pub events: Vec<EventPattern>,
-}
-
-/// Settings for rows that have none of their own.
-#[derive(Debug, Clone, Default)]
-pub struct Defaults {
-    /// For publishers.
-    pub mqtt: MqttSettings,
-    /// For webhooks.
-    pub webhook: WebhookSettings,
-    /// The directory of the certificates and keys that rows may name.
-    pub certificates: Option<PathBuf>,
-    /// What all of them may reach.
-    pub egress: Egress,
 }
 
 /// A usable destination.
@@ -179,11 +166,12 @@ const REASON_LETTERS: usize = 2000;
 
 /// Reads a row of `table`.
 pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'_>, defaults: &Defaults) -> Listed {
-    let mut fields = Fields::new(row.json.unwrap_or("{}"));
+    let key = row.key.trim();
+    let sealed = OWNERS_TABLES.contains(&table).then_some(SealedRow { keys: &defaults.keys, table, row: key });
+    let mut fields = Fields::new(row.json.unwrap_or("{}"), sealed);
     if let Err(reason) = row.json {
         fields.problem(reason.to_owned());
     }
-    let key = row.key.trim();
     let lane = LaneName::of_row(table, key);
     if !fields.flag("active", true) {
         return Listed::Inactive(lane);

@@ -11,6 +11,7 @@
 pub mod event;
 pub mod clock;
 pub mod secret;
+pub mod sealing;
 pub mod pem;
 pub mod ranges;
 pub mod quantity;
@@ -34,6 +35,7 @@ pub mod egress;
 pub mod log;
 pub mod router;
 pub mod destination;
+pub mod secrets;
 pub mod feed;
 pub mod ledger;
 pub mod lane;

@@ -15,6 +15,7 @@ mod parts;
 mod reach;
 mod report;
 mod rights;
+mod secrets;
 mod server;
 mod sources;
 mod subject;
@@ -173,6 +174,8 @@ async fn check_delivery(
     parts.run("capture", PATIENCE, report, captures).await;
     let list = async |client: &mut Client, report: &mut CheckReport| destinations::list(client, config, report).await;
     let Some(listing) = parts.run("destination", PATIENCE, report, list).await else { return };
+    let secrets = async |client: &mut Client, report: &mut CheckReport| secrets::check(client, config, report).await;
+    parts.run("secrets", PATIENCE, report, secrets).await;
     let state =
         async |client: &mut Client, report: &mut CheckReport| destinations::state(client, listing, report).await;
     let Some(subjects) = Box::pin(parts.run("lane", LANES_PATIENCE, report, state)).await else { return };

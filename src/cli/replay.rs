@@ -120,6 +120,7 @@ impl Replay {
             webhook: config.webhook,
             certificates: config.certificates,
             egress: config.egress,
+            keys: config.keys,
         };
         let listing = destinations::list(client, &defaults).await.context("cannot read the destinations")?;
         if let Some(unread) = listing.unread.into_iter().find(|unread| lane.is_of_table(&unread.table)) {

@@ -30,6 +30,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
             webhook: config.webhook,
             certificates: config.certificates,
             egress: config.egress,
+            keys: config.keys,
         },
         equipment: Arc::new(config.equipment),
         retention: config.retention,

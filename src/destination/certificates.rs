@@ -36,7 +36,7 @@ pub(super) fn read(fields: &mut Fields, directory: Option<&Path>, ca_file: Optio
     let ca = pem(fields, "ca", "ca_file", directory);
     let certificate = pem(fields, "client_cert", "client_cert_file", directory);
     let key = pem(fields, "client_key", "client_key_file", directory);
-    if certificate.is_none() != key.is_none() {
+    if certificate.is_none() != key.is_none() && !fields.is_shut("settings.client_key") {
         fields.problem(
             "a client certificate and its key go together: set settings.client_cert_file and settings.client_key_file, \
             or settings.client_cert and settings.client_key"
@@ -91,7 +91,7 @@ mod tests {
 
     fn of(settings: &Value, directory: Option<&str>) -> (Certificates, String) {
         let row = json!({"settings": settings}).to_string();
-        let mut fields = Fields::new(&row);
+        let mut fields = Fields::new(&row, None);
         let read = read(&mut fields, directory.map(Path::new), Some(Path::new("/etc/andon/default.pem")));
         (read, fields.problems().join("\n"))
     }

@@ -2,6 +2,7 @@
 //! every problem met on the way. It never stops at the first problem, and no value can make it fail: each column and each setting is read
 //! apart, because a number beyond all ranges or a nesting without end in one of them says nothing about the others.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
@@ -9,13 +10,16 @@ use serde_json::value::RawValue;
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use crate::destination::sealed;
+use crate::destination::sealed::SealedRow;
+use crate::destination::sealed::Values;
 use crate::nearest::nearest;
 
 /// Columns that are written while the destination is in use. A change of them does not change the destination.
 const BOOKKEEPING: [&str; 5] = ["last_connected_at", "last_error", "created_at", "updated_at", "created_by"];
 
-/// Columns whose values are never shown.
-const SECRETS: [&str; 2] = ["password", "secret_key"];
+/// Columns that Andon's own tables have not had from the beginning.
+const LATER: [&str; 1] = ["name"];
 
 /// The longest text of a column. Names, addresses, passwords and tokens are far shorter.
 const LONGEST_TEXT: usize = 16 << 10;
@@ -29,32 +33,41 @@ const QUOTED: usize = 100;
 const UNKNOWN_NAMED: usize = 10;
 const LONGEST_NAME: usize = 64;
 
-type Values<'a> = BTreeMap<String, &'a RawValue>;
-
 /// A row that is being read, and the problems so far.
 pub(super) struct Fields<'a> {
     columns: Values<'a>,
     settings: Values<'a>,
     known: BTreeSet<&'static str>,
+    /// The sealed values that did not open. Each is a problem already, and counts as not given.
+    shut: BTreeSet<&'static str>,
     problems: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads the row's text. A row that is no JSON object has no columns, and that is its problem.
-    pub(super) fn new(row: &'a str) -> Fields<'a> {
+    /// Reads the row's text. A row that is no JSON object has no columns, and that is its problem. What is sealed is opened if the row is
+    /// one of Andon's own tables.
+    pub(super) fn new(row: &'a str, sealed_row: Option<SealedRow<'_>>) -> Fields<'a> {
         let mut problems = Vec::new();
-        let columns: Values<'a> = serde_json::from_str(row).unwrap_or_else(|error| {
+        let mut columns = values(row).unwrap_or_else(|error| {
             problems.push(format!("the row cannot be read: {error}"));
             Values::new()
         });
-        let settings = match columns.get("settings").map(|settings| settings.get()) {
-            None | Some("null") => Values::new(),
-            Some(settings) => serde_json::from_str(settings).unwrap_or_else(|_| {
-                problems.push("settings is not a JSON object such as {\"timeout\": \"10s\"}".to_owned());
-                Values::new()
-            }),
-        };
-        Fields { columns, settings, known: BTreeSet::new(), problems }
+        let given = columns.get("settings").map(|settings| settings.get()).filter(|settings| *settings != "null");
+        let mut settings = given.map_or(Ok(Values::new()), owned_values).unwrap_or_else(|_| {
+            problems.push("settings is not a JSON object such as {\"timeout\": \"10s\"}".to_owned());
+            Values::new()
+        });
+        let mut shut = BTreeSet::new();
+        for (name, problem) in sealed_row.map(|row| row.open(&mut columns, &mut settings)).unwrap_or_default() {
+            shut.insert(name);
+            problems.push(format!("{name} {problem}"));
+        }
+        Fields { columns, settings, known: BTreeSet::new(), shut, problems }
+    }
+
+    /// Returns whether there is a sealed value that does not open, so that nothing is to be said of its absence.
+    pub(super) fn is_shut(&self, name: &str) -> bool {
+        self.shut.contains(name)
     }
 
     /// Reads a column as text, unless it is null, empty or missing.
@@ -66,14 +79,14 @@ impl<'a> Fields<'a> {
 
     /// Reads a column as text with the blanks at its ends, unless it is null, empty or missing.
     pub(super) fn verbatim(&mut self, column: &str) -> Option<String> {
-        let raw = self.column(column)?;
+        let raw = &self.column(column)?;
         let text = match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str::<String>(raw).ok(),
-            Some(b'-' | b'0'..=b'9') => Some(raw.to_owned()),
+            Some(b'-' | b'0'..=b'9') => Some(raw.clone()),
             _ => None,
         };
         let Some(text) = text else {
-            let shown = if SECRETS.contains(&column) { String::new() } else { format!("`{}` ", quoted(raw)) };
+            let shown = if sealed::COLUMNS.contains(&column) { String::new() } else { format!("`{}` ", quoted(raw)) };
             self.problem(format!("{column}: {shown}is not a text"));
             return None;
         };
@@ -88,7 +101,7 @@ impl<'a> Fields<'a> {
     pub(super) fn flag(&mut self, column: &str, default: bool) -> bool {
         let Some(raw) = self.column(column) else { return default };
         flag(raw.trim_matches('"')).unwrap_or_else(|| {
-            self.problem(format!("{column}: `{}` is not true or false", quoted(raw)));
+            self.problem(format!("{column}: `{}` is not true or false", quoted(&raw)));
             default
         })
     }
@@ -96,15 +109,16 @@ impl<'a> Fields<'a> {
     /// Reads a column that is an array of strings. Returns none if it is anything else.
     pub(super) fn list(&mut self, column: &str) -> Option<Vec<String>> {
         let Some(raw) = self.column(column) else { return Some(Vec::new()) };
-        let items = texts(raw, MOST_ITEMS);
+        let items = texts(&raw, MOST_ITEMS);
         if items.is_none() {
-            self.problem(format!("{column}: `{}` is not a list of at most {MOST_ITEMS} texts", quoted(raw)));
+            self.problem(format!("{column}: `{}` is not a list of at most {MOST_ITEMS} texts", quoted(&raw)));
         }
         items
     }
 
-    fn column(&self, column: &str) -> Option<&'a str> {
-        self.columns.get(column).map(|raw| raw.get()).filter(|raw| *raw != "null")
+    fn column(&self, column: &str) -> Option<String> {
+        let raw = self.columns.get(column).map(|raw| raw.get()).filter(|raw| *raw != "null");
+        raw.filter(|_| !self.is_shut(column)).map(str::to_owned)
     }
 
     /// Reads a setting from its text with `read`; a number counts as its text. Messages say that `wanted` would be right.
@@ -128,6 +142,9 @@ impl<'a> Fields<'a> {
     /// Reads a setting that is a text, unless it is missing, null or blank. Its value may be a secret, and is never shown.
     pub(super) fn text_setting(&mut self, name: &'static str) -> Option<String> {
         self.known.insert(name);
+        if sealed::setting(name).is_some_and(|name| self.is_shut(name)) {
+            return None;
+        }
         let raw = self.settings.get(name)?.get();
         let text = if raw == "null" { Some(String::new()) } else { serde_json::from_str::<String>(raw).ok() };
         let text = text.filter(|text| text.len() <= LONGEST_TEXT && !text.contains('\0'));
@@ -173,18 +190,31 @@ impl<'a> Fields<'a> {
         self.problems
     }
 
-    /// Returns a digest of all columns except the bookkeeping. A name that is not given counts as no column, because the migration that
-    /// brought the column must not change any destination: a disabled one would be enabled again.
+    /// Returns a digest of all columns except the bookkeeping. It is the same for a value that is sealed and for one that is not, so that
+    /// sealing restarts no lane. A column of [`LATER`] that is not given counts as none, because the migration that brought it must not change
+    /// any destination: a disabled one would be enabled again.
     pub(super) fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
         for (column, raw) in &self.columns {
-            let is_given = column != "name" || raw.get() != "null";
+            let is_given = !LATER.contains(&column.as_str()) || raw.get() != "null";
             if is_given && !BOOKKEEPING.contains(&column.as_str()) {
                 digest.update(format!("{column}={raw}\n"));
             }
         }
         digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Reads the values of a JSON object.
+fn values(object: &str) -> serde_json::Result<Values<'_>> {
+    let values: BTreeMap<String, &RawValue> = serde_json::from_str(object)?;
+    Ok(values.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw))).collect())
+}
+
+/// Does the same where the object does not stay.
+fn owned_values(object: &str) -> serde_json::Result<Values<'static>> {
+    let values: BTreeMap<String, Box<RawValue>> = serde_json::from_str(object)?;
+    Ok(values.into_iter().map(|(name, raw)| (name, Cow::Owned(raw))).collect())
 }
 
 /// Reads a list of texts. An item that is no text becomes an empty one, which whoever reads the list refuses by its place.
@@ -223,7 +253,7 @@ mod tests {
             r#"{{"a": {deep}, "b": 1e400, "c": "\ud800", "url": "http://x", "list": {{}},
                 "settings": {{"deep": {deep}, "large": 1e400, "window": 7}}}}"#
         );
-        let mut fields = Fields::new(&row);
+        let mut fields = Fields::new(&row, None);
 
         assert_eq!(fields.text("url").as_deref(), Some("http://x"));
         assert_eq!(fields.text("b").as_deref(), Some("1e400"), "the digits, whatever a float makes of them");
@@ -236,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_truth_value_may_be_a_text_and_nonsense_is_a_problem() {
-        let mut fields = Fields::new(r#"{"active": "f", "use_tls": "maybe", "settings": {"paused": "yes"}}"#);
+        let mut fields = Fields::new(r#"{"active": "f", "use_tls": "maybe", "settings": {"paused": "yes"}}"#, None);
 
         assert!(!fields.flag("active", true) && fields.flag_setting("paused"));
         assert!(fields.flag("use_tls", true), "the default stands");
@@ -245,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_given_is_no_change_and_one_that_is_given_is_one() {
-        let fingerprint = |row: &str| Fields::new(row).fingerprint();
+        let fingerprint = |row: &str| Fields::new(row, None).fingerprint();
 
         let before = fingerprint(r#"{"url": "http://x"}"#);
         assert_eq!(fingerprint(r#"{"url": "http://x", "name": null}"#), before);
@@ -254,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_no_text_is_not_shown() {
-        let mut fields = Fields::new(r#"{"password": ["hunter2"], "name": ["x"]}"#);
+        let mut fields = Fields::new(r#"{"password": ["hunter2"], "name": ["x"]}"#, None);
 
         assert_eq!((fields.verbatim("password"), fields.text("name")), (None, None));
         assert_eq!(fields.problems(), ["password: is not a text", "name: `[\"x\"]` is not a text"]);

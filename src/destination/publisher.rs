@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::destination::Defaults;
 use crate::destination::broker_url;
 use crate::destination::broker_url::BrokerUrl;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
+use crate::destination::defaults::Defaults;
 use crate::destination::fields::Fields;
 use crate::destination::status_level;
 use crate::egress::Dialer;

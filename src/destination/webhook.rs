@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::destination::Defaults;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
+use crate::destination::defaults::Defaults;
 use crate::destination::fields::Fields;
 use crate::egress::Dialer;
 use crate::egress::Egress;
@@ -49,7 +49,9 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     let url = url(fields, egress);
     // A blank at an end may belong to it.
     let secret = WebhookSecret::parse(&fields.verbatim("secret_key").unwrap_or_default());
-    if let Err(problem) = &secret {
+    if let Err(problem) = &secret
+        && !fields.is_shut("secret_key")
+    {
         fields.problem(problem.to_string());
     }
     let format = fields.setting("format", "one of andon, eryxon", Format::parse).unwrap_or(profile);
@@ -91,6 +93,9 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
 }
 
 fn url(fields: &mut Fields, egress: &Egress) -> Option<Url> {
+    if fields.is_shut("url") {
+        return None;
+    }
     let text = fields.text("url").unwrap_or_default();
     let problem = match Url::parse(&text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
@@ -119,7 +124,7 @@ mod tests {
     fn of(settings: &Value, webhook: &WebhookSettings) -> (Option<Webhook>, String) {
         let row = json!({"url": "https://erp.example", "secret_key": "secret", "settings": settings});
         let row = row.to_string();
-        let mut fields = Fields::new(&row);
+        let mut fields = Fields::new(&row, None);
         let defaults = Defaults { webhook: webhook.clone(), ..Defaults::default() };
         let webhook = read(&mut fields, Format::Andon, &defaults);
         (webhook, fields.problems().join("\n"))

@@ -22,6 +22,7 @@ const PRODUCT: MayImport = &[
     ("event", &[]),
     ("clock", &[]),
     ("secret", &[]),
+    ("sealing", &["secret"]),
     ("pem", &["secret"]),
     ("ranges", &[]),
     ("quantity", &[]),
@@ -53,12 +54,14 @@ const PRODUCT: MayImport = &[
             "quantity",
             "retry",
             "router",
+            "sealing",
             "secret",
             "settings",
             "signature",
             "topic",
         ],
     ),
+    ("secrets", &["sealing", "secret"]),
     ("feed", &["destination", "event", "log", "ranges", "router"]),
     ("ledger", &["database", "destination", "event", "router"]),
     (
@@ -102,7 +105,7 @@ const PRODUCT: MayImport = &[
         ],
     ),
     // Edges.
-    ("config", &["database", "egress", "nearest", "quantity", "retry", "secret", "settings", "topic"]),
+    ("config", &["database", "egress", "nearest", "quantity", "retry", "sealing", "secret", "settings", "topic"]),
     ("telemetry", &[]),
     (
         "cli",
@@ -121,6 +124,9 @@ const PRODUCT: MayImport = &[
             "quantity",
             "ranges",
             "router",
+            "sealing",
+            "secret",
+            "secrets",
             "capture",
             "telemetry",
             "tls",
@@ -165,6 +171,7 @@ const LAB: MayImport = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     // The rig and the lab share no code with the gateway that they judge.
     ("andon", &["src"]),
+    ("chacha20poly1305", &["src/sealing/key.rs"]),
     (
         "clap",
         &[

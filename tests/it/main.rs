@@ -35,6 +35,7 @@ mod promises;
 mod replay;
 mod replicas;
 mod retention;
+mod secrets;
 mod shared_holes;
 mod size_limit;
 mod sources;

@@ -26,6 +26,7 @@ pub(super) async fn list(client: &mut Client, config: &Config, report: &mut Chec
         webhook: config.webhook.clone(),
         certificates: config.certificates.clone(),
         egress: config.egress.clone(),
+        keys: config.keys.clone(),
     };
     let listing = destinations::list(client, &defaults).await.unwrap_or_else(|error| {
         report.fault("destination", format!("{error:#}"));

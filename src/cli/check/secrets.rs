@@ -1,0 +1,32 @@
+//! The part of the check that looks at how secrets stand in Andon's own tables. In: the tables, and the keys of the configuration. Out: which
+//! secrets stand in plain text, by their names. It shows none of them.
+
+use tokio_postgres::Client;
+
+use crate::cli::check::report::CheckReport;
+use crate::cli::check::report::Finding;
+use crate::cli::check::report::Grade;
+use crate::config::Config;
+use crate::secrets;
+
+/// How many secrets are named.
+const NAMED: usize = 20;
+
+pub(super) async fn check(client: &Client, config: &Config, report: &mut CheckReport) {
+    // Who may not read the tables is told so where the destinations are read.
+    let Ok(held) = secrets::all(client).await else { return };
+    let plain: Vec<String> =
+        held.iter().filter(|held| held.is_plain()).map(|held| format!("{} of `{}`", held.column, held.name)).collect();
+    if plain.is_empty() {
+        return;
+    }
+    let more = plain.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = plain[..plain.len().min(NAMED)].join(", ");
+    let cure = match config.keys.first() {
+        Some(_) => "run `andon secrets rotate-key`, which seals them",
+        None => "make a key with `andon secrets new-key FILE`, and seal them with `andon secrets rotate-key`",
+    };
+    let message = format!("in plain text in the database: {named}{more}");
+    report.add(Finding::new(Grade::Warning, "secrets", message).cure(cure));
+}

@@ -1,0 +1,50 @@
+//! Lists the secrets of Andon's own tables, as they stand there. In: the tables. Out: each secret that is not empty, with its place. It only reads.
+
+use tokio_postgres::GenericClient;
+use tokio_postgres::Row;
+
+use crate::sealing;
+use crate::sealing::Place;
+
+/// A secret as it stands in a row.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// What people call the row: its name, or its key.
+    pub name: String,
+    table: String,
+    row: String,
+    /// The column, or `settings.` and the name of the setting.
+    pub column: String,
+    pub(super) text: String,
+}
+
+impl Held {
+    /// Returns whether it stands there in plain text.
+    pub fn is_plain(&self) -> bool {
+        !sealing::is_sealed(&self.text)
+    }
+
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { table: &self.table, row: &self.row, column: &self.column }
+    }
+
+    fn of(row: &Row) -> Held {
+        Held { table: row.get(0), row: row.get(1), name: row.get(2), column: row.get(3), text: row.get(4) }
+    }
+}
+
+/// Returns all secrets. The URL of a webhook is one if it is sealed, or if there is a password in it.
+pub async fn all(client: &impl GenericClient) -> Result<Vec<Held>, tokio_postgres::Error> {
+    let sql = "select held.* from andon.webhooks it, lateral (values
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'secret_key', secret_key),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'url',
+                case when url like 'sealed:%' or url ~ '^[^/?#]*//[^/?#]*:[^/?#]*@' then url end),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'settings.client_key', settings ->> 'client_key')
+        ) held (place, id, name, secret, text) where text <> ''
+        union all select held.* from andon.mqtt_publishers it, lateral (values
+            ('andon.mqtt_publishers', id::text, name, 'password', password),
+            ('andon.mqtt_publishers', id::text, name, 'settings.client_key', settings ->> 'client_key')
+        ) held (place, id, name, secret, text) where text <> ''
+        order by name, id, secret";
+    Ok(client.query(sql, &[]).await?.iter().map(Held::of).collect())
+}

@@ -1,0 +1,94 @@
+//! Finds the row that a command names, and writes a secret into it. In: a name, and a secret. Out: one row, or none or several, and the secret
+//! sealed in its column. It is the only place that writes into the destinations' tables.
+
+use std::fmt::Display;
+
+use tokio_postgres::GenericClient;
+
+use crate::sealing::Keys;
+use crate::sealing::Place;
+use crate::secret::Secret;
+
+/// The table that a row is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// `andon.mqtt_publishers`
+    Publisher,
+    /// `andon.webhooks`
+    Webhook,
+}
+
+/// A row of a destination.
+#[derive(Debug, Clone)]
+pub struct FoundRow {
+    /// The table.
+    pub owner: Owner,
+    /// The row's key.
+    pub id: String,
+}
+
+impl Owner {
+    fn table(self) -> &'static str {
+        match self {
+            Owner::Publisher => "andon.mqtt_publishers",
+            Owner::Webhook => "andon.webhooks",
+        }
+    }
+
+    /// Returns the columns whose values can be sealed, and the settings, which are named as in the row.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Owner::Publisher => &["password", "settings.client_key"],
+            Owner::Webhook => &["secret_key", "url", "settings.client_key"],
+        }
+    }
+}
+
+impl Display for Owner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.table())
+    }
+}
+
+/// Finds the rows that are called so, by their names or keys.
+pub async fn find(
+    client: &impl GenericClient,
+    owner: Owner,
+    called: &str,
+) -> Result<Vec<FoundRow>, tokio_postgres::Error> {
+    let sql = format!("select id::text from {owner} where name = $1 or id::text = $1 order by id");
+    let rows = client.query(&sql, &[&called]).await?;
+    Ok(rows.iter().map(|row| FoundRow { owner, id: row.get(0) }).collect())
+}
+
+/// Seals a secret and writes it into the row. Returns false if the row is gone or there is no key.
+pub async fn set(
+    client: &impl GenericClient,
+    row: &FoundRow,
+    column: &str,
+    secret: &Secret,
+    keys: &Keys,
+) -> Result<bool, tokio_postgres::Error> {
+    let place = Place { table: row.owner.table(), row: &row.id, column };
+    let Some(sealed) = keys.seal(secret, place) else { return Ok(false) };
+    write(client, place, &sealed, None).await
+}
+
+/// Writes a text into a column, or into a setting. With `instead_of`, only if that is what stands there.
+pub(super) async fn write(
+    client: &impl GenericClient,
+    place: Place<'_>,
+    text: &str,
+    instead_of: Option<&str>,
+) -> Result<bool, tokio_postgres::Error> {
+    // Table and column are Andon's own words, and come from no row.
+    let (table, column) = (place.table, place.column);
+    let (set, read) = match column.strip_prefix("settings.") {
+        Some(key) => {
+            (format!("settings = settings || jsonb_build_object('{key}', $2::text)"), format!("settings ->> '{key}'"))
+        }
+        None => (format!("{column} = $2"), column.to_owned()),
+    };
+    let sql = format!("update {table} set {set} where id::text = $1 and ($3::text is null or {read} = $3)");
+    Ok(client.execute(&sql, &[&place.row, &text, &instead_of]).await? == 1)
+}
