@@ -159,6 +159,8 @@ pub struct DestinationRow {
 const LONGEST_KEY: usize = 200;
 /// The longest name of a tenant.
 const LONGEST_TENANT: usize = 512;
+/// Letters that nobody sees, and that Unicode does not count among the blanks.
+const INVISIBLE: [char; 7] = ['\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{feff}'];
 /// How many letters of a name are shown.
 const NAME_LETTERS: usize = 200;
 /// How many letters the reasons why a row cannot be used have together.
@@ -223,7 +225,12 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
 const OWNERS_TABLES: [&str; 2] = ["andon.mqtt_publishers", "andon.webhooks"];
 
 fn tenant(fields: &mut Fields, table: &str) -> TenantId {
-    let tenant = fields.text("tenant_id").unwrap_or_default();
+    let tenant = fields.verbatim("tenant_id").unwrap_or_default();
+    let is_blank = |letter: char| letter.is_whitespace() || letter.is_control() || INVISIBLE.contains(&letter);
+    if tenant.starts_with(is_blank) || tenant.ends_with(is_blank) {
+        // Trimmed, it would be another tenant's name.
+        fields.problem(format!("tenant_id {tenant:?} has a blank at an end; write it exactly as the events have it"));
+    }
     if tenant.len() > LONGEST_TENANT {
         fields.problem(format!("tenant_id is longer than {LONGEST_TENANT} bytes"));
         return TenantId(String::new());

@@ -119,13 +119,12 @@ async fn open(
         return Ok(None);
     };
     let row = enlisted.row.clone();
-    let is_webhook = matches!(destination.target, Target::Webhook(_));
     let mut held = Vec::new();
-    if is_webhook && enlisted.has_parked {
+    if enlisted.has_parked {
         held = tokio::select! {
             biased;
             _ = stop.asked() => return Ok(None),
-            held = insist(&row, || row.resume_held()) => held?,
+            held = insist(&row, || row.resume_held(&destination.route.tenant)) => held?,
         };
     }
     let Destination { route, name, target } = destination;
@@ -239,7 +238,8 @@ struct Parts {
 fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
     let Parts { name, route, order, replay, enlisted, held, outlet } = parts;
     let Enlisted { row, position, pending, has_parked, is_failing, .. } = enlisted;
-    let reader = Reader::new(context.log.clone(), route.tenant.clone());
+    let tenant = route.tenant.clone();
+    let reader = Reader::new(context.log.clone(), tenant.clone());
     let intake = Intake::new(Arc::clone(&context.feed), route, reader, position, pending);
     let is_replay = replay.is_some();
     let intake = match replay {
@@ -247,7 +247,8 @@ fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
         None => intake,
     };
     let progress = Progress::new(row, intake, is_failing);
-    let retries = Retries::new(context.ledger_changes.clone(), order, Arc::clone(context.feed.memory()), has_parked);
+    let memory = Arc::clone(context.feed.memory());
+    let retries = Retries::new(tenant, context.ledger_changes.clone(), order, memory, has_parked);
     match outlet {
         Outlet::Mqtt(messages) => {
             let messages = if is_replay { messages.for_replay() } else { *messages };

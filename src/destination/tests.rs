@@ -36,6 +36,17 @@ fn every_problem_of_a_webhook_is_reported_at_once() {
 }
 
 #[test]
+fn a_tenant_with_a_blank_at_an_end_is_another_tenant_and_a_fault_of_its_row() {
+    for odd in ["acme ", " acme", "acme\t", "acme\u{a0}", "acme\u{200b}", "\u{feff}acme", "acme\u{7f}", " "] {
+        let row = json!({"id": 1, "tenant_id": odd, "url": "https://erp", "secret_key": "secret", "events": ["*"]});
+
+        let problems = problems(DestinationKind::Webhook, &row);
+
+        assert!(problems.len() == 1 && problems[0].contains("has a blank at an end"), "{odd:?}: {problems:?}");
+    }
+}
+
+#[test]
 fn only_a_table_that_tenants_do_not_write_may_ask_for_the_events_of_all_of_them() {
     let row = json!({"id": 1, "tenant_id": "*", "url": "https://erp", "secret_key": "secret", "events": ["*"]});
     let read = |table| active(DestinationKind::Webhook, table, Format::Andon, &row).usable;

@@ -10,6 +10,7 @@ use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
+use crate::event::TenantId;
 use crate::ledger::Fate;
 use crate::ledger::Selection;
 use crate::ledger::Settlement;
@@ -119,6 +120,22 @@ async fn update(
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Makes the parked deliveries of other tenants dead: the row of the lane's destination was given to `tenant` after they were parked. Returns how
+/// many there were.
+pub async fn turn_away(
+    transaction: &Transaction<'_>,
+    lane: &LaneName,
+    tenant: &TenantId,
+) -> Result<u64, tokio_postgres::Error> {
+    if tenant.is_all() {
+        return Ok(0);
+    }
+    let sql = "update andon.deliveries set state = 'dead', next_attempt_at = null,
+            reason = format('its event belongs to tenant `%s`, and the destination belongs to tenant `%s` now', tenant, $2)
+        where lane = $1 and state <> 'dead' and tenant <> $2";
+    transaction.execute(sql, &[&lane.0, &tenant.0]).await
 }
 
 /// Takes up what an earlier run left: makes the first delivery of each entity due, and returns the entities that are held back. It takes

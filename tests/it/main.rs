@@ -42,5 +42,6 @@ mod sources;
 mod support;
 mod survival;
 mod tail;
+mod tenants;
 mod tls;
 mod webhook;

@@ -14,6 +14,7 @@ use crate::destination::LaneName;
 use crate::event::DESTINATION;
 use crate::event::DISABLED;
 use crate::event::Entity;
+use crate::event::TenantId;
 use crate::lane::store::Stores;
 use crate::lane::store::cursor_update;
 use crate::lane::store::cursor_update::CursorUpdate;
@@ -184,20 +185,26 @@ impl LaneRow {
         Ok(free)
     }
 
-    /// Returns the entities of which something is parked that later events wait for, and makes the first delivery of each due if none is.
-    pub async fn resume_held(&self) -> Result<Vec<Entity>, StoreError> {
-        patiently(|| self.take_up_held()).await
+    /// Returns the entities of which something is parked that later events wait for, and makes the first delivery of each due if none is. What was
+    /// parked while the destination belonged to another tenant becomes dead, and nothing waits for it.
+    pub async fn resume_held(&self, tenant: &TenantId) -> Result<Vec<Entity>, StoreError> {
+        patiently(|| self.take_up_held(tenant)).await
     }
 
-    async fn take_up_held(&self) -> Result<Vec<Entity>, StoreError> {
+    async fn take_up_held(&self, tenant: &TenantId) -> Result<Vec<Entity>, StoreError> {
         let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
         let sql = "select from andon.lanes where lane = $1 and epoch = $2 and writes >= $3 for share skip locked";
         if transaction.query_opt(sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await?.is_none() {
             return Err(self.locked_or_lost(&transaction).await);
         }
+        let strangers = deliveries::turn_away(&transaction, &self.lane, tenant).await?;
         let held = deliveries::resume_held(&transaction, &self.lane).await?;
         transaction.commit().await?;
+        if strangers > 0 {
+            let (lane, tenant) = (&self.lane, &tenant.0);
+            tracing::warn!(%lane, tenant, count = strangers, "parked deliveries of other tenants are dead: the destination is of this tenant now");
+        }
         Ok(held)
     }
 
