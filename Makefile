@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make. `setup` installs everything else, or names what is
 # missing.
-.PHONY: demo chaos compat bench bench-pure lab test lint setup
+.PHONY: demo chaos compat bench bench-pure fuzz lab test lint setup
 
 # Shows Andon at work, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
@@ -31,6 +31,14 @@ bench-%: lab
 # installed. It needs no servers.
 bench-pure:
 	@cargo bench --quiet --bench pure
+
+# Feeds hostile input to all that reads what strangers write, each target for FOR seconds. It needs the nightly compiler and `cargo install
+# cargo-fuzz`. What is found stays in fuzz/artifacts; fuzz/corpus is what is known, and is kept small.
+fuzz:
+	@set -e; for target in $$(cd fuzz/fuzz_targets && ls | sed 's/\.rs$$//'); do \
+	    mkdir -p target/fuzz/$$target; \
+	    cargo +nightly fuzz run $$target target/fuzz/$$target fuzz/corpus/$$target -- -max_total_time=$(or $(FOR),60) -timeout=10 -rss_limit_mb=2048 $(ARGS); \
+	done
 
 # Builds the lab, and the `andon` that it starts. They are built by two commands, so that this `andon` is the one that is shipped, without
 # the features that only the lab needs of their common dependencies.

@@ -9,6 +9,8 @@ pub mod attempt;
 pub mod breaker;
 mod connection;
 mod dead_letter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod in_flight;
 pub mod order;
 mod request;

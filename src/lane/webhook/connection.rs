@@ -118,21 +118,7 @@ impl Connector {
 
     async fn connect(&self) -> Result<Connection, SendError> {
         let stream = self.https.call(self.origin.clone()).await.map_err(SendError::Connect)?;
-        let begins = Arc::new(AtomicBool::new(false));
-        let stream = AnswerStream::new(stream, Arc::clone(&begins));
-        // What does not concern the status must not fail the delivery.
-        let (mut sender, connection) = http1::Builder::new()
-            .ignore_invalid_headers_in_responses(true)
-            .allow_spaces_after_header_name_in_responses(true)
-            .allow_obsolete_multiline_headers_in_responses(true)
-            .max_buf_size(LONGEST_HEAD)
-            .handshake(stream)
-            .await
-            .map_err(SendError::Request)?;
-        let (says_ended, ended) = oneshot::channel();
-        tokio::spawn(drive(connection, says_ended));
-        sender.ready().await.map_err(SendError::Request)?;
-        Ok(Connection { sender, begins, ended, idle_since: Instant::now() })
+        Connection::over(stream).await.map_err(SendError::Request)
     }
 }
 
@@ -175,7 +161,28 @@ async fn drive<S>(
 }
 
 impl Connection {
-    async fn send(
+    /// Begins to speak HTTP over a stream.
+    pub(super) async fn over<S>(stream: S) -> hyper::Result<Connection>
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let begins = Arc::new(AtomicBool::new(false));
+        let stream = AnswerStream::new(stream, Arc::clone(&begins));
+        // What does not concern the status must not fail the delivery.
+        let (mut sender, connection) = http1::Builder::new()
+            .ignore_invalid_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .max_buf_size(LONGEST_HEAD)
+            .handshake(stream)
+            .await?;
+        let (says_ended, ended) = oneshot::channel();
+        tokio::spawn(drive(connection, says_ended));
+        sender.ready().await?;
+        Ok(Connection { sender, begins, ended, idle_since: Instant::now() })
+    }
+
+    pub(super) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
