@@ -7,6 +7,7 @@ mod check;
 mod deliveries;
 pub mod failure;
 mod find_lanes;
+mod grants;
 mod migrate;
 mod options;
 mod replay;
@@ -64,6 +65,11 @@ enum Command {
     /// mapping names. Once the cause is mended and the mapping attached, --again makes the missed events. Run it as the owner of schema
     /// `andon`.
     Capture(capture::Capture),
+    /// Print the SQL that gives a role the rights it needs, and no others
+    ///
+    /// It is for the database administrator to read and run: `andon grants --role andon_run | psql plant`. Without a role of its own,
+    /// `andon run` has the rights of whoever migrated.
+    Grants(grants::Grants),
     /// Help with source mappings: propose one, or compare one with what is attached
     #[command(subcommand)]
     Source(source::Source),
@@ -106,6 +112,7 @@ impl Cli {
             Command::Attach(command) => command.run(global).await?,
             Command::Detach(command) => command.run(global).await?,
             Command::Capture(command) => return command.run(global).await,
+            Command::Grants(command) => command.run()?,
             Command::Source(command) => return command.run(global).await,
             Command::Check(command) => return Ok(command.run(global).await),
             Command::Run => run::run(global.load()?).await?,

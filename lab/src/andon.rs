@@ -49,6 +49,16 @@ impl Andon {
         self.run(database, &["attach", "--source", "/dev/stdin"], mapping, PATIENCE).await
     }
 
+    /// Returns the SQL that gives a role the rights of `andon run`, without the line that only psql understands.
+    pub(crate) async fn grants(&self, role: &str) -> Result<String> {
+        let mut command = self.prepare("", &["grants", "--role", role]);
+        let ran = timeout(PATIENCE, command.stdin(Stdio::null()).stdout(Stdio::piped()).output());
+        let ran = ran.await.context("`andon grants` takes too long")??;
+        ensure!(ran.status.success(), "`andon grants`: {}", String::from_utf8_lossy(&ran.stderr));
+        let sql = String::from_utf8(ran.stdout)?;
+        sql.split_once('\n').map(|(_, sql)| sql.to_owned()).context("`andon grants` prints nothing")
+    }
+
     /// Asks `andon check` about a database, and returns whether all is well and what it says.
     pub(crate) async fn check(&self, database: &str) -> Result<(bool, String)> {
         let mut command = self.prepare(database, &["check"]);

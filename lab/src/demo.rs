@@ -86,6 +86,9 @@ pub(crate) async fn run(options: DemoOptions, andon: &Andon) -> Result<ExitCode>
     demo.play(&options, &stop).await
 }
 
+/// The role that the gateway has, as README.md advises.
+const ROLE: &str = "andon_run";
+
 /// Everything that runs during the demonstration. The fields end in this order: the gateway first, then what it talks to.
 struct Demo {
     gateway: Daemon,
@@ -119,7 +122,8 @@ impl Demo {
         };
         let outlets: Vec<Outlet> = (1..).zip(tenants.clone()).zip(&brokers).map(outlet).collect();
         plant::direct(&database, system, &outlets, &receiver).await?;
-        let gateway = andon.start(&database).await?;
+        stage::connect(&database).await?.batch_execute(&andon.grants(ROLE).await?).await.context("cannot grant")?;
+        let gateway = andon.start(&database.replace("//postgres@", &format!("//{ROLE}@"))).await?;
         eprintln!("gateway: pid {}", gateway.running()?);
         tokio::select! {
             ready = gateway.ready() => ready?,

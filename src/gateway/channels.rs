@@ -1,4 +1,4 @@
-//! Listens to the NOTIFY channels of the attached sources. In: notifications. Out: events in the log, written as `andon.emit()` does, or a
+//! Listens to the NOTIFY channels of the attached sources. In: notifications. Out: events in the log, written by `andon.emit_notified()`, or a
 //! row in `andon.capture_errors`. A channel has no memory: a notification that is sent while no daemon listens, or that has not reached the
 //! log when the process dies, is lost. One session per database listens at a time, so that no event is written twice.
 
@@ -192,7 +192,7 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
             });
         loop {
             let written = match &outcome {
-                Ok(event) => emit(pool, &source_channel.channel, event).await,
+                Ok(event) => emit(pool, source_channel, event).await,
                 Err((code, reason)) => record(pool, source_channel, code, reason).await,
             };
             let Err(error) = written else { break };
@@ -218,12 +218,17 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
     }
 }
 
-async fn emit(pool: &Pool, channel: &Channel, event: &Notified) -> anyhow::Result<()> {
+async fn emit(
+    pool: &Pool,
+    SourceChannel { source, channel, .. }: &SourceChannel,
+    event: &Notified,
+) -> anyhow::Result<()> {
     let Notified { event_type, tenant, entity_id, context, data } = event;
     let client = pool.get().await?;
-    let statement = client.prepare_cached("select andon.emit($1, $2, $3, $4, $5, $6)").await?;
+    let statement = client.prepare_cached("select andon.emit_notified($1, $2, $3, $4, $5, $6, $7, $8)").await?;
     let (data, context) = (Json(data), Json(context));
-    let parameters: [&(dyn ToSql + Sync); 6] = [event_type, &data, tenant, &channel.entity_type, entity_id, &context];
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [source, &channel.name, event_type, &data, tenant, &channel.entity_type, entity_id, &context];
     if client.query_one(&statement, &parameters).await?.get::<_, Option<Uuid>>(0).is_none() {
         tracing::warn!(channel = channel.name, entity_id, "a notification is no event; andon.capture_errors says why");
     }

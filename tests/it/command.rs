@@ -11,6 +11,7 @@ use crate::support::plant::ERYXON;
 use crate::support::plant::Plant;
 use crate::support::plant::SCHEMA;
 use crate::support::plant::connect;
+use crate::support::role::as_daemon;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -250,7 +251,7 @@ async fn a_signal_stops_it_in_order_whether_the_database_is_there_or_not() {
 /// Starts a gateway, sends it a signal as soon as it has logged `mark`, waits for it to end with status 0, and returns its log.
 async fn log_until_stopped(url: &str, signal: Signal, mark: &str) -> Vec<Value> {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_andon"));
-    command.env_clear().env("ANDON_DATABASE_URL", url).current_dir(std::env::temp_dir());
+    command.env_clear().env("ANDON_DATABASE_URL", as_daemon(url)).current_dir(std::env::temp_dir());
     command.args(["run", "--log", "json"]).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

@@ -22,6 +22,7 @@ mod disabled;
 mod egress;
 mod failed_captures;
 mod failover;
+mod grants;
 mod horizon;
 mod isolation;
 mod lane_status;

@@ -22,7 +22,6 @@ use crate::support::line::emit_sql;
 use crate::support::line::judge_requests;
 use crate::support::line::marker;
 use crate::support::plant::connect;
-use crate::survival::grants_of_the_readme;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -320,11 +319,10 @@ async fn attempts_from_before_they_were_kept_by_day_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_role_of_the_readme_can_tidy_and_others_cannot() {
+async fn the_role_of_a_daemon_can_tidy_and_others_cannot() {
     let server = tokio::task::spawn_blocking(|| Postgres::start().unwrap()).await.unwrap();
     let line = Line::on(&server).await;
     line.cut_small().await;
-    line.run(&grants_of_the_readme()).await;
     line.run("create role reader login; grant usage on schema andon to reader").await;
     line.emit_all(1, 250).await;
     line.run("update andon.tail set position = 250").await;

@@ -31,7 +31,6 @@ use crate::chaos::destination_rows::Rows;
 use crate::chaos::destinations;
 use crate::chaos::destinations::DESTINATIONS;
 use crate::chaos::hostile::Hostile;
-use crate::chaos::mistake;
 use crate::chaos::mistake::MISTAKES;
 use crate::chaos::mistake::ROLE;
 use crate::chaos::narrator::Narrator;
@@ -77,7 +76,8 @@ impl Line {
         let client = connect(&database).await?;
         assert_commits_are_durable(&client).await?;
         andon.migrate(&database).await?;
-        client.batch_execute(&mistake::role()).await.context("cannot make the gateway's role")?;
+        let grants = andon.grants(ROLE).await?;
+        client.batch_execute(&grants).await.context("cannot make the gateway's role")?;
         committed::prepare(&client).await?;
         let options = MosquittoOptions { persistence: true, ..MosquittoOptions::default() };
         let brokers = try_join_all((0..destinations::BROKERS).map(|_| stage::broker(options.clone()))).await?;

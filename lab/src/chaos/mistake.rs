@@ -64,8 +64,8 @@ impl Mistake {
     pub(super) fn statements(self) -> (String, String) {
         match self {
             Mistake::Revoke(table) => (
-                format!("revoke select, insert, update, delete on andon.{table} from {ROLE}"),
-                format!("grant select, insert, update, delete on andon.{table} to {ROLE}"),
+                format!("revoke all on andon.{table} from {ROLE}"),
+                format!("grant {} on andon.{table} to {ROLE}", rights(table)),
             ),
             Mistake::HideRows(table) => (
                 format!("alter table andon.{table} enable row level security"),
@@ -91,14 +91,7 @@ impl Mistake {
     }
 }
 
-/// Returns the statements that make the gateway's role, with the grants of the README.
-pub(super) fn role() -> String {
-    format!(
-        "do $$ begin create role {ROLE} login; exception when duplicate_object then null; end $$;
-         grant usage on schema andon to {ROLE};
-         grant select, insert, update, delete on all tables in schema andon to {ROLE};
-         grant usage on all sequences in schema andon to {ROLE};
-         grant execute on all functions in schema andon to {ROLE};
-         alter default privileges in schema andon grant select on tables to {ROLE}"
-    )
+/// Returns what the gateway's role may do to a table.
+fn rights(table: &str) -> &'static str {
+    if matches!(table, "lanes" | "deliveries") { "select, insert, update, delete" } else { "select" }
 }

@@ -16,11 +16,12 @@ pub(super) fn attached(mapping: &Mapping, trusts_owners: bool) -> String {
     let optional = |table: &Option<TableName>| {
         table.as_ref().map_or("null".to_owned(), |table| literal(&table.to_string()).trim_start().to_owned())
     };
-    let columns = "profile, mapping, mqtt_publishers, webhooks, watch_ddl, attached_by, trusts_owners, state, reason";
+    let columns =
+        "profile, mapping, mqtt_publishers, webhooks, channels, watch_ddl, attached_by, trusts_owners, state, reason";
     let of = |row: &str| columns.split(", ").map(|column| format!("{row}.{column}")).collect::<Vec<_>>().join(", ");
     format!(
         "insert into andon.sources (name, {columns}, attached_at, checked_at)
-values ({}, {}, {}, {}, {}, {}, current_user, {trusts_owners}, 'attached', null, now(), now())
+values ({}, {}, {}, {}, {}, {}, {}, current_user, {trusts_owners}, 'attached', null, now(), now())
 on conflict (name) do update
 set ({columns}, attached_at, checked_at) = ({}, excluded.attached_at, excluded.checked_at)
 where ({}) is distinct from ({});
@@ -30,11 +31,18 @@ where ({}) is distinct from ({});
         literal(&mapping.text),
         optional(&mapping.mqtt_publishers),
         optional(&mapping.webhooks),
+        channels(mapping),
         mapping.watch_ddl,
         of("excluded"),
         of("sources"),
         of("excluded"),
     )
+}
+
+/// The channels that `andon run` may turn into events of this source.
+fn channels(mapping: &Mapping) -> String {
+    let names: Vec<String> = mapping.channels.iter().map(|channel| literal(&channel.name)).collect();
+    format!("array[{}]::text[]", names.join(", "))
 }
 
 /// Returns the statement that forgets a source.

@@ -13,6 +13,12 @@ pub fn literal(text: &str) -> String {
     if text.contains('\\') { format!(" E{}", quoted.replace('\\', "\\\\")) } else { quoted }
 }
 
+/// Returns quotes that the text does not hold: a column of the plant may have any name, and a role too.
+pub fn dollar_quote(text: &str) -> String {
+    let quotes = (0..).map(|number| if number == 0 { "$andon$".to_owned() } else { format!("$andon{number}$") });
+    quotes.into_iter().find(|quote| !text.contains(quote.as_str())).expect("the text is finite")
+}
+
 /// The words reserved by PostgreSQL or by PL/pgSQL that people use as names of tables and columns. A name that is missing here shows
 /// as a syntax error in the check.
 const RESERVED: &[&str] = &[

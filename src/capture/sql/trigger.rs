@@ -9,6 +9,7 @@ use crate::capture::mapping::TableName;
 use crate::capture::sql::body::TriggerFunction;
 use crate::capture::sql::event;
 use crate::capture::sql::event::Rule;
+use crate::capture::sql::quote::dollar_quote;
 use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 use crate::capture::table::PlantTrigger;
@@ -99,12 +100,6 @@ pub fn trigger_name(source: &str, table: &Table, operation: Operation) -> String
     let is_alone = table.level == TriggerLevel::Statement && !table.plant_triggers.iter().any(PlantTrigger::is_after);
     let first = if is_alone && operation != Operation::Truncate { "" } else { "!" };
     format!("{first}andon_{source}_{}", operation.name())
-}
-
-/// Returns quotes that the text does not hold: a column of the plant may have any name.
-fn dollar_quote(text: &str) -> String {
-    let quotes = (0..).map(|number| if number == 0 { "$andon$".to_owned() } else { format!("$andon{number}$") });
-    quotes.into_iter().find(|quote| !text.contains(quote.as_str())).expect("the text is finite")
 }
 
 fn triggers(source: &str, table: &Table, function: &str, operations: &[Operation]) -> Vec<GeneratedTrigger> {

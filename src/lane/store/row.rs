@@ -11,8 +11,6 @@ use deadpool_postgres::GenericClient;
 use deadpool_postgres::Pool;
 
 use crate::destination::LaneName;
-use crate::event::DESTINATION;
-use crate::event::DISABLED;
 use crate::event::Entity;
 use crate::event::TenantId;
 use crate::lane::store::Stores;
@@ -270,7 +268,7 @@ impl LaneRow {
     async fn disable(&self, destination_kind: &str, reason: &str) -> Result<(), StoreError> {
         let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
-        let sql = "select state, tenant, name, coalesce(failing_since, now())::text from andon.lanes
+        let sql = "select state, coalesce(failing_since, now())::text from andon.lanes
             where lane = $1 and epoch = $2 and writes >= $3 for update skip locked";
         let Some(row) = transaction.query_opt(sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await? else {
             return Err(self.locked_or_lost(&transaction).await);
@@ -284,14 +282,9 @@ impl LaneRow {
             )
             .await?;
         if row.get::<_, &str>(0) != "disabled" {
-            let (tenant, name, since): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
-            transaction
-                .execute(
-                    "select andon.emit($1, jsonb_build_object('lane', $2::text, 'name', $3::text, 'kind', $4::text, 'reason', $5::text,
-                        'since', $6::text::timestamptz), $7, $8, $2)",
-                    &[&DISABLED, &self.lane.0, &name, &destination_kind, &reason, &since, &tenant, &DESTINATION],
-                )
-                .await?;
+            let since: &str = row.get(1);
+            let tell = "select andon.emit_disabled($1, $2, $3::text::timestamptz)";
+            transaction.execute(tell, &[&self.lane.0, &destination_kind, &since]).await?;
         }
         transaction.commit().await?;
         self.has_written(written.get(0));

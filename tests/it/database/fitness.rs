@@ -7,6 +7,8 @@ use crate::command::run_andon;
 use crate::support::line::Line;
 use crate::support::plant::Plant;
 use crate::support::plant::connect;
+use crate::support::role;
+use crate::support::role::as_daemon;
 
 /// Restarts a server so that it can only be read, as one that follows a primary.
 pub(super) async fn turn_into_a_standby(server: &Postgres) {
@@ -88,41 +90,31 @@ async fn a_table_that_a_subscription_fills_is_a_fault() {
     assert!(check.status == 1 && check.out.contains("subscription s writes into public.cells"), "{check:?}");
 }
 
-/// The grants of the README.
-const GRANTS: &str = "
-    grant usage on schema andon to runner;
-    grant select, insert, update, delete on all tables in schema andon to runner;
-    grant usage on all sequences in schema andon to runner;
-    grant execute on all functions in schema andon to runner;";
-
 #[tokio::test]
 async fn each_right_that_is_missing_is_named_with_the_statement_that_gives_it() {
     let server = Postgres::start().unwrap();
     let line = Line::on(&server).await;
-    line.run(&format!("create role runner login; {GRANTS}")).await;
-    let url = line.url.replace("postgres@", "runner@");
+    let url = as_daemon(&line.url);
     let complete = run_andon(&url, &["check"]);
     assert!(complete.status == 0 && !complete.out.contains("rights"), "{complete:?}");
 
-    for (revoke, fault) in [
-        ("usage on schema andon", "runner lacks usage on schema andon; run: grant usage on schema andon to runner"),
-        ("select on andon.events", "run: grant select on table andon.events to runner"),
-        ("delete on andon.lanes", "run: grant delete on table andon.lanes to runner"),
-        ("update on andon.tail", "run: grant update on table andon.tail to runner"),
-        ("select on andon.webhooks", "run: grant select on table andon.webhooks to runner"),
-        ("usage on sequence andon.events_id_seq", "run: grant usage on sequence andon.events_id_seq to runner"),
-        (
-            "execute on function andon.drop_empty_log()",
-            "run: grant execute on function andon.drop_empty_log() to runner",
-        ),
+    for (right, of) in [
+        ("usage", "schema andon"),
+        ("select", "table andon.events"),
+        ("delete", "table andon.lanes"),
+        ("update", "table andon.tail"),
+        ("update (reason)", "table andon.sources"),
+        ("select", "table andon.webhooks"),
+        ("execute", "function andon.drop_empty_log()"),
     ] {
-        line.run(&format!("revoke {revoke} from runner")).await;
+        line.run(&format!("revoke {right} on {of} from andon_run")).await;
         let check = run_andon(&url, &["check"]);
-        line.run(GRANTS).await;
+        role::grant(&line.client).await;
 
-        assert!(check.status == 1 && check.out.contains(fault), "{revoke}: {check:?}");
+        let fault = format!("andon_run lacks {right} on {of}; run: grant {right} on {of} to andon_run");
+        assert!(check.status == 1 && check.out.contains(&fault), "{fault}: {check:?}");
     }
-    line.run("revoke select on andon.events_default from runner").await;
+    line.run("revoke select on andon.events_default from andon_run").await;
     let slow = run_andon(&url, &["check"]);
     assert!(slow.status == 0 && slow.out.contains("warning rights"), "{slow:?}");
 }
@@ -130,15 +122,9 @@ async fn each_right_that_is_missing_is_named_with_the_statement_that_gives_it() 
 #[tokio::test]
 async fn a_table_of_destinations_whose_rows_a_policy_hides_is_a_fault() {
     let plant = Plant::empty().await;
-    plant
-        .run(&format!(
-            "do $$ begin create role hidden_from login; exception when duplicate_object then null; end $$;
-             {}; alter table andon.webhooks enable row level security",
-            GRANTS.replace("runner", "hidden_from")
-        ))
-        .await;
+    plant.run("alter table andon.webhooks enable row level security").await;
 
-    let check = run_andon(&plant.url.replace("postgres@", "hidden_from@"), &["check"]);
+    let check = run_andon(&as_daemon(&plant.url), &["check"]);
 
     assert!(check.status == 1 && check.out.contains("row-level security policy"), "{check:?}");
 }

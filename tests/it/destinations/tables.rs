@@ -13,7 +13,6 @@ use crate::support::line::PATIENCE;
 use crate::support::line::SECRET;
 use crate::support::line::marker;
 use crate::support::plant::connect;
-use crate::survival::grants_of_the_readme;
 
 /// A trouble with a table, how it ends, and what the lane's state says of it.
 const TROUBLES: [(&str, &str, &str); 5] = [
@@ -50,7 +49,6 @@ const TROUBLES: [(&str, &str, &str); 5] = [
 /// Creates a line on a server of its own, with a table of destinations that belongs to a source and has one webhook.
 async fn line_with_a_table(server: &Postgres, receiver: &rig::Receiver) -> (Line, String) {
     let line = Line::on(server).await;
-    line.run(&grants_of_the_readme()).await;
     line.run(
         "create schema plant; create table plant.webhooks (like andon.webhooks including all);
         grant usage on schema plant to andon_run; grant select on plant.webhooks to andon_run;

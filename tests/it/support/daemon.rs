@@ -6,6 +6,8 @@ use std::path::Path;
 use rig::Daemon;
 use rig::DaemonOptions;
 
+use crate::support::role::as_daemon;
+
 /// Starts a daemon with the default settings.
 pub(crate) async fn start(url: &str) -> Daemon {
     start_with(url, vec![]).await
@@ -14,7 +16,7 @@ pub(crate) async fn start(url: &str) -> Daemon {
 /// Starts a daemon with these environment variables, in addition to those of this process.
 pub(crate) async fn start_with(url: &str, environment: Vec<(OsString, OsString)>) -> Daemon {
     let options = DaemonOptions { environment, ..DaemonOptions::default() };
-    let daemon = Daemon::prepare(Path::new(env!("CARGO_BIN_EXE_andon")), url, options).unwrap();
+    let daemon = Daemon::prepare(Path::new(env!("CARGO_BIN_EXE_andon")), &as_daemon(url), options).unwrap();
     daemon.start().await.unwrap();
     daemon
 }

@@ -34,6 +34,7 @@ use uuid::Uuid;
 
 use crate::support::plant::Plant;
 use crate::support::plant::connect;
+use crate::support::role;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// A test fails once nothing at all has happened for this long. It is longer than the longest pause of the gateway, which is the minute
@@ -68,6 +69,7 @@ impl Line {
         let url = server.create_database().await.unwrap();
         let mut client = connect(&url).await;
         andon::migrate::migrate(&mut client).await.unwrap();
+        role::grant(&client).await;
         Line { client, url, defaults: Defaults { egress: loopback(), ..Defaults::default() }, running: None }
     }
 
@@ -138,7 +140,8 @@ impl Line {
     pub(crate) fn start_at(&mut self, url: &str) {
         prepare_process();
         let settings = gateway::Settings {
-            database: Database::new(&database::Settings { url: Secret::new(url.to_owned()), ca_file: None }).unwrap(),
+            database: Database::new(&database::Settings { url: Secret::new(role::as_daemon(url)), ca_file: None })
+                .unwrap(),
             name: "test".to_owned(),
             grace: Duration::from_secs(5),
             memory: 8 << 20,

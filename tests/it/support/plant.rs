@@ -10,6 +10,8 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
 
+use crate::support::role;
+
 pub(crate) const ERYXON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sources/eryxon.toml");
 pub(crate) const SCHEMA: &str = include_str!("../../../config/sources/eryxon.schema.sql");
 
@@ -48,6 +50,7 @@ impl Plant {
                 let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
                 let connection = tokio::spawn(connection);
                 make(&mut client).await;
+                role::grant(&client).await;
                 // PostgreSQL refuses to copy a database while someone is connected to it.
                 drop(client);
                 connection.await.unwrap().unwrap();
@@ -84,7 +87,10 @@ impl Plant {
 
     pub(crate) async fn attach(&mut self, mapping: &str) -> andon::capture::Report {
         let mapping = Mapping::parse("test.toml", mapping).unwrap();
-        andon::capture::attach(&mut self.client, &mapping).await.unwrap()
+        let report = andon::capture::attach(&mut self.client, &mapping).await.unwrap();
+        // A source may bring tables of destinations, which are granted as README.md says.
+        role::grant(&self.client).await;
+        report
     }
 
     pub(crate) async fn run(&self, sql: &str) {

@@ -1,0 +1,76 @@
+//! `andon grants`. In: a role, and what it is to do. Out: the SQL that gives the role the rights for it and takes away the others, for the
+//! database administrator to read and run. It connects to nothing.
+
+pub(super) mod rights;
+mod sql;
+
+use anyhow::anyhow;
+use clap::Args;
+use clap::ValueEnum;
+
+use crate::cli::failure::Failure;
+
+#[derive(Debug, Args)]
+pub(super) struct Grants {
+    /// Role that is to have the rights; the SQL makes it if it does not exist
+    #[arg(long)]
+    role: String,
+
+    /// What the role is to do
+    #[arg(long = "for", value_enum, default_value = "run", value_name = "PURPOSE")]
+    purpose: Purpose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Purpose {
+    /// `andon run`, `check`, `deliveries` and `replay`
+    Run,
+    /// Dashboards, which see no secret and no payload
+    Read,
+}
+
+/// PostgreSQL cuts longer names.
+const LONGEST_NAME: usize = 63;
+
+impl Grants {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let role = self.role.as_str();
+        if role.is_empty() || role.len() > LONGEST_NAME || role.contains('\0') || ["public", "none"].contains(&role) {
+            let problem = anyhow!(
+                "--role: `{}` is no name of a role; name one that is to have these rights and no others",
+                role.escape_debug()
+            );
+            return Err(Failure::Usage(problem));
+        }
+        let sql = match self.purpose {
+            Purpose::Run => sql::of(role, &rights::RUN, RUN),
+            Purpose::Read => sql::of(role, &rights::READ, READ),
+        };
+        print!("{sql}");
+        Ok(())
+    }
+}
+
+const RUN: &str = "\
+-- What `andon run`, `check`, `deliveries` and `replay` need in this database, and nothing more.";
+const READ: &str = "\
+-- What a dashboard needs in this database: no secrets, no addresses, no payloads.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sql_is_what_a_dba_can_read() {
+        insta::assert_snapshot!("grants_for_run", sql::of("andon_run", &rights::RUN, RUN));
+        insta::assert_snapshot!("grants_for_read", sql::of("Board \"1\"", &rights::READ, READ));
+    }
+
+    #[test]
+    fn everybody_is_no_role() {
+        for role in ["", "public", "none", "a\0b"] {
+            let refused = Grants { role: role.to_owned(), purpose: Purpose::Run }.run();
+            assert!(matches!(refused, Err(Failure::Usage(_))), "{role}");
+        }
+    }
+}
