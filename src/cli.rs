@@ -148,6 +148,7 @@ mod tests {
           attach      Install the triggers of a source mapping, or update them after the mapping was edited
           detach      Remove every trace of an attached source; its events stay in the log
           capture     List changes that could not be captured, capture them again, or acknowledge them
+          grants      Print the SQL that gives a role the rights it needs, and no others
           source      Help with source mappings: propose one, or compare one with what is attached
           check       Report every fault in configuration, database, sources, destinations and brokers
           run         Deliver events until told to stop

@@ -29,7 +29,7 @@ impl PgBouncer {
             let user = process::server_user()?;
             Ok(ServerOptions { name: "pgbouncer", command, environment: vec![], user, end: Signal::SIGINT })
         })?;
-        let users = server.write("users.txt", "\"postgres\" \"\"\n")?;
+        let users = server.write("users.txt", "\"postgres\" \"\"\n\"andon_run\" \"\"\n")?;
         let own = lines.join("\n");
         let configuration = format!(
             "[databases]\n* = host=127.0.0.1 port={postgres}\n\

@@ -2,6 +2,7 @@
 //! Out: the names. It asks no database.
 
 use crate::capture::mapping::is_event_type;
+use crate::capture::mapping::is_reserved;
 
 /// So many names are listed at most.
 const MOST: usize = 200;
@@ -101,7 +102,7 @@ pub fn names(parts: &[Part], values: impl Fn(&str) -> Option<Vec<String>>) -> Op
 }
 
 /// Returns the type that `andon.event_type` makes of a name: what is no letter of a name becomes an underscore. None can be made of a name
-/// with a part that is empty.
+/// with a part that is empty, and none that is Andon's own.
 pub fn event_type(name: &str) -> Option<String> {
     let mut made = String::new();
     let mut is_odd = false;
@@ -114,13 +115,16 @@ pub fn event_type(name: &str) -> Option<String> {
         }
         is_odd = !is_letter;
     }
-    is_event_type(&made).then_some(made)
+    (is_event_type(&made) && !is_reserved(&made)).then_some(made)
 }
 
 /// Returns what is wrong with the names that an expression gives, if anything is.
 pub fn objection(names: &[String]) -> Option<String> {
     let none: Vec<String> =
         names.iter().filter(|name| event_type(name).is_none()).map(|name| format!("'{name}'")).collect();
+    if let Some(own) = names.iter().find(|name| is_reserved(name)) {
+        return Some(format!("gives '{own}', but names that begin with andon are Andon's own; choose another"));
+    }
     if !none.is_empty() {
         return Some(format!("gives {}, of which no dotted name such as job.created can be made", none.join(", ")));
     }
@@ -173,6 +177,7 @@ mod tests {
 
         assert_eq!(of(&["job.new", "job.Due Today"]), None);
         assert!(of(&["job.new", "job."]).unwrap().starts_with("gives 'job.', of which"));
+        assert!(of(&["job.new", "andon.made"]).unwrap().contains("are Andon's own"));
         assert!(of(&["job.a b", "job.a_b"]).unwrap().contains("both the type job.a_b"));
     }
 }

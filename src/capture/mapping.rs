@@ -284,3 +284,8 @@ pub(crate) fn is_event_type(name: &str) -> bool {
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     name.split('.').all(|word| !word.is_empty() && word.chars().all(is_letter))
 }
+
+/// Returns whether a type is one of Andon's own, such as `andon.destination.disabled`. Topics may fold the case of letters.
+pub(crate) fn is_reserved(event_type: &str) -> bool {
+    event_type.split('.').next().is_some_and(|word| word.eq_ignore_ascii_case("andon"))
+}

@@ -9,6 +9,7 @@ use serde_json::value::to_raw_value;
 use crate::capture::mapping::Channel;
 use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::is_event_type;
+use crate::capture::mapping::is_reserved;
 use crate::event::Field;
 use crate::event::Json;
 
@@ -42,6 +43,9 @@ pub enum Unreadable {
     /// The text at the path of the type is not one.
     #[error("`{0}` is not a dotted name such as machine.down")]
     NotAType(String),
+    /// The type is one of Andon's own.
+    #[error("`{0}` is not the plant's to send: names that begin with andon are Andon's own")]
+    Reserved(String),
 }
 
 impl Channel {
@@ -62,6 +66,9 @@ impl Channel {
         };
         if !is_event_type(&event_type) {
             return Err(Unreadable::NotAType(event_type));
+        }
+        if is_reserved(&event_type) {
+            return Err(Unreadable::Reserved(event_type));
         }
         let tenant = self.tenant.as_ref().map(|path| required(path, "tenant")).transpose()?.unwrap_or_default();
         let entity_id = self.entity_id.as_ref().and_then(|path| scalar(payload.at(path)?)).unwrap_or_default();
@@ -146,5 +153,6 @@ data = { machine = 'machine.id' }";
         assert!(said(r#"{"event": "machine.down", "org": true}"#).contains("at `org`, which gives the event's tenant"));
         assert!(said(r#"{"event": "machine.down"}"#).contains("at `org`, which gives the event's tenant"));
         assert!(said(r#"{"event": "machine down", "org": 7}"#).contains("not a dotted name"));
+        assert!(said(r#"{"event": "Andon.destination.disabled", "org": 7}"#).contains("are Andon's own"));
     }
 }

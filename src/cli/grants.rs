@@ -19,12 +19,18 @@ pub(super) struct Grants {
     /// What the role is to do
     #[arg(long = "for", value_enum, default_value = "run", value_name = "PURPOSE")]
     purpose: Purpose,
+
+    /// Tenant whose events the role may emit, with `--for emit`; `*` is all tenants, and '' those without one
+    #[arg(long, value_name = "TENANT", required_if_eq("purpose", "emit"))]
+    tenant: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Purpose {
     /// `andon run`, `check`, `deliveries` and `replay`
     Run,
+    /// Applications that raise events of their own with `andon.emit`; other rights stay as they are
+    Emit,
     /// Dashboards, which see no secret and no payload
     Read,
 }
@@ -42,8 +48,12 @@ impl Grants {
             );
             return Err(Failure::Usage(problem));
         }
+        if !self.tenant.is_empty() && self.purpose != Purpose::Emit {
+            return Err(Failure::Usage(anyhow!("--tenant: only an application has tenants; add --for emit")));
+        }
         let sql = match self.purpose {
             Purpose::Run => sql::of(role, &rights::RUN, RUN),
+            Purpose::Emit => sql::emit(role, &self.tenant),
             Purpose::Read => sql::of(role, &rights::READ, READ),
         };
         print!("{sql}");
@@ -63,13 +73,14 @@ mod tests {
     #[test]
     fn the_sql_is_what_a_dba_can_read() {
         insta::assert_snapshot!("grants_for_run", sql::of("andon_run", &rights::RUN, RUN));
+        insta::assert_snapshot!("grants_for_emit", sql::emit("erp_app", &["acme".to_owned(), "it's".to_owned()]));
         insta::assert_snapshot!("grants_for_read", sql::of("Board \"1\"", &rights::READ, READ));
     }
 
     #[test]
     fn everybody_is_no_role() {
         for role in ["", "public", "none", "a\0b"] {
-            let refused = Grants { role: role.to_owned(), purpose: Purpose::Run }.run();
+            let refused = Grants { role: role.to_owned(), purpose: Purpose::Run, tenant: vec![] }.run();
             assert!(matches!(refused, Err(Failure::Usage(_))), "{role}");
         }
     }

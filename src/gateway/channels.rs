@@ -188,7 +188,9 @@ async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notific
         let mut outcome =
             source_channel.channel.read(&payload, &source_channel.levels).map_err(|reason| match reason {
                 Unreadable::NotJson(_) => ("22032".to_owned(), reason.to_string()),
-                Unreadable::Missing(..) | Unreadable::NotAType(_) => ("22023".to_owned(), reason.to_string()),
+                Unreadable::Missing(..) | Unreadable::NotAType(_) | Unreadable::Reserved(_) => {
+                    ("22023".to_owned(), reason.to_string())
+                }
             });
         loop {
             let written = match &outcome {

@@ -210,31 +210,6 @@ async fn the_sql_of_the_readme_does_what_it_says() {
 }
 
 #[tokio::test]
-async fn an_application_needs_no_more_to_raise_events_than_readme_gives_it() {
-    let server = Postgres::start().unwrap();
-    let url = server.create_database().await.unwrap();
-    assert_eq!(run_andon(&url, &["migrate"]).status, 0);
-    let owner = connect(&url).await;
-    let readme = include_str!("../../README.md");
-    let grants = readme.split("```sql").find(|block| block.contains("create role erp_app")).unwrap();
-    // Whoever tightens what everybody may do must not forget the applications.
-    owner.batch_execute("revoke all on all functions in schema andon from public").await.unwrap();
-    owner.batch_execute(grants.split("```").next().unwrap()).await.unwrap();
-    owner.batch_execute("alter role erp_app login").await.unwrap();
-    let application = connect(&url.replace("postgres@", "erp_app@")).await;
-
-    let raised = "select andon.emit('shift.handover', '{\"crew\": \"B\"}', tenant => 'acme', entity_type => 'shift', entity_id => '7',
-        context => '{\"cell\": \"Laser 1\"}') is not null";
-    let raised: bool = application.query_one(raised, &[]).await.unwrap().get(0);
-    let read = application.query("select from andon.events", &[]).await;
-
-    let event = "select concat_ws(' ', tenant, type, entity_type, entity_id, data, context) from andon.events";
-    let event: String = owner.query_one(event, &[]).await.unwrap().get(0);
-    assert_eq!(event, r#"acme shift.handover shift 7 {"crew": "B"} {"cell": "Laser 1"}"#);
-    assert!(raised && read.is_err());
-}
-
-#[tokio::test]
 async fn a_signal_stops_it_in_order_whether_the_database_is_there_or_not() {
     let there = Plant::empty().await.url;
     let away = "postgres://andon:hunter2@127.0.0.1:1/mes".to_owned();

@@ -107,7 +107,7 @@ async fn nobody_may_call_what_nobody_has_allowed() {
     let plant = Plant::empty().await;
 
     let open = "select coalesce(string_agg(p.oid::regprocedure::text, ' '), '') from pg_proc p
-        where p.pronamespace = 'andon'::regnamespace and proname <> 'emit'
+        where p.pronamespace = 'andon'::regnamespace
         and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)";
     let open: String = plant.client.query_one(open, &[]).await.unwrap().get(0);
 

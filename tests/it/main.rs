@@ -20,6 +20,7 @@ mod deliveries;
 mod destinations;
 mod disabled;
 mod egress;
+mod emitters;
 mod failed_captures;
 mod failover;
 mod grants;

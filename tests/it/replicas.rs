@@ -121,7 +121,7 @@ const TAIL: &str = "locktype = 'advisory' and classid = 1097753711 and objid = 2
 /// Records each write to a row of `andon.lanes`, with the session and the epoch.
 const WITNESS: &str = "
     create table public.writes (at timestamptz default clock_timestamp(), session text, lane text, epoch bigint);
-    create function public.witness() returns trigger language plpgsql as $$
+    create function public.witness() returns trigger language plpgsql security definer as $$
     begin
         insert into public.writes (session, lane, epoch) values (current_setting('application_name'), new.lane, new.epoch);
         return null;

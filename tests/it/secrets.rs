@@ -25,6 +25,7 @@ use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::SECRET;
 use crate::support::plant::connect;
+use crate::support::role;
 
 /// A directory with key files, which is removed in the end.
 pub(crate) struct KeyFiles(PathBuf);
@@ -305,6 +306,7 @@ async fn what_a_systems_own_table_says_is_taken_as_it_is() {
         receiver.url("/hook")
     ))
     .await;
+    role::grant(&line.client).await;
 
     line.start();
     line.run("select andon.emit('job.updated', '{}')").await;

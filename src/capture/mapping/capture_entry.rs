@@ -15,6 +15,7 @@ use crate::capture::mapping::Text;
 use crate::capture::mapping::inherit::SharedKeys;
 use crate::capture::mapping::inherit::reads_a_row;
 use crate::capture::mapping::is_event_type;
+use crate::capture::mapping::is_reserved;
 use crate::capture::mapping::optional;
 use crate::capture::mapping::section::Findings;
 use crate::capture::mapping::section::Section;
@@ -154,6 +155,10 @@ fn event_type(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<Even
                     "`{}` is not a dotted name such as job.created; an expression goes into type_sql",
                     name.sql
                 );
+                findings.add(name.location, entry, "type", message);
+            } else if is_reserved(&name.sql) {
+                let message =
+                    format!("`{}` is not yours: names that begin with andon are Andon's own; choose another", name.sql);
                 findings.add(name.location, entry, "type", message);
             }
             Some(EventType::Literal(name.sql))

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use crate::capture::mapping::Channel;
 use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::is_event_type;
+use crate::capture::mapping::is_reserved;
 use crate::capture::mapping::section::Findings;
 use crate::capture::mapping::section::Section;
 
@@ -73,6 +74,10 @@ fn event_type(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<Chan
         (Some(name), None) => {
             if !is_event_type(&name.sql) {
                 let message = format!("`{}` is not a dotted name such as machine.down", name.sql);
+                findings.add(name.location, entry, "type", message);
+            } else if is_reserved(&name.sql) {
+                let message =
+                    format!("`{}` is not yours: names that begin with andon are Andon's own; choose another", name.sql);
                 findings.add(name.location, entry, "type", message);
             }
             Some(ChannelEventType::Literal(name.sql))

@@ -16,7 +16,8 @@ const MISSING: &str = "
         union all select 'table', name, 'select' from unnest($3::text[]) name
         union all select 'function', p.oid::regprocedure::text, 'execute' from pg_proc p
             where p.pronamespace = 'andon'::regnamespace
-            and p.proname in ('capture_failed', 'row_image', 'row_key', 'ring', 'failing_lookups', 'lookup_failed', 'event_type')
+            and p.proname in ('capture_failed', 'row_image', 'row_key', 'ring', 'failing_lookups', 'lookup_failed', 'event_type',
+                'is_small_enough', 'max_event')
     )
     select distinct wanted, kind, needed.name, quote_ident(role.name) from role cross join needed
     where to_regrole(quote_ident(role.name)) is not null and not case kind

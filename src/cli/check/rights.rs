@@ -31,7 +31,7 @@ const OBJECTS: &str = "
 
 /// Each missing right: the privilege, the column if it is on one, the kind of the object and its name, and whether Andon cannot do without it.
 const MISSING: &str = "
-    select privilege, coalesce(format(' (%I)', field), ''), kind, name, is_needed, quote_ident(current_user)
+    select privilege, case when field is null then '' else format(' (%I)', field) end, kind, name, is_needed, quote_ident(current_user)
     from wanted join objects using (name) where not case kind
         when 'schema' then has_schema_privilege(oid, privilege)
         when 'table' then case when field is null then has_table_privilege(oid, privilege) else has_column_privilege(oid,
@@ -55,7 +55,7 @@ const NEEDLESS: &str = "
         and case o.kind
             when 'schema' then has_schema_privilege(o.oid, it)
             when 'sequence' then has_sequence_privilege(o.oid, it)
-            when 'function' then has_function_privilege(o.oid, it) and not starts_with(o.name, 'andon.emit(')
+            when 'function' then has_function_privilege(o.oid, it)
             when 'table' then case when it in ('select', 'insert', 'update')
                     and not exists (select from wanted w where w.name = o.name and w.privilege = it)
                 then has_any_column_privilege(o.oid, it) else has_table_privilege(o.oid, it) end end

@@ -5,16 +5,42 @@ use crate::capture::sql::quote::identifier;
 use crate::capture::sql::quote::literal;
 use crate::cli::grants::rights::Rights;
 
+/// What all of it begins with: psql must not go on after an error, with half of the rights.
+const HEAD: &str = "\\set ON_ERROR_STOP on
+-- Run it with psql as a superuser or as the owner of schema andon, who has to make the role beforehand if he may make none.
+";
+
+/// Returns the SQL that lets a role emit events of these tenants and of no others.
+pub(super) fn emit(role: &str, tenants: &[String]) -> String {
+    let (name, text) = (identifier(role), literal(role));
+    let text = text.trim_start();
+    let rows: Vec<String> =
+        tenants.iter().map(|tenant| format!("({text}, {})", literal(tenant).trim_start())).collect();
+    format!(
+        "{HEAD}-- What an application needs to raise events with andon.emit. Its other rights stay as they are.
+begin;
+{}
+grant usage on schema andon to {name};
+grant execute on function andon.emit(text, jsonb, text, text, text, jsonb) to {name};
+grant insert (type, data, tenant, entity_type, entity_id, context), select (event_id) on andon.emissions to {name};
+delete from andon.emitters where role = {text};
+insert into andon.emitters (role, tenant) values {} on conflict do nothing;
+commit;
+",
+        role_exists(role, false),
+        rows.join(", "),
+    )
+}
+
 /// Returns the SQL that gives a role these rights in schema `andon`, and takes away all others.
 pub(super) fn of(role: &str, rights: &Rights, purpose: &str) -> String {
     let name = identifier(role);
     let mut sql = format!(
-        "\\set ON_ERROR_STOP on
-{purpose}
--- Run it with psql as a superuser or as the owner of schema andon, who has to make the role beforehand if he may make none. Run it again
--- after `andon migrate` and `andon attach`: it also takes away what the role has too much.
+        "{HEAD}{purpose}
+-- Run it again after `andon migrate` and `andon attach`: it also takes away what the role has too much.
 begin;
 {}
+delete from andon.emitters where role = {};
 revoke all on schema andon from {name};
 revoke all on all tables in schema andon from {name};
 revoke all on all sequences in schema andon from {name};
@@ -22,7 +48,8 @@ revoke all on all functions in schema andon from {name};
 {}
 grant usage on schema andon to {name};
 ",
-        role_exists(role),
+        role_exists(role, true),
+        literal(role).trim_start(),
         no_defaults(role),
     );
     for (privileges, columns, table) in rights.tables {
@@ -37,16 +64,28 @@ grant usage on schema andon to {name};
     sql
 }
 
-/// Makes the role, unless it exists. Whoever owns the schema loses nothing by a revoke and needs no grant, so it is refused.
-fn role_exists(role: &str) -> String {
+/// Makes the role, unless it exists. Where rights are taken away, whoever owns the schema is refused, because he loses nothing by a revoke, and
+/// the owner of capture functions too, because he needs his rights.
+fn role_exists(role: &str, is_revoked: bool) -> String {
+    let refuse = if is_revoked {
+        format!(
+            "    elsif pg_has_role({0}, (select nspowner from pg_namespace where nspname = 'andon'), 'usage') then
+        raise exception '% owns schema andon or is a superuser; name a role of its own', {0};
+    elsif exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = 'andon' and p.proowner = (select oid from pg_roles where rolname = {0})) then
+        raise exception '% owns capture functions, which need its rights; name a role of its own', {0};
+",
+            literal(role).trim_start()
+        )
+    } else {
+        String::new()
+    };
     block(&format!(
         "
 begin
-    if not exists (select from pg_roles where rolname = {0}) then
-        create role {1} login;
-    elsif pg_has_role({0}, (select nspowner from pg_namespace where nspname = 'andon'), 'usage') then
-        raise exception '% owns schema andon or is a superuser; name a role of its own', {0};
-    end if;
+    if not exists (select from pg_roles where rolname = {}) then
+        create role {} login;
+{refuse}    end if;
 end ",
         literal(role).trim_start(),
         identifier(role),
@@ -85,6 +124,9 @@ begin
         union
         select format('select on %s', c.oid::regclass), c.relowner, 'table'
         from andon.sources s join pg_class c on c.oid in (to_regclass(s.mqtt_publishers), to_regclass(s.webhooks))
+        union
+        select format('usage on schema %I', n.nspname), n.nspowner, 'schema' from andon.sources s
+        join pg_class c on c.oid in (to_regclass(s.mqtt_publishers), to_regclass(s.webhooks)) join pg_namespace n on n.oid = c.relnamespace
         union
         select format('usage on schema %I', n.nspname), n.nspowner, 'schema'
         from pg_trigger t join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'andon'::regnamespace

@@ -15,6 +15,7 @@ use crate::support::line::PATIENCE;
 use crate::support::plant::Plant;
 use crate::support::plant::connect;
 use crate::support::plant::eryxon;
+use crate::support::role::printed;
 
 async fn state(plant: &Plant) -> (String, Option<String>) {
     let row = plant.client.query_one("select state, reason from andon.sources", &[]).await.unwrap();
@@ -206,13 +207,8 @@ async fn a_role_that_may_not_look_says_which_right_it_lacks_and_blames_nothing_e
     let plant =
         Plant::with("create schema mes; create table mes.jobs (id int primary key, status text)", &mapping).await;
     let role = format!("run_{}", plant.url.rsplit('/').next().unwrap());
-    plant
-        .run(&format!(
-            "create role {role} login; grant usage on schema andon to {role}; grant usage on all sequences in schema andon to {role};
-             grant select, insert, update, delete on all tables in schema andon to {role};
-             grant execute on all functions in schema andon to {role}"
-        ))
-        .await;
+    plant.run(&printed(&["--role", &role])).await;
+    plant.run(&format!("revoke usage on schema mes from {role}")).await;
     let url = plant.url.replace("//postgres@", &format!("//{role}@"));
     let mut client = connect(&url).await;
 

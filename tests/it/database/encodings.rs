@@ -13,6 +13,7 @@ use crate::support::line::PATIENCE;
 use crate::support::plant::ERYXON;
 use crate::support::plant::SCHEMA;
 use crate::support::plant::connect;
+use crate::support::role;
 
 async fn database_in(encoding: &str) -> String {
     let server = Postgres::shared();
@@ -36,6 +37,7 @@ async fn in_every_encoding_the_schema_a_mapping_and_events_work() {
         line.run(SCHEMA).await;
         let attach = run_andon(&url, &["attach", "--source", ERYXON]);
         let check = run_andon(&url, &["check"]);
+        role::grant(&line.client).await;
         line.webhook(&receiver.url("/hook"), json!({})).await;
         line.start();
         line.run(&format!("select andon.emit('job.updated', '{{\"word\": \"{word}\"}}', 'acme', 'job', '{word}')"))

@@ -15,6 +15,7 @@ use crate::command::run_andon;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::SECRET;
+use crate::support::role;
 
 /// A source's own tables, in which every column takes any text: a plant may have made them so.
 const LOOSE: &str = "create schema plant;
@@ -148,6 +149,7 @@ async fn whatever_stands_in_a_row_is_its_own_trouble_and_the_neighbour_is_served
     const PUBLISHER: &str = "tttttttttjtts";
     let (mut line, receiver) = line_with_a_neighbour().await;
     line.run(LOOSE).await;
+    role::grant(&line.client).await;
     line.start();
     let mut runner = TestRunner::deterministic();
     for round in 1..=6 {

@@ -85,8 +85,12 @@ impl Line {
 
     /// Uses a database that has everything already.
     pub(crate) async fn at(url: &str) -> Line {
+        let client = connect(url).await;
+        if client.query_one("select to_regclass('andon.lane_status') is not null", &[]).await.unwrap().get(0) {
+            role::grant(&client).await;
+        }
         Line {
-            client: connect(url).await,
+            client,
             url: url.to_owned(),
             defaults: Defaults { egress: loopback(), ..Defaults::default() },
             running: None,

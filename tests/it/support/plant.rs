@@ -89,7 +89,7 @@ impl Plant {
         let mapping = Mapping::parse("test.toml", mapping).unwrap();
         let report = andon::capture::attach(&mut self.client, &mapping).await.unwrap();
         // A source may bring tables of destinations, which are granted as README.md says.
-        role::grant(&self.client).await;
+        role::grant(&connect(&self.url).await).await;
         report
     }
 
