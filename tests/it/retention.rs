@@ -61,7 +61,7 @@ impl Line {
 
     pub(crate) async fn tidy(&self, retention: &Retention) {
         let mut client = connect(&self.url).await;
-        retention::apply(&mut client, retention, &Defaults::default()).await.unwrap();
+        retention::apply(&mut client, retention, &self.defaults).await.unwrap();
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
