@@ -70,7 +70,7 @@ pub fn check_url(url: &Secret) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Returns the hosts and ports of a URL that are reached by TCP. A URL that cannot be read has none.
+/// Returns the hosts and ports of a URL, `localhost` for a socket of the file system. A URL that cannot be read has none.
 pub fn endpoints(url: &Secret) -> Vec<(String, u16)> {
     url::read(url.expose()).map(|address| dial::endpoints(&address.hosts)).unwrap_or_default()
 }
@@ -285,6 +285,16 @@ mod tests {
         let database = Database::new(&settings("host=/run/postgresql user=andon dbname=mes port=5433")).unwrap();
 
         assert_eq!(database.target(), "andon@/run/postgresql:5433/mes");
+    }
+
+    #[test]
+    fn each_host_of_the_url_and_each_address_is_an_endpoint_and_a_socket_is_this_machine() {
+        let url = "host=/run/postgresql,db.plant,db2.plant hostaddr=,10.0.0.5, port=5433,5432,6432 dbname=mes password=hunter2";
+        let at = |host: &str, port| (host.to_owned(), port);
+
+        let expected = [at("localhost", 5433), at("db.plant", 5432), at("10.0.0.5", 5432), at("db2.plant", 6432)];
+        assert_eq!(endpoints(&Secret::new(url.to_owned())), expected);
+        assert_eq!(endpoints(&Secret::new("postgres://db.plant/mes".to_owned())), [at("db.plant", 5432)]);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod address;
 mod connect;
 mod item;
 mod lookup;
+mod own;
 mod rules;
 
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use tokio::net::TcpStream;
 
 use crate::egress::item::Item;
 use crate::egress::lookup::Lookup;
+use crate::egress::own::Own;
 use crate::egress::rules::Named;
 pub use crate::egress::rules::Refused;
 use crate::egress::rules::Rules;
@@ -26,8 +28,7 @@ use crate::egress::rules::Rules;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Egress {
     rules: Arc<Rules>,
-    /// The hosts and ports of Andon's own PostgreSQL.
-    own: Arc<[(String, u16)]>,
+    own: Own,
 }
 
 /// Connects to one host, with its lookups one after the other.
@@ -54,7 +55,7 @@ impl Egress {
 
     /// Keeps destinations from Andon's own PostgreSQL, which listens there.
     pub fn guard(mut self, hosts: impl IntoIterator<Item = (String, u16)>) -> Egress {
-        self.own = hosts.into_iter().collect();
+        self.own = Own::at(hosts);
         self
     }
 
@@ -64,7 +65,7 @@ impl Egress {
         self.rules.judge_name(host, &named, port)?;
         match named {
             Named::Address(address) => {
-                let is_own = self.own.iter().any(|(own, at)| *at == port && is_same(&Named::of(own), &named));
+                let is_own = own::is_at(&self.own.literals(port), address);
                 self.rules.judge(host, &named, address, port, is_own)
             }
             Named::Name(_) => Ok(()),
@@ -78,13 +79,6 @@ impl Egress {
 
     fn dialer_by(&self, resolve: lookup::Resolve) -> Dialer {
         Dialer { egress: self.clone(), lookup: Lookup::by(resolve) }
-    }
-}
-
-fn is_same(one: &Named, other: &Named) -> bool {
-    match (one, other) {
-        (Named::Address(one), Named::Address(other)) => one.to_canonical() == other.to_canonical(),
-        _ => one == other,
     }
 }
 
@@ -105,20 +99,16 @@ impl Dialer {
             Named::Name(_) => self.lookup.find(host, port).await?,
         };
         // Where the database is matters only to those that ask for its port, and it may have moved since the last time.
-        let mut guarded = Vec::new();
-        for (own, at) in own.iter().filter(|(_, at)| *at == port) {
-            match Named::of(own) {
-                Named::Address(address) => guarded.push(address.to_canonical()),
-                name if name == named => guarded.extend(found.iter().map(|found| found.ip().to_canonical())),
-                Named::Name(_) => {
-                    let known = self.lookup.find(own, *at).await?;
-                    guarded.extend(known.iter().map(|known| known.ip().to_canonical()));
-                }
+        let mut guarded = own.literals(port);
+        for name in own.names(port) {
+            match &named {
+                Named::Name(asked) if *asked == name => guarded.extend(found.iter().map(SocketAddr::ip)),
+                _ => guarded.extend(self.lookup.find(&name, port).await.map_err(own::unknown)?.iter().map(SocketAddr::ip)),
             }
         }
         let (mut allowed, mut first) = (Vec::new(), None);
         for address in found {
-            let is_own = guarded.contains(&address.ip().to_canonical());
+            let is_own = own::is_at(&guarded, address.ip());
             match rules.judge(host, &named, address.ip(), port, is_own) {
                 Ok(()) => allowed.push(SocketAddr::new(address.ip(), port)),
                 Err(error) => drop(first.get_or_insert(error)),

@@ -191,13 +191,13 @@ fn is_socket(host: &Config) -> bool {
     matches!(host.get_hosts(), [Host::Unix(_)])
 }
 
-/// Returns the host and the address of each of these, with its port. A socket of the file system has neither.
+/// Returns the host and the address of each of these, with its port. A socket of the file system belongs to a server of this machine.
 pub(super) fn endpoints(hosts: &[Config]) -> Vec<(String, u16)> {
     let of = |host: &Config| {
         let port = host.get_ports().first().copied().unwrap_or(5432);
-        let names = host.get_hosts().iter().filter_map(|host| match host {
-            Host::Tcp(name) => Some(name.clone()),
-            Host::Unix(_) => None,
+        let names = host.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(_) => "localhost".to_owned(),
         });
         let addresses = host.get_hostaddrs().iter().map(ToString::to_string);
         names.chain(addresses).map(|host| (host, port)).collect::<Vec<_>>()

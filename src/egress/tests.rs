@@ -132,6 +132,7 @@ fn resolver(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         "inside.example" | "localhost" => &["127.0.0.1", "::1"],
         "wrapped.example" => &["::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"],
         "db.example" | "alias.example" => &["10.0.0.5"],
+        "translated.example" => &["64:ff9b::10.0.0.5", "64:ff9b:1::10.0.0.5", "2002:a00:5::1", "2600::5efe:10.0.0.5"],
         "none.example" => &[],
         _ => return Err(io::Error::other("unknown")),
     };
@@ -181,7 +182,7 @@ async fn the_lists_know_names_and_what_they_lead_to() {
 async fn another_name_of_the_database_leads_nowhere() {
     let guarded = Egress::default().guard([("db.example".to_owned(), 5432)]);
 
-    for host in ["db.example", "alias.example", "10.0.0.5", "::ffff:10.0.0.5"] {
+    for host in ["db.example", "DB.Example.", "alias.example", "10.0.0.5", "::ffff:10.0.0.5", "167772165", "translated.example"] {
         let reason = found(&guarded, host, 5432).await.unwrap_err();
         assert!(reason.contains("Andon's own PostgreSQL"), "{reason}");
     }
@@ -198,4 +199,51 @@ async fn a_name_that_leads_elsewhere_the_second_time_is_judged_a_second_time() {
 
     assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
     assert!(refused.get_ref().unwrap().is::<Refused>());
+}
+
+#[tokio::test]
+async fn a_database_on_this_machine_is_guarded_at_all_addresses_of_the_machine() {
+    for own in ["127.0.0.1", "localhost", "::1"] {
+        let guarded = egress(&["127.0.0.1:5000-6000", "127.0.0.9:5000-6000"], &[]).guard([(own.to_owned(), 5432)]);
+
+        for host in ["127.0.0.1", "127.0.0.9"] {
+            let reason = guarded.judge(host, 5432).unwrap_err().to_string();
+            assert!(reason.contains("Andon's own PostgreSQL"), "{own} {host}: {reason}");
+            assert_eq!(guarded.judge(host, 5433), Ok(()), "{own} {host}");
+        }
+        assert_eq!(found(&guarded, "good.example", 5432).await.unwrap(), ["8.8.8.8:5432", "10.0.0.1:5432"]);
+    }
+    let elsewhere = egress(&["127.0.0.9:5000-6000"], &[]).guard([("10.0.0.5".to_owned(), 5432)]);
+    assert_eq!(elsewhere.judge("127.0.0.9", 5432), Ok(()));
+}
+
+#[tokio::test]
+async fn nothing_is_reached_at_the_port_of_a_database_that_nobody_can_find() {
+    let guarded = Egress::default().guard([("gone.example".to_owned(), 5432)]);
+
+    let reason = found(&guarded, "good.example", 5432).await.unwrap_err();
+
+    assert!(reason.contains("whose name cannot be looked up now") && !reason.contains("gone.example"), "{reason}");
+    assert_eq!(found(&guarded, "good.example", 443).await.unwrap().len(), 2);
+}
+
+#[test]
+fn a_zone_and_a_dot_do_not_make_a_name_of_what_may_not_be_reached() {
+    let denied = egress(&[], &["bad.example", "*.worse.example:443", "10.0.0.0/8"]);
+
+    for (host, port) in [
+        ("bad.example", 80),
+        ("BAD.example.", 80),
+        ("bad.example..", 80),
+        ("a.worse.example", 443),
+        ("10.1.2.3.", 80),
+        ("0x0a010203", 80),
+        ("[::ffff:10.1.2.3]", 80),
+        ("[64:ff9b::10.1.2.3]", 80),
+        ("[2002:a01:203::1]", 80),
+        ("[::1%25lo]", 80),
+    ] {
+        let is_judged_later = host.contains('%');
+        assert_eq!(denied.judge(host, port).is_err(), !is_judged_later, "{host}");
+    }
 }
