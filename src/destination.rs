@@ -2,9 +2,11 @@
 //! has and others do not, does no harm. Out: everything that a lane needs, or every reason why the row cannot be used. It never skips a
 //! row silently, never connects, and whatever stands in a row, the reading of it does not fail.
 
+pub mod address;
 mod broker_url;
 pub mod certificates;
 mod defaults;
+pub mod echo;
 mod fields;
 pub mod publisher;
 pub mod sealed;
@@ -182,7 +184,7 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
         fields.problem(format!("its column id is empty or longer than {LONGEST_KEY} bytes; give it a key of its own"));
     }
     let tenant = tenant(&mut fields, table);
-    let name = fields.text("name").or_else(|| fields.text("url")).unwrap_or_else(|| lane.0.clone());
+    let name = fields.text("name").unwrap_or_else(|| nameless(kind, &mut fields, &lane));
     let name: String = name.chars().take(NAME_LETTERS).collect();
     let events = events(&mut fields);
     let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
@@ -219,6 +221,15 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
         replay: None,
         usable,
     }))
+}
+
+/// Returns how a destination is called that has no name: its address without what may be a secret, and the key that tells it from others there.
+fn nameless(kind: DestinationKind, fields: &mut Fields<'_>, lane: &LaneName) -> String {
+    let shown = match kind {
+        DestinationKind::Mqtt => None,
+        DestinationKind::Webhook => fields.text("url").and_then(|text| address::shown_of(&text)),
+    };
+    shown.map_or_else(|| lane.0.clone(), |shown| format!("{shown}#{}", lane.key()))
 }
 
 /// The tables that only the owner of schema `andon` writes. A row of another table, which tenants may write, speaks for one tenant only.

@@ -103,7 +103,8 @@ impl Dialer {
         for name in own.names(port) {
             match &named {
                 Named::Name(asked) if *asked == name => guarded.extend(found.iter().map(SocketAddr::ip)),
-                _ => guarded.extend(self.lookup.find(&name, port).await.map_err(own::unknown)?.iter().map(SocketAddr::ip)),
+                _ => guarded
+                    .extend(self.lookup.find(&name, port).await.map_err(own::unknown)?.iter().map(SocketAddr::ip)),
             }
         }
         let (mut allowed, mut first) = (Vec::new(), None);

@@ -1,5 +1,6 @@
 //! The address of a broker, as people write it. In: a host, or a URL. Out: host, port and TLS as the standard for URLs says, or every reason
-//! why the text is no such address. It never repeats a password, because problems are shown and logged.
+//! why the text is no such address. It repeats only what is a scheme, a host or a port, because problems are shown and logged and anything else
+//! may be a password.
 
 use std::net::Ipv6Addr;
 
@@ -19,9 +20,11 @@ pub(super) fn parse(text: &str) -> Result<BrokerUrl, Vec<String>> {
     // A password may hold any of the characters that end a host, so it ends at the last `@`.
     let (has_user, rest) = rest.rsplit_once('@').map_or((false, rest), |(_, rest)| (true, rest));
     let (address, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let shown = if has_user { format!("{scheme}://…@{rest}") } else { text.to_owned() };
+    let (host, port) = host_and_port(address);
+    let host = host.to_ascii_lowercase();
+    let shown = shown(scheme, &host, port);
     let mut problems = Vec::new();
-    let mut problem = |problem: &str| problems.push(format!("broker_url `{shown}`: {problem}"));
+    let mut problem = |problem: &str| problems.push(format!("broker_url{shown}: {problem}"));
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "mqtt" | "tcp" => false,
         "mqtts" | "ssl" | "tls" => true,
@@ -32,7 +35,9 @@ pub(super) fn parse(text: &str) -> Result<BrokerUrl, Vec<String>> {
             false
         }
         _ => {
-            problem(&format!("cannot speak `{scheme}`; use mqtt://host or mqtts://host"));
+            let what =
+                if is_scheme(scheme) { format!("cannot speak `{scheme}`") } else { "it has no scheme".to_owned() };
+            problem(&format!("{what}; use mqtt://host or mqtts://host"));
             false
         }
     };
@@ -42,22 +47,45 @@ pub(super) fn parse(text: &str) -> Result<BrokerUrl, Vec<String>> {
         );
     }
     if !tail.trim_matches('/').is_empty() {
-        problem(&format!("a broker has no path; remove `{tail}`, topics stand in topic_pattern"));
+        problem("a broker has no path; remove what stands behind the host and port, topics stand in topic_pattern");
     }
-    let (host, port) = host_and_port(address);
-    let host = host.to_ascii_lowercase();
     if let Err(reason) = judge_host(&host) {
         problem(reason);
     }
     let port = match port.map(read_port) {
         Some(None) => {
-            problem(&format!("port {} is not between 1 and 65535", port.unwrap_or_default()));
+            let number =
+                port.filter(|port| is_number(port)).map_or("its port".to_owned(), |port| format!("port {port}"));
+            problem(&format!("{number} is not between 1 and 65535"));
             None
         }
         Some(port) => port,
         None => None,
     };
     if problems.is_empty() { Ok(BrokerUrl { host, port, tls }) } else { Err(problems) }
+}
+
+/// Returns what may be shown of the text, with a blank before it.
+fn shown(scheme: &str, host: &str, port: Option<&str>) -> String {
+    if !is_scheme(scheme) {
+        return String::new();
+    }
+    let host = match host {
+        "" => String::new(),
+        _ if judge_host(host).is_err() => "…".to_owned(),
+        _ if is_ipv6(host) => format!("[{host}]"),
+        _ => host.to_owned(),
+    };
+    let port = port.map(|port| if is_number(port) { format!(":{port}") } else { ":…".to_owned() }).unwrap_or_default();
+    format!(" `{scheme}://{host}{port}`")
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.len() <= 10 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+fn is_number(port: &str) -> bool {
+    (1..=8).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Reads the number of a port.
@@ -142,6 +170,11 @@ mod tests {
             "mqtt://[::1]x",
             "mqtt://[::g]:1883",
             "gopher://u:s3cret@ho st:x/y",
+            "mqtt://user:s3cret",
+            "user:s3cret@mqtt://host",
+            "mqtt://host/s3cret?s3cret#s3cret",
+            "mqtt://host:s3cret/",
+            "mqtt://s3cret in here/",
         ] {
             all.push_str(&parse(text).unwrap_err().join("\n"));
             all.push('\n');

@@ -86,7 +86,11 @@ impl<'a> Fields<'a> {
             _ => None,
         };
         let Some(text) = text else {
-            let shown = if sealed::COLUMNS.contains(&column) { String::new() } else { format!("`{}` ", quoted(raw)) };
+            let shown = if sealed::COLUMNS.contains(&column) || column == "broker_url" {
+                String::new()
+            } else {
+                format!("`{}` ", quoted(raw))
+            };
             self.problem(format!("{column}: {shown}is not a text"));
             return None;
         };

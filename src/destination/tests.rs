@@ -26,12 +26,12 @@ fn every_problem_of_a_webhook_is_reported_at_once() {
         "settings": {"timeout": "soon", "timout": "5s", "order": "fifo"}});
 
     insta::assert_snapshot!(problems(DestinationKind::Webhook, &row).join("\n"), @r"
-    webhook `ftp://erp`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
-    webhook `ftp://erp`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
-    webhook `ftp://erp`: secret_key is empty; set one or deactivate the webhook
-    webhook `ftp://erp`: settings.timeout: `soon` is not a duration from 1ms to 60s (webhook.max_timeout)
-    webhook `ftp://erp`: settings.order: `fifo` is not one of entity, strict, none
-    webhook `ftp://erp`: settings.timout is unknown; did you mean `timeout`?
+    webhook `ftp://erp#1`: event pattern `job.#` is none of `job.created`, `job.*` and `*`
+    webhook `ftp://erp#1`: url `ftp://erp`: cannot speak `ftp`; use https://host/path
+    webhook `ftp://erp#1`: secret_key is empty; set one or deactivate the webhook
+    webhook `ftp://erp#1`: settings.timeout: `soon` is not a duration from 1ms to 60s (webhook.max_timeout)
+    webhook `ftp://erp#1`: settings.order: `fifo` is not one of entity, strict, none
+    webhook `ftp://erp#1`: settings.timout is unknown; did you mean `timeout`?
     ");
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use url::Url;
-
+use crate::destination::address::Address;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
 use crate::destination::defaults::Defaults;
@@ -19,9 +18,9 @@ use crate::signature::WebhookSecret;
 /// A webhook.
 #[derive(Debug)]
 pub struct Webhook {
-    /// The URL to POST to.
-    pub url: Url,
-    /// Connects to the URL's host, if that may be reached.
+    /// Where to POST to.
+    pub address: Address,
+    /// Connects to the address's host, if that may be reached.
     pub dialer: Dialer,
     /// The secret that signs each request.
     pub secret: WebhookSecret,
@@ -46,7 +45,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Reads the row. What it asks for beyond a ceiling of the configuration is a problem, and not silently made less.
 pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) -> Option<Webhook> {
     let (settings, egress) = (&defaults.webhook, &defaults.egress);
-    let url = url(fields, egress);
+    let address = address(fields, egress);
     // A blank at an end may belong to it.
     let secret = WebhookSecret::parse(&fields.verbatim("secret_key").unwrap_or_default());
     if let Err(problem) = &secret
@@ -79,7 +78,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     let order = fields.setting("order", Order::CHOICES, Order::parse);
     let certificates = certificates::read(fields, defaults.certificates.as_deref(), settings.ca_file.as_deref());
     Some(Webhook {
-        url: url?,
+        address: address?,
         dialer: egress.dialer(),
         secret: secret.ok()?,
         format,
@@ -92,24 +91,16 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     })
 }
 
-fn url(fields: &mut Fields, egress: &Egress) -> Option<Url> {
+fn address(fields: &mut Fields, egress: &Egress) -> Option<Address> {
     if fields.is_shut("url") {
         return None;
     }
-    let text = fields.text("url").unwrap_or_default();
-    let problem = match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
-            match egress.judge(host, port) {
-                Ok(()) => return Some(url),
-                Err(refused) => format!("url: {refused}"),
-            }
-        }
-        Ok(url) => format!("url `{text}`: cannot speak `{}`; use https://host/path", url.scheme()),
-        Err(error) => format!("url `{text}`: {error}; use https://host/path"),
-    };
-    fields.problem(problem);
-    None
+    let address = Address::parse(&fields.text("url").unwrap_or_default());
+    let judged = address.and_then(|address| match egress.judge(address.host(), address.port()) {
+        Ok(()) => Ok(address),
+        Err(refused) => Err(format!("url: {refused}")),
+    });
+    judged.map_err(|problem| fields.problem(problem)).ok()
 }
 
 #[cfg(test)]

@@ -47,12 +47,17 @@ impl Own {
 pub(super) fn is_at(own: &[IpAddr], address: IpAddr) -> bool {
     let own: Vec<IpAddr> = own.iter().map(IpAddr::to_canonical).collect();
     let is_on_this_machine = own.iter().any(IpAddr::is_loopback);
-    address::views(address).into_iter().any(|view| own.contains(&view) || is_on_this_machine && is_of_this_machine(view))
+    address::views(address)
+        .into_iter()
+        .any(|view| own.contains(&view) || is_on_this_machine && is_of_this_machine(view))
 }
 
 /// Says that nobody knows where the database is. The text does not name it, because the row's writer may not know that.
 pub(super) fn unknown(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the port is that of Andon's own PostgreSQL, whose name cannot be looked up now: {error}"))
+    io::Error::new(
+        error.kind(),
+        format!("the port is that of Andon's own PostgreSQL, whose name cannot be looked up now: {error}"),
+    )
 }
 
 /// A socket can only be bound to an address of the machine. Nothing is sent.

@@ -204,7 +204,7 @@ async fn the_sql_of_the_readme_does_what_it_says() {
 
     let run = run_andon(&plant.url, &["check"]);
     assert_eq!(plant.count("select count(*) from andon.events where type = 'shift.handover'").await, 1);
-    assert!(run.out.contains("ok      webhook         https://erp.example/hooks"), "{run:?}");
+    assert!(run.out.contains("ok      webhook         erp: fit to be called"), "{run:?}");
     assert!(run.out.contains("broker          plant at broker.plant:1883"), "{run:?}");
     assert!(!run.out.contains("FAULT   destination"), "{run:?}");
 }

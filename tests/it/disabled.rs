@@ -85,7 +85,7 @@ async fn a_webhook_that_failed_for_a_week_is_disabled_until_its_row_changes_and_
     let (report, data) = (&reports[0], &reports[0]["data"]);
     assert_eq!(report["entity"], json!({"type": "destination", "id": lane}));
     assert_eq!((&data["lane"], &data["kind"], &data["reason"]), (&json!(lane), &json!("webhook"), &json!(reason)));
-    assert_eq!(data["name"], receiver.url("/hook"));
+    assert_eq!(data["name"], receiver.url(&format!("#{}", lane.split_once('/').unwrap().1)));
     let since: jiff::Timestamp = data["since"].as_str().unwrap().parse().unwrap();
     let occurred: jiff::Timestamp = report["timestamp"].as_str().unwrap().parse().unwrap();
     assert_eq!(occurred.duration_since(since).as_hours() / 24, 8);

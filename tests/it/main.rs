@@ -39,6 +39,7 @@ mod replicas;
 mod retention;
 mod secrets;
 mod shared_holes;
+mod shown;
 mod size_limit;
 mod sources;
 mod support;

@@ -148,8 +148,7 @@ pub(super) async fn check(
 
 /// Looks whether an endpoint may be reached, without connecting to it, and whether its certificates can be used.
 async fn endpoint(mut heading: Heading, webhook: Box<Webhook>, deadline: Instant) -> Heading {
-    let port = webhook.url.port_or_known_default().unwrap_or_default();
-    let looking = webhook.dialer.addresses(webhook.url.host_str().unwrap_or_default(), port);
+    let looking = webhook.dialer.addresses(webhook.address.host(), webhook.address.port());
     // A name that is not found now may be found later, and the lane says so. What is refused is refused each time.
     let refused = match timeout_at(deadline, looking).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Some(error.to_string()),

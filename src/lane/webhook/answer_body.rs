@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use crate::destination::echo::Echo;
 use crate::lane::webhook::answer_stream::LONGEST_BODY;
 
 /// A body as far as it was read.
@@ -29,7 +30,7 @@ const LOOKS: usize = 20;
 const EXCERPT: usize = 500;
 
 /// Reads a body up to its bounds, and no longer than a moment if the lane is stopping.
-pub(super) async fn read(mut body: Incoming, is_stopping: &AtomicBool) -> AnswerBody {
+pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBool) -> AnswerBody {
     let (mut read, mut excerpt) = (0, Vec::new());
     let mut is_whole = false;
     for _ in 0..LOOKS {
@@ -52,12 +53,12 @@ pub(super) async fn read(mut body: Incoming, is_stopping: &AtomicBool) -> Answer
             break;
         }
     }
-    AnswerBody { excerpt: legible(&excerpt), is_whole }
+    AnswerBody { excerpt: legible(&excerpt, echo), is_whole }
 }
 
-/// Returns text that a terminal shows as it is.
-fn legible(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
+/// Returns text that a terminal shows as it is, without what the endpoint was told in confidence.
+fn legible(bytes: &[u8], echo: &Echo) -> String {
+    let text = echo.hide(String::from_utf8_lossy(bytes).into_owned());
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(EXCERPT).collect()
 }
 
@@ -67,6 +68,8 @@ mod tests {
 
     #[test]
     fn an_excerpt_holds_nothing_that_a_terminal_would_obey() {
+        let legible = |bytes: &[u8]| legible(bytes, &Echo::default());
+
         assert_eq!(legible(b"no\x1b[2J such\0 hook\r\n\tat all \xff"), "no[2J such hook\n\tat all \u{fffd}");
         assert_eq!(legible(&[b'a'; 4 * EXCERPT]).len(), EXCERPT);
     }

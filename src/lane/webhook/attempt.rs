@@ -11,6 +11,7 @@ use hyper::header::RETRY_AFTER;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::destination::echo::Echo;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
 use crate::lane::webhook::answer_body;
@@ -25,6 +26,8 @@ use crate::tls;
 pub struct WebhookClient {
     connector: Connector,
     requests: RequestBuilder,
+    /// What an answer may not show.
+    echo: Echo,
     clock: Clock,
 }
 
@@ -60,9 +63,10 @@ impl WebhookClient {
     /// Prepares the client; `key` is that of the webhook's row. The error says what is wrong with the certificates.
     pub fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<WebhookClient> {
         let (ca, identity) = webhook.certificates.parts();
-        let connector = Connector::new(&webhook.url, webhook.dialer.clone(), tls::client(ca, identity)?)?;
+        let connector = Connector::new(webhook.address.expose(), webhook.dialer.clone(), tls::client(ca, identity)?)?;
+        let echo = Echo::of(webhook.address.secrets());
         let requests = RequestBuilder::new(webhook, key, clock.clone())?;
-        Ok(WebhookClient { connector, requests, clock })
+        Ok(WebhookClient { connector, requests, echo, clock })
     }
 
     /// Marks all requests as replayed, so that the receiver of a replay can tell them from the first ones.
@@ -107,7 +111,7 @@ impl WebhookClient {
         let (head, body) = response.into_parts();
         let header = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|value| retry::retry_after(value, self.clock.now()));
-        let answer = answer_body::read(body, is_stopping).await;
+        let answer = answer_body::read(body, &self.echo, is_stopping).await;
         let status = head.status.as_u16();
         let outcome = outcome(status, retry_after);
         let result = AttemptResult { outcome, status: Some(status), latency: Duration::ZERO, excerpt: answer.excerpt };

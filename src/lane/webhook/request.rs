@@ -1,5 +1,7 @@
 //! The signed POST of one event. In: an event, and the row of its webhook. Out: a request, ready to be sent. It never sends anything.
 
+use std::fmt;
+
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +22,7 @@ use url::Position;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::destination::address::percent_decoded;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
 use crate::payload;
@@ -31,7 +34,7 @@ use crate::signature;
 pub(super) struct RequestBuilder {
     webhook: Webhook,
     /// The path and query, which stand in the first line of a request.
-    target: Uri,
+    target: Target,
     host: HeaderValue,
     /// The `authorization` header, if the URL names a user.
     authorization: Option<HeaderValue>,
@@ -39,6 +42,15 @@ pub(super) struct RequestBuilder {
     id_suffix: String,
     is_replay: bool,
     clock: Clock,
+}
+
+/// A path and query. `Debug` hides them, because they may hold a token.
+struct Target(Uri);
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Target(…)")
+    }
 }
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -53,11 +65,11 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 impl RequestBuilder {
     /// Takes the URL apart; `key` is that of the webhook's row.
     pub(super) fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<RequestBuilder> {
-        let url = &webhook.url;
+        let url = webhook.address.expose();
         // It stands in a header of each request.
         HeaderValue::try_from(key).context("the key of the row holds characters that no header can")?;
         Ok(RequestBuilder {
-            target: url[Position::BeforePath..Position::AfterQuery].parse()?,
+            target: Target(url[Position::BeforePath..Position::AfterQuery].parse()?),
             host: url[Position::BeforeHost..Position::AfterPort].parse()?,
             authorization: basic_authorization(url)?,
             id_suffix: key.to_owned(),
@@ -106,7 +118,7 @@ impl RequestBuilder {
         }
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.target.clone();
+        *request.uri_mut() = self.target.0.clone();
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -135,12 +147,6 @@ fn basic_authorization(url: &Url) -> Result<Option<HeaderValue>, InvalidHeaderVa
     Ok(Some(header))
 }
 
-fn percent_decoded(text: &str) -> String {
-    url::form_urlencoded::parse(format!("a={}", text.replace('+', "%2B")).as_bytes())
-        .next()
-        .map_or_else(String::new, |(_, value)| value.into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +157,7 @@ mod tests {
 
     fn requests_to(url: &str) -> RequestBuilder {
         let webhook = Webhook {
-            url: Url::parse(url).unwrap(),
+            address: crate::destination::address::Address::parse(url).unwrap(),
             dialer: crate::egress::Egress::default().dialer(),
             secret: WebhookSecret::parse("secret").unwrap(),
             format: Format::default(),
@@ -178,12 +184,13 @@ mod tests {
     fn a_url_is_taken_apart_as_http_wants_it() {
         let requests = requests_to("https://us%20er:p%2Bw+d@erp.example:8443/hooks/a?token=1#part");
 
-        assert_eq!(requests.target, "/hooks/a?token=1");
+        assert_eq!(requests.target.0, "/hooks/a?token=1");
+        assert!(!format!("{requests:?}").contains("token"), "{requests:?}");
         assert_eq!(requests.host, "erp.example:8443");
         let header = requests.authorization.unwrap();
         let pair = STANDARD.decode(header.to_str().unwrap().trim_start_matches("Basic ")).unwrap();
         assert_eq!(pair, b"us er:p+w+d");
         let plain = requests_to("http://127.0.0.1");
-        assert_eq!((plain.target, plain.authorization), ("/".parse().unwrap(), None));
+        assert_eq!((plain.target.0, plain.authorization), ("/".parse().unwrap(), None));
     }
 }

@@ -206,17 +206,13 @@ async fn settings_beyond_all_measure_are_named_in_the_state_of_their_lane() {
     line.start();
     the_neighbour_gets(&line, &receiver, 1).await;
 
-    let url = |place: usize| receiver.url(&format!("/{place}"));
     let mut reasons = Vec::new();
     for place in [0, 1, 2, 4] {
-        let sql = "select lane from andon.lanes where name = $1";
-        line.until(&format!(
-            "select exists (select from andon.lanes where name = '{}' and state = 'misconfigured')",
-            url(place)
-        ))
-        .await;
-        let lane: String = line.client.query_one(sql, &[&url(place)]).await.unwrap().get(0);
-        reasons.push(line.state(&lane, "misconfigured").await.replace(&url(place), ""));
+        let sql = "select id::text from andon.webhooks where url = $1";
+        let url = receiver.url(&format!("/{place}"));
+        let key: String = line.client.query_one(sql, &[&url]).await.unwrap().get(0);
+        let name = receiver.url(&format!("#{key}"));
+        reasons.push(line.state(&format!("andon.webhooks/{key}"), "misconfigured").await.replace(&name, ""));
     }
     assert!(reasons[0].starts_with("webhook ``: settings.a is unknown"), "{}", reasons[0]);
     assert!(reasons[1].starts_with("webhook ``: settings.timeout: `1000000"), "{}", reasons[1]);

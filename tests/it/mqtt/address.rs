@@ -31,6 +31,6 @@ async fn an_address_and_a_password_are_taken_as_they_are_written() {
 
     line.stop().await.unwrap();
     assert!(reason.contains("use the columns username and password"), "{reason}");
-    assert!(reason.contains("a broker has no path; remove `/plant`"), "{reason}");
+    assert!(reason.contains("a broker has no path; remove what stands behind"), "{reason}");
     assert!(!reason.contains("s3cret"), "{reason}");
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
-use url::Url;
 use uuid::Uuid;
 
 use super::*;
+use crate::destination::address::Address;
 use crate::destination::certificates::Certificates;
 use crate::event::TenantId;
 use crate::payload::Format;
@@ -55,7 +55,7 @@ fn unsendable() -> AttemptResult {
 /// Retries are due after an hour, so that no test gets to them by accident.
 fn lane(order: Order, concurrency: usize) -> Lane {
     let webhook = Webhook {
-        url: Url::parse("http://erp.example/hook").unwrap(),
+        address: Address::parse("http://erp.example/hook").unwrap(),
         dialer: crate::egress::Egress::default().dialer(),
         secret: WebhookSecret::parse("secret").unwrap(),
         format: Format::default(),
