@@ -107,6 +107,7 @@ impl Cli {
     /// Runs the command to its end.
     pub async fn run(self) -> Result<ExitCode, Failure> {
         let global = &self.options;
+        global.warn_of_arguments();
         match self.command {
             Command::Migrate => migrate::run(&global.database()?).await?,
             Command::Attach(command) => command.run(global).await?,

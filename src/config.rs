@@ -59,6 +59,8 @@ pub struct Config {
     pub retention: Retention,
     /// The ISA-95 levels of each cell.
     pub equipment: Equipment,
+    /// What can be used, but should not stay so.
+    pub warnings: Vec<Problem>,
 }
 
 impl Config {
@@ -113,6 +115,7 @@ impl Config {
             keys: key_files::read(layers),
             retention: retention(layers),
             equipment: equipment(layers),
+            warnings: std::mem::take(&mut layers.warnings),
         }
     }
 }

@@ -75,6 +75,11 @@ pub fn endpoints(url: &Secret) -> Vec<(String, u16)> {
     url::read(url.expose()).map(|address| dial::endpoints(&address.hosts)).unwrap_or_default()
 }
 
+/// Returns whether a URL that can be read holds a password.
+pub fn has_password(url: &Secret) -> bool {
+    url::read(url.expose()).is_ok_and(|address| address.hosts.iter().any(|host| host.get_password().is_some()))
+}
+
 impl Database {
     /// Reads the URL and the certificates, without connecting.
     pub fn new(settings: &Settings) -> Result<Database, DatabaseError> {

@@ -10,6 +10,7 @@ mod database;
 mod destinations;
 mod explain;
 mod identity;
+mod in_the_open;
 mod lanes;
 mod parts;
 mod reach;
@@ -129,6 +130,9 @@ fn check_configuration(global: &GlobalOptions, report: &mut CheckReport) -> Opti
         .ok()?;
     for problem in &problems {
         report.fault("configuration", problem);
+    }
+    for warning in &config.warnings {
+        report.warning("configuration", warning);
     }
     if problems.is_empty() {
         let origin = global.file().map_or("the defaults".to_owned(), |path| path.display().to_string());

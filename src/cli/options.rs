@@ -11,7 +11,9 @@ use crate::config::Config;
 use crate::config::ConfigError;
 use crate::config::Environment;
 use crate::config::Problem;
+use crate::database;
 use crate::database::Database;
+use crate::secret::Secret;
 
 /// The options that may stand before or after any command.
 #[derive(Debug, Args)]
@@ -51,6 +53,18 @@ impl GlobalOptions {
     pub(super) fn file(&self) -> Option<&Path> {
         let default = Path::new(config::DEFAULT_PATH);
         self.config.as_deref().or_else(|| default.exists().then_some(default))
+    }
+
+    /// Warns of a password in the arguments: whoever may log in to this host can read them as long as the command runs, and overwriting
+    /// them later would be too late.
+    pub(super) fn warn_of_arguments(&self) {
+        let url = self.database.as_ref().map(|url| Secret::new(url.clone()));
+        if url.is_some_and(|url| database::has_password(&url)) {
+            tracing::warn!(
+                "--database holds a password, which every user of this host can read in the list of processes; use DATABASE_URL or \
+                database.url_file"
+            );
+        }
     }
 
     fn url(&self) -> Option<&str> {

@@ -18,6 +18,9 @@ use crate::gateway::Settings;
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     // This comes first: a signal that arrives before it would end the process at once, which is the system's default.
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
+    for warning in &config.warnings {
+        tracing::warn!(key = warning.key, "{}", warning.message);
+    }
     let database = Database::new(&config.database).map_err(|error| Failure::Usage(error.into()))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), name = config.name, database = database.target(), "starting");
     let settings = Settings {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -26,6 +27,14 @@ pub(super) struct Layers<'a> {
     /// Every key that was asked for, by section. Any other key is unknown.
     asked: BTreeMap<String, BTreeSet<String>>,
     problems: Vec<Problem>,
+    /// What can be used, but should not stay so.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// What others on this host may do with a file.
+enum Opening {
+    Writable,
+    Readable,
 }
 
 /// A value, and the name that messages give it.
@@ -37,8 +46,14 @@ struct Found {
 
 impl<'a> Layers<'a> {
     pub(super) fn new(file: Table, directory: Option<&'a Path>, environment: Environment) -> Layers<'a> {
-        let mut layers =
-            Layers { sections: BTreeMap::new(), directory, environment, asked: BTreeMap::new(), problems: Vec::new() };
+        let mut layers = Layers {
+            sections: BTreeMap::new(),
+            directory,
+            environment,
+            asked: BTreeMap::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
         for (name, value) in file {
             match value {
                 Value::Table(table) => {
@@ -231,6 +246,18 @@ impl<'a> Layers<'a> {
             return self.refuse(&name, format!("is set, and {key_file} as well; remove one of them"));
         }
         let Some(path) = path else { return text.map(Secret::new) };
+        match open_to_others(&path) {
+            Some(Opening::Writable) => {
+                let advice = "may be written by others, who could send Andon elsewhere; run `chmod 600` on it";
+                return self.refuse(&format!("{name}_file"), format!("`{}` {advice}", path.display()));
+            }
+            Some(Opening::Readable) => {
+                let message =
+                    format!("`{}` may be read by every user of this host; run `chmod 600` on it", path.display());
+                self.warnings.push(Problem { key: format!("{name}_file"), message });
+            }
+            None => {}
+        }
         match std::fs::read_to_string(&path) {
             Ok(text) if text.trim().is_empty() => {
                 self.refuse(&format!("{name}_file"), format!("`{}` is empty", path.display()))
@@ -343,6 +370,16 @@ impl<'a> Layers<'a> {
             }
         }
         self.problems.extend(misspelt);
+    }
+}
+
+/// Returns what those may do with a file who are neither its owner nor of its group.
+fn open_to_others(path: &Path) -> Option<Opening> {
+    let mode = path.metadata().ok()?.mode();
+    match (mode & 0o002, mode & 0o004) {
+        (0, 0) => None,
+        (0, _) => Some(Opening::Readable),
+        _ => Some(Opening::Writable),
     }
 }
 

@@ -2,6 +2,7 @@
 //! what `andon capture` makes of it, and what the log and `andon check` say.
 
 mod found_again;
+mod values;
 
 use rig::receiver::Receiver;
 use serde_json::Value;

@@ -17,6 +17,7 @@ use crate::cli::check::connection;
 use crate::cli::check::identity;
 use crate::cli::check::identity::Live;
 use crate::cli::check::identity::Trial;
+use crate::cli::check::in_the_open;
 use crate::cli::check::lanes::Note;
 use crate::cli::check::report::CheckReport;
 use crate::cli::check::report::Finding;
@@ -66,6 +67,7 @@ pub(super) async fn check(
     for Subject { destination, mut notes } in subjects {
         let Destination { name, route, target } = destination;
         let lane = route.lane.0.clone();
+        notes.extend(in_the_open::note(&target));
         let publisher = match target {
             Target::Webhook(webhook) => {
                 endpoints.push(endpoint(Heading { shown: name.clone(), name, lane, notes }, webhook, deadline));

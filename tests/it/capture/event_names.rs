@@ -84,8 +84,8 @@ async fn a_change_without_a_name_is_kept_and_says_so() {
         said,
         [
             (Some("1"), "type_sql gives null, and an event needs a type"),
-            (Some("3"), "type_sql gives 'job.', which is no dotted name such as job.created"),
-            (Some("4"), "type_sql gives 'job.x..y', which is no dotted name such as job.created"),
+            (Some("3"), "type_sql gives '...', which is no dotted name such as job.created"),
+            (Some("4"), "type_sql gives '...', which is no dotted name such as job.created"),
         ]
     );
 }
