@@ -50,7 +50,8 @@ lab: setup
 # backtrace through the runtime would push that out of a log that is cut.
 test: export RUST_TEST_THREADS ?= 6
 test: export RUST_BACKTRACE = 0
-test: setup
+test:
+	@./setup test
 	cargo test --workspace
 
 lint:

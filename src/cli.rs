@@ -10,12 +10,14 @@ mod find_lanes;
 mod grants;
 mod migrate;
 mod options;
+mod received_request;
 mod replay;
 mod run;
 mod secrets;
 mod source;
 mod text_table;
 mod time;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -96,6 +98,9 @@ enum Command {
     /// Seal the secrets of destinations, so that the database holds none in plain text
     #[command(subcommand)]
     Secrets(secrets::Secrets),
+    /// Rotate the secret of a webhook, print its public keys, or verify a request
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
 }
 
 impl Cli {
@@ -120,6 +125,7 @@ impl Cli {
             Command::Deliveries(command) => return command.run(global).await,
             Command::Replay(command) => return command.run(global).await,
             Command::Secrets(command) => return command.run(global).await,
+            Command::Webhooks(command) => return command.run(global).await,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -156,6 +162,7 @@ mod tests {
           deliveries  List, show, retry or discard parked deliveries
           replay      Deliver the events of a period to a destination again
           secrets     Seal the secrets of destinations, so that the database holds none in plain text
+          webhooks    Rotate the secret of a webhook, print its public keys, or verify a request
           help        Print this message or the help of the given subcommand(s)
 
         Options:

@@ -3,11 +3,16 @@
 //! edit that somebody makes meanwhile stays. It never writes a secret in plain text, and never touches a system's own tables.
 
 mod held;
+mod hidden;
+mod rotation;
 mod rows;
 mod sealing_all;
 
 pub use crate::secrets::held::Held;
 pub use crate::secrets::held::all;
+pub use crate::secrets::rotation::Signing;
+pub use crate::secrets::rotation::rotate;
+pub use crate::secrets::rotation::signing;
 pub use crate::secrets::rows::FoundRow;
 pub use crate::secrets::rows::Owner;
 pub use crate::secrets::rows::find;

@@ -1,21 +1,31 @@
 //! Signatures of webhooks. In: a secret and the bytes that are sent. Out: the value of a signature header. It never sends anything, and
 //! never shows a key.
 //!
-//! The scheme is that of Standard Webhooks (HMAC-SHA256 over `id.timestamp.body`). Receivers of an eryxon system also get its older
+//! The scheme is that of Standard Webhooks: HMAC-SHA256 or Ed25519 over `id.timestamp.body`. Receivers of an eryxon system also get its older
 //! signature, over the body alone.
+
+mod key;
+mod message;
+mod verification;
 
 use std::fmt;
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hmac::Hmac;
-use hmac::KeyInit as _;
 use hmac::Mac as _;
 use sha2::Sha256;
 use thiserror::Error;
 
-const PREFIX: &str = "whsec_";
+use crate::signature::key::KeyFault;
+use crate::signature::key::SigningKey;
+use crate::signature::key::hmac_of;
+pub use crate::signature::key::new_private;
+pub use crate::signature::key::new_shared;
+use crate::signature::message::hex;
+use crate::signature::message::of_sequence;
+pub use crate::signature::verification::Mismatch;
+pub use crate::signature::verification::Request;
+pub use crate::signature::verification::Verifier;
 
 /// Why a secret cannot sign. The message never holds the text of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -23,43 +33,88 @@ pub enum SecretProblem {
     /// The text is empty or white space.
     #[error("secret_key is empty; set one or deactivate the webhook")]
     Empty,
-    /// The text after `whsec_` is not base64, which that prefix promises.
+    /// The text after a prefix is not base64, which that prefix promises.
     #[error(
-        "secret_key number {0} starts with `whsec_` but what follows is not base64; copy it again or drop the prefix to use it as plain text"
+        "secret_key number {number} starts with `{prefix}` but what follows is not base64; copy it again or drop the prefix to use it as plain text"
     )]
-    NotBase64(usize),
-    /// There is nothing after `whsec_`.
-    #[error("secret_key number {0} is `whsec_` with nothing after it; copy it again")]
-    NoKey(usize),
+    NotBase64 {
+        /// Which of the keys it is, counted from one.
+        number: usize,
+        /// The prefix.
+        prefix: &'static str,
+    },
+    /// There is nothing after the prefix.
+    #[error("secret_key number {number} is `{prefix}` with nothing after it; copy it again")]
+    NoKey {
+        /// Which of the keys it is, counted from one.
+        number: usize,
+        /// The prefix.
+        prefix: &'static str,
+    },
+    /// What follows `whsk_` is base64, but no key of Ed25519.
+    #[error(
+        "secret_key number {0} starts with `whsk_` but holds no private key of Ed25519, which has 32 or 64 bytes; copy it again"
+    )]
+    NotPrivate(usize),
+    /// It is a public key.
+    #[error(
+        "secret_key number {0} is a public key (`whpk_`), which verifies and does not sign; set the private one (`whsk_`)"
+    )]
+    Public(usize),
 }
 
-/// The key of one webhook, or its keys during a rotation. Each is kept as an HMAC that has taken in the key and no message yet.
+/// The key of one webhook, or its keys during a rotation.
 #[derive(Clone)]
 pub struct WebhookSecret {
-    keys: Vec<Hmac<Sha256>>,
+    keys: Vec<Signer>,
     /// The whole text as one key, exactly as it stands, which is how eryxon signs.
     text: Hmac<Sha256>,
+}
+
+/// A key, and the second from which it signs no more.
+#[derive(Clone)]
+struct Signer {
+    key: SigningKey,
+    until: i64,
 }
 
 impl WebhookSecret {
     /// Reads the value of a `secret_key` column.
     ///
     /// - After `whsec_`, the rest is base64, and the decoded bytes are the key.
+    /// - After `whsk_`, the rest is base64, and the decoded bytes are a private key of Ed25519.
     /// - There may be several of these, separated by white space. All of them sign, so that a receiver can change from one to the next.
     /// - Any other text is one key, byte by byte, with the white space in it and around it.
     pub fn parse(text: &str) -> Result<WebhookSecret, SecretProblem> {
-        let whole = keyed(text.as_bytes());
+        let whole = hmac_of(text.as_bytes());
+        let endless = |key| Signer { key, until: i64::MAX };
         if text.trim().is_empty() {
             return Err(SecretProblem::Empty);
         }
-        if !text.split_whitespace().all(|word| word.starts_with(PREFIX)) {
-            return Ok(WebhookSecret { keys: vec![whole.clone()], text: whole });
+        if !text.split_whitespace().all(key::has_prefix) {
+            return Ok(WebhookSecret { keys: vec![endless(SigningKey::Shared(whole.clone()))], text: whole });
         }
         let keys = text.split_whitespace().zip(1..).map(|(word, number)| {
-            let key = STANDARD.decode(&word[PREFIX.len()..]).map_err(|_| SecretProblem::NotBase64(number))?;
-            if key.is_empty() { Err(SecretProblem::NoKey(number)) } else { Ok(keyed(&key)) }
+            let key = SigningKey::parse(word).map_err(|(prefix, fault)| match fault {
+                KeyFault::NotBase64 => SecretProblem::NotBase64 { number, prefix },
+                KeyFault::Empty => SecretProblem::NoKey { number, prefix },
+                KeyFault::NotPrivate => SecretProblem::NotPrivate(number),
+                KeyFault::Public => SecretProblem::Public(number),
+            });
+            key.map(endless)
         });
         Ok(WebhookSecret { keys: keys.collect::<Result<_, _>>()?, text: whole })
+    }
+
+    /// Lets the keys of `previous` sign as well until `until`, in seconds since 1970.
+    pub fn after(mut self, previous: WebhookSecret, until: i64) -> WebhookSecret {
+        self.keys.extend(previous.keys.into_iter().map(|signer| Signer { until, ..signer }));
+        self
+    }
+
+    /// Returns the public keys of those that have one, as `whpk_` and base64.
+    pub fn public_keys(&self) -> Vec<String> {
+        self.keys.iter().filter_map(|signer| signer.key.public()).collect()
     }
 }
 
@@ -69,26 +124,33 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// The length of a signature in bytes, and that of its base64.
+/// The length of the digest of HMAC-SHA256.
 const DIGEST: usize = 32;
-const BASE64: usize = 44;
 
-/// Returns the value of `webhook-signature`: `v1,<base64>` for each key, separated by spaces.
+/// Returns the value of `webhook-signature`: `v1,<base64>` or `v1a,<base64>` for each key, separated by spaces.
 pub fn sign(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
-    let mut signatures = String::with_capacity(secret.keys.len() * (" v1,".len() + BASE64) - 1);
-    for key in &secret.keys {
-        let mut message = Message(key.clone());
-        write!(message, "{id}.{timestamp_seconds}.").expect("HMAC takes every text");
-        message.0.update(body);
+    sign_with_all(secret, timestamp_seconds, |message| {
+        write!(message, "{id}.{timestamp_seconds}.").expect("a message takes every text");
+        message.push(body);
+    })
+}
+
+/// Returns the value of `webhook-sequence-signature`, in the form of `webhook-signature`. What is signed holds no dot, so that nobody can pass
+/// it off as the signature of another body.
+pub fn sign_sequence(secret: &WebhookSecret, id: &str, timestamp_seconds: i64, sequence: &str) -> String {
+    sign_with_all(secret, timestamp_seconds, |message| message.push(&of_sequence(id, timestamp_seconds, sequence)))
+}
+
+fn sign_with_all(secret: &WebhookSecret, timestamp_seconds: i64, write: impl Fn(&mut key::Message)) -> String {
+    let keys = secret.keys.iter().filter(|signer| signer.until > timestamp_seconds);
+    let mut signatures = String::with_capacity(keys.clone().map(|signer| signer.key.signature_length() + 1).sum());
+    for signer in keys {
         if !signatures.is_empty() {
             signatures.push(' ');
         }
-        signatures.push_str("v1,");
-        let mut text = [0; BASE64];
-        STANDARD
-            .encode_slice(message.0.finalize().into_bytes(), &mut text)
-            .expect("the base64 of a digest has this length");
-        signatures.push_str(std::str::from_utf8(&text).expect("base64 is ASCII"));
+        let mut message = signer.key.message();
+        write(&mut message);
+        message.sign(&mut signatures);
     }
     signatures
 }
@@ -100,30 +162,16 @@ pub fn eryxon(secret: &WebhookSecret, body: &[u8]) -> String {
     let mut signature = String::with_capacity("sha256=".len() + 2 * DIGEST);
     signature.push_str("sha256=");
     for byte in mac.finalize().into_bytes() {
-        for digit in [byte >> 4, byte & 0xf] {
-            signature.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
+        hex(byte).into_iter().for_each(|digit| signature.push(char::from(digit)));
     }
     signature
-}
-
-/// A message that is signed while it is written, piece by piece.
-struct Message(Hmac<Sha256>);
-
-impl fmt::Write for Message {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text.as_bytes());
-        Ok(())
-    }
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
     use standardwebhooks::Webhook;
 
@@ -178,6 +226,45 @@ mod tests {
     }
 
     #[test]
+    fn the_key_before_signs_until_its_time_and_not_longer() {
+        let new = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let rotated = secret(new).after(secret(" plain "), 100);
+
+        let both = format!("{} {}", sign(&secret(new), "id", 99, b"{}"), sign(&secret(" plain "), "id", 99, b"{}"));
+        assert_eq!(sign(&rotated, "id", 99, b"{}"), both);
+        assert_eq!(sign(&rotated, "id", 100, b"{}"), sign(&secret(new), "id", 100, b"{}"));
+        assert_eq!(eryxon(&rotated, b"{}"), eryxon(&secret(new), b"{}"), "that header has room for one signature");
+    }
+
+    #[test]
+    fn a_private_key_signs_as_rfc_8032_says_and_shows_only_its_public_half() {
+        // RFC 8032, section 7.1, test 2: the seed, and the public key.
+        let seed = bytes("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+        let public = bytes("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+        let of_seed = secret(&format!("whsk_{}", STANDARD.encode(&seed)));
+        let of_both = secret(&format!("whsk_{}", STANDARD.encode([seed, public.clone()].concat())));
+
+        assert_eq!(of_seed.public_keys(), [format!("whpk_{}", STANDARD.encode(public))]);
+        let signature = sign(&of_seed, "id", 1, b"{}");
+        assert!(signature.starts_with("v1a,") && signature == sign(&of_both, "id", 1, b"{}"), "{signature}");
+        let beside = sign(&secret(&format!("{WHSEC} {}", new_private())), "id", 1, b"{}");
+        assert!(beside.starts_with("v1,") && beside.contains(" v1a,"), "{beside}");
+        assert_eq!(format!("{of_seed:?}"), "WebhookSecret(1 keys)");
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_signed_of_a_sequence_is_no_message_of_the_standard() {
+        let message = String::from_utf8(of_sequence("id.1700000000.x", 1_700_000_000, "7.2.1")).unwrap();
+
+        assert!(!message.contains('.'), "{message}");
+        assert_ne!(message, String::from_utf8(of_sequence("id.1700000000.x", 1_700_000_000, "7.21")).unwrap());
+    }
+
+    #[test]
     fn a_text_is_one_key_with_all_its_blanks_unless_all_words_are_prefixed() {
         for text in ["correct horse whsec_C2FV", " plain\n", "plain\u{a0}"] {
             let reference = Webhook::from_bytes(text.as_bytes().to_vec()).unwrap();
@@ -193,15 +280,17 @@ mod tests {
     fn what_cannot_sign_is_refused_and_never_shown() {
         let problem = |text| WebhookSecret::parse(text).unwrap_err();
         assert_eq!(problem(" \n"), SecretProblem::Empty);
-        assert_eq!(problem("whsec_C2FV whsec_not*base64"), SecretProblem::NotBase64(2));
-        assert_eq!(problem("whsec_"), SecretProblem::NoKey(1));
+        assert_eq!(problem("whsec_C2FV whsec_not*base64"), SecretProblem::NotBase64 { number: 2, prefix: "whsec_" });
+        assert_eq!(problem("whsec_"), SecretProblem::NoKey { number: 1, prefix: "whsec_" });
+        assert_eq!(problem("whsk_C2FV"), SecretProblem::NotPrivate(1));
+        assert_eq!(problem("whsec_C2FV whpk_C2FV"), SecretProblem::Public(2));
         assert_eq!(format!("{:?}", secret("hunter2")), "WebhookSecret(1 keys)");
     }
 
     proptest! {
         #[test]
         fn the_reference_library_agrees(key in "[ -~]{1,80}", id in "[a-z0-9-]{1,40}", at in 0i64..4_000_000_000, body in "\\PC{0,200}") {
-            prop_assume!(!key.trim().is_empty() && !key.contains("whsec_"));
+            prop_assume!(!key.trim().is_empty() && !key.contains("whsec_") && !key.contains("whsk_") && !key.contains("whpk_"));
             let reference = Webhook::from_bytes(key.as_bytes().to_vec()).unwrap();
             prop_assert_eq!(sign(&secret(&key), &id, at, body.as_bytes()), reference.sign(&id, at, body.as_bytes()).unwrap());
         }

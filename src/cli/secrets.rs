@@ -160,7 +160,7 @@ async fn rotate(global: &GlobalOptions) -> Result<ExitCode, Failure> {
     Ok(if done.shut.is_empty() && !done.is_unfinished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn connect(config: &Config) -> Result<Client, Failure> {
+pub(super) async fn connect(config: &Config) -> Result<Client, Failure> {
     let database = Database::new(&config.database).map_err(|error| Failure::Usage(error.into()))?;
     Ok(database.connect().await.map_err(anyhow::Error::from)?)
 }

@@ -19,7 +19,7 @@ use crate::nearest::nearest;
 const BOOKKEEPING: [&str; 5] = ["last_connected_at", "last_error", "created_at", "updated_at", "created_by"];
 
 /// Columns that Andon's own tables have not had from the beginning.
-const LATER: [&str; 1] = ["name"];
+const LATER: [&str; 3] = ["name", "previous_secret_key", "previous_secret_until"];
 
 /// The longest text of a column. Names, addresses, passwords and tokens are far shorter.
 const LONGEST_TEXT: usize = 16 << 10;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::destination::address::Address;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
@@ -53,6 +55,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     {
         fields.problem(problem.to_string());
     }
+    let secret = secret.ok().and_then(|secret| with_previous(fields, secret));
     let format = fields.setting("format", "one of andon, eryxon", Format::parse).unwrap_or(profile);
     let most = settings.concurrency.max(settings.max_concurrency);
     let wanted = format!("a number from 1 to {most} (webhook.max_concurrency)");
@@ -80,7 +83,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     Some(Webhook {
         address: address?,
         dialer: egress.dialer(),
-        secret: secret.ok()?,
+        secret: secret?,
         format,
         concurrency: concurrency.unwrap_or(settings.concurrency),
         timeout: timeout.unwrap_or(settings.timeout),
@@ -89,6 +92,23 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
         order: order.unwrap_or(settings.order),
         certificates,
     })
+}
+
+/// Adds the secret that the row had before, as long as it signs too.
+fn with_previous(fields: &mut Fields, secret: WebhookSecret) -> Option<WebhookSecret> {
+    let Some(text) = fields.verbatim("previous_secret_key") else { return Some(secret) };
+    let until = fields.text("previous_secret_until").unwrap_or_default();
+    let Ok(until) = until.parse::<Timestamp>() else {
+        fields.problem("previous_secret_until is not a time; set it to when the secret before is to end".to_owned());
+        return None;
+    };
+    match WebhookSecret::parse(&text) {
+        Ok(previous) => Some(secret.after(previous, until.as_second())),
+        Err(problem) => {
+            fields.problem(format!("previous_{problem}"));
+            None
+        }
+    }
 }
 
 fn address(fields: &mut Fields, egress: &Egress) -> Option<Address> {

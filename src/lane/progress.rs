@@ -68,6 +68,11 @@ impl Progress {
         }
     }
 
+    /// Returns the epoch under which the lane was taken over, which no other life of it has had.
+    pub fn epoch(&self) -> i64 {
+        self.row.claim().epoch
+    }
+
     /// Starts the clock of a lane.
     pub fn clock() -> Clock {
         Clock::new()

@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod in_flight;
 pub mod order;
 mod request;
+mod sequence;
 mod state;
 mod status_reader;
 
@@ -66,7 +67,8 @@ impl WebhookLane {
     ) -> WebhookLane {
         let webhook = client.webhook();
         let (timeout, state) = (webhook.timeout, WebhookState::new(webhook, held));
-        WebhookLane { name, timeout, progress, retries, in_flight: InFlight::new(client), state }
+        let in_flight = InFlight::new(client, progress.epoch());
+        WebhookLane { name, timeout, progress, retries, in_flight, state }
     }
 
     /// Delivers until it is asked to stop.

@@ -37,6 +37,7 @@ impl Held {
 pub async fn all(client: &impl GenericClient) -> Result<Vec<Held>, tokio_postgres::Error> {
     let sql = "select held.* from andon.webhooks it, lateral (values
             ('andon.webhooks', id::text, coalesce(name, id::text), 'secret_key', secret_key),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'previous_secret_key', previous_secret_key),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'url',
                 case when url like 'sealed:%' or url ~ '^[^/?#]*//[^/?#]*:[^/?#]*@' then url end),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'settings.client_key', settings ->> 'client_key')

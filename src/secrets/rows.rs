@@ -1,5 +1,5 @@
 //! Finds the row that a command names, and writes a secret into it. In: a name, and a secret. Out: one row, or none or several, and the secret
-//! sealed in its column. It is the only place that writes into the destinations' tables.
+//! sealed in its column. It writes nothing else into the destinations' tables.
 
 use std::fmt::Display;
 
@@ -8,6 +8,7 @@ use tokio_postgres::GenericClient;
 use crate::sealing::Keys;
 use crate::sealing::Place;
 use crate::secret::Secret;
+use crate::secrets::hidden::Hidden;
 
 /// The table that a row is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,5 +91,6 @@ pub(super) async fn write(
         None => (format!("{column} = $2"), column.to_owned()),
     };
     let sql = format!("update {table} set {set} where id::text = $1 and ($3::text is null or {read} = $3)");
+    let (text, instead_of) = (Hidden(text), instead_of.map(Hidden));
     Ok(client.execute(&sql, &[&place.row, &text, &instead_of]).await? == 1)
 }

@@ -9,6 +9,7 @@ mod live;
 mod order;
 mod probe;
 mod retry;
+mod standard;
 
 use rig::receiver::Answer;
 use rig::receiver::Received;

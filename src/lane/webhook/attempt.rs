@@ -18,6 +18,7 @@ use crate::lane::webhook::answer_body;
 use crate::lane::webhook::connection::Connection;
 use crate::lane::webhook::connection::Connector;
 use crate::lane::webhook::request::RequestBuilder;
+use crate::lane::webhook::sequence::Place;
 use crate::retry;
 use crate::tls;
 
@@ -74,24 +75,30 @@ impl WebhookClient {
         WebhookClient { requests: self.requests.for_replay(), ..self }
     }
 
+    /// Returns whether its requests are those of a replay.
+    pub(super) fn is_replay(&self) -> bool {
+        self.requests.is_replay
+    }
+
     /// Returns the settings of the webhook's row.
     pub(super) fn webhook(&self) -> &Webhook {
         self.requests.webhook()
     }
 
     /// Sends the event once, over the connection that was kept if there is one. An event that an operator asked for again is marked
-    /// with `is_replayed`. The connection is returned if it can be used once more. A lane that stops sets `is_stopping`.
+    /// with `is_replayed`; `place` is its place in the lane's sequence. The connection is returned if it can be used once more. A lane that stops sets `is_stopping`.
     pub(super) async fn attempt(
         &self,
         event: &Event,
         is_replayed: bool,
+        place: Option<Place>,
         kept: Option<Connection>,
         is_stopping: &AtomicBool,
     ) -> (AttemptResult, Option<Connection>) {
         let started = Instant::now();
         let longest = self.webhook().timeout;
         let mut slot = kept;
-        let (result, kept) = match self.requests.build(event, is_replayed) {
+        let (result, kept) = match self.requests.build(event, is_replayed, place) {
             Ok(request) => match timeout(longest, self.connector.send(&mut slot, request)).await {
                 Ok(Ok(response)) => self.answered(response, slot, is_stopping).await,
                 Ok(Err(error)) => (broken_off(slot, error.to_string()).await, None),

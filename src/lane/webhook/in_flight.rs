@@ -1,5 +1,5 @@
 //! The attempts of a webhook that are in flight. In: deliveries. Out: each with the result of its attempt, in the order in which the
-//! attempts end. It keeps connections open between attempts, and never more of them than there were attempts in flight at once.
+//! attempts end. Each attempt has a number of the lane's sequence. It keeps connections open between attempts, and never more of them than there were attempts in flight at once.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,8 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::lane::delivery::Delivery;
 use crate::lane::webhook::attempt::AttemptResult;
+use crate::lane::webhook::attempt::Outcome;
 use crate::lane::webhook::attempt::WebhookClient;
 use crate::lane::webhook::connection::Connection;
+use crate::lane::webhook::sequence::Place;
+use crate::lane::webhook::sequence::Sequence;
 
 /// The attempts in flight, and the connections that wait for the next ones.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct InFlight {
     tasks: JoinSet<Ended>,
     /// The connection that was used last is at the end, and is used first.
     idle: Vec<Connection>,
+    /// A replay has none: what it sends again had its number the first time.
+    sequence: Option<Sequence>,
     /// Set when the lane stops: then no attempt waits for the rest of an answer any more.
     is_stopping: Arc<AtomicBool>,
 }
@@ -28,23 +33,27 @@ pub(super) struct InFlight {
 struct Ended {
     delivery: Delivery,
     result: AttemptResult,
+    place: Option<Place>,
     /// The connection, if it can be used once more.
     kept: Option<Connection>,
 }
 
 impl InFlight {
-    pub(super) fn new(client: WebhookClient) -> InFlight {
-        InFlight { client: Arc::new(client), tasks: JoinSet::new(), idle: Vec::new(), is_stopping: Arc::default() }
+    /// Makes the attempts of one life of a lane.
+    pub(super) fn new(client: WebhookClient, life: i64) -> InFlight {
+        let sequence = (!client.is_replay()).then(|| Sequence::new(life));
+        let client = Arc::new(client);
+        InFlight { client, tasks: JoinSet::new(), idle: Vec::new(), sequence, is_stopping: Arc::default() }
     }
 
     /// Starts an attempt at a delivery.
     pub(super) fn start(&mut self, delivery: Delivery) {
         let (client, is_stopping) = (Arc::clone(&self.client), Arc::clone(&self.is_stopping));
-        let kept = self.idle.pop();
+        let (kept, place) = (self.idle.pop(), self.sequence.as_mut().map(Sequence::begin));
         self.tasks.spawn(async move {
             let (event, is_replayed) = (delivery.event(), delivery.is_replayed());
-            let (result, kept) = client.attempt(event, is_replayed, kept, &is_stopping).await;
-            Ended { delivery, result, kept }
+            let (result, kept) = client.attempt(event, is_replayed, place, kept, &is_stopping).await;
+            Ended { delivery, result, place, kept }
         });
     }
 
@@ -71,9 +80,12 @@ impl InFlight {
     }
 
     fn take(&mut self, ended: Result<Ended, JoinError>) -> (Delivery, AttemptResult) {
-        let Ended { delivery, result, kept } =
+        let Ended { delivery, result, place, kept } =
             ended.expect("an attempt neither panics nor is aborted while the lane runs");
         self.idle.extend(kept);
+        if let (Some(sequence), Some(place)) = (&mut self.sequence, place) {
+            sequence.end(place.number, result.outcome == Outcome::Delivered);
+        }
         (delivery, result)
     }
 }

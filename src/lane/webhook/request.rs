@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::destination::address::percent_decoded;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
+use crate::lane::webhook::sequence::Place;
 use crate::payload;
 use crate::payload::Format;
 use crate::signature;
@@ -40,7 +41,7 @@ pub(super) struct RequestBuilder {
     authorization: Option<HeaderValue>,
     /// Makes the id of a delivery differ from that of the same event to another endpoint, so that a receiver of both keeps both.
     id_suffix: String,
-    is_replay: bool,
+    pub(super) is_replay: bool,
     clock: Clock,
 }
 
@@ -56,6 +57,8 @@ impl fmt::Debug for Target {
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const SEQUENCE: HeaderName = HeaderName::from_static("webhook-sequence");
+const SEQUENCE_SIGNATURE: HeaderName = HeaderName::from_static("webhook-sequence-signature");
 const REPLAYED: HeaderName = HeaderName::from_static("andon-replayed");
 const ERYXON_SIGNATURE: HeaderName = HeaderName::from_static("x-eryxon-signature");
 const ERYXON_EVENT: HeaderName = HeaderName::from_static("x-eryxon-event");
@@ -90,7 +93,12 @@ impl RequestBuilder {
 
     /// Builds and signs the POST of an event. The error says why the event can never be sent: it is too large, or a header cannot hold what
     /// it would have to say.
-    pub(super) fn build(&self, event: &Event, is_replayed: bool) -> Result<Request<Full<Bytes>>, String> {
+    pub(super) fn build(
+        &self,
+        event: &Event,
+        is_replayed: bool,
+        place: Option<Place>,
+    ) -> Result<Request<Full<Bytes>>, String> {
         let id = format!("{}_{}", event.event_id.simple(), self.id_suffix);
         let seconds = self.clock.now().as_second();
         let body = self.body(event)?;
@@ -98,7 +106,7 @@ impl RequestBuilder {
         let header = |name: &HeaderName, text: String| {
             HeaderValue::try_from(text).map_err(|_| format!("the header {name} cannot hold what it is to say"))
         };
-        let mut headers = HeaderMap::with_capacity(12);
+        let mut headers = HeaderMap::with_capacity(16);
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, AGENT);
         headers.insert(CONTENT_TYPE, JSON);
@@ -106,6 +114,11 @@ impl RequestBuilder {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         headers.insert(SIGNATURE, header(&SIGNATURE, signature::sign(&self.webhook.secret, &id, seconds, &body))?);
+        if let Some(sequence) = place.map(Place::text) {
+            let signature = signature::sign_sequence(&self.webhook.secret, &id, seconds, &sequence);
+            headers.insert(SEQUENCE_SIGNATURE, header(&SEQUENCE_SIGNATURE, signature)?);
+            headers.insert(SEQUENCE, header(&SEQUENCE, sequence)?);
+        }
         headers.insert(ID, header(&ID, id)?);
         headers.insert(TIMESTAMP, seconds.into());
         if self.webhook.format == Format::Eryxon {
