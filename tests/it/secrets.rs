@@ -2,6 +2,7 @@
 //! and log in as before, whether the tables hold nothing in plain text, and whether a value opens only where it was sealed.
 
 mod in_the_open;
+mod planted;
 
 use std::fs::Permissions;
 use std::io::Write as _;
