@@ -46,7 +46,7 @@ impl Andon {
 
     /// Installs the triggers of a mapping, given as its text.
     pub(crate) async fn attach(&self, database: &str, mapping: &str) -> Result<()> {
-        self.run(database, &["attach", "--source", "/dev/stdin"], mapping, PATIENCE).await
+        self.run(database, &["attach", "--as-superuser", "--source", "/dev/stdin"], mapping, PATIENCE).await
     }
 
     /// Returns the SQL that gives a role the rights of `andon run`, without the line that only psql understands.

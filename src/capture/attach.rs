@@ -83,8 +83,41 @@ pub async fn plan_sql(client: &mut Client, mapping: &Mapping) -> Result<String, 
     for owner in owners::untrusted(&transaction, mapping, &wanted, None).await? {
         plan.warnings.push(format!("{owner}, and could act as the role that runs this"));
     }
+    match ordinary_role(&transaction).await? {
+        Some(role) => plan.role = Some(role),
+        None => plan.warnings.push(
+            "a superuser has asked for this; run it as the owner of the tables (`set role`), or the functions have all rights".to_owned(),
+        ),
+    }
     transaction.rollback().await.map_err(|error| SourceError::database("end the dry run", error))?;
     Ok(plan.sql())
+}
+
+/// Returns the SQL that `detach` would run now.
+pub async fn detach_sql(client: &mut Client, name: &str) -> Result<String, SourceError> {
+    let transaction = begin(client).await?;
+    let mut plan = plan::to_detach(&transaction, name).await?;
+    plan.role = ordinary_role(&transaction).await?;
+    transaction.rollback().await.map_err(|error| SourceError::database("end the dry run", error))?;
+    Ok(plan.sql())
+}
+
+/// Returns the current role, unless it is a superuser.
+async fn ordinary_role(transaction: &Transaction<'_>) -> Result<Option<String>, SourceError> {
+    let sql = "select rolname::text from pg_roles where rolname = current_user and not rolsuper";
+    let row = transaction.query_opt(sql, &[]).await;
+    let row = row.map_err(|error| SourceError::database("read who attaches", error))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Refuses a superuser, or a session that can become one again: what it tries, and what it installs, would run with all rights.
+pub async fn refuse_superuser(client: &Client) -> Result<(), SourceError> {
+    let sql = "select rolname::text from pg_roles where rolname in (current_user, session_user) and rolsuper limit 1";
+    let row = client.query_opt(sql, &[]).await;
+    match row.map_err(|error| SourceError::database("read who attaches", error))? {
+        Some(row) => Err(SourceError::Superuser(row.get(0))),
+        None => Ok(()),
+    }
 }
 
 /// Compares an attached source with the database as it is now: what the mapping says, what is installed, and who could meddle with it.

@@ -61,6 +61,12 @@ pub enum SourceError {
     /// No source of that name is attached.
     #[error("source `{0}` is not attached here; `select name from andon.sources` lists those that are")]
     Unknown(String),
+    /// A superuser attaches.
+    #[error(
+        "{0} is a superuser, so that whoever can alter what the capture functions read could do everything on this server; log in as the owner of \
+         the tables, or run what --dry-run prints there; --as-superuser attaches all the same"
+    )]
+    Superuser(String),
     /// What was asked to be captured again cannot be.
     #[error("nothing was captured: {0}")]
     NotRecovered(String),

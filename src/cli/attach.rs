@@ -31,6 +31,12 @@ pub(super) struct Attach {
     /// read can put other code in its place, and so do whatever that role may do: everything, if it is a superuser.
     #[arg(long)]
     trust_owners: bool,
+
+    /// Attach as a superuser
+    ///
+    /// The functions then have all rights on this server. Whoever can alter what they read, now or later, can use them to do everything.
+    #[arg(long)]
+    as_superuser: bool,
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +44,10 @@ pub(super) struct Detach {
     /// Name of an attached source, or its mapping file
     #[arg(long, value_name = "NAME or FILE")]
     source: String,
+
+    /// Print the SQL that would be run, for the database administrator to read, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Attach {
@@ -50,6 +60,10 @@ impl Attach {
             let sql = capture::plan_sql(&mut client, &mapping).await;
             print!("{}", sql.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
             return Ok(());
+        }
+        if !self.as_superuser {
+            let refused = capture::refuse_superuser(&client).await;
+            refused.with_context(|| format!("cannot attach source `{}`", mapping.name))?;
         }
         let trust = if self.trust_owners { Trust::Everybody } else { Trust::Itself };
         let report = capture::attach_with(&mut client, &mapping, trust).await;
@@ -67,6 +81,11 @@ impl Detach {
             self.source.clone()
         };
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
+        if self.dry_run {
+            let sql = capture::detach_sql(&mut client, &name).await;
+            print!("{}", sql.with_context(|| format!("cannot detach source `{name}`"))?);
+            return Ok(());
+        }
         let report = capture::detach(&mut client, &name).await;
         print_report(&report.with_context(|| format!("cannot detach source `{name}`"))?);
         Ok(())

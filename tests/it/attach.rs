@@ -87,7 +87,7 @@ async fn a_dry_run_changes_nothing_and_its_sql_run_by_hand_attaches_the_same() {
 
     let sql = andon::capture::plan_sql(&mut by_hand.client, &mapping).await.unwrap();
     let after_dry_run = catalogue(&by_hand.client).await;
-    by_hand.run(&sql).await;
+    by_hand.run(sql.strip_prefix("\\set ON_ERROR_STOP on\n").unwrap()).await;
     andon::capture::attach(&mut by_andon.client, &mapping).await.unwrap();
 
     assert_eq!(after_dry_run, before);

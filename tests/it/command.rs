@@ -34,7 +34,10 @@ pub(crate) struct Run {
 
 /// Runs the program in an empty environment, away from the repository's own configuration.
 pub(crate) fn run_andon(url: &str, arguments: &[&str]) -> Run {
-    run_andon_with(url, arguments, &[])
+    // The tests own their databases as a superuser, which no plant should.
+    let is_superuser = arguments.first() == Some(&"attach") && url.contains("//postgres@");
+    let flag: &[&str] = if is_superuser { &["--as-superuser"] } else { &[] };
+    run_andon_with(url, &[arguments, flag].concat(), &[])
 }
 
 /// Does the same with these variables.

@@ -25,6 +25,7 @@ mod failed_captures;
 mod failover;
 mod grants;
 mod horizon;
+mod hostile_names;
 mod isolation;
 mod lane_status;
 mod large_statements;

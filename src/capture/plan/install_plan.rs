@@ -25,6 +25,8 @@ pub struct InstallPlan {
     pub warnings: Vec<String>,
     /// The rights that the owner of the functions does not have, each with the statement that gives it. No attachment mends that.
     pub lacking: Vec<String>,
+    /// The role as which a dry run was made, if it is no superuser: whoever runs the SQL becomes it, so that the functions belong to it.
+    pub role: Option<String>,
     /// What the role may not do, and a superuser can do later.
     pub for_superuser: Option<&'static str>,
     /// The first steps, which make functions and need no lock of a table: what each does, and its SQL.
@@ -57,12 +59,18 @@ impl Lock {
 }
 
 impl InstallPlan {
+    /// Returns what a printed transaction begins with. Whatever others have put into the schemas of a DBA's search path has no part in it.
+    fn beginning(&self) -> String {
+        let role = self.role.as_ref().map_or(String::new(), |role| format!("set local role {};\n", identifier(role)));
+        format!("begin;\nset local search_path = pg_catalog, pg_temp;\n{role}")
+    }
+
     /// Returns the first statement. While we wait for a lock, everybody who wants to write to the table waits for us, so the wait is short.
     pub fn opening(&self) -> String {
         "set local lock_timeout = '500ms';\n".to_owned()
     }
 
-    /// Returns the whole transaction, for psql.
+    /// Returns the whole transaction, for psql, which must not go on after an error: what follows it would not be part of a transaction.
     pub fn sql(&self) -> String {
         let told = |steps: &[(String, String)]| -> String {
             steps.iter().map(|(doing, sql)| format!("\n-- {}\n{sql}", one_line(doing))).collect()
@@ -78,7 +86,10 @@ impl InstallPlan {
         let left_out = self.left_out.iter().map(|finding| format!("-- left out: {}\n", one_line(&finding.to_string())));
         let left_out: String = left_out.collect();
         let (functions, steps) = (told(&self.functions), told(&self.steps));
-        format!("{left_out}{warnings}begin;\n{}{functions}{locks}{steps}\ncommit;\n{later}", self.opening())
+        let (beginning, opening) = (self.beginning(), self.opening());
+        format!(
+            "\\set ON_ERROR_STOP on\n{left_out}{warnings}{beginning}{opening}{functions}{locks}{steps}\ncommit;\n{later}"
+        )
     }
 
     pub(super) fn differ(&mut self, difference: String) {

@@ -10,6 +10,11 @@ const HEAD: &str = "\\set ON_ERROR_STOP on
 -- Run it with psql as a superuser or as the owner of schema andon, who has to make the role beforehand if he may make none.
 ";
 
+/// Whatever others have put into the schemas of a DBA's search path, such as a function `format`, has no part in it.
+const BEGIN: &str = "begin;
+set local search_path = pg_catalog, pg_temp;
+";
+
 /// Returns the SQL that lets a role emit events of these tenants and of no others.
 pub(super) fn emit(role: &str, tenants: &[String]) -> String {
     let (name, text) = (identifier(role), literal(role));
@@ -18,8 +23,7 @@ pub(super) fn emit(role: &str, tenants: &[String]) -> String {
         tenants.iter().map(|tenant| format!("({text}, {})", literal(tenant).trim_start())).collect();
     format!(
         "{HEAD}-- What an application needs to raise events with andon.emit. Its other rights stay as they are.
-begin;
-{}
+{BEGIN}{}
 grant usage on schema andon to {name};
 grant execute on function andon.emit(text, jsonb, text, text, text, jsonb) to {name};
 grant insert (type, data, tenant, entity_type, entity_id, context), select (event_id) on andon.emissions to {name};
@@ -38,8 +42,7 @@ pub(super) fn of(role: &str, rights: &Rights, purpose: &str) -> String {
     let mut sql = format!(
         "{HEAD}{purpose}
 -- Run it again after `andon migrate` and `andon attach`: it also takes away what the role has too much.
-begin;
-{}
+{BEGIN}{}
 delete from andon.emitters where role = {};
 revoke all on schema andon from {name};
 revoke all on all tables in schema andon from {name};

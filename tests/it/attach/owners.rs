@@ -106,7 +106,10 @@ async fn an_owner_that_is_trusted_on_purpose_is_told_no_more_and_one_that_comes_
     let said = format!("{eve} owns table public.cells, and could act as postgres");
     assert!(later.status == 0 && later.out.contains(&said), "{later:?}");
     assert!(refused.status == 1 && refused.err.contains("--trust-owners"), "{refused:?}");
-    assert!(dry.status == 0 && dry.out.starts_with("-- WARNING: ") && dry.out.contains(&eve), "{dry:?}");
+    assert!(
+        dry.status == 0 && dry.out.starts_with("\\set ON_ERROR_STOP on\n-- WARNING: ") && dry.out.contains(&eve),
+        "{dry:?}"
+    );
     assert!(trusted.status == 0, "{trusted:?}");
     assert!(!afterwards.out.contains(&eve), "{afterwards:?}");
     andon::capture::attach_with(&mut plant.client, &parsed(MAPPING), Trust::Everybody).await.unwrap();
