@@ -55,6 +55,8 @@ pub struct Config {
     pub certificates: Option<PathBuf>,
     /// What seals and opens the secrets of Andon's own tables.
     pub keys: Keys,
+    /// With what the notifications of signed channels are signed.
+    pub channel_key: Option<Secret>,
     /// How much of the past the database keeps.
     pub retention: Retention,
     /// The ISA-95 levels of each cell.
@@ -113,6 +115,7 @@ impl Config {
             webhook: webhook(layers),
             certificates: layers.directory("certificates", "directory"),
             keys: key_files::read(layers),
+            channel_key: channel_key(layers),
             retention: retention(layers),
             equipment: equipment(layers),
             warnings: std::mem::take(&mut layers.warnings),
@@ -195,6 +198,18 @@ fn webhook(layers: &mut Layers) -> WebhookSettings {
         order: layers.choice("webhook", "order", default.order, Order::CHOICES, Order::parse),
         ca_file: layers.file("webhook", "ca_file"),
     }
+}
+
+/// The shortest key that nobody guesses.
+const SHORTEST_KEY: usize = 16;
+
+fn channel_key(layers: &mut Layers) -> Option<Secret> {
+    let key = layers.secret("channels", "key")?;
+    if key.expose().len() < SHORTEST_KEY {
+        let message = format!("has fewer than {SHORTEST_KEY} characters and could be guessed; use 32 random ones");
+        layers.problem("channels.key", message);
+    }
+    Some(key)
 }
 
 fn retention(layers: &mut Layers) -> Retention {

@@ -4,6 +4,7 @@
 
 mod assignment;
 mod capture_news;
+mod channel_failures;
 mod channels;
 pub mod destinations;
 mod lease;
@@ -48,6 +49,7 @@ use crate::log::follower::Session;
 use crate::log::tail::checkpoint;
 use crate::log::tail::checkpoint::WentBack;
 use crate::log::wakeup::listener::Signals;
+use crate::secret::Secret;
 use crate::settings::Retention;
 use crate::topic::Equipment;
 
@@ -68,6 +70,8 @@ pub struct Settings {
     pub equipment: Arc<Equipment>,
     /// How much of the log and of the attempts is kept.
     pub retention: Retention,
+    /// With what the notifications of signed channels are signed.
+    pub channel_key: Option<Secret>,
 }
 
 /// How many connections a daemon holds, at most: its pools, and one each to read the log, to hear the bell, to renew the lease and to hear the
@@ -180,7 +184,7 @@ impl Gateway {
             }
             () = Box::pin(capture_news::run(&self.pools.house)) => unreachable!("telling of captures has no end"),
             () = Box::pin(source_watch::run(&self.pools.house, signals)) => unreachable!("watching the sources has no end"),
-            () = Box::pin(channels::run(&self.database, &self.pools.house, signals, self.leases.id)) => {
+            () = Box::pin(channels::run(&self.database, &self.pools.house, self.settings.channel_key.as_ref(), signals, self.leases.id)) => {
                 unreachable!("listening has no end")
             }
         };

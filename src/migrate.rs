@@ -35,6 +35,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0022_shown_names", include_str!("../migrations/0022_shown_names.sql")),
     ("0023_capture_messages", include_str!("../migrations/0023_capture_messages.sql")),
     ("0024_secret_rotation", include_str!("../migrations/0024_secret_rotation.sql")),
+    ("0025_notifications", include_str!("../migrations/0025_notifications.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

@@ -167,6 +167,36 @@ pub fn eryxon(secret: &WebhookSecret, body: &[u8]) -> String {
     signature
 }
 
+/// The key of signed notifications. It has taken in the key and no message yet.
+#[derive(Clone)]
+pub struct NotificationKey(Hmac<Sha256>);
+
+impl NotificationKey {
+    /// Takes the key, byte by byte as it stands.
+    pub fn new(key: &str) -> NotificationKey {
+        NotificationKey(hmac_of(key.as_bytes()))
+    }
+
+    /// Returns what follows the signature of a payload such as `sha256=5bdc… {"event": "machine.down"}`, if that is the HMAC-SHA256 of
+    /// `channel.{"event": "machine.down"}`. The comparison takes the same time wherever the first difference is.
+    pub fn open<'p>(&self, channel: &str, payload: &'p str) -> Option<&'p str> {
+        let (hex, message) = payload.strip_prefix("sha256=")?.split_once(' ')?;
+        let digits: Option<Vec<u8>> = hex.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
+        let bytes: Vec<u8> = digits?.chunks(2).map(|pair| pair[0] << 4 | pair.get(1).unwrap_or(&0)).collect();
+        let mut mac = self.0.clone();
+        mac.update(channel.as_bytes());
+        mac.update(b".");
+        mac.update(message.as_bytes());
+        (hex.len() == 2 * DIGEST && mac.verify_slice(&bytes).is_ok()).then_some(message)
+    }
+}
+
+impl fmt::Debug for NotificationKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("NotificationKey(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +243,29 @@ mod tests {
             eryxon(&secret("Jefe"), b"what do ya want for nothing?"),
             "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
+    }
+
+    #[test]
+    fn a_notification_opens_only_with_the_signature_of_its_channel_and_text() {
+        // Made with `printf %s 'machines.{}' | openssl dgst -sha256 -hmac Jefe`.
+        let signature = "095eeda3a8205c6cb92555b6f3223208363cd5d51bb7d41d201ef035986342a8";
+        let opens =
+            |key: &str, channel: &str, payload: &str| NotificationKey::new(key).open(channel, payload).is_some();
+
+        assert_eq!(NotificationKey::new("Jefe").open("machines", &format!("sha256={signature} {{}}")), Some("{}"));
+        assert!(!opens("jefe", "machines", &format!("sha256={signature} {{}}")));
+        assert!(!opens("Jefe", "machine", &format!("sha256={signature} {{}}")));
+        for payload in [
+            format!("sha256={signature} {{ }}"),
+            format!("sha256={} {{}}", &signature[..62]),
+            format!("sha256={signature}00 {{}}"),
+            format!("{signature} {{}}"),
+            "sha256= {}".to_owned(),
+            "sha256=é {}".to_owned(),
+            "{}".to_owned(),
+        ] {
+            assert!(!opens("Jefe", "machines", &payload), "{payload}");
+        }
     }
 
     #[test]

@@ -121,8 +121,8 @@ const COLUMNS: &str =
 /// Counts the open failures by their reasons, the newest reason first.
 pub async fn groups(client: &impl GenericClient) -> Result<Vec<FailureGroup>, Error> {
     let sql = format!(
-        "select source, table_name, string_agg(distinct operation, '+'), message || ' (' || sqlstate || ')', count(*),
-            to_char(min(at), 'YYYY-MM-DD HH24:MI:SS\"Z\"'), to_char(max(at), 'YYYY-MM-DD HH24:MI:SS\"Z\"'),
+        "select source, table_name, string_agg(distinct operation, '+'), message || ' (' || sqlstate || ')', sum(times)::int8,
+            to_char(min(at), 'YYYY-MM-DD HH24:MI:SS\"Z\"'), to_char(max(coalesce(last_at, at)), 'YYYY-MM-DD HH24:MI:SS\"Z\"'),
             count(*) filter (where new_image is not null or old_image is not null or (key is not null and operation in ('insert', 'update')))
         from (select * from andon.capture_errors where {OPEN} order by id desc limit {COUNTED}) recent
         group by source, table_name, message, sqlstate order by max(id) desc"

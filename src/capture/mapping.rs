@@ -264,10 +264,21 @@ pub struct Channel {
     pub entity_id: Option<String>,
     /// The path to the tenant; without one, the event belongs to no tenant.
     pub tenant: Option<String>,
+    /// The tenant of all events of the channel, whatever the payload says.
+    pub own_tenant: Option<String>,
+    /// Whether a payload has to be signed with the key of the configuration.
+    pub is_signed: bool,
     /// The event's context, from which topics are made: names and paths.
     pub context: Vec<(String, String)>,
     /// The event's payload: names and paths.
     pub data: Vec<(String, String)>,
+}
+
+impl Channel {
+    /// Returns whether whoever may connect to the database can send what looks like an event of any tenant.
+    pub fn is_forgeable(&self) -> bool {
+        !self.is_signed && self.own_tenant.is_none()
+    }
 }
 
 /// How a `[[channel]]` entry determines the type of its event.

@@ -70,7 +70,8 @@ impl Channel {
         if is_reserved(&event_type) {
             return Err(Unreadable::Reserved(event_type));
         }
-        let tenant = self.tenant.as_ref().map(|path| required(path, "tenant")).transpose()?.unwrap_or_default();
+        let named = self.tenant.as_ref().map(|path| required(path, "tenant")).transpose()?.unwrap_or_default();
+        let tenant = self.own_tenant.clone().unwrap_or(named);
         let entity_id = self.entity_id.as_ref().and_then(|path| scalar(payload.at(path)?)).unwrap_or_default();
         let mut context = Fields::new();
         for (name, value) in levels {

@@ -156,7 +156,8 @@ async fn check_everything(config: &Config, canary: bool, deadline: Instant, repo
     // The mappings are compared with the whole catalogue, which takes longest: it is done on a connection of its own, meanwhile.
     let mut of_sources = CheckReport::default();
     let mut beside = Parts::new(&database, deadline);
-    let sources = async |client: &mut Client, report: &mut CheckReport| sources::check(client, report).await;
+    let has_key = config.channel_key.is_some();
+    let sources = async |client: &mut Client, report: &mut CheckReport| sources::check(client, has_key, report).await;
     let mut of_lanes = CheckReport::default();
     tokio::join!(
         beside.run("source", Duration::MAX, &mut of_sources, sources),

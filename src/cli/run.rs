@@ -37,6 +37,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         },
         equipment: Arc::new(config.equipment),
         retention: config.retention,
+        channel_key: config.channel_key,
     };
     serve(settings, &mut signals).await?;
     tracing::info!("stopped");

@@ -1,5 +1,5 @@
 //! Listens to the NOTIFY channels of the attached sources. In: notifications. Out: events in the log, written by `andon.emit_notified()`, or a
-//! row in `andon.capture_errors`. A channel has no memory: a notification that is sent while no daemon listens, or that has not reached the
+//! count in `andon.capture_errors`. A channel has no memory: a notification that is sent while no daemon listens, or that has not reached the
 //! log when the process dies, is lost. One session per database listens at a time, so that no event is written twice.
 
 use std::time::Duration;
@@ -15,7 +15,6 @@ use tokio_postgres::Error;
 use tokio_postgres::types::Json;
 use tokio_postgres::types::ToSql;
 use tokio_util::task::AbortOnDropHandle;
-use uuid::Uuid;
 
 use crate::capture::Mapping;
 use crate::capture::mapping::Channel;
@@ -26,8 +25,11 @@ use crate::database::PostgresConnection;
 use crate::database::reconnect::Reconnect;
 use crate::database::turns;
 use crate::gateway::assignment::DaemonId;
+use crate::gateway::channel_failures::ChannelFailures;
 use crate::log::wakeup::listener;
 use crate::log::wakeup::listener::Signals;
+use crate::secret::Secret;
+use crate::signature::NotificationKey;
 
 /// How soon a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -42,10 +44,14 @@ const WAITING: usize = 1000;
 type Notification = (String, String);
 
 /// Listens forever, through lost connections and changes of the sources.
-pub(super) async fn run(database: &Database, pool: &Pool, signals: &Signals, daemon: DaemonId) {
+pub(super) async fn run(database: &Database, pool: &Pool, key: Option<&Secret>, signals: &Signals, daemon: DaemonId) {
     let mut reconnect = Reconnect::new(LONGEST_PAUSE);
+    let mut failures = ChannelFailures::default();
+    let key = key.map(|key| NotificationKey::new(key.expose()));
     loop {
-        if let Err(error) = listen_once(database, pool, signals, daemon, &mut reconnect).await {
+        if let Err(error) =
+            listen_once(database, pool, key.as_ref(), &mut failures, signals, daemon, &mut reconnect).await
+        {
             let error = format!("{error:#}");
             let failure = reconnect.failed(Instant::now(), &error);
             if failure.is_news {
@@ -84,6 +90,8 @@ struct SourceChannel {
 async fn listen_once(
     database: &Database,
     pool: &Pool,
+    key: Option<&NotificationKey>,
+    failures: &mut ChannelFailures,
     signals: &Signals,
     daemon: DaemonId,
     reconnect: &mut Reconnect,
@@ -104,13 +112,14 @@ async fn listen_once(
     loop {
         tokio::select! {
             notification = notifications.recv() => match notification {
-                Some(notification) => write(pool, &channels, notification).await,
+                Some(notification) => write(pool, key, &channels, failures, notification).await,
                 None => return Err(listener::ended(draining.await).context("lost the session that listens to the channels")),
             },
+            () = failures.due() => failures.write(pool).await,
             () = signals.sources.notified() => {
                 let before = std::mem::replace(&mut channels, attached_channels(pool).await?);
                 for notification in listen(&client, &channels, &before, &mut notifications).await? {
-                    write(pool, &channels, notification).await;
+                    write(pool, key, &channels, failures, notification).await;
                 }
                 if channels.is_empty() {
                     return Ok(());
@@ -181,41 +190,60 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Writes a notification into the log, once for each source that has the channel. It retries until either the event or the failure is
-/// stored.
-async fn write(pool: &Pool, channels: &[SourceChannel], (name, payload): Notification) {
+/// Writes a notification into the log, once for each source that has the channel. It retries until the event is stored; what is no event is
+/// counted.
+async fn write(
+    pool: &Pool,
+    key: Option<&NotificationKey>,
+    channels: &[SourceChannel],
+    failures: &mut ChannelFailures,
+    (name, payload): Notification,
+) {
     for source_channel in channels.iter().filter(|it| it.channel.name == name) {
-        let mut outcome =
-            source_channel.channel.read(&payload, &source_channel.levels).map_err(|reason| match reason {
-                Unreadable::NotJson(_) => ("22032".to_owned(), reason.to_string()),
-                Unreadable::Missing(..) | Unreadable::NotAType(_) | Unreadable::Reserved(_) => {
-                    ("22023".to_owned(), reason.to_string())
-                }
-            });
-        loop {
-            let written = match &outcome {
-                Ok(event) => emit(pool, source_channel, event).await,
-                Err((code, reason)) => record(pool, source_channel, code, reason).await,
-            };
-            let Err(error) = written else { break };
-            let refusal = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error);
-            match (refusal, &outcome) {
-                // The event itself cannot be stored, for example because of a character that PostgreSQL does not accept, or because it is
-                // nested too deep.
-                (Some(refusal), Ok(_)) if ["22", "23", "54"].contains(&&refusal.code().code()[..2]) => {
-                    outcome = Err((refusal.code().code().to_owned(), refusal.message().to_owned()));
-                }
-                (Some(refusal), Err(_)) => {
-                    let error = refusal.message();
-                    tracing::error!(error, channel = name, "cannot record that a notification is no event");
-                    break;
-                }
-                _ => {
-                    let error = format!("{error:#}");
-                    tracing::warn!(error, channel = name, "cannot write a notification yet; trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
+        let mut fail = |code: &str, reason: &str| failures.add(&source_channel.source, &name, code, reason);
+        let payload = match authentic(source_channel, key, &payload) {
+            Ok(payload) => payload,
+            Err(reason) => {
+                fail("28000", reason);
+                continue;
             }
+        };
+        let event = match source_channel.channel.read(payload, &source_channel.levels) {
+            Ok(event) => event,
+            Err(reason) => {
+                let code = if matches!(reason, Unreadable::NotJson(_)) { "22032" } else { "22023" };
+                fail(code, &reason.to_string());
+                continue;
+            }
+        };
+        while let Err(error) = emit(pool, source_channel, &event).await {
+            let refusal = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error);
+            // The event itself cannot be stored, for example because of a character that PostgreSQL does not accept, or because it is nested
+            // too deep.
+            if let Some(refusal) = refusal
+                && ["22", "23", "54"].contains(&&refusal.code().code()[..2])
+            {
+                fail(refusal.code().code(), refusal.message());
+                break;
+            }
+            let error = format!("{error:#}");
+            tracing::warn!(error, channel = name, "cannot write a notification yet; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Returns the JSON of a payload, which a channel may want to be signed.
+fn authentic<'p>(
+    SourceChannel { channel, .. }: &SourceChannel,
+    key: Option<&NotificationKey>,
+    payload: &'p str,
+) -> Result<&'p str, &'static str> {
+    match key {
+        _ if !channel.is_signed => Ok(payload),
+        None => Err("the channel is signed, and the configuration of andon run has no channels.key_file"),
+        Some(key) => {
+            key.open(&channel.name, payload).ok_or("the payload is not signed with the key of channels.key_file")
         }
     }
 }
@@ -231,20 +259,6 @@ async fn emit(
     let (data, context) = (Json(data), Json(context));
     let parameters: [&(dyn ToSql + Sync); 8] =
         [source, &channel.name, event_type, &data, tenant, &channel.entity_type, entity_id, &context];
-    if client.query_one(&statement, &parameters).await?.get::<_, Option<Uuid>>(0).is_none() {
-        tracing::warn!(channel = channel.name, entity_id, "a notification is no event; andon.capture_errors says why");
-    }
-    Ok(())
-}
-
-async fn record(pool: &Pool, source_channel: &SourceChannel, code: &str, reason: &str) -> anyhow::Result<()> {
-    tracing::warn!(
-        source = source_channel.source,
-        channel = source_channel.channel.name,
-        reason,
-        "a notification is no event"
-    );
-    let failed = "select andon.capture_failed($1, $2, 'notify', null, $3, $4)";
-    pool.get().await?.execute(failed, &[&source_channel.source, &source_channel.channel.name, &code, &reason]).await?;
+    client.query_one(&statement, &parameters).await?;
     Ok(())
 }

@@ -10,8 +10,19 @@ use crate::capture::mapping::is_reserved;
 use crate::capture::mapping::section::Findings;
 use crate::capture::mapping::section::Section;
 
-const KEYS: &[&str] =
-    &["channel", "type", "type_path", "entity_type", "entity_id", "tenant", "context", "fields", "data"];
+const KEYS: &[&str] = &[
+    "channel",
+    "type",
+    "type_path",
+    "entity_type",
+    "entity_id",
+    "tenant",
+    "own_tenant",
+    "signed",
+    "context",
+    "fields",
+    "data",
+];
 /// PostgreSQL cuts longer names.
 const LONGEST_NAME: usize = 63;
 
@@ -44,6 +55,8 @@ fn channel(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<Channel
     let context = section.pairs(findings, "context").into_iter().map(|(name, path)| (name, path.sql)).collect();
     let entity_id = section.text(findings, "entity_id").map(|path| path.sql);
     let tenant = section.text(findings, "tenant").map(|path| path.sql);
+    let own_tenant = own_tenant(findings, section);
+    let is_signed = section.flag(findings, "signed");
     Some(Channel {
         location: section.location,
         name: name?,
@@ -51,9 +64,24 @@ fn channel(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<Channel
         entity_type,
         entity_id,
         tenant,
+        own_tenant,
+        is_signed,
         context,
         data,
     })
+}
+
+fn own_tenant(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<String> {
+    let own = section.text(findings, "own_tenant")?;
+    if own.sql == "*" || own.sql.trim() != own.sql || own.sql.is_empty() {
+        let message = "is not the name of a tenant; leave it out if events have none";
+        findings.add(own.location, &section.entry, "own_tenant", message);
+    }
+    if section.get("tenant").is_some() {
+        let message = "an entry has either tenant, a path, or own_tenant, a name";
+        findings.add(own.location, &section.entry, "own_tenant", message);
+    }
+    Some(own.sql)
 }
 
 fn channel_name(findings: &mut Findings<'_>, section: &Section<'_>) -> Option<String> {
@@ -138,7 +166,9 @@ chanel = 'x'
 channel = 'b'
 type_path = 'event'
 [[channel]]
-channel = 'b'";
+channel = 'b'
+tenant = 'org'
+own_tenant = '*'";
 
         insta::assert_snapshot!(Mapping::parse("line.toml", text).unwrap_err().to_string(), @"
         line.toml:5:11: channel 1, channel: `andon` is the channel of Andon itself; notify on another
@@ -146,6 +176,8 @@ channel = 'b'";
         line.toml:7:1: channel 1, chanel: unknown key; the nearest known key is channel
         line.toml:8:1: channel 2, entity_type: is missing; with type_path it cannot be taken from the type
         line.toml:11:1: channel 3, type: is missing; name the event, or say where the payload names it: type_path
+        line.toml:14:14: channel 3, own_tenant: is not the name of a tenant; leave it out if events have none
+        line.toml:14:14: channel 3, own_tenant: an entry has either tenant, a path, or own_tenant, a name
         ");
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::check::report::Finding;
 use crate::cli::check::report::Grade;
 
 /// Checks the attached mappings once more, since the plant may have changed after they were attached.
-pub(super) async fn check(client: &mut Client, report: &mut CheckReport) {
+pub(super) async fn check(client: &mut Client, has_channel_key: bool, report: &mut CheckReport) {
     let rows = match client.query("select name, mapping from andon.sources order by name", &[]).await {
         Ok(rows) => rows,
         Err(error) => {
@@ -29,16 +29,38 @@ pub(super) async fn check(client: &mut Client, report: &mut CheckReport) {
     for row in rows {
         let (name, text): (String, String) = (row.get(0), row.get(1));
         match Mapping::parse(&format!("{name} as attached"), &text) {
-            Ok(attached) => match capture::inspect(client, &attached).await {
-                Ok(inspection) => tell(&name, &inspection, report),
-                Err(error @ SourceError::NoUsage { .. }) => {
-                    report.add(Finding::new(Grade::Warning, "source", error).of(&name));
+            Ok(attached) => {
+                tell_channels(&name, &attached, has_channel_key, report);
+                match capture::inspect(client, &attached).await {
+                    Ok(inspection) => tell(&name, &inspection, report),
+                    Err(error @ SourceError::NoUsage { .. }) => {
+                        report.add(Finding::new(Grade::Warning, "source", error).of(&name));
+                    }
+                    Err(error) => {
+                        report.add(Finding::fault("source", format!("{:#}", anyhow::Error::from(error))).of(&name));
+                    }
                 }
-                Err(error) => {
-                    report.add(Finding::fault("source", format!("{:#}", anyhow::Error::from(error))).of(&name));
-                }
-            },
+            }
             Err(problems) => problems.0.iter().for_each(|finding| report.fault("source", finding)),
+        }
+    }
+}
+
+/// Tells whose notifications count. Whoever may connect to a database may notify on any channel of it.
+fn tell_channels(name: &str, mapping: &Mapping, has_key: bool, report: &mut CheckReport) {
+    for channel in &mapping.channels {
+        let shown = &channel.name;
+        if channel.is_signed && !has_key {
+            let message = format!(
+                "channel `{shown}` is signed, and no key is configured, so that none of its notifications becomes an event"
+            );
+            report.add(Finding::fault("source", message).of(name).cure("set channels.key_file"));
+        } else if channel.is_forgeable() {
+            let message = format!(
+                "channel `{shown}` is forgeable: whoever may connect to this database can notify on it as any tenant"
+            );
+            let cure = "give it `own_tenant = \"…\"`, or `signed = true` and a key in channels.key_file";
+            report.add(Finding::new(Grade::Warning, "source", message).of(name).cure(cure));
         }
     }
 }

@@ -47,6 +47,7 @@ pub(in crate::cli) const RUN: Rights = Rights {
         "andon.lives(timestamp with time zone)",
         "andon.log_partitions()",
         "andon.may_notify()",
+        "andon.notifications_failed(text,text,text,text,bigint)",
         "andon.notify_deliveries()",
         "andon.notify_destinations()",
         "andon.parked_before(text,text,text,bigint)",
@@ -85,7 +86,7 @@ pub(in crate::cli) const READ: Rights = Rights {
         ("select", "at, lane, event, event_id, attempt, outcome, code, latency_ms", "andon.attempts"),
         (
             "select",
-            "id, at, source, table_name, operation, sqlstate, events, recovered_at, acknowledged_at",
+            "id, at, source, table_name, operation, sqlstate, events, recovered_at, acknowledged_at, times, last_at",
             "andon.capture_errors",
         ),
         ("select", "id, tenant_id, name, events, active, created_at", "andon.webhooks"),

@@ -50,6 +50,9 @@ const PROGRESS: &str = "select md5(concat(
     (select (count(*), sum(attempts), max(id))::text from andon.deliveries),
     (select string_agg(tail::text, ' ') from andon.tail)))";
 
+/// With what the notifications of signed channels are signed.
+pub(crate) const CHANNEL_KEY: &str = "a key that nobody guesses";
+
 pub(crate) struct Line {
     pub(crate) client: Client,
     pub(crate) url: String,
@@ -152,6 +155,7 @@ impl Line {
             defaults: self.defaults.clone(),
             equipment: Arc::new(Equipment::default()),
             retention: Retention::default(),
+            channel_key: Some(Secret::new(CHANNEL_KEY.to_owned())),
         };
         let token = CancellationToken::new();
         let stop = token.clone().cancelled_owned();
