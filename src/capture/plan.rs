@@ -2,6 +2,7 @@
 //! leads from the one to the other, with each difference in words. It changes nothing: `attach` runs the plan, a dry run prints the very same
 //! one, and the check and the daemon tell its differences.
 
+pub(crate) mod capture_role;
 mod cascades;
 mod compare;
 mod definition;
@@ -106,8 +107,13 @@ pub(crate) async fn to_attach(
     let parts = |name: &'_ TableName| (name.schema.clone(), name.table.clone());
     let captured: Vec<_> = wanted.tables.iter().map(|captured| parts(&captured.name)).collect();
     let read: Vec<_> = lookups.iter().map(|lookup| parts(&lookup.table)).collect();
-    plan.lacking = owner_rights::missing(transaction, belongs_to.as_deref(), &captured, &read).await?;
-    plan.step(format!("note source {}", mapping.name), record::attached(mapping, wanted.trusts_owners));
+    let mut lacking = owner_rights::missing(transaction, belongs_to.as_deref(), &captured, &read).await?;
+    if owner == Owner::CurrentRole && belongs_to.as_deref() == Some(capture_role::CAPTURE_ROLE) {
+        capture_role::plan(&mut plan, &mut lacking);
+    }
+    plan.lacking = lacking.into_iter().map(|right| right.text).collect();
+    let record = record::attached(mapping, belongs_to.as_deref(), wanted.trusts_owners);
+    plan.step(format!("note source {}", mapping.name), record);
     plan.locks.sort();
     Ok(plan)
 }
@@ -142,7 +148,7 @@ pub(crate) async fn left(transaction: &Transaction<'_>, name: &str) -> Result<Ve
 /// Returns the role that the functions have to belong to. One that an older version has attached has recorded none.
 async fn owner_of(transaction: &Transaction<'_>, source: &str, owner: Owner) -> Result<Option<String>, SourceError> {
     let sql = match owner {
-        Owner::CurrentRole => "select current_user::text where $1 <> ''",
+        Owner::CurrentRole => capture_role::OWNER,
         Owner::Recorded => "select attached_by from andon.sources where name = $1",
     };
     let row = transaction.query_opt(sql, &[&source]).await;

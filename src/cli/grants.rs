@@ -31,6 +31,8 @@ enum Purpose {
     Run,
     /// Applications that raise events of their own with `andon.emit`; other rights stay as they are
     Emit,
+    /// Owners of tables who attach: what they attach then runs as `andon_capture`, a role that nobody can log in as
+    Capture,
     /// Dashboards, which see no secret and no payload
     Read,
 }
@@ -54,6 +56,7 @@ impl Grants {
         let sql = match self.purpose {
             Purpose::Run => sql::of(role, &rights::RUN, RUN),
             Purpose::Emit => sql::emit(role, &self.tenant),
+            Purpose::Capture => sql::capture(role),
             Purpose::Read => sql::of(role, &rights::READ, READ),
         };
         print!("{sql}");
@@ -74,6 +77,7 @@ mod tests {
     fn the_sql_is_what_a_dba_can_read() {
         insta::assert_snapshot!("grants_for_run", sql::of("andon_run", &rights::RUN, RUN));
         insta::assert_snapshot!("grants_for_emit", sql::emit("erp_app", &["acme".to_owned(), "it's".to_owned()]));
+        insta::assert_snapshot!("grants_for_capture", sql::capture("plant_owner"));
         insta::assert_snapshot!("grants_for_read", sql::of("Board \"1\"", &rights::READ, READ));
     }
 

@@ -1,6 +1,7 @@
 //! Attaching and detaching. In: mappings and a real PostgreSQL. Out: whether the catalogue of the database contains exactly what the
 //! mapping asks for, nothing new after a fault, and no trace of Andon's triggers after detaching.
 
+mod capture_role;
 mod drift;
 mod locked;
 mod owners;

@@ -1,6 +1,7 @@
 //! Compares what is installed with what is wanted. In: both, as values. Out: each difference in words, and the steps of a plan that end it. It
 //! decides only; the order of its steps is what makes a table's triggers survive that the table was renamed or has become a partition.
 
+use crate::capture::plan::capture_role::CAPTURE_ROLE;
 use crate::capture::plan::definition;
 use crate::capture::plan::install_plan::Change;
 use crate::capture::plan::install_plan::InstallPlan;
@@ -125,12 +126,16 @@ fn function(
     if !reasons.is_empty() || is_of_other_level {
         plan.function(format!("capture {table}"), create_function.clone());
     }
-    if let (Some(known), Some(owner)) = (known, owner)
-        && known.owner != owner
-    {
-        plan.differ(format!("{table}: function {function} belongs to {}, and not to {owner}", known.owner));
-        let sql = format!("alter function {function}() owner to {};\n", identifier(owner));
-        plan.function(format!("take over {function}"), sql);
+    let Some(owner) = owner else { return };
+    let take_over = format!("alter function {function}() owner to {};\n", identifier(owner));
+    match known {
+        Some(known) if known.owner != owner => {
+            plan.differ(format!("{table}: function {function} belongs to {}, and not to {owner}", known.owner));
+            plan.function(format!("take over {function}"), take_over);
+        }
+        // Any other role makes functions of its own.
+        None if owner == CAPTURE_ROLE => plan.function(format!("hand over {function}"), take_over),
+        _ => {}
     }
 }
 

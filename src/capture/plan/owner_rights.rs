@@ -26,13 +26,23 @@ const MISSING: &str = "
         else has_function_privilege(role.name::name, to_regprocedure(needed.name)::oid, wanted) end
     order by 2, 3";
 
+/// A right that the owner of the functions does not have.
+pub(super) struct MissingRight {
+    /// The kind of the object and its name, as SQL.
+    pub(super) of: String,
+    /// The statement that gives it.
+    pub(super) grant: String,
+    /// All of it, for people.
+    pub(super) text: String,
+}
+
 /// Returns the rights that are missing. Without a role it is the current one. `tables` are captured, `looked_up` are read: schema and table.
 pub(super) async fn missing(
     transaction: &Transaction<'_>,
     role: Option<&str>,
     tables: &[(String, String)],
     looked_up: &[(String, String)],
-) -> Result<Vec<String>, SourceError> {
+) -> Result<Vec<MissingRight>, SourceError> {
     let used = tables.iter().chain(looked_up).map(|(schema, _)| identifier(schema));
     let schemas: Vec<String> = std::iter::once("andon".to_owned()).chain(used).collect();
     let read: Vec<String> =
@@ -41,7 +51,10 @@ pub(super) async fn missing(
     let rows = rows.map_err(|error| SourceError::database("look for the rights of the functions' owner", error))?;
     let missing = rows.iter().map(|row| {
         let (wanted, kind, name, role): (&str, &str, &str, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));
-        format!("{role}, to which the capture functions belong, lacks {wanted} on {kind} {name}; run: grant {wanted} on {kind} {name} to {role}")
+        let of = format!("{kind} {name}");
+        let grant = format!("grant {wanted} on {of} to {role}");
+        let text = format!("{role}, to which the capture functions belong, lacks {wanted} on {of}; run: {grant}");
+        MissingRight { of, grant, text }
     });
     Ok(missing.collect())
 }

@@ -12,7 +12,8 @@ use crate::capture::mapping::TableName;
 use crate::capture::sql::quote::literal;
 
 /// Returns the statement that records a source as attached. It writes only if something differs, so that attaching again wakes no daemon.
-pub(super) fn attached(mapping: &Mapping, trusts_owners: bool) -> String {
+pub(super) fn attached(mapping: &Mapping, belongs_to: Option<&str>, trusts_owners: bool) -> String {
+    let belongs_to = belongs_to.map_or("current_user".to_owned(), literal);
     let optional = |table: &Option<TableName>| {
         table.as_ref().map_or("null".to_owned(), |table| literal(&table.to_string()).trim_start().to_owned())
     };
@@ -21,7 +22,7 @@ pub(super) fn attached(mapping: &Mapping, trusts_owners: bool) -> String {
     let of = |row: &str| columns.split(", ").map(|column| format!("{row}.{column}")).collect::<Vec<_>>().join(", ");
     format!(
         "insert into andon.sources (name, {columns}, attached_at, checked_at)
-values ({}, {}, {}, {}, {}, {}, {}, current_user, {trusts_owners}, 'attached', null, now(), now())
+values ({}, {}, {}, {}, {}, {}, {}, {belongs_to}, {trusts_owners}, 'attached', null, now(), now())
 on conflict (name) do update
 set ({columns}, attached_at, checked_at) = ({}, excluded.attached_at, excluded.checked_at)
 where ({}) is distinct from ({});

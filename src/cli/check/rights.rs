@@ -36,7 +36,7 @@ const MISSING: &str = "
         when 'schema' then has_schema_privilege(oid, privilege)
         when 'table' then case when field is null then has_table_privilege(oid, privilege) else has_column_privilege(oid,
             (select attnum from pg_attribute where attrelid = oid and attname = field), privilege) end
-        when 'sequence' then has_sequence_privilege(oid, privilege)
+        when 'sequence' then has_sequence_privilege(oid, privilege || ', usage')
         else has_function_privilege(oid, privilege) end
     order by kind = 'schema' desc, not is_needed, kind, name, privilege";
 

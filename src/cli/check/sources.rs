@@ -13,7 +13,10 @@ use crate::cli::check::report::Grade;
 
 /// Checks the attached mappings once more, since the plant may have changed after they were attached.
 pub(super) async fn check(client: &mut Client, has_channel_key: bool, report: &mut CheckReport) {
-    let rows = match client.query("select name, mapping from andon.sources order by name", &[]).await {
+    let sql =
+        "select name, mapping, (select quote_ident(rolname) from pg_roles where rolname = attached_by and rolcanlogin)
+        from andon.sources order by name";
+    let rows = match client.query(sql, &[]).await {
         Ok(rows) => rows,
         Err(error) => {
             let error = anyhow::Error::from(error);
@@ -30,6 +33,15 @@ pub(super) async fn check(client: &mut Client, has_channel_key: bool, report: &m
         let (name, text): (String, String) = (row.get(0), row.get(1));
         match Mapping::parse(&format!("{name} as attached"), &text) {
             Ok(attached) => {
+                if let (Some(owner), false) = (row.get::<_, Option<&str>>(2), attached.captures.is_empty()) {
+                    let message = format!(
+                        "the capture functions belong to {owner}, which can log in, so that whoever alters what they read acts as it"
+                    );
+                    let cure = format!(
+                        "the DBA runs what `andon grants --role {owner} --for capture` prints, and then attach again"
+                    );
+                    report.add(Finding::new(Grade::Warning, "source", message).of(&name).cure(cure));
+                }
                 tell_channels(&name, &attached, has_channel_key, report);
                 match capture::inspect(client, &attached).await {
                     Ok(inspection) => tell(&name, &inspection, report),

@@ -36,6 +36,37 @@ commit;
     )
 }
 
+/// Returns the SQL that makes the role of the capture functions, and lets the owner of tables give it functions.
+pub(super) fn capture(owner: &str) -> String {
+    let name = identifier(owner);
+    let body = "
+begin
+    if not exists (select from pg_roles where rolname = 'andon_capture') then
+        create role andon_capture nologin noinherit;
+    elsif exists (select from pg_roles where rolname = 'andon_capture' and (rolcanlogin or rolsuper or rolcreaterole)) then
+        raise exception 'andon_capture can log in or do more than it should; alter role andon_capture nologin nosuperuser nocreaterole';
+    end if;
+end ";
+    format!(
+        "{HEAD}-- What the owner of tables needs to attach them so that what captures their changes runs as andon_capture, as which nobody can log in. Attach
+-- then, or again: it gives andon_capture the functions, and lets it read the tables that they look up.
+{BEGIN}{}
+grant usage on schema andon to andon_capture;
+grant insert (tenant, type, entity_type, entity_id, occurred_at, context, data) on andon.events to andon_capture;
+grant execute on function
+    andon.capture_failed(text, text, text, text, text, text),
+    andon.capture_failed(text, text, text, oid, text[], text, text, jsonb, jsonb),
+    andon.event_type(text), andon.failing_lookups(oid, text[], text[]), andon.is_small_enough(jsonb, jsonb),
+    andon.lookup_failed(text, text, oid, text, text), andon.max_event(), andon.ring(), andon.row_image(oid, anyelement), andon.row_key(oid, jsonb)
+    to andon_capture;
+grant usage, create on schema andon to {name} with grant option;
+grant andon_capture to {name};
+commit;
+",
+        block(body),
+    )
+}
+
 /// Returns the SQL that gives a role these rights in schema `andon`, and takes away all others.
 pub(super) fn of(role: &str, rights: &Rights, purpose: &str) -> String {
     let name = identifier(role);

@@ -1,0 +1,90 @@
+//! As whom capture functions run. In: a superuser who attaches, and the owner of a looked-up table who puts a view with his own function in its
+//! place. Out: whether the superuser is refused, and whether the function ever runs as anybody who can log in.
+
+use rig::Postgres;
+
+use crate::command::file;
+use crate::command::run_andon;
+use crate::command::run_andon_with;
+use crate::support::line::Line;
+use crate::support::plant::Plant;
+use crate::support::plant::connect;
+use crate::support::role::printed;
+
+const SCHEMA: &str = "create schema mes; create type mes.mood as enum ('good');
+    create table mes.jobs (id int primary key, cell int, mood mes.mood);
+    create table mes.cells (id int primary key, name text); insert into mes.cells values (1, 'Laser')";
+const MAPPING: &str = "[source]
+name = 'mes'
+[[capture]]
+table = 'mes.jobs'
+on = ['insert', 'update']
+type = 'job.changed'
+lookup = [{ alias = 'cell', table = 'mes.cells', on = 'cell.id = this.cell' }]
+data = { mood = 'this.mood' }
+context = { cell = 'cell.name' }";
+/// The attack: a function that notes as whom it runs, in a view in place of the table, and in a cast of the type to json.
+const ATTACK: &str = "
+    create table mes.seen (role text, session text); grant insert on mes.seen to public;
+    create function mes.spy(text) returns text language plpgsql as $$ begin insert into mes.seen values (current_user, session_user); return $1; end $$;
+    create function mes.spy(mes.mood) returns json language plpgsql as $$ begin insert into mes.seen values (current_user, session_user); return '1'; end $$;
+    create cast (mes.mood as json) with function mes.spy(mes.mood);
+    alter table mes.cells rename to cells_before; alter table mes.cells_before owner to plant_owner;
+    create view mes.cells as select id, mes.spy(name) as name from mes.cells_before; grant select on mes.cells to public;";
+
+#[tokio::test]
+async fn a_superuser_who_attaches_is_refused_before_anything_runs() {
+    let plant = Plant::empty().await;
+    plant.run(SCHEMA).await;
+    plant.run("create function mes.trap(text) returns text language plpgsql as $$ begin create role sprung; return $1; end $$").await;
+    plant.run("alter table mes.jobs rename to old_jobs; create view mes.jobs as select id, cell, mood, mes.trap('x') from mes.old_jobs").await;
+    let path = file("superuser.toml", MAPPING);
+
+    let refused = run_andon_with(&plant.url, &["attach", "--source", &path], &[]);
+
+    assert_eq!(refused.status, 1, "{refused:?}");
+    assert!(refused.err.contains("postgres is a superuser") && refused.err.contains("--as-superuser"), "{refused:?}");
+    assert_eq!(plant.count("select count(*) from pg_roles where rolname = 'sprung'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_owner_slips_in_runs_as_nobody_who_can_log_in() {
+    let server = Postgres::start().unwrap();
+    let line = Line::on(&server).await;
+    line.run(SCHEMA).await;
+    line.run(
+        "create role plant_owner login; alter schema mes owner to plant_owner; alter table mes.jobs owner to plant_owner;
+        alter type mes.mood owner to plant_owner; alter table mes.cells owner to plant_owner; create role app login;
+        grant usage on schema mes to app; grant insert on mes.jobs to app;
+        grant usage, create on schema andon to plant_owner; grant all on all tables in schema andon to plant_owner;
+        grant execute on all functions in schema andon to plant_owner",
+    )
+    .await;
+    let (path, url) = (file("capture_role.toml", MAPPING), line.url.replace("//postgres@", "//plant_owner@"));
+    let attached = run_andon(&url, &["attach", "--source", &path]);
+    let warned = run_andon(&line.url, &["check"]);
+    line.run(&printed(&["--role", "plant_owner", "--for", "capture"])).await;
+    let again = run_andon(&url, &["attach", "--source", &path]);
+    let checked = run_andon(&line.url, &["check"]);
+
+    line.run(ATTACK).await;
+    let app = connect(&line.url.replace("//postgres@", "//app@")).await;
+    app.batch_execute("insert into mes.jobs values (1, 1, 'good')").await.unwrap();
+
+    assert_eq!((attached.status, again.status), (0, 0), "{attached:?} {again:?}");
+    assert!(warned.status == 0 && warned.out.contains("belong to plant_owner, which can log in"), "{warned:?}");
+    assert!(warned.out.contains("`andon grants --role plant_owner --for capture`"), "{warned:?}");
+    assert!(checked.status == 0 && !checked.out.contains("which can log in"), "{checked:?}");
+    let seen = "select string_agg(distinct role, ' ') from mes.seen";
+    let seen: Option<String> = line.client.query_one(seen, &[]).await.unwrap().get(0);
+    assert_eq!(seen.as_deref(), Some("andon_capture"), "the attack has run, and as nobody");
+    let power = "select rolcanlogin or rolsuper or has_schema_privilege('andon_capture', 'andon', 'create')
+        or has_table_privilege('andon_capture', 'andon.webhooks', 'select') from pg_roles where rolname = 'andon_capture'";
+    assert!(!line.client.query_one(power, &[]).await.unwrap().get::<_, bool>(0));
+    let captured: i64 = line.client.query_one("select count(*) from andon.events", &[]).await.unwrap().get(0);
+    assert_eq!(captured, 1);
+
+    line.run("drop view mes.cells; alter table mes.cells_before rename to cells; drop cast (mes.mood as json)").await;
+    let detached = run_andon(&url, &["detach", "--source", "mes"]);
+    assert_eq!(detached.status, 0, "{detached:?}");
+}
