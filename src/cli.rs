@@ -13,6 +13,7 @@ mod options;
 mod received_request;
 mod replay;
 mod run;
+mod screen;
 mod secrets;
 mod source;
 mod text_table;

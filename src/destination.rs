@@ -26,6 +26,7 @@ use crate::destination::sealed::SealedRow;
 use crate::destination::webhook::Webhook;
 use crate::event::ALL_TENANTS;
 use crate::event::TenantId;
+use crate::legible;
 use crate::payload::Format;
 use crate::router::EventPattern;
 use crate::router::Route;
@@ -185,7 +186,7 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
     }
     let tenant = tenant(&mut fields, table);
     let name = fields.text("name").unwrap_or_else(|| nameless(kind, &mut fields, &lane));
-    let name: String = name.chars().take(NAME_LETTERS).collect();
+    let name: String = legible::line(name).chars().take(NAME_LETTERS).collect();
     let events = events(&mut fields);
     let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
     let is_paused = fields.flag_setting("paused");
@@ -207,7 +208,10 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
             name: name.clone(),
             target,
         }),
-        _ => Err(bounded(problems).into_iter().map(|problem| format!("{kind_name} `{name}`: {problem}")).collect()),
+        _ => {
+            let told = bounded(problems).into_iter().map(legible::line);
+            Err(told.map(|problem| format!("{kind_name} `{name}`: {problem}")).collect())
+        }
     };
     // Before the first event there is nothing: a time of long ago is the beginning of the log, and not one that PostgreSQL cannot hold.
     let start_at = start_at.map(|time| time.max(Timestamp::UNIX_EPOCH));

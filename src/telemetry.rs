@@ -1,12 +1,16 @@
 //! Logging to standard error. In: a format and a filter. Out: lines for people, or JSON objects for machines. It cannot tell what a line
-//! contains, so the code that logs must leave out secrets and payloads.
+//! contains, so the code that logs must leave out secrets and payloads; what a terminal would obey is left out here.
 
+use std::io;
 use std::io::IsTerminal as _;
+use std::io::Write;
 use std::io::stderr;
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+use crate::legible;
 
 /// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -34,12 +38,43 @@ pub struct BadFilter {
 /// Starts logging for the whole process. It may be called only once.
 pub fn start(format: LogFormat) -> Result<(), BadFilter> {
     let filter = filter(|name| std::env::var(name).ok())?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || LogWriter { out: stderr(), format });
     match format {
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).with_target(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
     }
     Ok(())
+}
+
+/// Writes the lines of a log without what a terminal would obey, but for the colours of the lines themselves.
+struct LogWriter<W> {
+    out: W,
+    format: LogFormat,
+}
+
+impl<W: Write> Write for LogWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let shown = match self.format {
+            LogFormat::Json => legible::json(&text),
+            LogFormat::Text => text.split('\u{1b}').enumerate().map(|(place, part)| coloured(place, part)).collect(),
+        };
+        self.out.write_all(shown.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Returns a part of a line that stood behind an escape, unless it is the first. The escape stays if it begins a colour.
+fn coloured(place: usize, part: &str) -> String {
+    let numbers = part.strip_prefix('[').and_then(|rest| rest.split_once('m')).map(|(numbers, _)| numbers);
+    let is_colour = numbers.is_some_and(|numbers| numbers.chars().all(|c| c.is_ascii_digit() || c == ';'));
+    let escape = if place > 0 && is_colour { "\u{1b}" } else { "" };
+    format!("{escape}{}", legible::text(part.to_owned()))
 }
 
 fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, BadFilter> {
@@ -64,6 +99,19 @@ mod tests {
         assert_eq!(chosen(&[("ANDON_LOG", "debug"), ("RUST_LOG", "trace")]), Ok("debug".to_owned()));
         assert_eq!(chosen(&[("ANDON_LOG", ""), ("RUST_LOG", "trace")]), Ok("trace".to_owned()));
         assert!(chosen(&[]).unwrap().contains("info"));
+    }
+
+    #[test]
+    fn a_line_keeps_its_colours_and_nothing_else_that_a_terminal_obeys() {
+        let written = |format, line: &str| {
+            let mut writer = LogWriter { out: Vec::new(), format };
+            writer.write_all(line.as_bytes()).unwrap();
+            String::from_utf8(writer.out).unwrap()
+        };
+
+        let line = "\u{1b}[31mERROR\u{1b}[0m reason=x\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}1m\u{202e}y\n";
+        assert_eq!(written(LogFormat::Text, line), "\u{1b}[31mERROR\u{1b}[0m reason=x[2J]0;title1my\n");
+        assert_eq!(written(LogFormat::Json, "{\"a\":\"\u{202e}\u{9b}\"}\n"), "{\"a\":\"\\u202e\\u009b\"}\n");
     }
 
     #[test]

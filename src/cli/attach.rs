@@ -14,6 +14,7 @@ use crate::capture::Report;
 use crate::capture::Trust;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 
 #[derive(Debug, Args)]
 pub(super) struct Attach {
@@ -104,9 +105,9 @@ fn print_report(report: &Report) {
         println!("  {change:<10} {table}");
     }
     for finding in &report.left_out {
-        println!("  left out   {finding}");
+        screen::show(format_args!("  left out   {finding}\n"));
     }
     for warning in &report.warnings {
-        println!("warning: {warning}");
+        screen::show(format_args!("warning: {warning}\n"));
     }
 }

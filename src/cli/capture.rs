@@ -18,6 +18,7 @@ use crate::capture::recover;
 use crate::capture::recover::Outcome;
 use crate::cli::failure::Failure as CommandFailure;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 use crate::cli::text_table;
 use crate::cli::time;
 
@@ -125,7 +126,7 @@ impl Capture {
                 let choice = choice.read(now)?;
                 let listed = failures::list(&client, &choice, *all, *limit).await.context(UNREADABLE)?;
                 let others = failures::open_beside(&client, &choice).await.context(UNREADABLE)?;
-                print!("{}", table(&listed, others));
+                screen::show(table(&listed, others));
             }
             Some(Command::Acknowledge { choice }) => {
                 let choice = choice.read(now)?;
@@ -161,7 +162,7 @@ impl Capture {
             );
         }
         for (id, reason) in failed.iter().take(SHOWN) {
-            eprintln!("andon: change {id} cannot be captured: {reason}");
+            screen::complain(format_args!("change {id} cannot be captured: {reason}"));
         }
         if failed.len() > SHOWN {
             eprintln!("andon: {} more changes cannot be captured", failed.len() - SHOWN);
@@ -201,8 +202,7 @@ fn table(listed: &[Failure], others: i64) -> String {
             _ => format!("row without {}", it.cut.join(", ")),
         };
         let key = it.key.clone().unwrap_or_default();
-        let texts = [&it.source, &it.table, &it.operation, &key, &kept, &it.state, &it.reason]
-            .map(|text| text.replace(char::is_control, " "));
+        let texts = [&it.source, &it.table, &it.operation, &key, &kept, &it.state, &it.reason].map(Clone::clone);
         [it.id.to_string(), time::utc(it.at)].into_iter().chain(texts).collect()
     };
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(listed.iter().map(line)).collect();

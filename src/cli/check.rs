@@ -37,6 +37,7 @@ use crate::cli::check::report::CheckReport;
 use crate::cli::check::report::Finding;
 use crate::cli::check::report::Grade;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 use crate::config;
 use crate::config::Config;
 use crate::database::Database;
@@ -110,9 +111,9 @@ impl Check {
             }
         }
         if self.json {
-            println!("{}", report.json());
+            screen::document(report.json());
         } else {
-            print!("{report}");
+            screen::show(&report);
         }
         if is_explained {
             mapping.iter().flatten().for_each(|mapping| print!("\n{}", explain::table(mapping, types.as_ref())));

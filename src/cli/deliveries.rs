@@ -15,6 +15,7 @@ use tokio_postgres::Client;
 use crate::cli::failure::Failure;
 use crate::cli::find_lanes;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 use crate::destination::LaneName;
 use crate::ledger::Selection;
 use crate::ledger::StateChange;
@@ -131,9 +132,9 @@ async fn list(client: &Client, options: &ListOptions) -> Result<(), Failure> {
     let counts = overview::counts(client, &filter).await.context("cannot count the parked deliveries")?;
     let rows = overview::list(client, &filter, options.limit).await.context("cannot list the parked deliveries")?;
     if options.json {
-        println!("{}", text::json(&counts, &rows));
+        screen::document(text::json(&counts, &rows));
     } else {
-        print!("{}", text::list(now, &counts, &rows));
+        screen::show(text::list(now, &counts, &rows));
     }
     Ok(())
 }
@@ -143,7 +144,7 @@ async fn show(client: &Client, id: i64) -> Result<(), Failure> {
     let story = overview::details(client, id).await.with_context(|| format!("cannot read delivery {id}"))?;
     let story = story
         .with_context(|| format!("delivery {id} is not parked: it was delivered or discarded, or it never existed"))?;
-    print!("{}", text::story(now, &story));
+    screen::show(text::story(now, &story));
     Ok(())
 }
 
@@ -170,7 +171,7 @@ async fn apply(client: &mut Client, mut options: SelectOptions, action: Action) 
     };
     let handled = change(client, &choice, action).await.context("nothing was changed")?;
     let destinations = overview::destinations(client).await.context("cannot read andon.lanes")?;
-    print!("{}", text::handled(&handled, &destinations));
+    screen::show(text::handled(&handled, &destinations));
     let count: i64 = handled.iter().map(|handled| handled.count).sum();
     if let Selection::InState(lane, state) = &choice
         && count == 0

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::cli::screen;
+
 /// The reason why a command ended early.
 #[derive(Debug)]
 pub enum Failure {
@@ -18,7 +20,7 @@ impl Failure {
             Failure::Usage(error) => (error, 2),
             Failure::Fault(error) => (error, 1),
         };
-        eprintln!("andon: {error:#}");
+        screen::complain(format_args!("{error:#}"));
         ExitCode::from(status)
     }
 }

@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 use crate::cli::failure::Failure;
 use crate::cli::find_lanes;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 use crate::cli::time;
 use crate::config::Config;
 use crate::database::Database;
@@ -27,6 +28,7 @@ use crate::ledger::overview;
 use crate::ledger::replays;
 use crate::ledger::replays::ReplayRequest;
 use crate::ledger::replays::ReplayStatus;
+use crate::legible;
 use crate::log::partitions;
 use crate::log::time_range;
 use crate::ranges::Ranges;
@@ -76,7 +78,7 @@ impl Replay {
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
         let now = overview::now(&client).await.context("cannot read the time of the database")?;
         if self.list {
-            print!("{}", text::list(now, &replays::list(&client, None).await.context(UNREADABLE)?));
+            screen::show(text::list(now, &replays::list(&client, None).await.context(UNREADABLE)?));
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(id) = self.cancel {
@@ -164,7 +166,7 @@ async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
             replays::list(client, Some(id)).await.context("cannot read the progress; the replay continues")?.pop();
         let standing = standing.with_context(|| format!("replay {id} is gone from andon.replays"))?;
         let has_ended = standing.state != "running";
-        let line = text::progress(&standing);
+        let line = legible::line(text::progress(&standing));
         let is_due = on_one_line || has_ended || poll % POLLS_PER_LINE == 0;
         if line != last_line && is_due {
             match on_one_line && !has_ended {

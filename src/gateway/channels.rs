@@ -26,6 +26,7 @@ use crate::database::reconnect::Reconnect;
 use crate::database::turns;
 use crate::gateway::assignment::DaemonId;
 use crate::gateway::channel_failures::ChannelFailures;
+use crate::legible;
 use crate::log::wakeup::listener;
 use crate::log::wakeup::listener::Signals;
 use crate::secret::Secret;
@@ -200,7 +201,9 @@ async fn write(
     (name, payload): Notification,
 ) {
     for source_channel in channels.iter().filter(|it| it.channel.name == name) {
-        let mut fail = |code: &str, reason: &str| failures.add(&source_channel.source, &name, code, reason);
+        let mut fail = |code: &str, reason: &str| {
+            failures.add(&source_channel.source, &name, code, &legible::line(reason.to_owned()));
+        };
         let payload = match authentic(source_channel, key, &payload) {
             Ok(payload) => payload,
             Err(reason) => {

@@ -2,6 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::legible;
+
 /// The table does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("it is gone or has another name now; rename it back, or attach the source again")]
@@ -52,6 +54,6 @@ pub(super) fn explain(table: &str, error: &anyhow::Error) -> String {
     } else {
         ""
     };
-    let message = message.replace('\0', "");
+    let message = legible::line(message);
     format!("cannot read the destinations in {table}: {message}{advice}")
 }

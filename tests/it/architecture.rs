@@ -27,6 +27,7 @@ const PRODUCT: MayImport = &[
     ("ranges", &[]),
     ("quantity", &[]),
     ("nearest", &[]),
+    ("legible", &[]),
     ("retry", &["quantity"]),
     ("settings", &["retry"]),
     ("signature", &[]),
@@ -48,6 +49,7 @@ const PRODUCT: MayImport = &[
         &[
             "egress",
             "event",
+            "legible",
             "nearest",
             "payload",
             "pem",
@@ -73,6 +75,7 @@ const PRODUCT: MayImport = &[
             "event",
             "feed",
             "ledger",
+            "legible",
             "log",
             "payload",
             "ranges",
@@ -95,6 +98,7 @@ const PRODUCT: MayImport = &[
             "feed",
             "lane",
             "ledger",
+            "legible",
             "log",
             "payload",
             "ranges",
@@ -108,7 +112,7 @@ const PRODUCT: MayImport = &[
     ),
     // Edges.
     ("config", &["database", "egress", "nearest", "quantity", "retry", "sealing", "secret", "settings", "topic"]),
-    ("telemetry", &[]),
+    ("telemetry", &["legible"]),
     (
         "cli",
         &[
@@ -119,6 +123,7 @@ const PRODUCT: MayImport = &[
             "gateway",
             "lane",
             "ledger",
+            "legible",
             "log",
             "migrate",
             "nearest",

@@ -2,8 +2,10 @@
 //! addresses hold passwords and tokens. Out: whether any of it is shown.
 
 use rig::Receiver;
+use rig::ScriptedBroker;
 use rig::ScriptedEndpoint;
 use rig::receiver::Received;
+use rig::scripted_broker;
 use rig::scripted_endpoint::Step;
 use serde_json::json;
 
@@ -74,5 +76,63 @@ async fn an_address_is_shown_as_scheme_host_and_port_whatever_it_holds() {
         for secret in ["p4ssword", "t0ken-path", "t0ken-query"] {
             assert!(!text.contains(secret), "{secret} is shown: {text}");
         }
+    }
+}
+
+/// What a terminal would obey: it clears the screen, sets its title, turns the direction of writing and hides letters.
+const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{200b}\u{feff}\r\u{7f}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_comes_from_outside_moves_the_terminal_that_shows_it() {
+    let line = Line::new().await;
+    let body = answering("500 No", &format!("first{HOSTILE}\nsecond")).await;
+    let status = answering(&format!("404 {HOSTILE}"), "gone").await;
+    let broker = ScriptedBroker::start(|request| match request {
+        scripted_broker::Request::Connect { .. } => {
+            let words = scripted_broker::disconnect(0x97, &format!("not{HOSTILE} today"));
+            scripted_broker::Answer::Last([scripted_broker::connack(5, 0), words].concat())
+        }
+        other => other.accepted(),
+    })
+    .await
+    .unwrap();
+    let lanes = [
+        line.webhook(&body.url(), json!({"retry": ["1h"]})).await,
+        line.webhook(&status.url(), json!({"retry": ["1h"]})).await,
+    ];
+    let odd = line.webhook(&body.url(), json!({ format!("a{HOSTILE}b"): 1, "timeout": HOSTILE })).await;
+    let publisher = line.publisher(broker.port(), json!({})).await;
+    let named = "update andon.webhooks set name = 'erp' || $1 where url = $2";
+    line.client.execute(named, &[&HOSTILE, &body.url()]).await.unwrap();
+    line.emit("acme", "e", 1).await;
+
+    let text = daemon::start_with(&line.url, vec![("ANDON_LOG".into(), "debug".into())]).await;
+    line.state(&odd, "misconfigured").await;
+    line.state(&publisher, "retrying").await;
+    for lane in &lanes {
+        line.until(&format!("select exists (select from andon.deliveries where lane = '{lane}' and attempts > 0)"))
+            .await;
+    }
+    let ids = line.client.query("select id from andon.deliveries", &[]).await.unwrap();
+    let mut shown = vec![told(&line).await, text.log()];
+    let commands = [
+        vec!["check"],
+        vec!["check", "--json"],
+        vec!["deliveries"],
+        vec!["deliveries", "--json"],
+        vec!["replay", "--list"],
+    ];
+    let ids: Vec<String> = ids.iter().map(|row| row.get::<_, i64>(0).to_string()).collect();
+    let stories = ids.iter().map(|id| vec!["deliveries", "show", id]);
+    for arguments in commands.into_iter().chain(stories) {
+        let run = run_andon(&line.url, &arguments);
+        shown.extend([run.out, run.err]);
+    }
+    drop(text);
+
+    assert!(shown[0].contains("first[2J]0;owned31m") && shown[0].contains("it says `not[2J"), "{:?}", shown[0]);
+    for text in shown {
+        let hidden = text.chars().find(|letter| andon::legible::is_hidden(*letter) && !matches!(letter, '\n' | '\t'));
+        assert_eq!(hidden, None, "{text:?}");
     }
 }

@@ -10,6 +10,7 @@ use crate::lane::mqtt::link::Link;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::lane::mqtt::protocol::Incoming;
 use crate::lane::mqtt::protocol::Version;
+use crate::legible;
 
 /// Connects as a lane would, and returns which version of MQTT the broker speaks.
 pub(super) async fn connect(plan: &ConnectOptions) -> Result<(Link, &'static str), String> {
@@ -33,7 +34,7 @@ pub(super) async fn software(link: &mut Link) -> Option<String> {
                 Incoming::Subscribed(false) => return None,
                 Incoming::Message(name) => {
                     let name = String::from_utf8_lossy(&name);
-                    return Some(name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect());
+                    return Some(legible::line(name.into_owned()).chars().take(LONGEST_NAME).collect());
                 }
             }
         }

@@ -125,9 +125,7 @@ impl fmt::Display for CheckReport {
             let name = shown.as_ref().or(name.as_ref()).filter(|name| !name.is_empty());
             let name = name.map_or(String::new(), |name| format!("{name}: "));
             let cure = cure.as_ref().map_or(String::new(), |cure| format!("; {cure}"));
-            // Values of the plant stand in some texts, and a terminal obeys control characters.
-            let text =
-                format!("{name}{message}{cure}").replace(|letter: char| letter.is_control() && letter != '\n', " ");
+            let text = format!("{name}{message}{cure}");
             // The further lines of a text are indented to its column.
             let text = text.replace('\n', &format!("\n{:24}", ""));
             writeln!(formatter, "{grade:<8}{area:<15} {text}")?;

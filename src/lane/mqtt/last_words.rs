@@ -4,6 +4,7 @@
 
 use crate::lane::mqtt::reason_code;
 use crate::lane::mqtt::reason_code::Packet;
+use crate::legible;
 
 /// The longest text of a broker that is shown.
 const LONGEST: usize = 200;
@@ -85,11 +86,8 @@ pub(super) fn answer(code: u8, reason: Option<&str>) -> String {
 
 /// Makes one short line of a text that comes from outside.
 fn clean(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let is_hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut line: String = text.chars().take(LONGEST).map(|c| if is_hidden(c) { ' ' } else { c }).collect();
+    let text = legible::line(String::from_utf8_lossy(text).into_owned());
+    let mut line: String = text.chars().take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {
         line.push_str("...");
     }

@@ -44,6 +44,7 @@ use crate::lane::mqtt::reason_code::Meaning;
 use crate::lane::mqtt::reason_code::Packet as Answer;
 use crate::lane::mqtt::receive_max::ReceiveMaxima;
 use crate::lane::mqtt::socket;
+use crate::legible;
 use crate::tls;
 use crate::tls::Peer;
 
@@ -254,6 +255,6 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
         ) => tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}")),
-        other => tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string()),
+        other => legible::line(tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string())),
     }
 }

@@ -1,6 +1,7 @@
 //! Says what a lane is doing, in the words that people read in `andon.lanes`.
 
 use crate::ledger::culprits;
+use crate::legible;
 
 /// The state of a lane, as far as the lane itself reports it. The supervisor marks lanes as removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +44,8 @@ impl State {
 
     pub(super) fn columns(&self) -> (&'static str, Option<String>) {
         let (name, reason) = self.texts();
-        // Reasons may quote what a destination answered, and PostgreSQL stores no NUL.
-        (name, reason.map(|reason| reason.chars().filter(|letter| *letter != '\0').take(REASON_LETTERS).collect()))
+        // Reasons may quote what a destination answered.
+        (name, reason.map(|reason| legible::text(reason.to_owned()).chars().take(REASON_LETTERS).collect()))
     }
 
     fn texts(&self) -> (&'static str, Option<&str>) {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::destination::echo::Echo;
 use crate::lane::webhook::answer_stream::LONGEST_BODY;
+use crate::legible;
 
 /// A body as far as it was read.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBo
 /// Returns text that a terminal shows as it is, without what the endpoint was told in confidence.
 fn legible(bytes: &[u8], echo: &Echo) -> String {
     let text = echo.hide(String::from_utf8_lossy(bytes).into_owned());
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(EXCERPT).collect()
+    legible::text(text).chars().take(EXCERPT).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::lane::webhook::connection::Connection;
 use crate::lane::webhook::connection::Connector;
 use crate::lane::webhook::request::RequestBuilder;
 use crate::lane::webhook::sequence::Place;
+use crate::legible;
 use crate::retry;
 use crate::tls;
 
@@ -151,7 +152,8 @@ async fn broken_off(connection: Option<Connection>, problem: String) -> AttemptR
     }
 }
 
-fn unanswered(excerpt: String) -> AttemptResult {
+fn unanswered(problem: String) -> AttemptResult {
+    let excerpt = legible::line(problem);
     AttemptResult { outcome: Outcome::Failed { retry_after: None }, status: None, latency: Duration::ZERO, excerpt }
 }
 
