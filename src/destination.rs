@@ -5,6 +5,7 @@
 pub mod address;
 mod broker_url;
 pub mod certificates;
+pub mod credentials;
 mod defaults;
 pub mod echo;
 mod fields;

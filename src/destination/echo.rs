@@ -19,6 +19,11 @@ impl Echo {
         Echo { secrets }
     }
 
+    /// Adds another one.
+    pub fn and(&self, secret: String) -> Echo {
+        Echo::of(self.secrets.iter().cloned().chain([secret]))
+    }
+
     /// Returns the text without the secrets.
     pub fn hide(&self, mut text: String) -> String {
         for secret in &self.secrets {

@@ -14,12 +14,25 @@ use crate::destination::sealed;
 use crate::destination::sealed::SealedRow;
 use crate::destination::sealed::Values;
 use crate::nearest::nearest;
+use crate::secret::Secret;
 
 /// Columns that are written while the destination is in use. A change of them does not change the destination.
 const BOOKKEEPING: [&str; 5] = ["last_connected_at", "last_error", "created_at", "updated_at", "created_by"];
 
 /// Columns that Andon's own tables have not had from the beginning.
-const LATER: [&str; 3] = ["name", "previous_secret_key", "previous_secret_until"];
+const LATER: [&str; 11] = [
+    "headers",
+    "name",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_scope",
+    "oauth_token_url",
+    "password",
+    "previous_secret_key",
+    "previous_secret_until",
+    "token",
+    "username",
+];
 
 /// The longest text of a column. Names, addresses, passwords and tokens are far shorter.
 const LONGEST_TEXT: usize = 16 << 10;
@@ -99,6 +112,22 @@ impl<'a> Fields<'a> {
             return None;
         }
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Reads a column that is an object of texts, as JSON or as its text, unless it is null, empty or missing. Its values are secrets.
+    pub(super) fn secret_object(&mut self, column: &str) -> Option<Vec<(String, Secret)>> {
+        let raw = self.column(column)?;
+        let text = if raw.starts_with('"') { serde_json::from_str(&raw).unwrap_or_default() } else { raw };
+        if text.trim().is_empty() {
+            return None;
+        }
+        let pairs = serde_json::from_str::<BTreeMap<String, String>>(&text).ok().filter(|_| text.len() <= LONGEST_TEXT);
+        if pairs.is_none() {
+            self.problem(format!(
+                "{column} is not a JSON object of at most {LONGEST_TEXT} bytes whose values are texts"
+            ));
+        }
+        Some(pairs?.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
     }
 
     /// Reads a boolean column, or `default` if it is null or missing.

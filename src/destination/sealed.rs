@@ -14,7 +14,16 @@ use crate::sealing::SealProblem;
 use crate::secret::Secret;
 
 /// The columns that may be sealed. Their values are never shown.
-pub const COLUMNS: [&str; 4] = ["password", "secret_key", "previous_secret_key", "url"];
+pub const COLUMNS: [&str; 8] = [
+    "headers",
+    "oauth_client_secret",
+    "oauth_token_url",
+    "password",
+    "previous_secret_key",
+    "secret_key",
+    "token",
+    "url",
+];
 /// The settings that may be sealed, as a column's name would be.
 pub const SETTINGS: [&str; 1] = ["settings.client_key"];
 const SETTINGS_PREFIX: &str = "settings.";

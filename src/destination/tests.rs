@@ -150,9 +150,10 @@ proptest! {
     #[test]
     fn whatever_stands_in_a_row_is_its_lane_s_state(
         columns in prop::collection::btree_map(prop::sample::select(vec![
-            "tenant_id", "name", "url", "secret_key", "events", "active", "broker_url", "port", "username", "password", "use_tls",
+            "tenant_id", "name", "url", "secret_key", "events", "active", "headers", "token", "oauth_token_url",
+            "oauth_client_id", "oauth_client_secret", "oauth_scope", "broker_url", "port", "username", "password", "use_tls",
             "topic_pattern", "default_enterprise", "settings",
-        ]), hostile(), 0..14),
+        ]), hostile(), 0..20),
         settings in prop::collection::btree_map(prop::sample::select(vec![
             "timeout", "retry", "order", "concurrency", "window", "keep_alive", "max_payload", "start_at", "paused", "naming",
             "missing", "format", "client_id", "ca_file", "client_cert_file", "client_key_file", "ca", "client_cert", "client_key", "another",

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use crate::destination::address::Address;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
+use crate::destination::credentials;
+use crate::destination::credentials::Credentials;
 use crate::destination::defaults::Defaults;
 use crate::destination::fields::Fields;
 use crate::egress::Dialer;
@@ -40,6 +42,8 @@ pub struct Webhook {
     pub order: Order,
     /// What its TLS trusts and shows.
     pub certificates: Certificates,
+    /// What its requests show.
+    pub credentials: Credentials,
 }
 
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
@@ -80,6 +84,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     });
     let order = fields.setting("order", Order::CHOICES, Order::parse);
     let certificates = certificates::read(fields, defaults.certificates.as_deref(), settings.ca_file.as_deref());
+    let credentials = credentials::read(fields, address.as_ref(), egress);
     Some(Webhook {
         address: address?,
         dialer: egress.dialer(),
@@ -91,6 +96,7 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
         retry: retry.unwrap_or_else(|| settings.retry.clone()),
         order: order.unwrap_or(settings.order),
         certificates,
+        credentials,
     })
 }
 

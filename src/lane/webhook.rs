@@ -17,6 +17,7 @@ mod request;
 mod sequence;
 mod state;
 mod status_reader;
+mod token;
 
 use std::time::Duration;
 

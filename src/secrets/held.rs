@@ -38,6 +38,12 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Held>, tokio_postgre
     let sql = "select held.* from andon.webhooks it, lateral (values
             ('andon.webhooks', id::text, coalesce(name, id::text), 'secret_key', secret_key),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'previous_secret_key', previous_secret_key),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'headers', headers),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'password', password),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'token', token),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'oauth_client_secret', oauth_client_secret),
+            ('andon.webhooks', id::text, coalesce(name, id::text), 'oauth_token_url',
+                case when oauth_token_url like 'sealed:%' then oauth_token_url end),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'url',
                 case when url like 'sealed:%' or url ~ '^[^/?#]*//[^/?#]*:[^/?#]*@' then url end),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'settings.client_key', settings ->> 'client_key')

@@ -40,7 +40,16 @@ impl Owner {
     pub fn columns(self) -> &'static [&'static str] {
         match self {
             Owner::Publisher => &["password", "settings.client_key"],
-            Owner::Webhook => &["secret_key", "url", "settings.client_key"],
+            Owner::Webhook => &[
+                "secret_key",
+                "url",
+                "headers",
+                "password",
+                "token",
+                "oauth_token_url",
+                "oauth_client_secret",
+                "settings.client_key",
+            ],
         }
     }
 }

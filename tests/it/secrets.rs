@@ -287,7 +287,7 @@ async fn the_check_names_what_stands_in_plain_text_and_a_key_that_others_may_rea
     assert!(!sealed.out.contains("in plain text"), "{}", sealed.out);
     assert!(refused.status == 2 && refused.err.contains("names no key in secrets.keys"), "{refused:?}");
     assert!(
-        no_secret.status == 2 && no_secret.err.contains("its secrets are secret_key, url, settings.client_key"),
+        no_secret.status == 2 && no_secret.err.contains("its secrets are secret_key, url, headers, password"),
         "{no_secret:?}"
     );
     assert!(nobody.status == 2 && nobody.err.contains("no row of andon.webhooks is called `erb`"), "{nobody:?}");

@@ -3,6 +3,7 @@
 
 mod answers;
 mod away;
+mod credentials;
 mod culprits;
 mod limits;
 mod live;

@@ -5,20 +5,29 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::time::Instant;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
 use hyper::Response;
+use hyper::StatusCode;
 use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
 use hyper::header::RETRY_AFTER;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::destination::credentials::Authorization;
+use crate::destination::credentials::Grant;
 use crate::destination::echo::Echo;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
 use crate::lane::webhook::answer_body;
 use crate::lane::webhook::connection::Connection;
 use crate::lane::webhook::connection::Connector;
+use crate::lane::webhook::connection::SendError;
 use crate::lane::webhook::request::RequestBuilder;
 use crate::lane::webhook::sequence::Place;
+use crate::lane::webhook::token::Tokens;
 use crate::legible;
 use crate::retry;
 use crate::tls;
@@ -28,6 +37,8 @@ use crate::tls;
 pub struct WebhookClient {
     connector: Connector,
     requests: RequestBuilder,
+    /// Where the endpoint's tokens come from, if it wants such.
+    tokens: Option<Tokens>,
     /// What an answer may not show.
     echo: Echo,
     clock: Clock,
@@ -66,9 +77,19 @@ impl WebhookClient {
     pub fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<WebhookClient> {
         let (ca, identity) = webhook.certificates.parts();
         let connector = Connector::new(webhook.address.expose(), webhook.dialer.clone(), tls::client(ca, identity)?)?;
-        let echo = Echo::of(webhook.address.secrets());
+        let tokens = match &webhook.credentials.authorization {
+            Some(Authorization::Granted(grant)) => {
+                let (grant, tls) = (Grant::clone(grant), tls::client(ca, None)?);
+                let connector = Connector::new(grant.address.expose(), grant.dialer.clone(), tls)?;
+                Some(Tokens::new(grant, connector))
+            }
+            _ => None,
+        };
+        let secrets = webhook.address.secrets().into_iter().chain(webhook.credentials.secrets());
+        let secrets: Vec<String> = secrets.collect();
         let requests = RequestBuilder::new(webhook, key, clock.clone())?;
-        Ok(WebhookClient { connector, requests, echo, clock })
+        let echo = Echo::of(secrets.into_iter().chain(requests.secret()));
+        Ok(WebhookClient { connector, requests, tokens, echo, clock })
     }
 
     /// Marks all requests as replayed, so that the receiver of a replay can tell them from the first ones.
@@ -100,14 +121,36 @@ impl WebhookClient {
         let longest = self.webhook().timeout;
         let mut slot = kept;
         let (result, kept) = match self.requests.build(event, is_replayed, place) {
-            Ok(request) => match timeout(longest, self.connector.send(&mut slot, request)).await {
+            Ok(request) => match timeout(longest, self.send(&mut slot, request)).await {
                 Ok(Ok(response)) => self.answered(response, slot, is_stopping).await,
-                Ok(Err(error)) => (broken_off(slot, error.to_string()).await, None),
+                Ok(Err(problem)) => (broken_off(slot, problem).await, None),
                 Err(_) => (broken_off(slot, format!("no answer within {longest:?}")).await, None),
             },
             Err(problem) => (AttemptResult { outcome: Outcome::Unsendable, ..unanswered(problem) }, slot),
         };
         (AttemptResult { latency: started.elapsed(), ..result }, kept)
+    }
+
+    /// Sends a request with a token, if the endpoint wants one. A token that is not taken is replaced once. The connection is not in `slot`
+    /// while a token is fetched, because it would tell of an older answer.
+    async fn send(
+        &self,
+        slot: &mut Option<Connection>,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, String> {
+        let told = |error: SendError| error.to_string();
+        let Some(tokens) = &self.tokens else { return self.connector.send(slot, request).await.map_err(told) };
+        let (kept, mut again) = (slot.take(), request.clone());
+        let header = tokens.header(None).await?;
+        *slot = kept;
+        request.headers_mut().insert(AUTHORIZATION, header.clone());
+        let response = self.connector.send(slot, request).await.map_err(told)?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        *slot = None;
+        again.headers_mut().insert(AUTHORIZATION, tokens.header(Some(&header)).await?);
+        self.connector.send(slot, again).await.map_err(told)
     }
 
     async fn answered(
@@ -119,7 +162,12 @@ impl WebhookClient {
         let (head, body) = response.into_parts();
         let header = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|value| retry::retry_after(value, self.clock.now()));
-        let answer = answer_body::read(body, &self.echo, is_stopping).await;
+        let token = match &self.tokens {
+            Some(tokens) => tokens.shown().await,
+            None => None,
+        };
+        let with_token = token.map(|token| self.echo.and(token));
+        let answer = answer_body::read(body, with_token.as_ref().unwrap_or(&self.echo), is_stopping).await;
         let status = head.status.as_u16();
         let outcome = outcome(status, retry_after);
         let result = AttemptResult { outcome, status: Some(status), latency: Duration::ZERO, excerpt: answer.excerpt };

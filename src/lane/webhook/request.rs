@@ -23,11 +23,14 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::destination::address::percent_decoded;
+use crate::destination::credentials::Authorization;
+use crate::destination::credentials::Credentials;
 use crate::destination::webhook::Webhook;
 use crate::event::Event;
 use crate::lane::webhook::sequence::Place;
 use crate::payload;
 use crate::payload::Format;
+use crate::secret::Secret;
 use crate::signature;
 
 /// Builds the requests to one webhook.
@@ -37,8 +40,10 @@ pub(super) struct RequestBuilder {
     /// The path and query, which stand in the first line of a request.
     target: Target,
     host: HeaderValue,
-    /// The `authorization` header, if the URL names a user.
+    /// The `authorization` header, if the row says who calls.
     authorization: Option<HeaderValue>,
+    /// The headers that the row adds.
+    added: Vec<(HeaderName, HeaderValue)>,
     /// Makes the id of a delivery differ from that of the same event to another endpoint, so that a receiver of both keeps both.
     id_suffix: String,
     pub(super) is_replay: bool,
@@ -74,7 +79,8 @@ impl RequestBuilder {
         Ok(RequestBuilder {
             target: Target(url[Position::BeforePath..Position::AfterQuery].parse()?),
             host: url[Position::BeforeHost..Position::AfterPort].parse()?,
-            authorization: basic_authorization(url)?,
+            authorization: authorization(url, webhook.credentials.authorization.as_ref())?,
+            added: added(&webhook.credentials).context("a header of the row cannot be sent")?,
             id_suffix: key.to_owned(),
             is_replay: false,
             clock,
@@ -89,6 +95,12 @@ impl RequestBuilder {
 
     pub(super) fn webhook(&self) -> &Webhook {
         &self.webhook
+    }
+
+    /// Returns what no answer may repeat of the headers that it makes.
+    pub(super) fn secret(&self) -> Option<String> {
+        let text = self.authorization.as_ref()?.to_str().ok()?;
+        text.split_once(' ').map(|(_, secret)| secret.to_owned())
     }
 
     /// Builds and signs the POST of an event. The error says why the event can never be sent: it is too large, or a header cannot hold what
@@ -106,10 +118,13 @@ impl RequestBuilder {
         let header = |name: &HeaderName, text: String| {
             HeaderValue::try_from(text).map_err(|_| format!("the header {name} cannot hold what it is to say"))
         };
-        let mut headers = HeaderMap::with_capacity(16);
+        let mut headers = HeaderMap::with_capacity(16 + self.added.len());
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, AGENT);
         headers.insert(CONTENT_TYPE, JSON);
+        for (name, value) in &self.added {
+            headers.insert(name, value.clone());
+        }
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -150,14 +165,30 @@ impl RequestBuilder {
     }
 }
 
-fn basic_authorization(url: &Url) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
-    if url[Position::BeforeUsername..Position::AfterPassword].is_empty() {
-        return Ok(None);
-    }
-    let (user, password) = (percent_decoded(url.username()), percent_decoded(url.password().unwrap_or_default()));
-    let mut header = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))?;
+fn authorization(url: &Url, from_row: Option<&Authorization>) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
+    let in_url = !url[Position::BeforeUsername..Position::AfterPassword].is_empty();
+    let text = match from_row {
+        _ if in_url => basic(&percent_decoded(url.username()), &percent_decoded(url.password().unwrap_or_default())),
+        Some(Authorization::Basic(user, password)) => basic(user, password.expose()),
+        Some(Authorization::Bearer(token)) => format!("Bearer {}", token.expose()),
+        Some(Authorization::Granted(_)) | None => return Ok(None),
+    };
+    sensitive(text).map(Some)
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn added(credentials: &Credentials) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
+    let header = |(name, value): &(String, Secret)| Ok((name.parse()?, sensitive(value.expose().to_owned())?));
+    credentials.headers.iter().map(header).collect()
+}
+
+fn sensitive(text: String) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut header = HeaderValue::try_from(text)?;
     header.set_sensitive(true);
-    Ok(Some(header))
+    Ok(header)
 }
 
 #[cfg(test)]
@@ -180,6 +211,7 @@ mod tests {
             retry: Schedule::default(),
             order: Order::default(),
             certificates: Certificates::default(),
+            credentials: Credentials::default(),
         };
         RequestBuilder::new(webhook, "1", Clock::default()).unwrap()
     }

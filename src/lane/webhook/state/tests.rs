@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::destination::address::Address;
 use crate::destination::certificates::Certificates;
+use crate::destination::credentials::Credentials;
 use crate::event::TenantId;
 use crate::payload::Format;
 use crate::retry::Schedule;
@@ -65,6 +66,7 @@ fn lane(order: Order, concurrency: usize) -> Lane {
         retry: Schedule::parse(&["1h"]).unwrap(),
         order,
         certificates: Certificates::default(),
+        credentials: Credentials::default(),
     };
     Lane { state: WebhookState::new(&webhook, Vec::new()), now: Instant::now(), last_event: 0 }
 }

@@ -1,0 +1,193 @@
+//! Tokens of OAuth 2.0 for one webhook (the client credentials grant). In: how a token is got. Out: the `authorization` header for a request.
+//! A token is kept until shortly before it ends, and one request at a time asks for the next. It never shows a token, and what goes wrong here
+//! is a failed attempt of this webhook and nobody else's.
+
+use std::fmt;
+use std::time::Duration;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::ACCEPT;
+use hyper::header::AUTHORIZATION;
+use hyper::header::CONTENT_TYPE;
+use hyper::header::HOST;
+use hyper::header::HeaderValue;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use url::Position;
+use url::form_urlencoded;
+
+use crate::destination::credentials::Grant;
+use crate::lane::webhook::answer_stream::LONGEST_BODY;
+use crate::lane::webhook::connection::Connector;
+
+/// Gets and keeps the token of one webhook.
+pub(super) struct Tokens {
+    grant: Grant,
+    connector: Connector,
+    kept: Mutex<Option<Token>>,
+}
+
+struct Token {
+    header: HeaderValue,
+    /// From then on another one is asked for.
+    good_until: Instant,
+}
+
+/// How long the server of tokens may take.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long a token is taken for good if nobody says how long it is, and the longest in any case.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// A token is renewed so long before it ends, or a fifth of its life before if that is less.
+const AHEAD: Duration = Duration::from_secs(60);
+/// The longest token, and the longest name of an error that is shown.
+const LONGEST_TOKEN: usize = 16 << 10;
+const LONGEST_ERROR: usize = 60;
+
+impl Tokens {
+    /// `connector` leads to the server of tokens.
+    pub(super) fn new(grant: Grant, connector: Connector) -> Tokens {
+        Tokens { grant, connector, kept: Mutex::default() }
+    }
+
+    /// Returns the header that says who calls. `refused` is one that the endpoint did not take: it is not given out again. The error names
+    /// the server of tokens.
+    pub(super) async fn header(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, String> {
+        let mut kept = self.kept.lock().await;
+        if let Some(token) =
+            kept.as_ref().filter(|token| token.good_until > Instant::now() && refused != Some(&token.header))
+        {
+            return Ok(token.header.clone());
+        }
+        *kept = None;
+        let asking = timeout(LONGEST_WAIT, self.ask());
+        let token = asking.await.unwrap_or_else(|_| Err(format!("no answer within {LONGEST_WAIT:?}")));
+        let token = token.map_err(|problem| format!("no token from {}: {problem}", self.grant.address))?;
+        Ok(kept.insert(token).header.clone())
+    }
+
+    /// Returns the token that requests show now.
+    pub(super) async fn shown(&self) -> Option<String> {
+        let kept = self.kept.lock().await;
+        let header = kept.as_ref().and_then(|token| token.header.to_str().ok());
+        header.and_then(|header| header.split_once(' ')).map(|(_, token)| token.to_owned())
+    }
+
+    async fn ask(&self) -> Result<Token, String> {
+        let request = self.request().map_err(|error| format!("its address cannot be asked: {error}"))?;
+        let mut connection = None;
+        let response = self.connector.send(&mut connection, request).await.map_err(|error| error.to_string())?;
+        read(response).await
+    }
+
+    fn request(&self) -> anyhow::Result<Request<Full<Bytes>>> {
+        let Grant { address, client_id, client_secret, scope, .. } = &self.grant;
+        let url = address.expose();
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        if let Some(scope) = scope {
+            form.append_pair("scope", scope);
+        }
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let pair = STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(client_secret.expose())));
+        let mut authorization = HeaderValue::try_from(format!("Basic {pair}"))?;
+        authorization.set_sensitive(true);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(&url[Position::BeforePath..Position::AfterQuery])
+            .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
+            .header(AUTHORIZATION, authorization)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        Ok(request.body(Full::new(form.finish().into()))?)
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Token, String> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LONGEST_BODY).collect().await;
+    let body = body.map_err(|_| format!("it answered {status}, with a body that is broken or too large"))?.to_bytes();
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    token(status, &answer)
+}
+
+/// Reads an answer. Of one that refuses, only the name of the error is shown, which the standard lists: the rest may repeat what was sent.
+fn token(status: StatusCode, answer: &Value) -> Result<Token, String> {
+    let status = status.as_u16();
+    if status != 200 {
+        let is_name = |name: &&str| {
+            name.len() <= LONGEST_ERROR && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
+        let name = answer["error"].as_str().filter(is_name).map(|name| format!(" ({name})")).unwrap_or_default();
+        return Err(format!("it answered {status}{name}"));
+    }
+    let kind = answer["token_type"].as_str().unwrap_or("bearer");
+    if !kind.eq_ignore_ascii_case("bearer") {
+        return Err("it gives tokens of another type than bearer".to_owned());
+    }
+    let text = answer["access_token"].as_str().filter(|text| !text.is_empty() && text.len() <= LONGEST_TOKEN);
+    let text = text.ok_or("it answered 200 without an access_token in JSON")?;
+    let mut header =
+        HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| "its token cannot stand in a header")?;
+    header.set_sensitive(true);
+    // Some servers write the number as a text.
+    let seconds = answer["expires_in"].as_u64().or_else(|| answer["expires_in"].as_str()?.parse().ok());
+    let life = seconds.map_or(UNKNOWN_LIFE, Duration::from_secs).min(LONGEST_LIFE);
+    Ok(Token { header, good_until: Instant::now() + life - AHEAD.min(life / 5) })
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({})", self.grant.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_until_shortly_before_its_end() {
+        let life = |answer: Value| {
+            token(StatusCode::OK, &answer).unwrap().good_until.duration_since(Instant::now()).as_secs_f64().round()
+        };
+
+        assert!((life(json!({"access_token": "t", "expires_in": 3600})) - 3540.0).abs() < 1.5);
+        assert!((life(json!({"access_token": "t", "expires_in": "100", "token_type": "Bearer"})) - 80.0).abs() < 1.5);
+        assert!((life(json!({"access_token": "t"})) - 240.0).abs() < 1.5);
+        assert!(life(json!({"access_token": "t", "expires_in": u64::MAX})) < 86_401.0);
+        assert!(life(json!({"access_token": "t", "expires_in": 0})) < 0.5);
+    }
+
+    #[test]
+    fn an_answer_without_a_token_says_so_and_shows_nothing_else() {
+        let problem = |status, answer| token(StatusCode::from_u16(status).unwrap(), &answer).err().unwrap();
+
+        assert_eq!(
+            problem(401, json!({"error": "invalid_client", "error_description": "s3cret"})),
+            "it answered 401 (invalid_client)"
+        );
+        assert_eq!(problem(400, json!({"error": "\u{1b}[2J"})), "it answered 400");
+        assert_eq!(problem(200, json!({"token": "s3cret"})), "it answered 200 without an access_token in JSON");
+        assert_eq!(problem(200, json!({"access_token": "s3cret\n"})), "its token cannot stand in a header");
+        assert_eq!(
+            problem(200, json!({"access_token": "s3cret", "token_type": "mac"})),
+            "it gives tokens of another type than bearer"
+        );
+        assert_eq!(problem(302, Value::Null), "it answered 302");
+    }
+}
