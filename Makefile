@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine that has Rust, gcc and make. `setup` installs everything else, or names what is
 # missing.
-.PHONY: demo chaos compat bench bench-pure fuzz lab test lint setup
+.PHONY: demo chaos compat bench bench-pure fuzz sbom lab test lint setup
 
 # Shows Andon at work, for any source: make demo SOURCE=leanops. Options go through ARGS: make demo ARGS="--for 15s --rate 200 --json"
 demo: setup
@@ -39,6 +39,14 @@ fuzz:
 	    mkdir -p target/fuzz/$$target; \
 	    cargo +nightly fuzz run $$target target/fuzz/$$target fuzz/corpus/$$target -- -max_total_time=$(or $(FOR),60) -timeout=10 -rss_limit_mb=2048 $(ARGS); \
 	done
+
+# Writes the bill of materials of the program (CycloneDX) to target/andon.cdx.json. It builds cargo-cyclonedx below target/ if there is none.
+sbom: export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+sbom:
+	@command -v cargo-cyclonedx >/dev/null || CARGO_TARGET_DIR=target/tools/build cargo install --quiet --locked --debug --root target/tools cargo-cyclonedx@0.5.9
+	@cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename andon.cdx
+	@mkdir -p target && mv andon.cdx.json target/ && rm -f lab/andon.cdx.json rig/andon.cdx.json
+	@echo target/andon.cdx.json
 
 # Builds the lab, and the `andon` that it starts. They are built by two commands, so that this `andon` is the one that is shipped, without
 # the features that only the lab needs of their common dependencies.
