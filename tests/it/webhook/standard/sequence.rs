@@ -60,8 +60,12 @@ async fn a_request_that_somebody_else_answered_is_missed_and_nobody_is_accused_i
     let lives: BTreeSet<u64> = received.iter().map(|request| place(request)[0]).collect();
     assert_eq!(lives.len(), 2, "each start is a life of its own");
     assert!(received.len() >= 404, "some attempts failed");
+    let answered: BTreeSet<[u64; 2]> =
+        receiver.accepted().iter().map(|it| place(it)).map(|[life, number, _]| [life, number]).collect();
     let mut witness = Witness::default();
     for request in &received {
+        let [life, _, acknowledged] = place(request);
+        assert!((1..=acknowledged).all(|number| answered.contains(&[life, number])), "{:?}", place(request));
         assert_eq!(witness.missing(request), [0_u64; 0], "{:?}", place(request));
     }
     // Whoever takes one request of the first life for himself is found out before the life is over.
