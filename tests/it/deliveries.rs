@@ -16,6 +16,7 @@ async fn three_parked(receiver: &Receiver) -> Line {
     receiver.answer("/hook", Answer::status(500));
     let mut line = Line::new().await;
     line.webhook(&receiver.url("/hook"), json!({"retry": ["1h", "1h"]})).await;
+    line.run("update andon.webhooks set name = 'erp'").await;
     line.start();
     for counter in 1..=3 {
         line.emit("acme", "e", counter).await;
@@ -47,9 +48,9 @@ async fn a_dead_delivery_that_is_retried_goes_before_those_behind_it_and_says_th
     line.stop().await.unwrap();
     assert_eq!(line.states().await, ["dead", "retry", "waiting"]);
 
-    let run = run_andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
+    let run = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp"]);
     let states = line.states().await;
-    let again = run_andon(&line.url, &["deliveries", "retry", "--destination", &receiver.url("/hook")]);
+    let again = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp"]);
     receiver.answer("/hook", Answer::status(200));
     line.start();
 
@@ -141,8 +142,7 @@ async fn what_is_parked_is_counted_listed_and_shown() {
     let (first, _) = line.ledger().await[0];
 
     let list = run_andon(&line.url, &["deliveries", "--limit", "1"]);
-    let waiting =
-        run_andon(&line.url, &["deliveries", "--state", "waiting", "--destination", &receiver.url("/hook"), "--json"]);
+    let waiting = run_andon(&line.url, &["deliveries", "--state", "waiting", "--destination", "erp", "--json"]);
     let story = run_andon(&line.url, &["deliveries", "show", &first.to_string()]);
     let absent = run_andon(&line.url, &["deliveries", "show", "4711"]);
 
