@@ -67,7 +67,7 @@ pub(super) async fn check(
     for Subject { destination, mut notes } in subjects {
         let Destination { name, route, target } = destination;
         let lane = route.lane.0.clone();
-        notes.extend(in_the_open::note(&target));
+        notes.extend(in_the_open::notes(&target));
         let publisher = match target {
             Target::Webhook(webhook) => {
                 endpoints.push(endpoint(Heading { shown: name.clone(), name, lane, notes }, webhook, deadline));

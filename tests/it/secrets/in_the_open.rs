@@ -23,6 +23,22 @@ async fn credentials_that_cross_a_network_in_the_open_are_a_warning_and_on_this_
         line.webhook(url, json!({})).await;
         line.run(&format!("update andon.webhooks set name = '{name}' where name is null")).await;
     }
+    for (name, url, columns) in [
+        ("headers", "http://erp.invalid/", r#"headers = '{"X-Api-Key": "swordfish"}'"#),
+        ("basic", "http://erp.invalid/", "username = 'me', password = 'swordfish'"),
+        ("bearer", "http://erp.invalid/", "token = 'swordfish'"),
+        ("granted", "http://erp.invalid/", "oauth_token_url = 'https://login.invalid/'"),
+        ("asking", "https://erp.invalid/", "oauth_token_url = 'http://login.invalid/swordfish'"),
+        ("closed", "https://erp.invalid/", "oauth_token_url = 'https://login.invalid/'"),
+        ("near", "http://127.0.0.1:9/", "oauth_token_url = 'http://127.0.0.1:9/'"),
+    ] {
+        line.webhook(url, json!({})).await;
+        line.run(&format!("update andon.webhooks set name = '{name}', {columns} where name is null")).await;
+    }
+    line.run(
+        "update andon.webhooks set oauth_client_id = 'me', oauth_client_secret = 'swordfish' where oauth_token_url is not null",
+    )
+    .await;
     for (name, broker, is_tls) in
         [("bare", "broker.invalid", false), ("safe", "broker.invalid", true), ("local", "127.0.0.1", false)]
     {
@@ -36,7 +52,7 @@ async fn credentials_that_cross_a_network_in_the_open_are_a_warning_and_on_this_
     let check = run_andon(&line.url, &["check"]);
 
     let named: Vec<&str> = check.out.lines().filter(|line| line.contains("in the open; use ")).collect();
-    assert_eq!(named.len(), 2, "{}", check.out);
+    assert_eq!(named.len(), 7, "{}", check.out);
     assert!(
         named.iter().any(|line| line.starts_with("warning webhook         open: ") && line.contains("use https://")),
         "{named:?}"
@@ -45,6 +61,16 @@ async fn credentials_that_cross_a_network_in_the_open_are_a_warning_and_on_this_
         named.iter().any(|line| line.contains("bare at broker.invalid:9: ") && line.contains("use mqtts://")),
         "{named:?}"
     );
+    for expected in [
+        "headers: the endpoint gets its headers in",
+        "basic: the endpoint gets its user and password in",
+        "bearer: the endpoint gets its token in",
+        "granted: the endpoint gets its tokens of OAuth in",
+        "asking: oauth_token_url gets its client secret in",
+    ] {
+        let expected = format!("warning webhook         {expected} the open; use https://");
+        assert!(named.iter().any(|line| line.starts_with(&expected)), "{expected} is not in {named:?}");
+    }
     assert!(!check.out.contains("hunter2") && !check.out.contains("swordfish"), "{}", check.out);
 }
 
