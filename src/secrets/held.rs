@@ -33,7 +33,7 @@ impl Held {
     }
 }
 
-/// Returns all secrets. The URL of a webhook is one if it is sealed, or if there is a password in it.
+/// Returns all secrets. A URL is one if it is sealed, or if there is a password in it.
 pub async fn all(client: &impl GenericClient) -> Result<Vec<Held>, tokio_postgres::Error> {
     let sql = "select held.* from andon.webhooks it, lateral (values
             ('andon.webhooks', id::text, coalesce(name, id::text), 'secret_key', secret_key),
@@ -43,7 +43,7 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Held>, tokio_postgre
             ('andon.webhooks', id::text, coalesce(name, id::text), 'token', token),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'oauth_client_secret', oauth_client_secret),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'oauth_token_url',
-                case when oauth_token_url like 'sealed:%' then oauth_token_url end),
+                case when oauth_token_url like 'sealed:%' or oauth_token_url ~ '^[^/?#]*//[^/?#]*:[^/?#]*@' then oauth_token_url end),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'url',
                 case when url like 'sealed:%' or url ~ '^[^/?#]*//[^/?#]*:[^/?#]*@' then url end),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'settings.client_key', settings ->> 'client_key')

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
+use andon::destination::sealed;
 use andon::sealing::Key;
 use andon::sealing::Keys;
 use andon::secrets;
@@ -294,6 +295,62 @@ async fn the_check_names_what_stands_in_plain_text_and_a_key_that_others_may_rea
     assert!(empty.status == 2 && empty.err.contains("the secret is empty"), "{empty:?}");
     assert!(again.status == 1 && mode & 0o777 == 0o600, "{again:?} {mode:o}");
     assert!(open.status == 2 && open.err.contains("is open to others on this host; run `chmod 600 "), "{open:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_webhook_shows_to_its_endpoint_can_be_sealed_and_is_sent_as_before() {
+    let files = KeyFiles::new("credentials", &["old", "new"]);
+    let (receiver, address) = (Receiver::start().await.unwrap(), "http://andon:sw0rd@127.0.0.1:9/sw0rd");
+    let mut line = Line::new().await;
+    for name in ["basic", "bearer", "granted", "copied"] {
+        line.webhook(&receiver.url(&format!("/{name}")), json!({})).await;
+    }
+    line.run(&format!(
+        r#"update andon.webhooks set name = substring(url from '[a-z]*$'), secret_key = '';
+        update andon.webhooks set headers = '{{"X-Api-Key": "sw0rd"}}', username = 'andon', password = 'sw0rd' where name = 'basic';
+        update andon.webhooks set token = 'sw0rd' where name = 'bearer';
+        update andon.webhooks set oauth_token_url = '{address}', oauth_client_id = 'andon', oauth_client_secret = 'sw0rd' where name = 'granted'"#
+    ))
+    .await;
+
+    let before = files.run(&line.url, "old", &["check"]);
+    let all = files.run(&line.url, "old", &["secrets", "rotate-key"]);
+    for column in sealed::COLUMNS.into_iter().chain(sealed::SETTINGS).filter(|it| *it != "previous_secret_key") {
+        let set = files.set(&line.url, "old", &["--webhook", "copied", column], "sw0rd");
+        assert_eq!(set.status, 0, "{column}: {set:?}");
+    }
+    let rotated = files.run(&line.url, "new,old", &["secrets", "rotate-key"]);
+    let stored = "select string_agg(to_jsonb(it)::text, ' ') from andon.webhooks it";
+    let stored: String = line.client.query_one(stored, &[]).await.unwrap().get(0);
+    line.run(&format!(
+        "update andon.webhooks set secret_key = '{SECRET}' where name <> 'copied';
+        update andon.webhooks it set headers = from_row.headers, token = from_row.password, password = from_row.headers,
+            oauth_client_secret = from_row.headers, oauth_token_url = from_row.headers from andon.webhooks from_row
+        where it.name = 'copied' and from_row.name = 'basic'"
+    ))
+    .await;
+    let after = files.run(&line.url, "new", &["check"]);
+    line.defaults.keys = files.keys(&["new"]);
+    line.start();
+    line.emit("acme", "e", 1).await;
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
+    line.stop().await.unwrap();
+
+    let named = "headers of `basic`, password of `basic`, token of `bearer`, oauth_client_secret of `granted`, oauth_token_url of `granted`; run";
+    assert!(before.out.contains(named), "{}", before.out);
+    assert!(all.out.contains(": 5 from plain text, 0 from other keys"), "{all:?}");
+    assert!(rotated.out.contains(": 0 from plain text, 13 from other keys"), "{rotated:?}");
+    assert!(!stored.contains("sw0rd") && stored.matches("sealed:v1:").count() == 13, "{stored}");
+    for column in ["headers", "password", "token", "oauth_client_secret", "oauth_token_url"] {
+        assert!(after.out.contains(&format!("{column} does not open")), "{column} is not in {}", after.out);
+    }
+    let accepted = receiver.accepted();
+    let got = |path: &str, name: &str| accepted.iter().find(|it| it.path == path).unwrap().headers[name].clone();
+    assert_eq!(
+        (got("/basic", "x-api-key"), got("/bearer", "authorization")),
+        ("sw0rd".parse().unwrap(), "Bearer sw0rd".parse().unwrap())
+    );
+    assert_eq!(got("/basic", "authorization"), "Basic YW5kb246c3cwcmQ=");
 }
 
 #[tokio::test(flavor = "multi_thread")]
