@@ -52,9 +52,20 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// A token is renewed so long before it ends, or a fifth of its life before if that is less.
 const AHEAD: Duration = Duration::from_secs(60);
-/// The longest token, and the longest name of an error that is shown.
+/// The longest token.
 const LONGEST_TOKEN: usize = 16 << 10;
-const LONGEST_ERROR: usize = 60;
+/// The names of errors that the standard lists. Another one may repeat what was sent.
+const ERRORS: [&str; 9] = [
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
 
 impl Tokens {
     /// `connector` leads to the server of tokens.
@@ -127,10 +138,8 @@ async fn read(response: Response<Incoming>) -> Result<Token, String> {
 fn token(status: StatusCode, answer: &Value) -> Result<Token, String> {
     let status = status.as_u16();
     if status != 200 {
-        let is_name = |name: &&str| {
-            name.len() <= LONGEST_ERROR && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        };
-        let name = answer["error"].as_str().filter(is_name).map(|name| format!(" ({name})")).unwrap_or_default();
+        let name = answer["error"].as_str().filter(|name| ERRORS.contains(name));
+        let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
         return Err(format!("it answered {status}{name}"));
     }
     let kind = answer["token_type"].as_str().unwrap_or("bearer");
@@ -182,6 +191,7 @@ mod tests {
             "it answered 401 (invalid_client)"
         );
         assert_eq!(problem(400, json!({"error": "\u{1b}[2J"})), "it answered 400");
+        assert_eq!(problem(400, json!({"error": "a_secret_in_small_letters"})), "it answered 400");
         assert_eq!(problem(200, json!({"token": "s3cret"})), "it answered 200 without an access_token in JSON");
         assert_eq!(problem(200, json!({"access_token": "s3cret\n"})), "its token cannot stand in a header");
         assert_eq!(

@@ -8,8 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Receiver;
+use rig::ScriptedEndpoint;
 use rig::Subscriber;
 use rig::receiver::Answer;
+use rig::scripted_endpoint::Step;
 use rig::subscriber::SubscriberOptions;
 use serde_json::json;
 
@@ -60,12 +62,73 @@ async fn tables(line: &Line) -> Vec<(String, String)> {
     for row in line.client.query(sql, &[]).await.unwrap() {
         let table: String = row.get(0);
         let sql = format!(
-            "select coalesce(string_agg((to_jsonb(it) - '{{secret_key,previous_secret_key,password}}'::text[]
+            "select coalesce(string_agg((to_jsonb(it) - '{{secret_key,previous_secret_key,password,headers,token,oauth_client_secret,oauth_token_url}}'::text[]
                 || jsonb_build_object('url', null, 'settings', to_jsonb(it) -> 'settings' #- '{{client_key}}'))::text, ' '), '') from andon.{table} it"
         );
         read.push((table, line.client.query_one(&sql, &[]).await.unwrap().get(0)));
     }
     read
+}
+
+/// What webhooks show to their endpoints besides a signature, and the servers that repeat it in all that they answer.
+struct Shown {
+    servers: Vec<ScriptedEndpoint>,
+    /// The names of webhooks, their addresses, and what their rows say.
+    webhooks: Vec<(&'static str, String, String)>,
+    header: String,
+    client: String,
+}
+
+impl Shown {
+    async fn plant(search: &mut Search) -> Shown {
+        let [header, password, token, client, given, address, muddled] =
+            ["header", "shown-password", "token", "client", "given", "token-address", "muddled"]
+                .map(|what| search.plant(what));
+        // It could be the name of an error.
+        let letters = format!("planted_{:016x}", rand::random::<u64>()).replace(|c: char| c.is_ascii_digit(), "x");
+        search.secrets.push(letters.clone());
+        let pair = |secret: &str| STANDARD.encode(format!("andon:{secret}"));
+        let servers = vec![
+            repeating("401 Unauthorized", format!("x-api-key: {header}")).await,
+            repeating("401 Unauthorized", format!("{password} Basic {}", pair(&password))).await,
+            repeating("401 Unauthorized", format!("Bearer {token}")).await,
+            repeating("401 Unauthorized", format!("Bearer {given} {client} {address}")).await,
+            repeating("200 OK", json!({"access_token": given, "scope": client}).to_string()).await,
+            repeating(
+                "400 Bad Request",
+                json!({"error": letters, "error_description": format!("{letters} {} {address}", pair(&letters))})
+                    .to_string(),
+            )
+            .await,
+        ];
+        let grant = |server: &ScriptedEndpoint, secret: &str| {
+            let url = server.url();
+            format!(
+                "oauth_token_url = '{url}?key={address}', oauth_client_id = 'andon', oauth_client_secret = '{secret}'"
+            )
+        };
+        let webhooks = vec![
+            ("headers", servers[0].url(), format!(r#"headers = '{{"X-Api-Key": "{header}"}}'"#)),
+            ("basic", servers[1].url(), format!("username = 'andon', password = '{password}'")),
+            ("bearer", servers[2].url(), format!("token = '{token}'")),
+            ("granted", servers[3].url(), grant(&servers[4], &client)),
+            ("not-granted", servers[3].url(), grant(&servers[5], &letters)),
+            (
+                "muddled",
+                servers[0].url(),
+                format!(
+                    r#"headers = '{{"{muddled} ": "{muddled}", "X-A": "{muddled}\n"}}', token = E'{muddled}\n', password = '{muddled}'"#
+                ),
+            ),
+        ];
+        Shown { servers, webhooks, header, client }
+    }
+}
+
+/// Starts a server whose answer to everything is this one.
+async fn repeating(status: &str, body: String) -> ScriptedEndpoint {
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    ScriptedEndpoint::start(move |_| vec![Step::send(answer.clone())]).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +189,12 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
         let sql = "update andon.webhooks set name = $1, secret_key = $2, active = $1 <> 'off' where id::text = $3";
         line.client.execute(sql, &[&name, secret, &lane.split_once('/').unwrap().1]).await.unwrap();
     }
+    let shown = Shown::plant(&mut search).await;
+    for (name, url, columns) in &shown.webhooks {
+        line.webhook(url, json!({"retry": ["1s"]})).await;
+        line.run(&format!("update andon.webhooks set name = '{name}', {columns} where name is null and url = '{url}'"))
+            .await;
+    }
     line.run(&format!(
         "update andon.webhooks set previous_secret_key = '{previous}', previous_secret_until = now() + interval '1 hour' where name = 'good'"
     ))
@@ -143,6 +212,12 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
     // Half of them are sealed, and one of those was copied from another row.
     assert_eq!(files.set(&line.url, "plant", &["--webhook", "good", "secret_key"], &good).status, 0);
     assert_eq!(files.set(&line.url, "plant", &["--publisher", "mqtt-good", "password"], &broker).status, 0);
+    let headers = json!({"X-Api-Key": shown.header}).to_string();
+    assert_eq!(files.set(&line.url, "plant", &["--webhook", "headers", "headers"], &headers).status, 0);
+    assert_eq!(
+        files.set(&line.url, "plant", &["--webhook", "granted", "oauth_client_secret"], &shown.client).status,
+        0
+    );
     line.run("update andon.webhooks set url = (select secret_key from andon.webhooks where name = 'good') where name = 'worse'").await;
 
     let url = format!("{}?sslmode=disable", line.url.replace("postgres@", &format!("postgres:{database}@")));
@@ -172,7 +247,12 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
         .await
         .unwrap();
     line.until("select count(distinct lane) >= 3 from andon.attempts").await;
-    line.until("select count(*) filter (where state = 'retrying') >= 3 and count(*) filter (where state = 'misconfigured') = 2 and
+    line.until(
+        "select count(distinct name) = 5 from andon.attempts join andon.webhooks on lane = 'andon.webhooks/' || webhooks.id
+        where name in ('headers', 'basic', 'bearer', 'granted', 'not-granted')",
+    )
+    .await;
+    line.until("select count(*) filter (where state = 'retrying') >= 3 and count(*) filter (where state = 'misconfigured') = 3 and
         count(*) filter (where state = 'disabled') = 1 from andon.lanes").await;
 
     let mut runs: Vec<(String, Run)> = Vec::new();
@@ -187,7 +267,7 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
         let run = run_andon_with(&url, arguments, &variables);
         runs.push((arguments.join(" "), run));
     };
-    let ids = line.client.query("select id::text from andon.deliveries", &[]).await.unwrap();
+    let ids = line.client.query("select min(id)::text from andon.deliveries group by lane", &[]).await.unwrap();
     for row in &ids {
         run(&["deliveries", "show", row.get(0)]);
     }
@@ -210,6 +290,7 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
     }
     assert_eq!(daemon.stop().await.unwrap(), 0, "{}", daemon.log_tail());
 
+    assert!(shown.servers.iter().all(|server| !server.requests().snapshot().is_empty()));
     let log = daemon.log();
     assert!(log.contains("TRACE") && log.contains("misconfigured") && !ids.is_empty());
     search.look("the daemon's log", &log);
