@@ -9,7 +9,7 @@ pub mod attempt;
 pub mod breaker;
 mod connection;
 mod dead_letter;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod in_flight;
 pub mod order;

@@ -123,7 +123,7 @@ async fn a_dashboard_sees_how_things_are_and_no_secret_address_or_payload() {
 
     for query in [
         "select * from andon.lane_status",
-        "select * from andon.lanes",
+        "select lane, state, reason, position from andon.lanes",
         "select * from andon.daemons",
         "select state, reason from andon.sources",
         "select count(id), max(captured_at) from andon.events",
@@ -137,6 +137,7 @@ async fn a_dashboard_sees_how_things_are_and_no_secret_address_or_payload() {
     refused(
         &url,
         &[
+            "select fingerprint from andon.lanes",
             "select url from andon.webhooks",
             "select secret_key from andon.webhooks",
             "select settings from andon.webhooks",

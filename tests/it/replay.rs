@@ -75,7 +75,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     let receiver = Receiver::start().await.unwrap();
     receiver.expect_signature("/hook", crate::support::line::SECRET);
     let mut line = Line::new().await;
-    line.webhook(&receiver.url("/hook"), json!({})).await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
     line.webhook(&receiver.url("/other"), json!({})).await;
     line.start();
     line.emit_all(10, 3).await;
@@ -87,9 +87,7 @@ async fn what_was_asked_for_comes_again_marked_and_the_same_to_the_bit() {
     line.delivered(34, "1 day").await;
     line.delivered(11, "1 day").await;
 
-    let run = line
-        .replay(&["--destination", &receiver.url("/hook"), "--since", "36h", "--until", "1h ago", "--event", "job.*"])
-        .await;
+    let run = line.replay(&["--destination", &lane, "--since", "36h", "--until", "1h ago", "--event", "job.*"]).await;
 
     assert_eq!(run.status, 0, "{run:?}");
     assert!(

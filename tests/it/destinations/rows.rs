@@ -247,7 +247,7 @@ async fn a_parked_delivery_with_a_time_or_count_beyond_reach_is_shown_and_delays
         "next_attempt_at = '-infinity', parked_at = '-infinity', occurred_at = '-infinity'",
         "next_attempt_at = now(), occurred_at = 'infinity', parked_at = 'infinity', attempts = 2147483647",
         "next_attempt_at = '4713-01-01 BC', occurred_at = '4713-01-01 BC', attempts = -2147483648, context = '[]', data = '0'",
-        "next_attempt_at = now(), type = '', entity_type = '', tenant = '', reason = repeat('x', 100000)",
+        "next_attempt_at = now(), type = '', entity_type = '', reason = repeat('x', 100000)",
     ]) {
         line.run(&format!("update andon.deliveries set {odd} where id = {id}")).await;
     }
