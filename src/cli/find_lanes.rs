@@ -12,11 +12,14 @@ use crate::nearest::nearest;
 pub(super) async fn lanes(client: &Client, wanted: &str) -> Result<Vec<String>, Failure> {
     let known =
         overview::destinations(client).await.context("cannot read andon.lanes; has `andon migrate` been run?")?;
-    let matches = |name: &str, lane: &str| {
-        name == wanted || lane == wanted || lane.split_once('/').is_some_and(|(_, key)| key == wanted)
+    let those = |is_meant: &dyn Fn(&str, &str) -> bool| -> Vec<String> {
+        known.iter().filter(|(name, lane)| is_meant(name, lane)).map(|(_, lane)| lane.clone()).collect()
     };
-    let found: Vec<String> =
-        known.iter().filter(|(name, lane)| matches(name, lane)).map(|(_, lane)| lane.clone()).collect();
+    // Whoever writes a row may name it like the lane or the key of another. What he cannot choose comes first.
+    let by_lane = those(&|_, lane| lane == wanted);
+    let by_key = those(&|_, lane| lane.split_once('/').is_some_and(|(_, key)| key == wanted));
+    let by_name = those(&|name, _| name == wanted);
+    let found = [by_lane, by_key, by_name].into_iter().find(|found| !found.is_empty()).unwrap_or_default();
     if found.is_empty() {
         let hint = match nearest(wanted, known.iter().flat_map(|(name, lane)| [name.as_str(), lane.as_str()])) {
             Some(near) => format!("; did you mean `{near}`?"),

@@ -68,7 +68,7 @@ const HOLDERS: &str = "select format('process %s of role %s (%s)', pid, usename,
 /// Names the sessions that hold a lock of Andon's without the rights of a daemon. A writer of the plant shares the bell's lock until it
 /// commits.
 pub async fn strangers(client: &Client) -> Result<Vec<String>, Error> {
-    let rightless = "and mode = 'ExclusiveLock' and not has_table_privilege(usesysid, (
+    let rightless = "and (mode = 'ExclusiveLock' or objid <> 1) and not has_table_privilege(usesysid, (
         select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = 'andon' and c.relname = 'daemons'), 'insert')";
     let rows = client.query(&format!("{HOLDERS} {rightless} order by 1"), &[]).await?;

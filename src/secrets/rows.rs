@@ -66,7 +66,9 @@ pub async fn find(
     owner: Owner,
     called: &str,
 ) -> Result<Vec<FoundRow>, tokio_postgres::Error> {
-    let sql = format!("select id::text from {owner} where name = $1 or id::text = $1 order by id");
+    let sql = format!(
+        "select id::text from {owner} where id::text = $1 or (name = $1 and not exists (select from {owner} it where it.id::text = $1)) order by id"
+    );
     let rows = client.query(&sql, &[&called]).await?;
     Ok(rows.iter().map(|row| FoundRow { owner, id: row.get(0) }).collect())
 }

@@ -177,3 +177,19 @@ async fn a_destination_that_is_not_known_or_not_clear_is_not_guessed() {
     assert_eq!((by_key.status, by_key.out.as_str()), (0, "nothing is dead for andon.webhooks/3\n"));
     assert_eq!((all.status, nothing.status), (2, 2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_the_lane_or_the_key_of_another_destination_hides_nothing() {
+    let line = Line::new().await;
+    line.run(
+        "insert into andon.lanes (lane, tenant, name, position)
+        values ('andon.webhooks/1', 'acme', 'erp', 0), ('andon.webhooks/2', 'bolt', 'andon.webhooks/1', 0), ('andon.webhooks/3', 'bolt', '1', 0)",
+    )
+    .await;
+
+    for wanted in ["andon.webhooks/1", "1"] {
+        let run = run_andon(&line.url, &["deliveries", "retry", "--destination", wanted]);
+
+        assert!(run.status == 0 && run.out.starts_with("nothing is dead for andon.webhooks/1"), "{run:?}");
+    }
+}

@@ -122,8 +122,8 @@ async fn a_dashboard_sees_how_things_are_and_no_secret_address_or_payload() {
     let board = connect(&url).await;
 
     for query in [
-        "select * from andon.lane_status",
-        "select lane, state, reason, position from andon.lanes",
+        "select lane, name, state, waiting, oldest, parked, dead, lost from andon.lane_status",
+        "select lane, state, position from andon.lanes",
         "select * from andon.daemons",
         "select state, reason from andon.sources",
         "select count(id), max(captured_at) from andon.events",
@@ -138,6 +138,8 @@ async fn a_dashboard_sees_how_things_are_and_no_secret_address_or_payload() {
         &url,
         &[
             "select fingerprint from andon.lanes",
+            "select reason from andon.lanes",
+            "select reason from andon.lane_status",
             "select url from andon.webhooks",
             "select secret_key from andon.webhooks",
             "select settings from andon.webhooks",

@@ -49,6 +49,13 @@ const UNTRUSTED: &str = "
         union
         select p.proowner, format('function %s', p.oid::regprocedure) from used join pg_proc p on p.oid = used.oid
         where used.class = 'pg_proc'::regclass and p.pronamespace <> 'andon'::regnamespace
+        union
+        -- Who owns a schema may drop what is in it and put something else there. The owner of the database may do that in any schema of his.
+        select n.nspowner, format('schema %I', n.nspname) from pg_namespace n
+        where n.nspname <> 'andon' and n.nspowner is distinct from to_regrole('pg_database_owner')::oid and (
+            n.oid in (select c.relnamespace from used join pg_class c on c.oid = used.oid where used.class = 'pg_class'::regclass and c.relpersistence <> 't')
+            or n.oid in (select t.typnamespace from used join pg_type t on t.oid = used.oid where used.class = 'pg_type'::regclass)
+            or n.oid in (select p.pronamespace from used join pg_proc p on p.oid = used.oid where used.class = 'pg_proc'::regclass))
     )
     select quote_ident(r.rolname), string_agg(o.name, ', ' order by o.name)
     from owned o join pg_roles r on r.oid = o.owner

@@ -39,14 +39,21 @@ commit;
 /// Returns the SQL that makes the role of the capture functions, and lets the owner of tables give it functions.
 pub(super) fn capture(owner: &str) -> String {
     let name = identifier(owner);
-    let body = "
+    let body = format!(
+        "
 begin
+    -- Whoever may make functions there could make one that a function of its owner calls.
+    if not pg_has_role({text}, (select nspowner from pg_namespace where nspname = 'andon'), 'usage') then
+        raise exception '% does not own schema andon; attach as the role that ran andon migrate, and name that one', {text};
+    end if;
     if not exists (select from pg_roles where rolname = 'andon_capture') then
         create role andon_capture nologin noinherit;
     elsif exists (select from pg_roles where rolname = 'andon_capture' and (rolcanlogin or rolsuper or rolcreaterole)) then
         raise exception 'andon_capture can log in or do more than it should; alter role andon_capture nologin nosuperuser nocreaterole';
     end if;
-end ";
+end ",
+        text = literal(owner).trim_start()
+    );
     format!(
         "{HEAD}-- What the owner of tables needs to attach them so that what captures their changes runs as andon_capture, as which nobody can log in. Attach
 -- then, or again: it gives andon_capture the functions, and lets it read the tables that they look up.
@@ -59,11 +66,10 @@ grant execute on function
     andon.event_type(text), andon.failing_lookups(oid, text[], text[]), andon.is_small_enough(jsonb, jsonb),
     andon.lookup_failed(text, text, oid, text, text), andon.max_event(), andon.ring(), andon.row_image(oid, anyelement), andon.row_key(oid, jsonb)
     to andon_capture;
-grant usage, create on schema andon to {name} with grant option;
 grant andon_capture to {name};
 commit;
 ",
-        block(body),
+        block(&body),
     )
 }
 

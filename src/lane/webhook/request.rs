@@ -166,7 +166,7 @@ impl RequestBuilder {
 }
 
 fn authorization(url: &Url, from_row: Option<&Authorization>) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
-    let in_url = !url[Position::BeforeUsername..Position::AfterPassword].is_empty();
+    let in_url = !url.username().is_empty() || url.password().is_some();
     let text = match from_row {
         _ if in_url => basic(&percent_decoded(url.username()), &percent_decoded(url.password().unwrap_or_default())),
         Some(Authorization::Basic(user, password)) => basic(user, password.expose()),

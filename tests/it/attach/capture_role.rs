@@ -53,7 +53,7 @@ async fn what_an_owner_slips_in_runs_as_nobody_who_can_log_in() {
     let line = Line::on(&server).await;
     line.run(SCHEMA).await;
     line.run(
-        "create role plant_owner login; alter schema mes owner to plant_owner; alter table mes.jobs owner to plant_owner;
+        "create role plant_owner login; alter schema mes owner to plant_owner; alter schema andon owner to plant_owner; alter table mes.jobs owner to plant_owner;
         alter type mes.mood owner to plant_owner; alter table mes.cells owner to plant_owner; create role app login;
         grant usage on schema mes to app; grant insert on mes.jobs to app;
         grant usage, create on schema andon to plant_owner; grant all on all tables in schema andon to plant_owner;
