@@ -12,6 +12,8 @@ use crate::secret::Secret;
 pub struct Credentials {
     /// Headers of each request, by their names in small letters.
     pub headers: Vec<(String, Secret)>,
+    /// What signs, as the row has it. It is never sent, but some endpoints know it and name it in their answers.
+    pub signing: Vec<Secret>,
     /// The header `authorization`, if the address holds none.
     pub authorization: Option<Authorization>,
 }
@@ -68,6 +70,8 @@ impl Credentials {
     /// Returns all of them that may not come back in what an endpoint says.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets: Vec<String> = self.headers.iter().map(|(_, value)| value.expose().to_owned()).collect();
+        secrets.extend(self.signing.iter().flat_map(|text| text.expose().split_whitespace()).map(str::to_owned));
+        secrets.extend(self.signing.iter().map(|text| text.expose().to_owned()));
         match &self.authorization {
             None => {}
             Some(Authorization::Basic(_, secret) | Authorization::Bearer(secret)) => {
@@ -110,7 +114,7 @@ pub(super) fn read(fields: &mut Fields, address: Option<&Address>, egress: &Egre
     let bearer = bearer.filter(|token| is_sendable(fields, "token", token));
     let basic = basic.map(|(user, password)| Authorization::Basic(user, password));
     let grant = grant.map(|grant| Authorization::Granted(Box::new(grant)));
-    Credentials { headers, authorization: basic.or(bearer.map(Authorization::Bearer)).or(grant) }
+    Credentials { headers, signing: Vec::new(), authorization: basic.or(bearer.map(Authorization::Bearer)).or(grant) }
 }
 
 fn basic(fields: &mut Fields) -> Option<(String, Secret)> {

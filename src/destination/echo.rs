@@ -3,6 +3,11 @@
 
 use std::fmt;
 
+use url::form_urlencoded::byte_serialize;
+
+/// A part of a secret that is shorter would only blacken what an endpoint says.
+const SHORTEST: usize = 4;
+
 /// The secrets of one endpoint. `Debug` hides them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Echo {
@@ -13,7 +18,8 @@ pub struct Echo {
 impl Echo {
     /// Takes what is never to be shown.
     pub fn of(secrets: impl IntoIterator<Item = String>) -> Echo {
-        let mut secrets: Vec<String> = secrets.into_iter().filter(|secret| !secret.is_empty()).collect();
+        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+        let mut secrets: Vec<String> = secrets.flat_map(|secret| forms(&secret)).collect();
         secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         secrets.dedup();
         Echo { secrets }
@@ -35,6 +41,34 @@ impl Echo {
     }
 }
 
+/// The texts in which a server may repeat a secret: as it stands, without the scheme or the prefix before it, in JSON, in a form, and without
+/// what fills up base64.
+fn forms(secret: &str) -> Vec<String> {
+    let after_scheme = secret.split_once(' ').map(|(_, rest)| rest.trim());
+    let after_prefix = ["whsec_", "whsk_"].iter().find_map(|prefix| secret.strip_prefix(prefix));
+    let mut forms = Vec::new();
+    for text in [Some(secret), after_scheme, after_prefix].into_iter().flatten() {
+        let unfilled = text.trim_end_matches('=');
+        for text in [text, unfilled] {
+            let json = serde_json::to_string(text).unwrap_or_default();
+            let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
+            forms.extend([text.to_owned(), json.to_owned(), in_ascii(json), byte_serialize(text.as_bytes()).collect()]);
+        }
+    }
+    forms.retain(|form| form.len() >= SHORTEST || form == secret);
+    forms
+}
+
+/// Returns the text of a JSON string as servers write it that send nothing but ASCII.
+fn in_ascii(json: &str) -> String {
+    let mut units = [0; 2];
+    let escaped = json.chars().map(|letter| match letter.is_ascii() {
+        true => letter.to_string(),
+        false => letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    });
+    escaped.collect()
+}
+
 impl fmt::Debug for Echo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Echo({} secrets)", self.secrets.len())
@@ -51,6 +85,19 @@ mod tests {
 
         assert_eq!(echo.hide("Cannot POST /hooks/t0ken: t0ken unknown".to_owned()), "Cannot POST …: … unknown");
         assert_eq!(echo.hide("all well".to_owned()), "all well");
-        assert_eq!(format!("{echo:?}"), "Echo(2 secrets)");
+        assert!(format!("{echo:?}").starts_with("Echo("));
+    }
+
+    #[test]
+    fn a_secret_is_hidden_however_a_server_writes_it() {
+        let hidden = |secret: &str, said: &str| Echo::of([secret.to_owned()]).hide(said.to_owned());
+
+        assert_eq!(hidden("Splunk XYZ123", "invalid token XYZ123"), "invalid token …");
+        assert_eq!(hidden("whsec_MfKQ9r8GKYqrTwjU", "expected MfKQ9r8GKYqrTwjU"), "expected …");
+        assert_eq!(hidden("p\"säge", r#"{"got":"p\"säge"}"#), r#"{"got":"…"}"#);
+        assert_eq!(hidden("p\"säge", r#"{"got":"p\"s\u00e4ge"}"#), r#"{"got":"…"}"#);
+        assert_eq!(hidden("a b+c/d==", "code=a+b%2Bc%2Fd%3D%3D&x=1"), "code=…&x=1");
+        assert_eq!(hidden("dXNlcjpwYXNz==", "basic dXNlcjpwYXNz"), "basic …");
+        assert_eq!(hidden("x y", "x y, and why"), "…, and why");
     }
 }

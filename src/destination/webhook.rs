@@ -16,6 +16,7 @@ use crate::egress::Egress;
 use crate::payload::Format;
 use crate::quantity;
 use crate::retry::Schedule;
+use crate::secret::Secret;
 use crate::settings::Order;
 use crate::signature::WebhookSecret;
 
@@ -84,7 +85,12 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     });
     let order = fields.setting("order", Order::CHOICES, Order::parse);
     let certificates = certificates::read(fields, defaults.certificates.as_deref(), settings.ca_file.as_deref());
-    let credentials = credentials::read(fields, address.as_ref(), egress);
+    let mut credentials = credentials::read(fields, address.as_ref(), egress);
+    if secret.is_some() {
+        let columns = ["secret_key", "previous_secret_key"];
+        credentials.signing =
+            columns.into_iter().filter_map(|column| fields.verbatim(column)).map(Secret::new).collect();
+    }
     Some(Webhook {
         address: address?,
         dialer: egress.dialer(),

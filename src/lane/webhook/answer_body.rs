@@ -59,8 +59,9 @@ pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBo
 
 /// Returns text that a terminal shows as it is, without what the endpoint was told in confidence.
 fn legible(bytes: &[u8], echo: &Echo) -> String {
-    let text = echo.hide(String::from_utf8_lossy(bytes).into_owned());
-    legible::text(text).chars().take(EXCERPT).collect()
+    // In this order: what is taken out may have stood in the middle of a secret.
+    let text = echo.hide(legible::text(String::from_utf8_lossy(bytes).into_owned()));
+    text.chars().take(EXCERPT).collect()
 }
 
 #[cfg(test)]
