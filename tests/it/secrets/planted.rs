@@ -267,7 +267,11 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
         let run = run_andon_with(&url, arguments, &variables);
         runs.push((arguments.join(" "), run));
     };
-    let ids = line.client.query("select min(id)::text from andon.deliveries group by lane", &[]).await.unwrap();
+    let ids = line
+        .client
+        .query("select distinct on (lane) id::text from andon.deliveries order by lane, attempts desc", &[])
+        .await
+        .unwrap();
     for row in &ids {
         run(&["deliveries", "show", row.get(0)]);
     }
@@ -291,6 +295,8 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
     assert_eq!(daemon.stop().await.unwrap(), 0, "{}", daemon.log_tail());
 
     assert!(shown.servers.iter().all(|server| !server.requests().snapshot().is_empty()));
+    let is_tried = |run: &Run| run.out.contains("no token from ");
+    assert!(runs.iter().any(|(command, run)| command.starts_with("deliveries show") && is_tried(run)), "{runs:?}");
     let log = daemon.log();
     assert!(log.contains("TRACE") && log.contains("misconfigured") && !ids.is_empty());
     search.look("the daemon's log", &log);
