@@ -67,7 +67,7 @@ impl Grants {
 const RUN: &str = "\
 -- What `andon run`, `check`, `deliveries` and `replay` need in this database, and nothing more.";
 const READ: &str = "\
--- What a dashboard needs in this database: no secrets, no addresses, no payloads.";
+-- What a dashboard needs in this database: no secrets, no reasons, no payloads.";
 
 #[cfg(test)]
 mod tests {
