@@ -93,7 +93,8 @@ enum ServeOutcome {
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let has_company = Arc::new(AtomicBool::new(false));
     let clock = Clock::default();
-    let leases = LeaseKeeper::new(settings.name.clone(), clock.clone(), Arc::clone(&has_company));
+    let keys = settings.defaults.keys.ids().map(str::to_owned).collect();
+    let leases = LeaseKeeper::new(settings.name.clone(), keys, clock.clone(), Arc::clone(&has_company));
     // A daemon that finds our lease expired recognises our sessions by this mark, and ends them.
     let database = settings.database.clone().marked(&lease::session_mark(leases.id)).anchored();
     let pools = Pools::new(&database)?;

@@ -38,6 +38,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0025_notifications", include_str!("../migrations/0025_notifications.sql")),
     ("0026_credentials", include_str!("../migrations/0026_credentials.sql")),
     ("0027_empty_log", include_str!("../migrations/0027_empty_log.sql")),
+    ("0028_keys", include_str!("../migrations/0028_keys.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

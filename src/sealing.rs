@@ -84,9 +84,14 @@ impl Keys {
         parts(text).is_some_and(|(id, _)| Some(id) == first)
     }
 
-    /// Returns the name of the key that seals.
-    pub fn first(&self) -> Option<&str> {
-        self.0.first().map(|(name, _)| name.as_str())
+    /// Returns the ids of all keys, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, key)| key.id())
+    }
+
+    /// Returns the name and the id of the key that seals.
+    pub fn first(&self) -> Option<(&str, &str)> {
+        self.0.first().map(|(name, key)| (name.as_str(), key.id()))
     }
 }
 
@@ -111,6 +116,11 @@ impl Place<'_> {
 /// Returns whether a text is a sealed value, of whatever version.
 pub fn is_sealed(text: &str) -> bool {
     text.starts_with(MARK)
+}
+
+/// Returns the id of the key that sealed a value; none if it is plain, or nothing that this version makes.
+pub fn key_id(text: &str) -> Option<&str> {
+    parts(text).map(|(id, _)| id)
 }
 
 /// Takes a value apart: the id of its key, and what is sealed.

@@ -4,12 +4,15 @@
 
 mod held;
 mod hidden;
+mod holders;
 mod rotation;
 mod rows;
 mod sealing_all;
 
 pub use crate::secrets::held::Held;
 pub use crate::secrets::held::all;
+pub use crate::secrets::holders::Lacking;
+pub use crate::secrets::holders::lacking;
 pub use crate::secrets::rotation::Signing;
 pub use crate::secrets::rotation::rotate;
 pub use crate::secrets::rotation::signing;

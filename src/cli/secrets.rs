@@ -42,8 +42,8 @@ pub(super) enum Secrets {
     Set(Set),
     /// Seal everything with the first key: what was sealed with another, and what stands in plain text
     ///
-    /// It works while daemons run, row by row: no lane restarts, and no edit that is made meanwhile is overwritten. Daemons have to know
-    /// the new key before. Afterwards the other keys can be removed.
+    /// It works while daemons run, row by row: no lane restarts, and no edit that is made meanwhile is overwritten. It refuses as long as a
+    /// daemon runs that does not hold the new key. Afterwards the other keys can be removed.
     RotateKey,
 }
 
@@ -64,7 +64,8 @@ pub(super) struct Set {
     #[command(flatten)]
     destination: Destination,
 
-    /// The column: `secret_key` or `url` of a webhook, `password` of a publisher, or `settings.client_key`
+    /// The column: of a webhook `secret_key`, `previous_secret_key`, `url`, `headers`, `password`, `token`, `oauth_token_url`,
+    /// `oauth_client_secret` or `settings.client_key`, and of a publisher `password` or `settings.client_key`
     column: String,
 }
 
@@ -106,15 +107,16 @@ impl Set {
             return Err(usage(format!("`{}` of {owner} holds no secret; its secrets are {columns}", self.column)));
         }
         let config = global.load()?;
-        keyed(&config.keys)?;
+        let key = keyed(&config.keys)?;
         let secret = from_standard_input()?;
         let client = connect(&config).await?;
+        held_by_all(&client, &config.keys).await?;
         let row = one(&client, owner, called).await?;
         let is_set = secrets::set(&client, &row, &self.column, &secret, &config.keys).await;
         if !is_set.with_context(|| format!("cannot write {}", self.column))? {
             return Err(Failure::Fault(anyhow!("`{called}` has been removed meanwhile")));
         }
-        println!("sealed {} of `{called}` with key {}", self.column, config.keys.first().unwrap_or_default());
+        println!("sealed {} of `{called}` with key {key}", self.column);
         Ok(())
     }
 }
@@ -149,6 +151,7 @@ async fn rotate(global: &GlobalOptions) -> Result<ExitCode, Failure> {
     let config = global.load()?;
     let first = keyed(&config.keys)?;
     let client = connect(&config).await?;
+    held_by_all(&client, &config.keys).await?;
     let done = secrets::seal_all(&client, &config.keys).await.context("cannot seal the secrets")?;
     println!("sealed with key {first}: {} from plain text, {} from other keys", done.from_plain, done.from_other_keys);
     for shut in &done.shut {
@@ -165,12 +168,45 @@ pub(super) async fn connect(config: &Config) -> Result<Client, Failure> {
     Ok(database.connect().await.map_err(anyhow::Error::from)?)
 }
 
+/// Refuses to seal anything that a daemon could not open which runs now: each row that is sealed would be misconfigured there.
+pub(super) async fn held_by_all(client: &impl GenericClient, keys: &Keys) -> Result<(), Failure> {
+    let Some((name, id)) = keys.first() else { return Ok(()) };
+    let lacking = secrets::lacking(client, id).await.context("cannot read andon.daemons")?;
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let lacking: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+    Err(Failure::Fault(anyhow!(
+        "nothing is sealed with key `{name}` ({id}) yet: {}; name the key in secrets.keys there, start the daemon again, and repeat this",
+        lacking.join(", ")
+    )))
+}
+
 fn keyed(keys: &Keys) -> Result<&str, Failure> {
-    keys.first().ok_or_else(|| {
+    keys.first().map(|(name, _)| name).ok_or_else(|| {
         usage("the configuration names no key in secrets.keys; make one with `andon secrets new-key FILE`")
     })
 }
 
 fn usage(message: impl std::fmt::Display) -> Failure {
     Failure::Usage(anyhow!("{message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn the_help_of_set_names_every_column_that_can_be_set() {
+        let mut command = Cli::command();
+        let set = command.find_subcommand_mut("secrets").and_then(|it| it.find_subcommand_mut("set")).unwrap();
+        let help = set.render_long_help().to_string();
+
+        for column in Owner::Webhook.columns().iter().chain(Owner::Publisher.columns()) {
+            assert!(help.contains(&format!("`{column}`")), "{column} is not in {help}");
+        }
+    }
 }

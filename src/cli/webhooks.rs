@@ -84,6 +84,7 @@ impl RotateSecret {
         let config = global.load()?;
         let client = secret_commands::connect(&config).await?;
         let row = secret_commands::one(&client, Owner::Webhook, name).await?;
+        secret_commands::held_by_all(&client, &config.keys).await?;
         let old = secrets::signing(&client, &row).await.context("cannot read andon.webhooks")?;
         let old = old.ok_or_else(|| anyhow!("`{name}` has been removed meanwhile"))?;
         if let Some(until) = &old.overlaps_until {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 use tokio::time::timeout;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -39,6 +40,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) struct LeaseKeeper {
     pub(super) id: DaemonId,
     name: String,
+    /// The ids of the keys that open sealed secrets. Commands seal with no key that a living daemon does not hold.
+    keys: Vec<String>,
     clock: Clock,
     has_company: Arc<AtomicBool>,
     lease: watch::Sender<Lease>,
@@ -64,9 +67,9 @@ impl Lease {
 
 impl LeaseKeeper {
     /// Gives this daemon a new identity. It holds no lease yet.
-    pub(super) fn new(name: String, clock: Clock, has_company: Arc<AtomicBool>) -> LeaseKeeper {
+    pub(super) fn new(name: String, keys: Vec<String>, clock: Clock, has_company: Arc<AtomicBool>) -> LeaseKeeper {
         let lease = watch::Sender::new(Lease { term: 0, until: Instant::now(), living: Vec::new() });
-        LeaseKeeper { id: Uuid::new_v4(), name, clock, has_company, lease }
+        LeaseKeeper { id: Uuid::new_v4(), name, keys, clock, has_company, lease }
     }
 
     /// Renews the lease forever, through lost connections.
@@ -138,8 +141,8 @@ impl LeaseKeeper {
         let statement = client
             .prepare(
                 "with renewed as (
-                    insert into andon.daemons (daemon, name, version, lease_until)
-                    values ($1, $2, $3, clock_timestamp() + $4::float8 * interval '1 second')
+                    insert into andon.daemons (daemon, name, version, keys, lease_until)
+                    values ($1, $2, $3, $5, clock_timestamp() + $4::float8 * interval '1 second')
                     on conflict (daemon) do update set lease_until = excluded.lease_until
                 )
                 select clock_timestamp(), array(
@@ -153,7 +156,8 @@ impl LeaseKeeper {
         loop {
             clock.tick().await;
             let asked = Instant::now();
-            let row = timeout(LEASE, client.query_one(&statement, &[&self.id, &self.name, &VERSION, &lease])).await;
+            let values: [&(dyn ToSql + Sync); 5] = [&self.id, &self.name, &VERSION, &lease, &self.keys];
+            let row = timeout(LEASE, client.query_one(&statement, &values)).await;
             let row = row.context("the database does not answer")??;
             self.clock.set(row.get::<_, Timestamp>(0), std::time::Instant::now());
             self.renewed(asked, row.get(1));

@@ -19,6 +19,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// Returns the id of the key that it is sealed with, if it is.
+    pub fn key_id(&self) -> Option<&str> {
+        sealing::key_id(&self.text)
+    }
+
     /// Returns whether it stands there in plain text.
     pub fn is_plain(&self) -> bool {
         !sealing::is_sealed(&self.text)
@@ -33,7 +38,8 @@ impl Held {
     }
 }
 
-/// Returns all secrets. A URL is one if it is sealed, or if there is a password in it.
+/// Returns all secrets. A URL is one if it is sealed, or if a user, a password or a query stands in it: a token may be any of them. Nobody can tell
+/// whether a path is one.
 pub async fn all(client: &impl GenericClient) -> Result<Vec<Held>, tokio_postgres::Error> {
     let sql = "select held.* from andon.webhooks it, lateral (values
             ('andon.webhooks', id::text, coalesce(name, id::text), 'secret_key', secret_key),
@@ -43,9 +49,9 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Held>, tokio_postgre
             ('andon.webhooks', id::text, coalesce(name, id::text), 'token', token),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'oauth_client_secret', oauth_client_secret),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'oauth_token_url',
-                case when oauth_token_url like 'sealed:%' or oauth_token_url ~ '^[^/?#]*//[^/?#]*:[^/?#]*@' then oauth_token_url end),
+                case when oauth_token_url like 'sealed:%' or oauth_token_url ~ '[?@]' then oauth_token_url end),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'url',
-                case when url like 'sealed:%' or url ~ '^[^/?#]*//[^/?#]*:[^/?#]*@' then url end),
+                case when url like 'sealed:%' or url ~ '[?@]' then url end),
             ('andon.webhooks', id::text, coalesce(name, id::text), 'settings.client_key', settings ->> 'client_key')
         ) held (place, id, name, secret, text) where text <> ''
         union all select held.* from andon.mqtt_publishers it, lateral (values

@@ -42,6 +42,7 @@ impl Owner {
             Owner::Publisher => &["password", "settings.client_key"],
             Owner::Webhook => &[
                 "secret_key",
+                "previous_secret_key",
                 "url",
                 "headers",
                 "password",
@@ -104,4 +105,21 @@ pub(super) async fn write(
     let sql = format!("update {table} set {set} where id::text = $1 and ($3::text is null or {read} = $3)");
     let (text, instead_of) = (Hidden(text), instead_of.map(Hidden));
     Ok(client.execute(&sql, &[&place.row, &text, &instead_of]).await? == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::sealed;
+
+    #[test]
+    fn whatever_is_opened_where_a_row_is_read_can_be_set_by_command() {
+        let mut known: Vec<&str> = Owner::Webhook.columns().to_vec();
+        known.sort_unstable();
+
+        let mut opened: Vec<&str> = sealed::COLUMNS.into_iter().chain(sealed::SETTINGS).collect();
+        opened.sort_unstable();
+        assert_eq!(known, opened);
+        assert!(Owner::Publisher.columns().iter().all(|column| opened.contains(column)));
+    }
 }

@@ -1,5 +1,7 @@
 //! The part of the check that looks at how secrets stand in Andon's own tables. In: the tables, and the keys of the configuration. Out: which
-//! secrets stand in plain text, by their names. It shows none of them.
+//! secrets stand in plain text, by their names, and which daemons could not open those that are sealed. It shows none of them.
+
+use std::collections::BTreeSet;
 
 use tokio_postgres::Client;
 
@@ -15,6 +17,15 @@ const NAMED: usize = 20;
 pub(super) async fn check(client: &Client, config: &Config, report: &mut CheckReport) {
     // Who may not read the tables is told so where the destinations are read.
     let Ok(held) = secrets::all(client).await else { return };
+    for key in held.iter().filter_map(|held| held.key_id()).collect::<BTreeSet<_>>() {
+        let Ok(lacking) = secrets::lacking(client, key).await else { return };
+        for lacking in lacking {
+            let message =
+                format!("values are sealed with key {key}: {lacking}, so that their rows are misconfigured there");
+            let finding = Finding::new(Grade::Warning, "secrets", message);
+            report.add(finding.cure("name the key in secrets.keys there, and start the daemon again"));
+        }
+    }
     let plain: Vec<String> =
         held.iter().filter(|held| held.is_plain()).map(|held| format!("{} of `{}`", held.column, held.name)).collect();
     if plain.is_empty() {
