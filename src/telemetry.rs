@@ -1,5 +1,6 @@
 //! Logging to standard error. In: a format and a filter. Out: lines for people, or JSON objects for machines. It cannot tell what a line
-//! contains, so the code that logs must leave out secrets and payloads; what a terminal would obey is left out here.
+//! contains, so the code that logs must leave out secrets and payloads; what a terminal would obey is left out here, and so is a library that
+//! logs what brokers say.
 
 use std::io;
 use std::io::IsTerminal as _;
@@ -9,6 +10,9 @@ use std::io::stderr;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::legible;
 
@@ -40,11 +44,21 @@ pub fn start(format: LogFormat) -> Result<(), BadFilter> {
     let filter = filter(|name| std::env::var(name).ok())?;
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || LogWriter { out: stderr(), format });
+    let is_own_words = filter_fn(|metadata| !quotes_brokers(metadata.target()));
     match format {
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).with_target(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Text => {
+            builder.with_ansi(stderr().is_terminal()).with_target(false).finish().with(is_own_words).init();
+        }
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_current_span(false).finish().with(is_own_words).init();
+        }
     }
     Ok(())
+}
+
+/// The library of MQTT logs whole packets as errors, and a broker may repeat a password in them. Andon tells what they say without it.
+fn quotes_brokers(target: &str) -> bool {
+    target.split("::").next().is_some_and(|library| library.starts_with("rumqttc"))
 }
 
 /// Writes the lines of a log without what a terminal would obey, but for the colours of the lines themselves.
@@ -99,6 +113,12 @@ mod tests {
         assert_eq!(chosen(&[("ANDON_LOG", "debug"), ("RUST_LOG", "trace")]), Ok("debug".to_owned()));
         assert_eq!(chosen(&[("ANDON_LOG", ""), ("RUST_LOG", "trace")]), Ok("trace".to_owned()));
         assert!(chosen(&[]).unwrap().contains("info"));
+    }
+
+    #[test]
+    fn the_library_that_quotes_brokers_is_silent() {
+        assert!(["rumqttc", "rumqttc::state", "rumqttc_v5", "rumqttc_core::tls"].into_iter().all(quotes_brokers));
+        assert!(!["andon::lane::mqtt", "rustls", "rustls::rumqttc"].into_iter().any(quotes_brokers));
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! What an endpoint says back. In: what Andon knows of an endpoint and never shows (the path of its address, credentials), and a text of
-//! that endpoint. Out: the text without any of it, because many servers repeat what they were asked (`Cannot POST /hooks/token`).
+//! What an endpoint or a broker says back. In: what Andon knows of it and never shows (the path of its address, credentials), and a text that
+//! it sent. Out: the text without any of it, because many servers repeat what they were asked (`Cannot POST /hooks/token`).
 
 use std::fmt;
 
 use url::form_urlencoded::byte_serialize;
 
+use crate::legible;
+
 /// A part of a secret that is shorter would only blacken what an endpoint says.
 const SHORTEST: usize = 4;
 
-/// The secrets of one endpoint. `Debug` hides them.
+/// The secrets of one endpoint or broker. `Debug` hides them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Echo {
     /// The longest come first, so that a secret which holds another one goes as a whole.
@@ -25,9 +27,9 @@ impl Echo {
         Echo { secrets }
     }
 
-    /// Adds another one.
-    pub fn and(&self, secret: String) -> Echo {
-        Echo::of(self.secrets.iter().cloned().chain([secret]))
+    /// Adds others.
+    pub fn and(&self, secrets: impl IntoIterator<Item = String>) -> Echo {
+        Echo::of(self.secrets.iter().cloned().chain(secrets))
     }
 
     /// Returns the text without the secrets.
@@ -39,10 +41,24 @@ impl Echo {
         }
         text
     }
+
+    /// Does the same for a text whose end is missing: it may break off within a secret.
+    pub fn hide_cut(&self, text: String) -> String {
+        let mut text = self.hide(text);
+        // A letter of several bytes may be cut as well.
+        text.truncate(text.trim_end_matches('\u{fffd}').len());
+        let begun = |secret: &String| {
+            let ends = secret.char_indices().map(|(end, _)| end).skip(1);
+            ends.filter(|end| text.ends_with(&secret[..*end])).max().unwrap_or_default()
+        };
+        let begun = self.secrets.iter().map(begun).max().unwrap_or_default();
+        text.truncate(text.len() - begun);
+        text
+    }
 }
 
-/// The texts in which a server may repeat a secret: as it stands, without the scheme or the prefix before it, in JSON, in a form, and without
-/// what fills up base64.
+/// The texts in which a server may repeat a secret: as it stands, without the scheme or the prefix before it, as one line or without what nobody
+/// sees, in JSON, in a form, and without what fills up base64.
 fn forms(secret: &str) -> Vec<String> {
     let after_scheme = secret.split_once(' ').map(|(_, rest)| rest.trim());
     let after_prefix = ["whsec_", "whsk_"].iter().find_map(|prefix| secret.strip_prefix(prefix));
@@ -53,6 +69,7 @@ fn forms(secret: &str) -> Vec<String> {
             let json = serde_json::to_string(text).unwrap_or_default();
             let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
             forms.extend([text.to_owned(), json.to_owned(), in_ascii(json), byte_serialize(text.as_bytes()).collect()]);
+            forms.extend([legible::line(text.to_owned()), legible::text(text.to_owned())]);
         }
     }
     forms.retain(|form| form.len() >= SHORTEST || form == secret);
@@ -89,6 +106,18 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_breaks_off_within_a_secret_shows_no_part_of_it() {
+        let echo = Echo::of(["s3cret-säge".to_owned()]);
+        let cut = |text: &str| echo.hide_cut(text.to_owned());
+
+        for end in ["", "s", "s3cret", "s3cret-s\u{fffd}", "s3cret-säg", "s3cret-s\\u00e"] {
+            assert_eq!(cut(&format!("password {end}")), "password ", "{end}");
+        }
+        assert_eq!(cut("s3cret-säge is not s3cret, says s3"), "… is not s3cret, says ");
+        assert_eq!(echo.hide("not s3cret".to_owned()), "not s3cret");
+    }
+
+    #[test]
     fn a_secret_is_hidden_however_a_server_writes_it() {
         let hidden = |secret: &str, said: &str| Echo::of([secret.to_owned()]).hide(said.to_owned());
 
@@ -98,6 +127,7 @@ mod tests {
         assert_eq!(hidden("p\"säge", r#"{"got":"p\"s\u00e4ge"}"#), r#"{"got":"…"}"#);
         assert_eq!(hidden("a b+c/d==", "code=a+b%2Bc%2Fd%3D%3D&x=1"), "code=…&x=1");
         assert_eq!(hidden("dXNlcjpwYXNz==", "basic dXNlcjpwYXNz"), "basic …");
+        assert_eq!(hidden("a\tb\u{200b}c-d", "not a bc-d"), "not …");
         assert_eq!(hidden("x y", "x y, and why"), "…, and why");
     }
 }

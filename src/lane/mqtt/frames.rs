@@ -8,13 +8,18 @@ use std::sync::PoisonError;
 
 use tokio::time::Instant;
 
+use crate::destination::echo::Echo;
 use crate::lane::mqtt::last_words::LastWords;
 use crate::lane::mqtt::protocol::Version;
 use crate::lane::mqtt::reason_code::Packet;
 
 /// What was heard on a connection so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<Mutex<Notes>>);
+pub(super) struct Heard {
+    notes: Arc<Mutex<Notes>>,
+    /// What the broker knows, and may not be shown of what it says.
+    echo: Arc<Echo>,
+}
 
 #[derive(Debug, Default)]
 struct Notes {
@@ -37,6 +42,16 @@ const PINGRESP: u8 = 13;
 const DISCONNECT: u8 = 14;
 
 impl Heard {
+    /// Hears a broker that may repeat these secrets.
+    pub(super) fn new(echo: Echo) -> Heard {
+        Heard { notes: Arc::default(), echo: Arc::new(echo) }
+    }
+
+    /// Returns what hides the broker's secrets.
+    pub(super) fn echo(&self) -> &Arc<Echo> {
+        &self.echo
+    }
+
     /// Returns whether there is a connection on which the broker has not said anything.
     pub(super) fn is_silent(&self) -> bool {
         self.notes(|notes| notes.is_connected && !notes.has_spoken)
@@ -58,7 +73,7 @@ impl Heard {
     }
 
     fn notes<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
-        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -155,7 +170,7 @@ impl Frames {
                         self.place = Place::Start;
                     }
                     if let Some(code) = code.filter(|code| !matches!(code, 0x00 | 0x10)) {
-                        let words = LastWords::read(Packet::Puback, &[0, 0, code]);
+                        let words = LastWords::read(Packet::Puback, &[0, 0, code], &self.heard.echo);
                         self.heard.notes(|notes| notes.last_words = Some(words));
                     }
                 }
@@ -164,7 +179,7 @@ impl Frames {
                     body.extend_from_slice(&part[..part.len().min(KEPT - body.len())]);
                     (*left, at) = (*left - part.len(), at + part.len());
                     if *left == 0 || body.len() == KEPT {
-                        let (words, left) = (LastWords::read(*packet, body), *left);
+                        let (words, left) = (LastWords::read(*packet, body, &self.heard.echo), *left);
                         self.heard.notes(|notes| notes.last_words = Some(words));
                         self.place = if left == 0 { Place::Start } else { Place::Body { left } };
                     }

@@ -1,7 +1,8 @@
 //! What a broker says when it refuses or ends a connection. In: the first bytes of a CONNACK or DISCONNECT. Out: its code, its reason and
 //! the other server that it names, as a text for people. The client library drops most of this. It never shows more than a line of it,
-//! because the text comes from outside.
+//! because the text comes from outside, and nothing of what the broker was told in confidence.
 
+use crate::destination::echo::Echo;
 use crate::lane::mqtt::reason_code;
 use crate::lane::mqtt::reason_code::Packet;
 use crate::legible;
@@ -20,7 +21,7 @@ pub(super) struct LastWords {
 
 impl LastWords {
     /// Reads a packet of MQTT 5 from what follows its length. The end may be missing: texts are cut then.
-    pub(super) fn read(packet: Packet, body: &[u8]) -> LastWords {
+    pub(super) fn read(packet: Packet, body: &[u8], echo: &Echo) -> LastWords {
         let (code, properties) = match packet {
             Packet::Connack => (body.get(1), body.get(2..)),
             Packet::Puback => (body.get(2), body.get(3..)),
@@ -29,12 +30,12 @@ impl LastWords {
         let mut words = LastWords { packet, code: code.copied().unwrap_or_default(), reason: None, server: None };
         let mut rest = properties.unwrap_or_default();
         if take_varint(&mut rest).is_some() {
-            words.read_properties(rest);
+            words.read_properties(rest, echo);
         }
         words
     }
 
-    fn read_properties(&mut self, mut rest: &[u8]) {
+    fn read_properties(&mut self, mut rest: &[u8], echo: &Echo) {
         while let Some(property) = take(&mut rest, 1) {
             let size = match property[0] {
                 0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2a => 1,
@@ -46,11 +47,11 @@ impl LastWords {
                     0
                 }
                 0x1c => {
-                    self.server = Some(clean(take_text(&mut rest)));
+                    self.server = Some(take_text(&mut rest).shown(echo));
                     0
                 }
                 0x1f => {
-                    self.reason = Some(clean(take_text(&mut rest)));
+                    self.reason = Some(take_text(&mut rest).shown(echo));
                     0
                 }
                 0x12 | 0x15 | 0x16 | 0x1a => {
@@ -79,19 +80,35 @@ impl LastWords {
 }
 
 /// Describes the code of a PUBACK and what the broker says with it.
-pub(super) fn answer(code: u8, reason: Option<&str>) -> String {
-    let reason = reason.map(|reason| clean(reason.as_bytes()));
+pub(super) fn answer(code: u8, reason: Option<&str>, echo: &Echo) -> String {
+    let reason = reason.map(|reason| Text { bytes: reason.as_bytes(), is_cut: false }.shown(echo));
     LastWords { packet: Packet::Puback, code, reason, server: None }.text()
 }
 
-/// Makes one short line of a text that comes from outside.
-fn clean(text: &[u8]) -> String {
-    let text = legible::line(String::from_utf8_lossy(text).into_owned());
-    let mut line: String = text.chars().take(LONGEST).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        line.push_str("...");
+/// Makes one short line of a text in which the broker's own words may stand, such as an error of the client library.
+pub(super) fn clean(text: &str, echo: &Echo) -> String {
+    Text { bytes: text.as_bytes(), is_cut: false }.shown(echo)
+}
+
+/// A text of a broker.
+#[derive(Default)]
+struct Text<'a> {
+    bytes: &'a [u8],
+    /// Whether its end is missing.
+    is_cut: bool,
+}
+
+impl Text<'_> {
+    /// Makes one short line of it. What is to be hidden is hidden before the line is shortened.
+    fn shown(self, echo: &Echo) -> String {
+        let text = legible::line(String::from_utf8_lossy(self.bytes).into_owned());
+        let text = if self.is_cut { echo.hide_cut(text) } else { echo.hide(text) };
+        let mut line: String = text.chars().take(LONGEST).collect();
+        if text.chars().nth(LONGEST).is_some() {
+            line.push_str("...");
+        }
+        line
     }
-    line
 }
 
 fn take<'a>(rest: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
@@ -101,11 +118,11 @@ fn take<'a>(rest: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
 }
 
 /// Takes a text, or what there is of it.
-fn take_text<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    let Some(length) = take(rest, 2) else { return &[] };
+fn take_text<'a>(rest: &mut &'a [u8]) -> Text<'a> {
+    let Some(length) = take(rest, 2) else { return Text::default() };
     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-    let length = length.min(rest.len());
-    take(rest, length).unwrap_or_default()
+    let is_cut = length > rest.len();
+    Text { bytes: take(rest, length.min(rest.len())).unwrap_or_default(), is_cut }
 }
 
 fn take_varint(rest: &mut &[u8]) -> Option<usize> {
@@ -136,7 +153,7 @@ mod tests {
         let properties = [text_property(0x1f, b"come back\nlater"), text_property(0x1c, b"other:1883")].concat();
         let body = [&[0x9c, u8::try_from(properties.len()).unwrap()][..], &properties].concat();
 
-        let words = LastWords::read(Packet::Disconnect, &body);
+        let words = LastWords::read(Packet::Disconnect, &body, &Echo::default());
 
         let expected = "the broker ended the connection: use another server (0x9c), it says `come back later`, \
             it names the server `other:1883`";
@@ -154,7 +171,7 @@ mod tests {
         .concat();
         let body = [&[0, 0x88, u8::try_from(properties.len()).unwrap()][..], &properties].concat();
 
-        let words = LastWords::read(Packet::Connack, &body);
+        let words = LastWords::read(Packet::Connack, &body, &Echo::default());
 
         let expected = "the broker refused the connection: server unavailable (0x88), it says `maintenance`";
         assert_eq!(words.text(), expected);
@@ -163,11 +180,14 @@ mod tests {
     #[test]
     fn a_code_alone_is_enough() {
         assert_eq!(
-            LastWords::read(Packet::Disconnect, &[0x95]).text(),
+            LastWords::read(Packet::Disconnect, &[0x95], &Echo::default()).text(),
             "the broker ended the connection: packet too large (0x95)"
         );
-        assert_eq!(LastWords::read(Packet::Disconnect, &[]).code, 0);
-        assert_eq!(answer(0x97, Some("not today")), "the broker answered: quota exceeded (0x97), it says `not today`");
+        assert_eq!(LastWords::read(Packet::Disconnect, &[], &Echo::default()).code, 0);
+        assert_eq!(
+            answer(0x97, Some("not today"), &Echo::default()),
+            "the broker answered: quota exceeded (0x97), it says `not today`"
+        );
     }
 
     #[test]
@@ -175,17 +195,35 @@ mod tests {
         let long = text_property(0x1f, "\u{1b}[31m\u{202e}é".repeat(1_000).as_bytes());
         let body = [&[0x97, 0xff, 0x7f][..], &long[..1_000]].concat();
 
-        let text = LastWords::read(Packet::Disconnect, &body).text();
+        let text = LastWords::read(Packet::Disconnect, &body, &Echo::default()).text();
 
         assert!(text.chars().count() < 300 && text.ends_with("...`"), "{text}");
         assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text}");
+    }
+
+    #[test]
+    fn what_a_broker_was_told_in_confidence_is_hidden_before_a_text_is_cut() {
+        let echo = Echo::of(["s3cr\tet-password".to_owned()]);
+        let long = format!("{} s3cr\tet-password is wrong", "x".repeat(LONGEST - 8));
+        let properties = [text_property(0x1f, long.as_bytes()), text_property(0x1c, b"s3cr et-password:1883")].concat();
+        let body = [&[0x87, 0xff, 0x7f][..], &properties].concat();
+
+        let whole = LastWords::read(Packet::Disconnect, &body, &echo).text();
+        // Each end of what is kept of a packet.
+        let cut = (3..body.len()).map(|end| LastWords::read(Packet::Disconnect, &body[..end], &echo).text());
+
+        assert!(whole.contains("x … is wr...`, it names the server `…:1883`"), "{whole}");
+        assert!(cut.chain([whole]).all(|text| !text.contains("s3")));
+        let said = answer(0x87, Some("user andon, password s3cr\tet-password"), &echo);
+        assert_eq!(said, "the broker answered: not authorized (0x87), it says `user andon, password …`");
+        assert_eq!(clean("Broken(\"s3cr\\tet-password\")", &echo), "Broken(\"…\")");
     }
 
     proptest! {
         #[test]
         fn no_bytes_of_a_broker_do_harm(body in prop::collection::vec(any::<u8>(), 0..300)) {
             for packet in [Packet::Connack, Packet::Puback, Packet::Disconnect] {
-                let text = LastWords::read(packet, &body).text();
+                let text = LastWords::read(packet, &body, &Echo::default()).text();
                 prop_assert!(text.chars().count() < 600);
                 prop_assert!(!text.chars().any(char::is_control));
             }

@@ -40,7 +40,7 @@ enum Client {
 impl Link {
     /// Connects, and returns when the broker has answered.
     pub async fn connect(options: &ConnectOptions, version: Version) -> Result<Link, Refusal> {
-        let heard = Heard::default();
+        let heard = Heard::new(options.echo());
         let connecting = async {
             match version {
                 Version::V5 => v5::connect(options, &heard).await.map(|(client, limits, driver)| Link {

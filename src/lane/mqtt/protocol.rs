@@ -4,9 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use rustls::ClientConfig;
 
+use crate::destination::echo::Echo;
 pub use crate::destination::publisher::MqttVersion as Version;
 use crate::egress::Dialer;
 use crate::lane::mqtt::reason_code::Meaning;
@@ -45,6 +49,21 @@ pub struct ConnectOptions {
     pub retains: bool,
     /// Whether messages are asked for. If not, one that arrives ends the connection.
     pub subscribes: bool,
+}
+
+impl ConnectOptions {
+    /// Returns what the broker is told in confidence, in the ways in which it may repeat it. A password of fewer than four letters would only
+    /// blacken what it says.
+    pub(super) fn echo(&self) -> Echo {
+        let Some((user, password)) = self.credentials.as_ref().filter(|(_, it)| it.expose().len() >= SHORTEST_SECRET)
+        else {
+            return Echo::default();
+        };
+        let password = password.expose();
+        let pair = format!("{user}:{password}");
+        let texts = [password, &pair].into_iter().flat_map(|text| [STANDARD.encode(text), URL_SAFE.encode(text)]);
+        Echo::of(texts.chain([password.to_owned()]))
+    }
 }
 
 /// Says why there is no connection.
@@ -136,6 +155,8 @@ pub struct Limits {
     pub retains: bool,
 }
 
+/// A shorter password is not hidden in what a broker says.
+const SHORTEST_SECRET: usize = 4;
 /// How long it may take to connect, including TLS and the broker's answer.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How many requests and packets the client library handles in one turn of its loop.

@@ -23,6 +23,7 @@ use rumqttc_v4::mqttbytes::v4::SubscribeReasonCode;
 use crate::lane::mqtt::driver::Driver;
 use crate::lane::mqtt::frames::Heard;
 use crate::lane::mqtt::frames::LARGEST;
+use crate::lane::mqtt::last_words;
 use crate::lane::mqtt::protocol::Ack;
 use crate::lane::mqtt::protocol::BATCH;
 use crate::lane::mqtt::protocol::Cause;
@@ -35,7 +36,6 @@ use crate::lane::mqtt::protocol::Version;
 use crate::lane::mqtt::reason_code;
 use crate::lane::mqtt::reason_code::Meaning;
 use crate::lane::mqtt::socket;
-use crate::legible;
 use crate::tls;
 use crate::tls::Peer;
 
@@ -142,6 +142,8 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
     if let Some(fault) = heard.fault() {
         return fault;
     }
+    // The library quotes the broker here and there.
+    let shown = |text: String| last_words::clean(&text, heard.echo());
     match error {
         ConnectionError::ConnectionRefused(code) => {
             format!("the broker refused the connection: {}", reason_code::describe_v4(*code as u8))
@@ -153,7 +155,7 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
         }
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}")),
-        other => legible::line(tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string())),
+        ) => shown(tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}"))),
+        other => shown(tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string())),
     }
 }

@@ -2,6 +2,7 @@
 //! reason codes say.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use rumqttc_v5::mqttbytes::v5::SubscribeReasonCode;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::destination::echo::Echo;
 use crate::lane::mqtt::driver::Driver;
 use crate::lane::mqtt::frames::Heard;
 use crate::lane::mqtt::frames::LARGEST;
@@ -44,7 +46,6 @@ use crate::lane::mqtt::reason_code::Meaning;
 use crate::lane::mqtt::reason_code::Packet as Answer;
 use crate::lane::mqtt::receive_max::ReceiveMaxima;
 use crate::lane::mqtt::socket;
-use crate::legible;
 use crate::tls;
 use crate::tls::Peer;
 
@@ -53,6 +54,8 @@ use crate::tls::Peer;
 pub(super) struct Client {
     client: AsyncClient,
     is_replay: bool,
+    /// What may not be shown of the broker's answers.
+    echo: Arc<Echo>,
 }
 
 /// What the brokers said before.
@@ -100,7 +103,7 @@ async fn attempt(to: &ConnectOptions, room: u16, heard: &Heard) -> Result<(Clien
     // The library makes room for 128 packets ahead, and all of it is in use in time.
     events.state.events = VecDeque::new();
     let limits = connack(&mut events, to, room, heard).await?;
-    let heard = heard.clone();
+    let (heard, echo) = (heard.clone(), Arc::clone(heard.echo()));
     let driver = Driver::spawn(|inbox| async move {
         loop {
             let incoming = match events.poll().await {
@@ -117,7 +120,7 @@ async fn attempt(to: &ConnectOptions, room: u16, heard: &Heard) -> Result<(Clien
             }
         }
     });
-    Ok((Client { client, is_replay: to.is_replay }, limits, driver))
+    Ok((Client { client, is_replay: to.is_replay, echo }, limits, driver))
 }
 
 impl Client {
@@ -143,7 +146,10 @@ impl Client {
             ..PublishProperties::default()
         };
         let options = PublishOptions::at_least_once().retain(retain).properties(properties);
-        self.client.try_publish_tracked(topic, payload, options).ok().map(acknowledgement)
+        self.client
+            .try_publish_tracked(topic, payload, options)
+            .ok()
+            .map(|notice| acknowledgement(notice, Arc::clone(&self.echo)))
     }
 
     pub(super) fn subscribe(&self, topic: &str) -> bool {
@@ -156,14 +162,14 @@ impl Client {
     }
 }
 
-async fn acknowledgement(notice: PublishNotice) -> Ack {
+async fn acknowledgement(notice: PublishNotice, echo: Arc<Echo>) -> Ack {
     let (reason, text) = match notice.wait_async().await {
         Ok(PublishResult::Qos1(ack)) => (ack.reason, ack.properties.and_then(|it| it.reason_string)),
         Err(PublishNoticeError::V5PubAck(reason)) => (reason, None),
         Ok(_) | Err(_) => return Ack::Lost,
     };
     let code = reason as u8;
-    let said = || last_words::answer(code, text.as_deref());
+    let said = || last_words::answer(code, text.as_deref(), &echo);
     match reason_code::meaning(Answer::Puback, code) {
         Meaning::Fine => Ack::Accepted,
         Meaning::Refused => Ack::Refused(said()),
@@ -242,6 +248,8 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
     if let Some(fault) = heard.fault() {
         return fault;
     }
+    // The library quotes the broker here and there.
+    let shown = |text: String| last_words::clean(&text, heard.echo());
     match error {
         ConnectionError::Timeout(_) => format!("no answer within {CONNECT_TIME:?}"),
         ConnectionError::MqttState(StateError::ConnectionAborted) => "the broker closed the connection".to_owned(),
@@ -254,7 +262,7 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
         })) => format!("the broker sent a packet of more than {LARGEST} bytes"),
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}")),
-        other => legible::line(tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string())),
+        ) => shown(tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}"))),
+        other => shown(tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string())),
     }
 }

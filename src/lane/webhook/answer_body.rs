@@ -54,13 +54,15 @@ pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBo
             break;
         }
     }
-    AnswerBody { excerpt: legible(&excerpt, echo), is_whole }
+    let is_cut = !is_whole || read > excerpt.len();
+    AnswerBody { excerpt: legible(&excerpt, is_cut, echo), is_whole }
 }
 
-/// Returns text that a terminal shows as it is, without what the endpoint was told in confidence.
-fn legible(bytes: &[u8], echo: &Echo) -> String {
+/// Returns text that a terminal shows as it is, without what the endpoint was told in confidence. `is_cut` says that more was to come.
+fn legible(bytes: &[u8], is_cut: bool, echo: &Echo) -> String {
     // In this order: what is taken out may have stood in the middle of a secret.
-    let text = echo.hide(legible::text(String::from_utf8_lossy(bytes).into_owned()));
+    let text = legible::text(String::from_utf8_lossy(bytes).into_owned());
+    let text = if is_cut { echo.hide_cut(text) } else { echo.hide(text) };
     text.chars().take(EXCERPT).collect()
 }
 
@@ -70,9 +72,19 @@ mod tests {
 
     #[test]
     fn an_excerpt_holds_nothing_that_a_terminal_would_obey() {
-        let legible = |bytes: &[u8]| legible(bytes, &Echo::default());
+        let legible = |bytes: &[u8]| legible(bytes, false, &Echo::default());
 
         assert_eq!(legible(b"no\x1b[2J such\0 hook\r\n\tat all \xff"), "no[2J such hook\n\tat all \u{fffd}");
         assert_eq!(legible(&[b'a'; 4 * EXCERPT]).len(), EXCERPT);
+    }
+
+    #[test]
+    fn an_excerpt_that_ends_within_a_secret_shows_no_part_of_it() {
+        let echo = Echo::of(["0123456789abcdef".repeat(4)]);
+        let repeated = "0123456789abcdef".repeat(4).repeat(40);
+
+        let excerpt = legible(&repeated.as_bytes()[..4 * EXCERPT], true, &echo);
+
+        assert_eq!(excerpt, "…".repeat(31));
     }
 }

@@ -77,11 +77,11 @@ impl WebhookClient {
     pub fn new(webhook: Webhook, key: &str, clock: Clock) -> anyhow::Result<WebhookClient> {
         let (ca, identity) = webhook.certificates.parts();
         let connector = Connector::new(webhook.address.expose(), webhook.dialer.clone(), tls::client(ca, identity)?)?;
-        let tokens = match &webhook.credentials.authorization {
+        let server = match &webhook.credentials.authorization {
             Some(Authorization::Granted(grant)) => {
                 let (grant, tls) = (Grant::clone(grant), tls::client(ca, None)?);
                 let connector = Connector::new(grant.address.expose(), grant.dialer.clone(), tls)?;
-                Some(Tokens::new(grant, connector))
+                Some((grant, connector))
             }
             _ => None,
         };
@@ -89,6 +89,7 @@ impl WebhookClient {
         let secrets: Vec<String> = secrets.collect();
         let requests = RequestBuilder::new(webhook, key, clock.clone())?;
         let echo = Echo::of(secrets.into_iter().chain(requests.secret()));
+        let tokens = server.map(|(grant, connector)| Tokens::new(grant, connector, echo.clone()));
         Ok(WebhookClient { connector, requests, tokens, echo, clock })
     }
 
@@ -162,12 +163,11 @@ impl WebhookClient {
         let (head, body) = response.into_parts();
         let header = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|value| retry::retry_after(value, self.clock.now()));
-        let token = match &self.tokens {
-            Some(tokens) => tokens.shown().await,
+        let with_tokens = match &self.tokens {
+            Some(tokens) => Some(tokens.echo().await),
             None => None,
         };
-        let with_token = token.map(|token| self.echo.and(token));
-        let answer = answer_body::read(body, with_token.as_ref().unwrap_or(&self.echo), is_stopping).await;
+        let answer = answer_body::read(body, with_tokens.as_deref().unwrap_or(&self.echo), is_stopping).await;
         let status = head.status.as_u16();
         let outcome = outcome(status, retry_after);
         let result = AttemptResult { outcome, status: Some(status), latency: Duration::ZERO, excerpt: answer.excerpt };

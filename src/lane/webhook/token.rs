@@ -2,7 +2,9 @@
 //! A token is kept until shortly before it ends, and one request at a time asks for the next. It never shows a token, and what goes wrong here
 //! is a failed attempt of this webhook and nobody else's.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -29,6 +31,7 @@ use url::Position;
 use url::form_urlencoded;
 
 use crate::destination::credentials::Grant;
+use crate::destination::echo::Echo;
 use crate::lane::webhook::answer_stream::LONGEST_BODY;
 use crate::lane::webhook::connection::Connector;
 
@@ -36,7 +39,17 @@ use crate::lane::webhook::connection::Connector;
 pub(super) struct Tokens {
     grant: Grant,
     connector: Connector,
-    kept: Mutex<Option<Token>>,
+    kept: Mutex<Kept>,
+}
+
+/// The token that requests show now, and what an answer may not show.
+struct Kept {
+    token: Option<Token>,
+    echo: Arc<Echo>,
+    /// What is hidden besides tokens.
+    secrets: Echo,
+    /// The tokens that are hidden, the newest first. An answer may still repeat one that has been replaced.
+    hidden: VecDeque<String>,
 }
 
 struct Token {
@@ -52,6 +65,8 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// A token is renewed so long before it ends, or a fifth of its life before if that is less.
 const AHEAD: Duration = Duration::from_secs(60);
+/// So many tokens are hidden in what the endpoint answers.
+const HIDDEN: usize = 8;
 /// The longest token.
 const LONGEST_TOKEN: usize = 16 << 10;
 /// The names of errors that the standard lists. Another one may repeat what was sent.
@@ -68,9 +83,9 @@ const ERRORS: [&str; 9] = [
 ];
 
 impl Tokens {
-    /// `connector` leads to the server of tokens.
-    pub(super) fn new(grant: Grant, connector: Connector) -> Tokens {
-        Tokens { grant, connector, kept: Mutex::default() }
+    /// `connector` leads to the server of tokens. `secrets` are those that the endpoint knows besides its tokens.
+    pub(super) fn new(grant: Grant, connector: Connector, secrets: Echo) -> Tokens {
+        Tokens { grant, connector, kept: Mutex::new(Kept::new(secrets)) }
     }
 
     /// Returns the header that says who calls. `refused` is one that the endpoint did not take: it is not given out again. The error names
@@ -78,22 +93,20 @@ impl Tokens {
     pub(super) async fn header(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, String> {
         let mut kept = self.kept.lock().await;
         if let Some(token) =
-            kept.as_ref().filter(|token| token.good_until > Instant::now() && refused != Some(&token.header))
+            kept.token.as_ref().filter(|token| token.good_until > Instant::now() && refused != Some(&token.header))
         {
             return Ok(token.header.clone());
         }
-        *kept = None;
+        kept.token = None;
         let asking = timeout(LONGEST_WAIT, self.ask());
         let token = asking.await.unwrap_or_else(|_| Err(format!("no answer within {LONGEST_WAIT:?}")));
         let token = token.map_err(|problem| format!("no token from {}: {problem}", self.grant.address))?;
-        Ok(kept.insert(token).header.clone())
+        Ok(kept.keep(token))
     }
 
-    /// Returns the token that requests show now.
-    pub(super) async fn shown(&self) -> Option<String> {
-        let kept = self.kept.lock().await;
-        let header = kept.as_ref().and_then(|token| token.header.to_str().ok());
-        header.and_then(|header| header.split_once(' ')).map(|(_, token)| token.to_owned())
+    /// Returns what hides the endpoint's secrets, the latest tokens among them.
+    pub(super) async fn echo(&self) -> Arc<Echo> {
+        Arc::clone(&self.kept.lock().await.echo)
     }
 
     async fn ask(&self) -> Result<Token, String> {
@@ -123,6 +136,22 @@ impl Tokens {
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         Ok(request.body(Full::new(form.finish().into()))?)
+    }
+}
+
+impl Kept {
+    fn new(secrets: Echo) -> Kept {
+        Kept { token: None, echo: Arc::new(secrets.clone()), secrets, hidden: VecDeque::new() }
+    }
+
+    fn keep(&mut self, token: Token) -> HeaderValue {
+        let shown = token.header.to_str().ok().and_then(|header| header.split_once(' ')).map(|(_, token)| token);
+        if let Some(shown) = shown.filter(|shown| self.hidden.front().is_none_or(|last| last != shown)) {
+            self.hidden.push_front(shown.to_owned());
+            self.hidden.truncate(HIDDEN);
+            self.echo = Arc::new(self.secrets.and(self.hidden.iter().cloned()));
+        }
+        self.token.insert(token).header.clone()
     }
 }
 
@@ -180,6 +209,19 @@ mod tests {
         assert!((life(json!({"access_token": "t"})) - 240.0).abs() < 1.5);
         assert!(life(json!({"access_token": "t", "expires_in": u64::MAX})) < 86_401.0);
         assert!(life(json!({"access_token": "t", "expires_in": 0})) < 0.5);
+    }
+
+    #[test]
+    fn a_token_that_was_replaced_stays_hidden_for_a_while() {
+        let mut kept = Kept::new(Echo::of(["cl13nt".to_owned()]));
+        for number in 100..=100 + HIDDEN {
+            kept.keep(token(StatusCode::OK, &json!({"access_token": format!("t0ken-{number}")})).unwrap());
+        }
+
+        let said: String = (100..=100 + HIDDEN).map(|number| format!("t0ken-{number} ")).collect();
+        let shown = kept.echo.hide(format!("{said}cl13nt"));
+
+        assert_eq!(shown, format!("t0ken-100 {}…", "… ".repeat(HIDDEN)));
     }
 
     #[test]

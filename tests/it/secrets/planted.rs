@@ -8,9 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use rig::Mosquitto;
 use rig::MosquittoOptions;
 use rig::Receiver;
+use rig::ScriptedBroker;
 use rig::ScriptedEndpoint;
 use rig::Subscriber;
-use rig::receiver::Answer;
+use rig::receiver;
+use rig::scripted_broker::Answer;
+use rig::scripted_broker::Request;
 use rig::scripted_endpoint::Step;
 use rig::subscriber::SubscriberOptions;
 use serde_json::json;
@@ -125,6 +128,51 @@ impl Shown {
     }
 }
 
+/// Brokers that repeat a password, each in another packet.
+struct Repeated {
+    brokers: Vec<(&'static str, ScriptedBroker)>,
+    password: String,
+}
+
+impl Repeated {
+    async fn plant(search: &mut Search) -> Repeated {
+        let password = search.plant("repeated");
+        let said = format!("{password} is not {}", STANDARD.encode(format!("andon:{password}")));
+        let mut brokers = Vec::new();
+        for name in ["connack", "disconnect", "puback", "publish"] {
+            let said = said.clone();
+            let script = move |request: &Request| match (name, request) {
+                // A message in place of a CONNACK is quoted by the library.
+                ("publish", Request::Connect { .. }) => {
+                    let length = u8::try_from(said.len()).unwrap();
+                    Answer::Last([&[0x30, length + 3, 0, length][..], said.as_bytes(), &[0]].concat())
+                }
+                ("connack", Request::Connect { .. }) => Answer::Last(with_reason(0x20, &[0, 0x86], &said)),
+                ("disconnect", Request::Publish { .. }) => Answer::Last(with_reason(0xe0, &[0x89], &said)),
+                ("puback", Request::Publish { id, .. }) if request.is_event() => {
+                    let [high, low] = id.to_be_bytes();
+                    Answer::Bytes(with_reason(0x40, &[high, low, 0x87], &said))
+                }
+                _ => request.accepted(),
+            };
+            brokers.push((name, ScriptedBroker::start(script).await.unwrap()));
+        }
+        Repeated { brokers, password }
+    }
+}
+
+/// Returns a packet of MQTT 5 with this beginning, and with a reason and another server as its properties.
+fn with_reason(kind: u8, start: &[u8], said: &str) -> Vec<u8> {
+    let length = u8::try_from(said.len()).unwrap();
+    let property = |id: u8| [&[id, 0, length][..], said.as_bytes()].concat();
+    let properties = [property(0x1f), property(0x1c)];
+    // A PUBACK knows no other server.
+    let properties = if kind == 0x40 { properties[0].clone() } else { properties.concat() };
+    let varint = |length: usize| [u8::try_from(length % 128).unwrap() | 0x80, u8::try_from(length / 128).unwrap()];
+    let body = [start, &varint(properties.len()), &properties].concat();
+    [&[kind][..], &varint(body.len()), &body].concat()
+}
+
 /// Starts a server whose answer to everything is this one.
 async fn repeating(status: &str, body: String) -> ScriptedEndpoint {
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -158,8 +206,8 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
             .await
             .unwrap();
     let receiver = Receiver::start().await.unwrap();
-    receiver.answer("/401", Answer::status(401));
-    receiver.answer("/410", Answer::status(410));
+    receiver.answer("/401", receiver::Answer::status(401));
+    receiver.answer("/410", receiver::Answer::status(410));
     let line = Line::new().await;
     let of = |path: &str| receiver.url(path).replace("://", &format!("://me:{login}@"));
     let bare = "http://127.0.0.1:9/";
@@ -199,12 +247,15 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
         "update andon.webhooks set previous_secret_key = '{previous}', previous_secret_until = now() + interval '1 hour' where name = 'good'"
     ))
     .await;
-    for (name, port, password, tls) in [
+    let repeated = Repeated::plant(&mut search).await;
+    let repeating = repeated.brokers.iter().map(|(name, broker)| (*name, broker.port(), &repeated.password, false));
+    let publishers = [
         ("mqtt-good", mosquitto.port(), &broker, false),
         ("mqtt-wrong", mosquitto.port(), &wrong, false),
         ("mqtt-refused", 9, &wrong, false),
         ("mqtt-tls", mosquitto.port(), &wrong, true),
-    ] {
+    ];
+    for (name, port, password, tls) in publishers.into_iter().chain(repeating) {
         let lane = line.publisher(port, json!({})).await;
         let sql = "update andon.mqtt_publishers set name = $1, username = 'andon', password = $2, use_tls = $3 where id::text = $4";
         line.client.execute(sql, &[&name, password, &tls, &lane.split_once('/').unwrap().1]).await.unwrap();
@@ -252,7 +303,7 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
         where name in ('headers', 'basic', 'bearer', 'granted', 'not-granted')",
     )
     .await;
-    line.until("select count(*) filter (where state = 'retrying') >= 3 and count(*) filter (where state = 'misconfigured') = 3 and
+    line.until("select count(*) filter (where state = 'retrying' and reason <> '') >= 7 and count(*) filter (where state = 'misconfigured') = 3 and
         count(*) filter (where state = 'disabled') = 1 from andon.lanes").await;
 
     let mut runs: Vec<(String, Run)> = Vec::new();
@@ -298,6 +349,11 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
     let is_tried = |run: &Run| run.out.contains("no token from ");
     assert!(runs.iter().any(|(command, run)| command.starts_with("deliveries show") && is_tried(run)), "{runs:?}");
     let log = daemon.log();
+    let words = "select count(*) from andon.lanes where reason like '%…%' and name in ('connack', 'disconnect', 'puback', 'publish')";
+    let told: i64 = line.client.query_one(words, &[]).await.unwrap().get(0);
+    assert_eq!(told, 4, "each of those brokers is told with what it says");
+    // What the library of MQTT logs quotes packets.
+    assert!(!log.contains("PubAck Pkid"));
     assert!(log.contains("TRACE") && log.contains("misconfigured") && !ids.is_empty());
     search.look("the daemon's log", &log);
     for (command, Run { out, err, .. }) in &runs {
