@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::signature::Mismatch;
 use crate::signature::Request;
+
+/// The headers that a signature is about or that hold one.
+const SIGNED: [&str; 5] =
+    ["webhook-id", "webhook-timestamp", "webhook-signature", "webhook-sequence", "webhook-sequence-signature"];
 
 /// The headers, in small letters, and the body.
 pub(super) struct ReceivedRequest<'a> {
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Vec<String>>,
     body: &'a [u8],
 }
 
@@ -22,22 +27,27 @@ impl<'a> ReceivedRequest<'a> {
             }
             let line = String::from_utf8_lossy(line);
             if let Some((name, value)) = line.split_once(':') {
-                headers.insert(name.trim().to_lowercase(), value.trim().to_owned());
+                let values: &mut Vec<String> = headers.entry(name.trim().to_lowercase()).or_default();
+                values.push(value.trim().to_owned());
             }
         }
         ReceivedRequest { headers, body: rest }
     }
 
-    /// Returns what the signature is about.
-    pub(super) fn signed(&self) -> Request<'_> {
-        let header = |name: &str| self.headers.get(name).map(String::as_str);
-        Request {
+    /// Returns what the signature is about. It is refused if one of its headers comes twice: servers do not agree on which of them counts.
+    pub(super) fn signed(&self) -> Result<Request<'_>, Mismatch> {
+        let values = |name: &str| self.headers.get(name).map_or(&[][..], Vec::as_slice);
+        if let Some(name) = SIGNED.into_iter().find(|name| values(name).len() > 1) {
+            return Err(Mismatch::Repeated(name));
+        }
+        let header = |name: &str| values(name).first().map(String::as_str);
+        Ok(Request {
             id: header("webhook-id"),
             timestamp: header("webhook-timestamp"),
             signature: header("webhook-signature"),
             sequence: header("webhook-sequence").map(|sequence| (sequence, header("webhook-sequence-signature"))),
             body: self.body,
-        }
+        })
     }
 }
 
@@ -52,8 +62,20 @@ mod tests {
 
         let request = ReceivedRequest::parse(bytes);
 
-        let signed = request.signed();
+        let signed = request.signed().unwrap();
         assert_eq!((signed.id, signed.timestamp, signed.signature), (Some("a_1"), Some("7"), None));
         assert_eq!(signed.body, b"{\"a\":\n\n1}\n");
+    }
+
+    #[test]
+    fn a_header_of_the_signature_that_comes_twice_is_refused_and_another_is_not() {
+        let twice = |name: &str| format!("host: a\nHost: b\n{name}: 1\n{}: 2\n\n", name.to_uppercase());
+
+        for name in SIGNED {
+            let text = twice(name);
+            let refused = ReceivedRequest::parse(text.as_bytes()).signed().unwrap_err();
+            assert_eq!(refused, Mismatch::Repeated(name));
+        }
+        assert!(ReceivedRequest::parse(twice("x-request-id").as_bytes()).signed().is_ok());
     }
 }

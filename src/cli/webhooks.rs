@@ -1,6 +1,7 @@
 //! `andon webhooks` keeps the signatures of webhooks. In: a webhook's name, or a request as it was received. Out: a new secret, while the one
 //! before still signs; its public keys; or why a receiver should refuse the request. A secret is shown once, when it is made.
 
+use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -135,9 +136,16 @@ fn public_keys(secret: &str) -> anyhow::Result<Vec<String>> {
 /// The largest request that is read: a body may have 1 GiB by the configuration, which nobody pastes.
 const LARGEST_REQUEST: u64 = 64 << 20;
 
+/// No file of secrets is so large, and some files have no end.
+const LARGEST_SECRET: u64 = 1 << 20;
+
 fn verify(secret_file: &std::path::Path) -> Result<ExitCode, Failure> {
-    let text = std::fs::read_to_string(secret_file);
-    let text = text.map_err(|error| usage(format!("cannot read `{}`: {error}", secret_file.display())))?;
+    let mut text = String::new();
+    let read = File::open(secret_file).and_then(|file| file.take(LARGEST_SECRET).read_to_string(&mut text));
+    read.map_err(|error| usage(format!("cannot read `{}`: {error}", secret_file.display())))?;
+    if text.len() as u64 == LARGEST_SECRET {
+        return Err(usage(format!("`{}` is too large to be a secret", secret_file.display())));
+    }
     // Editors put it there.
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let verifier = Verifier::parse(text);
@@ -146,7 +154,8 @@ fn verify(secret_file: &std::path::Path) -> Result<ExitCode, Failure> {
     let mut request = Vec::new();
     std::io::stdin().take(LARGEST_REQUEST).read_to_end(&mut request).context("cannot read the request")?;
     let request = ReceivedRequest::parse(&request);
-    match verifier.verify(text, &request.signed(), Timestamp::now().as_second()) {
+    let verified = request.signed().and_then(|signed| verifier.verify(text, &signed, Timestamp::now().as_second()));
+    match verified {
         Ok(()) => {
             println!("valid");
             Ok(ExitCode::SUCCESS)

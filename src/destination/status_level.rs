@@ -1,5 +1,6 @@
 //! The topic level that stands for a publisher in its status topic. In: a name. Out: a level made of ASCII letters, digits, `-` and `_`: some
-//! brokers use `.` as a separator of their own. Different names may give the same level.
+//! brokers use `.` as a separator of their own. Different names may give the same level. The topics that have such a level belong to Andon:
+//! an event that was published there would pass for the status of a publisher.
 
 /// The longest level that a name gives.
 const LONGEST: usize = 64;
@@ -11,6 +12,19 @@ pub fn clean(name: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
     let level: String = name.trim().chars().take(LONGEST).map(keep).collect();
     if level.contains(|c: char| c.is_ascii_alphanumeric()) { level } else { NAMELESS.to_owned() }
+}
+
+/// Returns the topic at which a broker keeps the status of a publisher.
+pub fn topic(gateway: &str, level: &str) -> String {
+    format!("andon/{}/{level}/status", clean(gateway))
+}
+
+/// Whether a topic is one at which a broker could keep the status of a publisher, of this gateway or of another.
+pub fn is_of_a_status(topic: &str) -> bool {
+    topic
+        .strip_prefix("andon/")
+        .and_then(|rest| rest.strip_suffix("/status"))
+        .is_some_and(|rest| rest.matches('/').count() == 1)
 }
 
 #[cfg(test)]
@@ -25,5 +39,15 @@ mod tests {
         }
         assert_eq!(clean("Halle 3/Süd"), "Halle_3_S_d");
         assert_eq!(clean(&"x".repeat(70_000)).len(), LONGEST);
+    }
+
+    #[test]
+    fn a_topic_of_a_status_is_told_from_all_others() {
+        assert!(is_of_a_status(&topic("gateway 1", "plant")));
+        for other in
+            ["andon/site/status", "andon/a/b/c/status", "andon/a/b/state", "acme/a/b/status", "andon/a/b/status/x"]
+        {
+            assert!(!is_of_a_status(other), "{other}");
+        }
     }
 }

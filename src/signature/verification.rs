@@ -41,6 +41,11 @@ pub enum Mismatch {
         "there is no header `{0}`; give the headers as they were received, each on its line, then an empty line, then the body"
     )]
     Missing(&'static str),
+    /// A header comes twice, so a receiver may read another one than this.
+    #[error(
+        "there is more than one header `{0}`, and what is verified may not be what is used; somebody on the way added one"
+    )]
+    Repeated(&'static str),
     /// The timestamp is no number.
     #[error("webhook-timestamp is not a number of seconds")]
     NotATime,

@@ -206,10 +206,6 @@ async fn crash_after(server: &Postgres, line: &mut Line, flushed: &str) -> bool 
 }
 
 impl Line {
-    async fn text(&self, sql: &str) -> String {
-        self.client.query_one(sql, &[]).await.unwrap().get(0)
-    }
-
     /// Emits one event of an entity, and waits until it is on the disk. Returns how far the disk is.
     async fn emit_durably(&self, entity: &str) -> String {
         self.run("set synchronous_commit = on").await;

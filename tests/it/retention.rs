@@ -54,7 +54,9 @@ impl Line {
         let deadline = Instant::now() + PATIENCE;
         self.tidy(retention).await;
         while self.number(&format!("{PARTITIONS_BELOW} {past}")).await > 0 {
-            assert!(Instant::now() < deadline, "partitions below {past} stay");
+            if Instant::now() >= deadline {
+                panic!("partitions below {past} stay: {}", self.text(WHY_THEY_STAY).await);
+            }
             self.tidy(retention).await;
         }
     }
@@ -82,6 +84,16 @@ fn a_week() -> Retention {
 fn no_room() -> Retention {
     Retention { log_size: 1, ..Retention::default() }
 }
+
+/// What keeps partitions: ids that a lane or the tail has not passed, events that are too young, and locks of others.
+const WHY_THEY_STAY: &str = "select concat_ws(e'\\n',
+    (select string_agg(concat_ws(' ', part, low, past), ', ') from (select * from andon.log_partitions() limit 3) part),
+    (select 'tail ' || tail::text from andon.tail),
+    (select string_agg(concat_ws(' ', lane, state, epoch, position, andon.pending_ids(lanes)), ', ') from andon.lanes),
+    (select string_agg(concat_ws(' ', tableoid::regclass, count, age), ', ')
+        from (select tableoid, count(*), now() - max(captured_at) as age from andon.events group by tableoid order by tableoid) it),
+    (select string_agg(concat_ws(' ', l.locktype, l.relation::regclass, l.objid, l.mode, l.granted, l.pid, a.backend_type, a.state, now() - a.xact_start, a.query),
+        e'\\n') from pg_locks l join pg_stat_activity a using (pid) where l.pid <> pg_backend_pid() and a.datname = current_database()))";
 
 const PARTITIONS_BELOW: &str = "select count(*) from andon.log_partitions() where past <=";
 

@@ -79,7 +79,7 @@ impl MessageBuilder {
                 Order::Entity | Order::None => publisher.window,
             },
             max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
-            status_topic: format!("andon/{}/{}/status", status_level::clean(gateway), publisher.status_level),
+            status_topic: status_level::topic(gateway, &publisher.status_level),
             last_will: status(gateway, false),
             is_replay: false,
             version: publisher.version,
@@ -147,6 +147,11 @@ impl MessageBuilder {
             .topic
             .expand(event, publisher.naming, publisher.missing, &self.equipment, &publisher.levels)
             .map_err(|problem| problem.to_string())?;
+        if status_level::is_of_a_status(topic.as_str()) {
+            return Err(format!(
+                "`{topic}` is a topic where Andon keeps the status of a publisher; change topic_pattern"
+            ));
+        }
         let most = publisher.max_payload;
         let too_large =
             |bytes: String| format!("the payload has {bytes} bytes, and max_payload is {most}; send less or raise it");

@@ -84,3 +84,29 @@ async fn a_number_in_a_topic_has_the_digits_that_postgresql_gave_it() {
     let topics: Vec<_> = events(&received).map(|message| message.topic.as_str()).collect();
     assert_eq!(topics, numbers.map(|number| format!("lots/{number}/{number}")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_passes_for_the_status_of_a_publisher() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let subscriber = Subscriber::start(broker.port()).await.unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher_of("acme", "{enterprise}/{site}/{cell}/status", broker.port(), json!({})).await;
+    for site in ["test", "chicago", "plant/another"] {
+        let context =
+            json!({"enterprise": if site == "chicago" { "acme" } else { "andon" }, "site": site, "cell": "publisher"});
+        let sql = "insert into andon.events (tenant, type, entity_type, entity_id, context) values ('acme', 'job.updated', 'job', '1', $1)";
+        line.client.execute(sql, &[&context]).await.unwrap();
+    }
+    line.start();
+    wait_for_done(&line, &lane).await;
+    subscriber.messages().wait_for_matching(PATIENCE, 1, is_event).await.unwrap();
+
+    let reason = |topic: &str| {
+        format!("dead 1 `{topic}` is a topic where Andon keeps the status of a publisher; change topic_pattern")
+    };
+    let parked = line.parked(&lane).await;
+    assert_eq!(parked, [reason("andon/test/publisher/status"), reason("andon/plant_another/publisher/status")]);
+    line.stop().await.unwrap();
+    let received = subscriber.received();
+    assert_eq!(events(&received).map(|it| it.topic.as_str()).collect::<Vec<_>>(), ["acme/chicago/publisher/status"]);
+}

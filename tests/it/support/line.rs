@@ -173,6 +173,11 @@ impl Line {
         self.client.batch_execute(sql).await.unwrap();
     }
 
+    /// Returns the text that a query gives.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        self.client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
     /// Emits one event with a counter, in a transaction of its own.
     pub(crate) async fn emit(&self, tenant: &str, entity: &str, counter: u64) {
         self.run(&emit_sql(tenant, entity, counter)).await;
