@@ -173,7 +173,7 @@ async fn locked(client: &Client, mapping: &Mapping) -> Option<SourceError> {
     let captured = mapping.captures.iter().map(|capture| &capture.table);
     let names: Vec<String> = captured.chain(lookups).flat_map(TableName::each).map(TableName::sql).collect();
     let sql = "select name from unnest($1::text[]) name join pg_locks l on l.relation = to_regclass(name)
-        where l.granted and l.mode = 'AccessExclusiveLock' limit 1";
+        where l.database = (select oid from pg_database where datname = current_database()) and l.granted and l.mode = 'AccessExclusiveLock' limit 1";
     let row = client.query_opt(sql, &[&names]).await.ok().flatten()?;
     Some(SourceError::Busy { table: row.get(0), attempts: ATTEMPTS })
 }

@@ -216,6 +216,24 @@ async fn shortening_the_log_makes_no_writer_wait_whoever_holds_it_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_in_another_database_of_the_server_keeps_no_partition() {
+    let (line, neighbour) = (Line::in_small_partitions().await, Line::new().await);
+    let oid = "select 'andon.events'::regclass::oid::int8";
+    assert_eq!(line.number(oid).await, neighbour.number(oid).await, "both were made from one template");
+    line.run("alter sequence andon.events_id_seq restart with 300").await;
+    line.emit("acme", "e1", 1).await;
+    let mut client = connect(&line.url).await;
+    line.run("update andon.tail set position = 300, holes = '{}'").await;
+    let import = connect(&neighbour.url).await;
+    import.batch_execute(&format!("begin; {}", emit_sql("acme", "import", 1))).await.unwrap();
+
+    retention::apply(&mut client, &a_week(), &Defaults::default()).await.unwrap();
+
+    assert_eq!(line.number(&format!("{PARTITIONS_BELOW} 300")).await, 0);
+    import.batch_execute("rollback").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_not_committed_yet_keeps_its_partition() {
     let receiver = Receiver::start().await.unwrap();
     let mut line = Line::in_small_partitions().await;
