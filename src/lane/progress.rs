@@ -28,6 +28,7 @@ use crate::lane::store::state::State;
 use crate::ledger::Entries;
 use crate::ledger::Fate;
 use crate::ledger::Undelivered;
+use crate::ranges::Ranges;
 
 /// How far a lane is, and what it has to write about it.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Progress {
     stored: Stored,
     row: LaneRow,
     unsaved: Unsaved,
+    /// The holes of the log that the row has as pending.
+    written_holes: Arc<Ranges>,
 }
 
 /// How many parked deliveries may wait for the database. A lane with more than that takes nothing new.
@@ -58,6 +61,8 @@ impl Progress {
     /// Creates the progress of a lane that goes on from its stored cursor; `is_failing` is what its row says of the destination.
     pub fn new(row: LaneRow, intake: Intake, is_failing: bool) -> Progress {
         let unsaved = Unsaved::new(intake.position(), is_failing, Instant::now());
+        // Whatever is pending in the row that was taken over may be a hole.
+        let written_holes = Arc::new(intake.checkpoint().1.ids());
         Progress {
             intake,
             entries: Entries::default(),
@@ -65,6 +70,7 @@ impl Progress {
             stored: Stored::default(),
             row,
             unsaved,
+            written_holes,
         }
     }
 
@@ -250,14 +256,18 @@ impl Progress {
 
     /// Returns whether there is anything to write. It is asked before the checkpoint is put together, because that is the slower the more
     /// holes the log has.
-    fn is_due(&self) -> bool {
+    fn is_due(&mut self) -> bool {
         let (position, is_over) = (self.intake.position(), self.intake.is_over());
+        if !self.written_holes.is_empty() && !Arc::ptr_eq(&self.written_holes, &self.intake.holes()) {
+            self.unsaved.holes_closed();
+        }
         let patience = || self.row.patience(&self.intake.holes());
         !self.entries.is_empty() || self.unsaved.is_due(Instant::now(), position, is_over, patience)
     }
 
     fn start_writing(&mut self) {
         let (position, pending) = self.intake.checkpoint();
+        self.written_holes = Arc::clone(&pending.undecided);
         let pending = self.row.express(&pending);
         let checkpoint = self.unsaved.begin(position, pending, self.intake.is_over());
         let joins = !checkpoint.is_over && !self.unsaved.database_is_away();

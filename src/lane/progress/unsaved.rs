@@ -25,6 +25,8 @@ pub(super) struct Unsaved {
     saved_at: Instant,
     /// How long the lane waits before it writes its cursor again.
     pause: Duration,
+    /// The row has ids as pending that were open holes of the log, and are none any more.
+    has_closed_holes: bool,
     /// The lane stops, and waits no longer.
     stops: bool,
     /// How many events were delivered that no checkpoint has counted yet.
@@ -55,7 +57,8 @@ enum StoredFailure {
     None,
 }
 
-/// How often a lane writes its cursor while no event is for it, so that the partitions that it has passed can be dropped.
+/// How often a lane writes its cursor while no event is for it, so that the partitions that it has passed can be dropped. It does so too
+/// after a rollback, for which nobody rings.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
 /// The pause that a lane makes for each range of ids that is pending in the cursor that it wrote. A hole of the log is pending for every
 /// lane, so that thousands of holes would otherwise cost the plant's database more than the events do. With 2,000 ranges, it is as long as
@@ -76,6 +79,7 @@ impl Unsaved {
             saved_position: position,
             saved_at: now,
             pause: Duration::ZERO,
+            has_closed_holes: false,
             stops: false,
             delivered: 0,
             end_is_saved: false,
@@ -96,6 +100,12 @@ impl Unsaved {
         }
     }
 
+    /// Records that holes of the log are closed which the row has as pending. A transaction that is rolled back brings no event, after which
+    /// the row would be written; until it is, the partition of the hole looks as if the lane needed it.
+    pub(super) fn holes_closed(&mut self) {
+        self.has_closed_holes = true;
+    }
+
     fn outdate(&mut self) {
         if self.cursor == StoredCursor::UpToDate {
             self.cursor = StoredCursor::Outdated;
@@ -112,7 +122,7 @@ impl Unsaved {
             StoredCursor::Outdated => !is_patient(self.pause),
             StoredCursor::DatabaseAway => true,
         };
-        let has_passed = position != self.saved_position && since > IDLE_CHECKPOINT;
+        let has_passed = (position != self.saved_position || self.has_closed_holes) && since > IDLE_CHECKPOINT;
         is_outdated || self.is_end_unsaved(is_over) || has_passed && !is_patient(self.pause * IDLE_PAUSES)
     }
 
@@ -126,6 +136,7 @@ impl Unsaved {
         if self.cursor == StoredCursor::Outdated {
             self.cursor = StoredCursor::UpToDate;
         }
+        self.has_closed_holes = false;
         Checkpoint { position, pending, delivered: self.delivered, is_over }
     }
 

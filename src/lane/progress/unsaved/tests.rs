@@ -85,6 +85,12 @@ fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
     assert!(!unsaved.is_due(later, 10, false, at_once), "it is where it was");
     assert!(!unsaved.is_due(start, 20, false, at_once), "others' events went by");
     assert!(unsaved.is_due(later, 20, false, at_once));
+    unsaved.holes_closed();
+    assert!(
+        unsaved.is_due(later, 10, false, at_once),
+        "a rollback brings no event, and the row has its ids as pending"
+    );
+    assert!(!unsaved.is_due(start, 10, false, at_once));
 
     assert!(unsaved.is_due(start, 10, true, at_once));
     let checkpoint = unsaved.begin(10, StoredPending::default(), true);
