@@ -80,9 +80,6 @@ enum Over {
     },
 }
 
-/// The kind of destination in what is reported of a disabled lane.
-const KIND: &str = "mqtt";
-
 impl MqttLane {
     /// Creates a lane that goes on from its stored cursor.
     pub(super) fn new(name: String, messages: MessageBuilder, progress: Progress, retries: Retries) -> MqttLane {
@@ -110,7 +107,7 @@ impl MqttLane {
                     match self.publish(link, &mut stop).await? {
                         Over::Stopped => break,
                         Over::Disabled(reason) => {
-                            return Box::pin(self.deliveries.progress.disable(KIND, &reason, &mut stop)).await;
+                            return Box::pin(self.deliveries.progress.disable(&reason, &mut stop)).await;
                         }
                         Over::Broken { reason, was_useful, retains } => {
                             if !retains {
@@ -129,7 +126,7 @@ impl MqttLane {
                 }
                 Box::pin(self.deliveries.report_trouble(&reason)).await?;
             } else if let Some(reason) = Box::pin(self.deliveries.in_trouble(&reason)).await? {
-                return Box::pin(self.deliveries.progress.disable(KIND, &reason, &mut stop)).await;
+                return Box::pin(self.deliveries.progress.disable(&reason, &mut stop)).await;
             }
             if Box::pin(self.wait(pauses.next().unwrap_or(LONGEST_PAUSE), &mut stop)).await? {
                 break;

@@ -155,15 +155,10 @@ impl Progress {
 
     /// Disables the lane: the destination gets nothing more, and the cursor stays where it is, until the destination's row is changed.
     /// Returns when all of that is written, or when the lane is asked to stop.
-    pub async fn disable(
-        &mut self,
-        destination_kind: &'static str,
-        reason: &str,
-        stop: &mut Stop,
-    ) -> Result<Ended, Lost> {
+    pub async fn disable(&mut self, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
         let lane = self.row.lane();
         tracing::warn!(%lane, reason, "disabled until its row is changed");
-        self.report(State::Disabled { destination_kind, reason: reason.to_owned() }).await?;
+        self.report(State::Disabled(reason.to_owned())).await?;
         self.finish().await?;
         let mut clock = Progress::clock();
         while !self.is_written() {

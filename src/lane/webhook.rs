@@ -54,9 +54,6 @@ pub struct WebhookLane {
     state: WebhookState,
 }
 
-/// The kind of lane, as the event that reports a disabled lane names it.
-const KIND: &str = "webhook";
-
 impl WebhookLane {
     /// Creates a lane that goes on from its stored cursor; of the entities in `held` something is parked.
     pub(super) fn new(
@@ -193,7 +190,7 @@ impl WebhookLane {
 
     /// Ends the lane of an endpoint that gets nothing more.
     async fn disable(mut self, reason: &str, stop: &mut Stop) -> Result<Ended, Lost> {
-        self.progress.report(State::Disabled { destination_kind: KIND, reason: reason.to_owned() }).await?;
+        self.progress.report(State::Disabled(reason.to_owned())).await?;
         tokio::select! {
             biased;
             // Somebody who changes the row is not kept waiting by requests to an endpoint that wants nothing more.
@@ -201,7 +198,7 @@ impl WebhookLane {
             ended = self.finish_attempts(self.timeout) => ended?,
         }
         self.finish_attempts(Duration::ZERO).await?;
-        self.progress.disable(KIND, reason, stop).await
+        self.progress.disable(reason, stop).await
     }
 
     /// Finishes the attempts in flight within `grace`, and writes down how far the lane is.

@@ -2,31 +2,29 @@
 //! that the database refuses alone too as dead, with its reason. It leaves something out only where the database takes it in no other way,
 //! so that one delivery cannot keep a lane from writing its progress.
 
-use std::sync::Arc;
-
 use deadpool_postgres::Transaction;
-use serde_json::value::RawValue;
 use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
-use crate::event::Event;
 use crate::ledger::Attempt;
 use crate::ledger::Entries;
 use crate::ledger::Fate;
 use crate::ledger::Undelivered;
 use crate::ledger::attempts;
 use crate::ledger::deliveries;
-
-/// The characters that are left of a culprit's entity.
-const ENTITY: usize = 64;
+use crate::ledger::deliveries::Kept;
 
 /// Returns whether the database refuses what it was to write, so that the same would fail again. Otherwise it is the connection or the
 /// server that fails.
 pub fn is_refusal(error: &Error) -> bool {
     match error.code() {
-        // Data exceptions, constraints, limits such as the size of an index's entry, and what triggers raise.
-        Some(state) => ["22", "23", "54", "P0"].contains(&&state.code()[..2]),
+        // Data exceptions, constraints, limits such as the size of an index's entry, what triggers raise, and damaged pages.
+        Some(state) => {
+            let is_damage = [&SqlState::DATA_CORRUPTED, &SqlState::INDEX_CORRUPTED].contains(&state);
+            is_damage || ["22", "23", "54", "P0"].contains(&&state.code()[..2])
+        }
         // A value that the driver cannot write has no code.
         None => error.to_string().starts_with("error serializing parameter"),
     }
@@ -64,45 +62,46 @@ pub async fn record(transaction: &mut Transaction<'_>, lane: &LaneName, made: &[
     }
 }
 
-/// Parks the deliveries, each under a savepoint of its own. Returns the entities of which nothing is parked now because it was refused.
+/// Parks the deliveries, each under a savepoint of its own. Returns the entities of which something is not parked as it was to be, because it
+/// was refused or has left the log.
 pub async fn park_each(
     transaction: &mut Transaction<'_>,
     lane: &LaneName,
     undelivered: &[Undelivered],
 ) -> Result<Vec<Entity>, Error> {
-    let mut refused = Vec::new();
+    let mut unparked = Vec::new();
     for one in undelivered {
-        let Err(error) = park(transaction, lane, one).await else { continue };
-        if !is_refusal(&error) {
-            return Err(error);
-        }
+        let error = match park(transaction, lane, one, Kept::Whole).await {
+            Ok(gone) => {
+                unparked.extend(gone);
+                continue;
+            }
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error),
+        };
         let reason = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         tracing::error!(%lane, event = one.event.id, reason, "a delivery cannot be parked; it is dead");
         let reason = format!("{}; it cannot be parked: {reason}", one.reason);
         let dead = Undelivered { fate: Fate::Dead, reason, ..one.clone() };
-        if park(transaction, lane, &dead).await.is_err() {
-            park(transaction, lane, &bare(dead)).await?;
+        if park(transaction, lane, &dead, Kept::Whole).await.is_err() {
+            let reason = format!("{}; this is event {} of the log without its data", dead.reason, one.event.id);
+            park(transaction, lane, &Undelivered { reason, ..dead }, Kept::Bare).await?;
         }
-        refused.push(one.event.entity.clone());
+        unparked.push(one.event.entity.clone());
     }
-    deliveries::make_next_due(transaction, lane, &Vec::from_iter(&refused)).await
+    Ok(unparked)
 }
 
-async fn park(transaction: &mut Transaction<'_>, lane: &LaneName, one: &Undelivered) -> Result<(), Error> {
+async fn park(
+    transaction: &mut Transaction<'_>,
+    lane: &LaneName,
+    one: &Undelivered,
+    kept: Kept,
+) -> Result<Vec<Entity>, Error> {
     let savepoint = transaction.savepoint("one").await?;
-    deliveries::park(&savepoint, lane, std::slice::from_ref(one)).await?;
-    savepoint.commit().await
-}
-
-/// Leaves out whatever may be large or odd. The log still has the event.
-fn bare(one: Undelivered) -> Undelivered {
-    let Event { id, event_id, tenant, event_type, entity, occurred_at, .. } = &*one.event;
-    let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(ENTITY).collect();
-    let entity = Entity { entity_type: cut(&entity.entity_type), id: cut(&entity.id) };
-    let empty = || RawValue::NULL.to_owned();
-    let event = Event::new(*id, *event_id, tenant.clone(), cut(event_type), entity, *occurred_at, empty(), empty());
-    let reason = format!("{}; this is event {id} of the log without its data", one.reason);
-    Undelivered { event: Arc::new(event), reason, ..one }
+    let gone = deliveries::park(&savepoint, lane, std::slice::from_ref(one), kept).await?;
+    savepoint.commit().await?;
+    Ok(gone)
 }
 
 #[cfg(test)]

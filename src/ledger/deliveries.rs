@@ -18,56 +18,52 @@ use crate::ledger::StateChange;
 use crate::ledger::Undelivered;
 use crate::ledger::within_reach;
 
-/// Parks the deliveries of events that the lane's cursor passes in this transaction.
+/// How much of an event is parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// All of it.
+    Whole,
+    /// What can be neither large nor odd. The log still has the event.
+    Bare,
+}
+
+/// Parks the deliveries of events that the lane's cursor passes in this transaction. The database copies the events from the log. Returns the
+/// entities of those that have left it meanwhile, which count as lost.
 pub async fn park(
     transaction: &PooledTransaction<'_>,
     lane: &LaneName,
     undelivered: &[Undelivered],
-) -> Result<(), tokio_postgres::Error> {
+    kept: Kept,
+) -> Result<Vec<Entity>, tokio_postgres::Error> {
     if undelivered.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let events = || undelivered.iter().map(|it| &it.event);
     let fates: Vec<(&str, Option<f64>)> = undelivered.iter().map(|it| state_and_delay(it.fate)).collect();
-    let statement = transaction
-        .prepare_cached(
-            "insert into andon.deliveries (lane, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data,
-                state, attempts, next_attempt_at, reason)
-            select $1, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data,
-                state, attempts, now() + delay * interval '1 second', reason
-            from unnest($2::int8[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::jsonb[],
-                    $10::jsonb[], $11::text[], $12::int4[], $13::float8[], $14::text[]) with ordinality
-                it (event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, state, attempts, delay, reason, place)
-            order by place
-            on conflict (lane, event_id) do nothing",
-        )
-        .await?;
-    transaction
-        .execute(
+    let statement = transaction.prepare_cached("select andon.park($1, $2, $3, $4, $5, $6, $7)").await?;
+    let row = transaction
+        .query_one(
             &statement,
             &[
                 &lane.0,
-                &events().map(|it| it.id).collect::<Vec<_>>(),
-                &events().map(|it| it.event_id).collect::<Vec<_>>(),
-                &events().map(|it| it.tenant.0.as_str()).collect::<Vec<_>>(),
-                &events().map(|it| it.event_type.as_str()).collect::<Vec<_>>(),
-                &events().map(|it| it.entity.entity_type.as_str()).collect::<Vec<_>>(),
-                &events().map(|it| it.entity.id.as_str()).collect::<Vec<_>>(),
-                &events().map(|it| it.occurred_at).collect::<Vec<_>>(),
-                &events().map(|it| &it.context).collect::<Vec<_>>(),
-                &events().map(|it| &it.data).collect::<Vec<_>>(),
+                &undelivered.iter().map(|it| it.event.id).collect::<Vec<_>>(),
                 &fates.iter().map(|(state, _)| *state).collect::<Vec<_>>(),
                 &undelivered.iter().map(|it| it.attempts).collect::<Vec<_>>(),
                 &fates.iter().map(|(_, delay)| *delay).collect::<Vec<_>>(),
                 &undelivered.iter().map(|it| it.reason.as_str()).collect::<Vec<_>>(),
+                &(kept == Kept::Bare),
             ],
         )
         .await?;
+    let gone: HashSet<i64> = row.get::<_, Vec<i64>>(0).into_iter().collect();
+    if !gone.is_empty() {
+        tracing::error!(%lane, lost = gone.len(), "events that could not be delivered have left the log before they were parked");
+    }
+    let (gone, parked): (Vec<_>, Vec<_>) = undelivered.iter().partition(|it| gone.contains(&it.event.id));
     // What they were to wait for may be gone: somebody has deleted it and told nobody.
-    let waiting = undelivered.iter().filter(|it| it.fate == Fate::Waiting).map(|it| &it.event.entity);
+    let waiting = parked.iter().filter(|it| it.fate == Fate::Waiting).map(|it| &it.event.entity);
     let waiting: HashSet<&Entity> = waiting.collect();
     make_next_due(transaction, lane, &Vec::from_iter(waiting)).await?;
-    Ok(())
+    Ok(gone.iter().map(|it| it.event.entity.clone()).collect())
 }
 
 /// Writes how attempts at parked deliveries ended, and makes the next delivery of each entity due. Returns the entities of which nothing
@@ -304,7 +300,7 @@ fn state_change(row: &Row) -> StateChange {
 }
 
 /// Makes the first delivery that is left of each entity due, if it is waiting. Returns the entities that have none left, except dead ones.
-pub(super) async fn make_next_due(
+pub async fn make_next_due(
     transaction: &PooledTransaction<'_>,
     lane: &LaneName,
     entities: &[&Entity],

@@ -1,6 +1,8 @@
 //! Least privilege. In: roles with what `andon grants` prints for them, and with more. Out: what they cannot do whatever they try, and whether
 //! `andon check` says what is missing and what is too much.
 
+mod forged;
+
 use rig::Postgres;
 use rig::Receiver;
 use serde_json::json;
@@ -27,6 +29,12 @@ const FORBIDDEN: &[&str] = &[
     "insert into andon.events (tenant, type, entity_type, entity_id) values ('acme', 'job.done', 'job', '1')",
     "update andon.events set tenant = 'bolt'",
     "delete from andon.events",
+    "insert into andon.deliveries (lane, event, event_id, tenant, type, entity_type, entity_id, occurred_at, context, data, state, reason)
+        values ('andon.webhooks/1', 1, gen_random_uuid(), 'acme', 'job.done', 'job', '1', now(), '{}', '{}', 'waiting', '')",
+    "update andon.deliveries set data = '{}'",
+    "update andon.deliveries set tenant = 'acme', event_id = gen_random_uuid()",
+    "select andon.write_event('andon.destination.disabled', '{}', 'acme', '', '', '{}')",
+    "select andon.emit('job.done', '{}', 'acme')",
     "insert into andon.webhooks (url, secret_key) values ('https://evil.example', 's')",
     "update andon.webhooks set url = 'https://evil.example'",
     "delete from andon.webhooks",

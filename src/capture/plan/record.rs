@@ -1,12 +1,16 @@
 //! The rows of `andon.sources`: what is attached, by whom, and whether it still is as it should be. In: a mapping, or what a look has found.
 //! Out: SQL that writes a row. It is the only writer of that table.
 
+use serde_json::Value;
+use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::Error;
 use tokio_postgres::Row;
 use tokio_postgres::Transaction;
 
 use crate::capture::error::SourceError;
+use crate::capture::mapping::Channel;
+use crate::capture::mapping::ChannelEventType;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::TableName;
 use crate::capture::sql::quote::literal;
@@ -17,12 +21,11 @@ pub(super) fn attached(mapping: &Mapping, belongs_to: Option<&str>, trusts_owner
     let optional = |table: &Option<TableName>| {
         table.as_ref().map_or("null".to_owned(), |table| literal(&table.to_string()).trim_start().to_owned())
     };
-    let columns =
-        "profile, mapping, mqtt_publishers, webhooks, channels, watch_ddl, attached_by, trusts_owners, state, reason";
+    let columns = "profile, mapping, mqtt_publishers, webhooks, channels, channel_events, watch_ddl, attached_by, trusts_owners, state, reason";
     let of = |row: &str| columns.split(", ").map(|column| format!("{row}.{column}")).collect::<Vec<_>>().join(", ");
     format!(
         "insert into andon.sources (name, {columns}, attached_at, checked_at)
-values ({}, {}, {}, {}, {}, {}, {}, {belongs_to}, {trusts_owners}, 'attached', null, now(), now())
+values ({}, {}, {}, {}, {}, {}, {}, {}, {belongs_to}, {trusts_owners}, 'attached', null, now(), now())
 on conflict (name) do update
 set ({columns}, attached_at, checked_at) = ({}, excluded.attached_at, excluded.checked_at)
 where ({}) is distinct from ({});
@@ -33,6 +36,7 @@ where ({}) is distinct from ({});
         optional(&mapping.mqtt_publishers),
         optional(&mapping.webhooks),
         channels(mapping),
+        channel_events(mapping),
         mapping.watch_ddl,
         of("excluded"),
         of("sources"),
@@ -44,6 +48,21 @@ where ({}) is distinct from ({});
 fn channels(mapping: &Mapping) -> String {
     let names: Vec<String> = mapping.channels.iter().map(|channel| literal(&channel.name)).collect();
     format!("array[{}]::text[]", names.join(", "))
+}
+
+/// What the notifications of each channel become, as far as the mapping says it and not the notification.
+fn channel_events(mapping: &Mapping) -> String {
+    let of = |channel: &Channel| {
+        let mut event = json!({"entity_type": channel.entity_type});
+        if let ChannelEventType::Literal(name) = &channel.event {
+            event["type"] = json!(name);
+        }
+        if channel.tenant.is_none() {
+            event["tenant"] = json!(channel.own_tenant.as_deref().unwrap_or_default());
+        }
+        (channel.name.clone(), event)
+    };
+    literal(&Value::Object(mapping.channels.iter().map(of).collect()).to_string())
 }
 
 /// Returns the statement that forgets a source.

@@ -174,7 +174,7 @@ impl Unsaved {
 
     /// Changes the state of the lane, unless it is disabled: then it stays so. Returns whether the state has changed.
     pub(super) fn set_state(&mut self, state: State) -> bool {
-        let changes = state != self.state && !matches!(self.state, State::Disabled { .. });
+        let changes = state != self.state && !matches!(self.state, State::Disabled(_));
         if changes {
             self.state = state;
         }
@@ -184,7 +184,7 @@ impl Unsaved {
     /// Returns the state that people are to read, unless the database has it.
     pub(super) fn unsaved_state(&self) -> Option<&State> {
         let shown = match &self.trouble {
-            Some(trouble) if !matches!(self.state, State::Disabled { .. }) => trouble,
+            Some(trouble) if !matches!(self.state, State::Disabled(_)) => trouble,
             _ => &self.state,
         };
         (*shown != self.saved_state).then_some(shown)

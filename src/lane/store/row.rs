@@ -27,6 +27,7 @@ use crate::ledger::Entries;
 use crate::ledger::attempts;
 use crate::ledger::culprits;
 use crate::ledger::deliveries;
+use crate::ledger::deliveries::Kept;
 use crate::ranges::Ranges;
 
 /// The right to write a lane's row, for as long as nobody takes the lane over.
@@ -162,13 +163,11 @@ impl LaneRow {
         let mut transaction = client.transaction().await?;
         let written = cursor_update::write(&transaction, &[update]).await?;
         let writes = self.outcome(written.first().copied().unwrap_or(Written::Lost))?;
-        let mut free = match parking {
-            Parking::Together => {
-                deliveries::park(&transaction, &self.lane, &entries.parked).await?;
-                Vec::new()
-            }
+        let unparked = match parking {
+            Parking::Together => deliveries::park(&transaction, &self.lane, &entries.parked, Kept::Whole).await?,
             Parking::OneByOne => culprits::park_each(&mut transaction, &self.lane, &entries.parked).await?,
         };
+        let mut free = deliveries::make_next_due(&transaction, &self.lane, &Vec::from_iter(&unparked)).await?;
         free.extend(deliveries::settle(&transaction, &self.lane, &entries.settled).await?);
         match parking {
             Parking::Together => attempts::record(&transaction, &self.lane, &entries.attempts).await?,
@@ -215,8 +214,8 @@ impl LaneRow {
     }
 
     async fn write_state(&self, state: &State) -> Result<(), StoreError> {
-        if let State::Disabled { destination_kind, reason } = state {
-            return self.disable(destination_kind, reason).await;
+        if let State::Disabled(reason) = state {
+            return self.disable(reason).await;
         }
         let (name, reason) = state.columns();
         let sql = format!(
@@ -265,10 +264,10 @@ impl LaneRow {
     }
 
     /// Writes that the destination is disabled, and emits an event that tells the tenant's other destinations, in one transaction.
-    async fn disable(&self, destination_kind: &str, reason: &str) -> Result<(), StoreError> {
+    async fn disable(&self, reason: &str) -> Result<(), StoreError> {
         let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
-        let sql = "select state, coalesce(failing_since, now())::text from andon.lanes
+        let sql = "select state from andon.lanes
             where lane = $1 and epoch = $2 and writes >= $3 for update skip locked";
         let Some(row) = transaction.query_opt(sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await? else {
             return Err(self.locked_or_lost(&transaction).await);
@@ -282,9 +281,7 @@ impl LaneRow {
             )
             .await?;
         if row.get::<_, &str>(0) != "disabled" {
-            let since: &str = row.get(1);
-            let tell = "select andon.emit_disabled($1, $2, $3::text::timestamptz)";
-            transaction.execute(tell, &[&self.lane.0, &destination_kind, &since]).await?;
+            transaction.execute("select andon.emit_disabled($1)", &[&self.lane.0]).await?;
         }
         transaction.commit().await?;
         self.has_written(written.get(0));

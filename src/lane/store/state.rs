@@ -13,12 +13,7 @@ pub enum State {
     /// Its breaker is open: it only probes.
     Open(String),
     /// It has stopped until the destination's row is changed.
-    Disabled {
-        /// `mqtt` or `webhook`.
-        destination_kind: &'static str,
-        /// Why it has stopped.
-        reason: String,
-    },
+    Disabled(String),
     /// The destination's row cannot be used.
     Misconfigured(String),
 }
@@ -32,10 +27,7 @@ impl State {
         let mut state = self.clone();
         match &mut state {
             State::Running => {}
-            State::Retrying(reason)
-            | State::Open(reason)
-            | State::Disabled { reason, .. }
-            | State::Misconfigured(reason) => {
+            State::Retrying(reason) | State::Open(reason) | State::Disabled(reason) | State::Misconfigured(reason) => {
                 *reason = culprits::in_ascii(reason);
             }
         }
@@ -53,7 +45,7 @@ impl State {
             State::Running => ("running", None),
             State::Retrying(reason) => ("retrying", Some(reason)),
             State::Open(reason) => ("open", Some(reason)),
-            State::Disabled { reason, .. } => ("disabled", Some(reason)),
+            State::Disabled(reason) => ("disabled", Some(reason)),
             State::Misconfigured(reason) => ("misconfigured", Some(reason)),
         }
     }

@@ -141,7 +141,7 @@ fn a_lane_whose_row_shows_no_failure_has_no_recovery_to_write_until_one_may_be_w
 #[test]
 fn a_disabled_lane_stays_disabled() {
     let mut unsaved = Unsaved::new(0, false, Instant::now());
-    let disabled = State::Disabled { destination_kind: "mqtt", reason: "410".to_owned() };
+    let disabled = State::Disabled("410".to_owned());
 
     assert!(!unsaved.set_state(State::Running), "a lane runs when it starts");
     assert_eq!(unsaved.unsaved_state(), None);
@@ -211,7 +211,7 @@ fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again(
 #[test]
 fn a_lane_that_is_disabled_says_that_and_nothing_else() {
     let mut unsaved = Unsaved::new(0, false, Instant::now());
-    let disabled = State::Disabled { destination_kind: "mqtt", reason: "410".to_owned() };
+    let disabled = State::Disabled("410".to_owned());
     unsaved.set_state(disabled.clone());
 
     unsaved.failed("away");
