@@ -171,7 +171,12 @@ fn host_name() -> String {
 fn egress(layers: &mut Layers) -> Egress {
     let allowed = layers.parsed_list("egress", "allow", Egress::default(), |items| Egress::default().allow(items));
     let denied = |items: &[String]| allowed.clone().deny(items);
-    layers.parsed_list("egress", "deny", allowed.clone(), denied)
+    let listed = layers.parsed_list("egress", "deny", allowed.clone(), denied);
+    let Some(proxy) = layers.secret("egress", "proxy") else { return listed };
+    listed.clone().through(proxy.expose()).unwrap_or_else(|problem| {
+        layers.problem("egress.proxy", problem);
+        listed
+    })
 }
 
 fn mqtt(layers: &mut Layers) -> MqttSettings {

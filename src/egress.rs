@@ -1,12 +1,14 @@
 //! The way out: the one place from which destinations are connected to. In: what the configuration allows, a host and a port. Out: a socket
 //! to an address that was judged, or the rule that forbids each address that the host leads to. A name is looked up once for a connection,
-//! and only what was judged is connected to. It never follows a proxy of the environment, and never looks a name up twice.
+//! and only what was judged is connected to, through the proxy of the configuration if it names one. It never follows a proxy of the environment,
+//! and never looks a name up twice.
 
 mod address;
 mod connect;
 mod item;
 mod lookup;
 mod own;
+mod proxy;
 mod rules;
 
 use std::fmt::Write as _;
@@ -20,6 +22,7 @@ use tokio::net::TcpStream;
 use crate::egress::item::Item;
 use crate::egress::lookup::Lookup;
 use crate::egress::own::Own;
+use crate::egress::proxy::Proxy;
 use crate::egress::rules::Named;
 pub use crate::egress::rules::Refused;
 use crate::egress::rules::Rules;
@@ -29,6 +32,7 @@ use crate::egress::rules::Rules;
 pub struct Egress {
     rules: Arc<Rules>,
     own: Own,
+    proxy: Option<Arc<Proxy>>,
 }
 
 /// Connects to one host, with its lookups one after the other.
@@ -51,6 +55,16 @@ impl Egress {
         let items = read(items, Item::parse)?;
         Arc::make_mut(&mut self.rules).deny.extend(items);
         Ok(self)
+    }
+
+    /// Connects through this proxy: `http://user:password@host:port`. The error does not show the password.
+    pub fn through(self, proxy: &str) -> Result<Egress, String> {
+        Ok(Egress { proxy: Some(Arc::new(Proxy::parse(proxy)?)), ..self })
+    }
+
+    /// Returns the host and port of the proxy, if there is one.
+    pub fn proxy(&self) -> Option<String> {
+        self.proxy.as_ref().map(ToString::to_string)
     }
 
     /// Keeps destinations from Andon's own PostgreSQL, which listens there.
@@ -86,12 +100,23 @@ impl Dialer {
     /// Connects to an address of the host that may be reached. An error of the kind `PermissionDenied` holds a [`Refused`].
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let addresses = self.addresses(host, port).await?;
-        connect::first(addresses).await
+        match &self.egress.proxy {
+            Some(proxy) => proxy.connect((host, port), &addresses, &self.lookup, proxy::LONGEST_WAIT).await,
+            None => connect::first(addresses).await,
+        }
+    }
+
+    /// Finds out whether the proxy is there, if there is one, without asking it for anything.
+    pub async fn reach_proxy(&self) -> io::Result<()> {
+        match &self.egress.proxy {
+            Some(proxy) => proxy.reach(&self.lookup, proxy::LONGEST_WAIT).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Returns the addresses of the host that may be reached, without connecting.
     pub async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let Egress { rules, own } = &self.egress;
+        let Egress { rules, own, .. } = &self.egress;
         let named = Named::of(host);
         self.egress.judge(host, port).map_err(refused)?;
         let found = match &named {

@@ -16,6 +16,7 @@ pub mod pem;
 pub mod ranges;
 pub mod quantity;
 pub mod nearest;
+pub mod percent;
 pub mod legible;
 pub mod retry;
 pub mod settings;

@@ -13,6 +13,7 @@ mod identity;
 mod in_the_open;
 mod lanes;
 mod parts;
+mod proxy;
 mod reach;
 mod report;
 mod rights;
@@ -159,12 +160,14 @@ async fn check_everything(config: &Config, canary: bool, deadline: Instant, repo
     let mut beside = Parts::new(&database, deadline);
     let has_key = config.channel_key.is_some();
     let sources = async |client: &mut Client, report: &mut CheckReport| sources::check(client, has_key, report).await;
-    let mut of_lanes = CheckReport::default();
+    let (mut of_lanes, mut of_proxy) = (CheckReport::default(), CheckReport::default());
     tokio::join!(
+        proxy::check(config, deadline, &mut of_proxy),
         beside.run("source", Duration::MAX, &mut of_sources, sources),
         check_delivery(&mut parts, config, canary, deadline, &mut of_lanes),
     );
     report.append(of_sources);
+    report.append(of_proxy);
     report.append(of_lanes);
 }
 

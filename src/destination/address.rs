@@ -5,6 +5,8 @@ use std::fmt;
 
 use url::Url;
 
+use crate::percent;
+
 /// The address of an endpoint of HTTP. `Display` and `Debug` show scheme, host and port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(Url);
@@ -53,7 +55,7 @@ impl Address {
         parts.extend(url.path_segments().into_iter().flatten().map(str::to_owned));
         parts.extend([url.query(), url.password(), url.fragment()].into_iter().flatten().map(str::to_owned));
         parts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
-        let meant: Vec<String> = parts.iter().map(|part| percent_decoded(part)).collect();
+        let meant: Vec<String> = parts.iter().map(|part| percent::decoded(part)).collect();
         parts.extend(meant);
         parts.retain(|part| part.len() >= SHORTEST_SECRET);
         parts
@@ -63,13 +65,6 @@ impl Address {
 /// Returns what may be shown of a text that should be an address, if it is one.
 pub(super) fn shown_of(text: &str) -> Option<String> {
     Url::parse(text).ok().filter(Url::has_host).map(|url| shown(&url))
-}
-
-/// Decodes a part of an address as it is meant.
-pub fn percent_decoded(text: &str) -> String {
-    url::form_urlencoded::parse(format!("a={}", text.replace('+', "%2B").replace('&', "%26")).as_bytes())
-        .next()
-        .map_or_else(String::new, |(_, value)| value.into_owned())
 }
 
 fn shown(url: &Url) -> String {

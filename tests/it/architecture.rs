@@ -27,6 +27,7 @@ const PRODUCT: MayImport = &[
     ("ranges", &[]),
     ("quantity", &[]),
     ("nearest", &[]),
+    ("percent", &[]),
     ("legible", &[]),
     ("retry", &["quantity"]),
     ("settings", &["retry"]),
@@ -40,7 +41,7 @@ const PRODUCT: MayImport = &[
     // A notification is read as JSON, digit by digit, as an event of the log is.
     ("capture", &["database", "event", "nearest"]),
     // The way out. It decides and connects, and knows nothing of who asks.
-    ("egress", &[]),
+    ("egress", &["percent", "secret"]),
     // Delivery. No module here imports an edge, and only the gateway connects the stages.
     ("log", &["database", "event", "ranges"]),
     ("router", &["event"]),
@@ -53,6 +54,7 @@ const PRODUCT: MayImport = &[
             "nearest",
             "payload",
             "pem",
+            "percent",
             "quantity",
             "retry",
             "router",
@@ -78,6 +80,7 @@ const PRODUCT: MayImport = &[
             "legible",
             "log",
             "payload",
+            "percent",
             "ranges",
             "retry",
             "router",
@@ -144,6 +147,7 @@ const PRODUCT: MayImport = &[
 ];
 
 const RIG: MayImport = &[
+    ("connect_proxy", &["record"]),
     ("daemon", &["process"]),
     ("mosquitto", &["process"]),
     ("oracle", &[]),

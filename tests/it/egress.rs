@@ -1,6 +1,8 @@
 //! What destinations may reach. In: a webhook and a broker on loopback, named in several ways. Out: whether they are refused unless the
 //! configuration names them, and whether the lane's state, the attempts and `andon check` say why. All of it stays on loopback.
 
+mod proxy;
+
 use andon::egress::Egress;
 use rig::Mosquitto;
 use rig::Receiver;

@@ -22,7 +22,6 @@ use url::Position;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::destination::address::percent_decoded;
 use crate::destination::credentials::Authorization;
 use crate::destination::credentials::Credentials;
 use crate::destination::webhook::Webhook;
@@ -30,6 +29,7 @@ use crate::event::Event;
 use crate::lane::webhook::sequence::Place;
 use crate::payload;
 use crate::payload::Format;
+use crate::percent;
 use crate::secret::Secret;
 use crate::signature;
 
@@ -168,7 +168,7 @@ impl RequestBuilder {
 fn authorization(url: &Url, from_row: Option<&Authorization>) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
     let in_url = !url.username().is_empty() || url.password().is_some();
     let text = match from_row {
-        _ if in_url => basic(&percent_decoded(url.username()), &percent_decoded(url.password().unwrap_or_default())),
+        _ if in_url => basic(&percent::decoded(url.username()), &percent::decoded(url.password().unwrap_or_default())),
         Some(Authorization::Basic(user, password)) => basic(user, password.expose()),
         Some(Authorization::Bearer(token)) => format!("Bearer {}", token.expose()),
         Some(Authorization::Granted(_)) | None => return Ok(None),
