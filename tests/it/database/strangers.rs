@@ -17,6 +17,9 @@ use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::plant::connect;
 
+/// The partition of attempts that is made last.
+const IN_TWO_DAYS: &str = "'andon.attempts_' || to_char((now() + interval '2 days') at time zone 'UTC', 'YYYYMMDD')";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_all_locks_without_a_right_stops_nothing_and_is_named() {
     let (server, receiver) = (Postgres::start().unwrap(), Receiver::start().await.unwrap());
@@ -30,6 +33,24 @@ async fn who_takes_all_locks_without_a_right_stops_nothing_and_is_named() {
         .batch_execute("select pg_advisory_lock(1097753711, number) from generate_series(1, 20) number")
         .await
         .unwrap();
+
+    guest
+        .batch_execute("select pg_advisory_lock_shared(1097753711, number) from generate_series(1, 20) number")
+        .await
+        .unwrap();
+    line.run(&format!(
+        "do $$ begin execute 'drop table ' || {IN_TWO_DAYS}; end $$;
+        select setval('andon.events_id_seq', max(past) + 10) from andon.log_partitions()"
+    ))
+    .await;
+    line.run("select andon.extend_log(); select andon.keep_attempts('30 days')").await;
+    let is_made = format!(
+        "select to_regclass({IN_TWO_DAYS}) is not null
+            and (select max(past) from andon.log_partitions()) > (select last_value from andon.events_id_seq)"
+    );
+    let is_made: bool = line.client.query_one(&is_made, &[]).await.unwrap().get(0);
+    line.run("update andon.tail set position = (select min(past) from andon.log_partitions())").await;
+    line.until("select andon.drop_empty_log() > 0").await;
 
     let daemon = daemon::start(&line.url).await;
     daemon.ready().await.unwrap();
@@ -47,6 +68,7 @@ async fn who_takes_all_locks_without_a_right_stops_nothing_and_is_named() {
     let waited = Lock::Migrate.acquire(&line.client, Duration::from_millis(1)).await.unwrap();
     daemon.stop().await.unwrap();
     let log = daemon.log();
+    assert!(is_made, "partitions are made whoever holds locks");
     assert!(check.status == 1 && check.out.contains("of role guest () holds a lock of Andon's"), "{check:?}");
     assert!(waited.unwrap_err().contains("of role guest"));
     assert!(log.contains("ERROR somebody without the rights of a daemon holds a lock of Andon's"), "{log}");
