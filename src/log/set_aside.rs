@@ -32,8 +32,6 @@ pub(crate) struct Portion {
     pub(crate) is_cut: bool,
 }
 
-/// The source and the table that the records name.
-const SOURCE: &str = "andon.log";
 /// The code of a row that the server sends and that cannot be decoded: a value that is out of range, or not in the encoding.
 const NOT_DECODED: &str = "22000";
 /// The classes of errors that the data of one row causes: a value that cannot be sent, one that is too large, and damaged storage.
@@ -115,10 +113,9 @@ pub(crate) async fn record(client: &Client, events: &[SetAside]) -> Result<(), E
     let reasons: Vec<&str> = events.iter().map(|event| event.reason.as_str()).collect();
     let recorded = client
         .query(
-            "select event.id, andon.capture_failed($4, 'andon.events', 'read', event.id::text, event.code, event.reason)
-            from unnest($1::int8[], $2::text[], $3::text[]) event (id, code, reason)
-            where not exists (select from andon.capture_errors known where known.source = $4 and known.key = event.id::text)",
-            &[&ids, &codes, &reasons, &SOURCE],
+            "select event.id from unnest($1::int8[], $2::text[], $3::text[]) event (id, code, reason)
+            where andon.set_aside(event.id, event.code, event.reason)",
+            &[&ids, &codes, &reasons],
         )
         .await;
     let new: Vec<i64> = match recorded {

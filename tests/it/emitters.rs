@@ -143,3 +143,34 @@ fn an_application_without_a_tenant_is_bad_usage() {
         assert!(run.status == 2 && run.err.contains("--tenant"), "{run:?}");
     }
 }
+
+#[tokio::test]
+async fn events_that_are_too_large_are_one_failure_for_each_cause_however_many_types_they_have() {
+    let plant = Plant::empty().await;
+    plant.run(&printed(&["--role", "erp_app", "--for", "emit", "--tenant", "acme"])).await;
+    let app = connect(&plant.url.replace("//postgres@", "//erp_app@")).await;
+    let (one, other) = (connect(&plant.url).await, connect(&plant.url).await);
+    let odd = "select andon.emit('odd.n' || n, tenant => 'acme', entity_id => repeat('x', 600)) from generate_series(1, 300) n";
+    let open = "from andon.capture_errors where operation = 'emit' and acknowledged_at is null";
+
+    app.batch_execute(odd).await.unwrap();
+    app.batch_execute("begin isolation level serializable").await.unwrap();
+    app.batch_execute(odd).await.unwrap();
+    app.batch_execute("commit").await.unwrap();
+    plant.run("update andon.capture_errors set last_at = last_at - interval '1 second'").await;
+    app.batch_execute(odd).await.unwrap();
+    let rows = plant.count(&format!("select count(*) {open}")).await;
+    let times = plant.count(&format!("select sum(times)::int8 {open} and table_name = 'odd.n1'")).await;
+    // Who holds the row keeps nobody waiting.
+    one.batch_execute(&format!("begin; {odd}")).await.unwrap();
+    other.batch_execute(&format!("set statement_timeout = '20s'; {odd}")).await.unwrap();
+    one.batch_execute("commit").await.unwrap();
+    app.batch_execute("select andon.emit('odd.n', tenant => 'acme', data => to_jsonb(repeat('x', 1100000)))")
+        .await
+        .unwrap();
+
+    assert_eq!(rows, 1);
+    assert!(times > 1, "it was counted {times} times");
+    assert_eq!(plant.count(&format!("select count(distinct message) {open}")).await, 2);
+    assert!(plant.count(&format!("select count(*) {open}")).await <= 3);
+}

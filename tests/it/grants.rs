@@ -48,6 +48,8 @@ const FORBIDDEN: &[&str] = &[
     "delete from andon.migrations",
     "insert into andon.capture_errors (source, table_name, operation, sqlstate, message, new_image) values ('s', 't', 'insert', '', '', '{}')",
     "select andon.capture_failed('s', 't', 'insert', 0, '{}', '', '', '{}'::jsonb, null)",
+    "select andon.capture_failed('s', 't', 'insert', '', '', '')",
+    "select andon.emit_failed('job.done', '1', 'too large')",
     "select andon.lookup_failed('s', 't', 0, '', '')",
     "select andon.set_max_event(268435456)",
     "select andon.share_partition('andon.events_default')",

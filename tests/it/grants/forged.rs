@@ -126,3 +126,30 @@ async fn a_stolen_role_makes_of_a_channel_only_what_its_mapping_says() {
     line.run("update andon.sources set channel_events = null").await;
     thief.batch_execute(&emit("machines", "machine.up", "bolt", "machine")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_stolen_role_neither_hides_what_could_not_be_captured_nor_makes_it_up() {
+    let line = Line::new().await;
+    line.emit("acme", "e", 1).await;
+    line.run(
+        "insert into andon.capture_errors (source, table_name, operation, sqlstate, message) select 's', 't', 'insert', '', n::text from generate_series(1, 5) n",
+    )
+    .await;
+    let thief = connect(&as_daemon(&line.url)).await;
+
+    let most = thief.batch_execute("select andon.keep_capture_errors('0', 1)").await.unwrap_err();
+    thief.batch_execute("select andon.keep_capture_errors('0')").await.unwrap();
+    let aside = "select count(*) filter (where andon.set_aside(n, 'XX001', 'damaged')) from generate_series(-5, 500) n, generate_series(1, 2)";
+    let aside: i64 = thief.query_one(aside, &[]).await.unwrap().get(0);
+    thief
+        .batch_execute(
+            "select andon.notifications_failed('s', 'c' || n, '22023', '', 1) from generate_series(1, 100) n",
+        )
+        .await
+        .unwrap();
+
+    assert_eq!(most.code().unwrap().code(), "42883", "{most:?}");
+    let rows = "select string_agg(operation, ' ' order by id) from andon.capture_errors";
+    let rows: String = line.client.query_one(rows, &[]).await.unwrap().get(0);
+    assert_eq!((aside, rows.as_str()), (1, "insert insert insert insert insert read"));
+}
