@@ -34,6 +34,7 @@ pub use attach::detach_sql;
 pub use attach::inspect;
 pub use attach::plan_sql;
 pub use attach::refuse_superuser;
+pub use attach::strangers;
 pub use check::Types;
 pub use contract::Contract;
 pub use error::SourceError;

@@ -120,12 +120,9 @@ pub async fn refuse_superuser(client: &Client) -> Result<(), SourceError> {
     }
 }
 
-/// Compares an attached source with the database as it is now: what the mapping says, what is installed, and who could meddle with it.
+/// Compares an attached source with the database as it is now: what the mapping says, and what is installed.
 pub async fn inspect(client: &mut Client, mapping: &Mapping) -> Result<Inspection, SourceError> {
-    let transaction = begin(client).await?;
-    // A daemon looks with a connection that others wait for.
-    let bounded = transaction.batch_execute("set local statement_timeout = '10s'").await;
-    bounded.map_err(|error| SourceError::database("bound the time of the check", error))?;
+    let transaction = begin_look(client).await?;
     plan::relatives::refuse_without_usage(&transaction, mapping).await?;
     let wanted = match plan::wanted(&transaction, mapping).await {
         Ok(wanted) => wanted,
@@ -135,14 +132,32 @@ pub async fn inspect(client: &mut Client, mapping: &Mapping) -> Result<Inspectio
         Err(error) => return Err(error),
     };
     let plan = plan::to_attach(&transaction, mapping, &wanted, Owner::Recorded).await?;
-    let InstallPlan { differences, lacking, left_out, mut warnings, .. } = plan;
+    let InstallPlan { differences, lacking, left_out, warnings, .. } = plan;
+    transaction.rollback().await.map_err(|error| SourceError::database("end the check", error))?;
+    Ok(Inspection { findings: Vec::new(), left_out, differences, lacking, warnings })
+}
+
+/// Returns who could act as the role that has attached a source without trust in others: the owners of what its mapping reads and calls, as they
+/// are now. It makes temporary views, which the daemon's look does without.
+pub async fn strangers(client: &mut Client, mapping: &Mapping) -> Result<Vec<String>, SourceError> {
+    let transaction = begin_look(client).await?;
+    let mut strangers = Vec::new();
     if let Some(role) = plan::record::distrustful(&transaction, &mapping.name).await? {
+        let wanted = plan::wanted(&transaction, mapping).await?;
         for owner in owners::untrusted(&transaction, mapping, &wanted, Some(&role)).await? {
-            warnings.push(format!("{owner}, and could act as {role}, which has attached it; attach as the owner of the tables, or with --trust-owners"));
+            strangers.push(format!("{owner}, and could act as {role}, which has attached it; attach as the owner of the tables, or with --trust-owners"));
         }
     }
     transaction.rollback().await.map_err(|error| SourceError::database("end the check", error))?;
-    Ok(Inspection { findings: Vec::new(), left_out, differences, lacking, warnings })
+    Ok(strangers)
+}
+
+/// Begins a transaction that only looks. A daemon looks with a connection that others wait for.
+async fn begin_look(client: &mut Client) -> Result<Transaction<'_>, SourceError> {
+    let transaction = begin(client).await?;
+    let bounded = transaction.batch_execute("set local statement_timeout = '10s'").await;
+    bounded.map_err(|error| SourceError::database("bound the time of the check", error))?;
+    Ok(transaction)
 }
 
 /// Installs what the mapping says, and removes what an earlier version of the mapping had installed and this one no longer wants. It leads

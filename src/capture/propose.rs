@@ -65,7 +65,8 @@ pub fn mapping(wish: &Wish, tables: &[ListedTable]) -> Result<String, NoProposal
     for pattern in wish.tables.iter().chain(&wish.not_tables) {
         check_pattern(pattern, tables)?;
     }
-    let tenants = Tenants::of(tables);
+    let proposed: Vec<&ListedTable> = tables.iter().filter(|table| choose(table, wish, None).is_ok()).collect();
+    let tenants = Tenants::of(tables, &proposed);
     let plant = Plant { tables, tenants: tenants.as_ref() };
     let mut left_out = LeftOut::default();
     let mut chosen: Vec<(&ListedTable, Nature)> = Vec::new();
@@ -155,7 +156,7 @@ name = {}
         let table =
             tenants.table.as_ref().map_or(String::new(), |(_, name)| format!(", a key of {}", in_comment(name)));
         let line =
-            format!("# {} of {} tables name their tenant in {}{table}.", tenants.count, tables.len(), tenants.column);
+            format!("# {} of {} tables name their tenant in {}{table}.", tenants.count, tenants.among, tenants.column);
         writeln!(text, "{line}").expect("a String takes everything");
     }
     for own in ["mqtt_publishers", "webhooks"] {

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 use clap::ValueEnum;
 
+use crate::capture::plan::capture_role::CAPTURE_ROLE;
 use crate::cli::failure::Failure;
 
 #[derive(Debug, Args)]
@@ -50,6 +51,24 @@ impl Grants {
             );
             return Err(Failure::Usage(problem));
         }
+        let foreign = match role {
+            CAPTURE_ROLE => Some("owns the capture functions, and nobody can log in as it"),
+            _ if role.starts_with("pg_") => {
+                Some("is a role of PostgreSQL's own, and all of its members would get these rights")
+            }
+            _ => None,
+        };
+        if let Some(problem) = foreign {
+            return Err(Failure::Usage(anyhow!("--role: `{role}` {problem}; name a role of your own")));
+        }
+        if let Some(tenant) =
+            self.tenant.iter().find(|tenant| tenant.trim() != tenant.as_str() || tenant.contains('\0'))
+        {
+            let tenant = tenant.escape_debug();
+            return Err(Failure::Usage(anyhow!(
+                "--tenant: `{tenant}` has a blank at an end, or a NUL, and no destination has such a tenant; write the tenant_id of the destinations, byte for byte"
+            )));
+        }
         if !self.tenant.is_empty() && self.purpose != Purpose::Emit {
             return Err(Failure::Usage(anyhow!("--tenant: only an application has tenants; add --for emit")));
         }
@@ -87,5 +106,25 @@ mod tests {
             let refused = Grants { role: role.to_owned(), purpose: Purpose::Run, tenant: vec![] }.run();
             assert!(matches!(refused, Err(Failure::Usage(_))), "{role}");
         }
+    }
+
+    #[test]
+    fn roles_and_tenants_that_cannot_be_meant_are_refused_with_the_reason() {
+        let said = |role: &str, purpose: Purpose, tenant: &[&str]| {
+            let tenant = tenant.iter().map(|it| (*it).to_owned()).collect();
+            let Err(Failure::Usage(error)) = (Grants { role: role.to_owned(), purpose, tenant }).run() else {
+                return String::new();
+            };
+            error.to_string()
+        };
+
+        assert!(said("pg_monitor", Purpose::Run, &[]).contains("is a role of PostgreSQL's own"));
+        for purpose in [Purpose::Run, Purpose::Capture, Purpose::Read] {
+            assert!(said("andon_capture", purpose, &[]).contains("owns the capture functions"), "{purpose:?}");
+        }
+        for tenant in [" acme", "acme ", "acme\u{a0}", "\n"] {
+            assert!(said("erp", Purpose::Emit, &["acme", tenant]).contains("has a blank at an end"), "{tenant:?}");
+        }
+        assert_eq!(said("erp", Purpose::Emit, &["", "*", "a b"]), "");
     }
 }

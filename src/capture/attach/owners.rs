@@ -78,7 +78,8 @@ const MAKERS: &str = "
     order by 3, 1";
 
 /// Returns the owners that could act as a role, each with what it owns, for example `eve owns table public.cells`. Without a role it is the
-/// current one, and the functions that the expressions call are looked at as well, which takes views for the time of the look.
+/// current one. The functions that the expressions call are looked at as well, which takes views for the time of the look; another role may not
+/// be allowed to make them, and then only the expressions of these go unseen.
 pub(super) async fn untrusted(
     transaction: &Transaction<'_>,
     mapping: &Mapping,
@@ -103,12 +104,19 @@ async fn look(
     let rules = wanted.tables.iter().flat_map(|captured| &captured.rules);
     tables.extend(rules.flat_map(|rule| &rule.lookups).map(|lookup| lookup.table.sql()));
     let temporary = "select has_database_privilege(current_database(), 'temporary')";
-    if role.is_none() && transaction.query_one(temporary, &[]).await?.get(0) {
+    if transaction.query_one(temporary, &[]).await?.get(0) {
         // PostgreSQL notes for a view which functions, operators and types its expressions call.
         for (number, (settings, select)) in selects(mapping, wanted).iter().enumerate() {
             let name = format!("pg_temp.andon_owners_{number}");
-            transaction.batch_execute(&format!("{settings}create temp view {name} as {select}")).await?;
-            tables.push(name.clone());
+            let view = format!("{settings}create temp view {name} as {select}");
+            match transaction
+                .batch_execute(&format!("savepoint andon_view; {view}; release savepoint andon_view"))
+                .await
+            {
+                Ok(()) => tables.push(name),
+                Err(error) if role.is_none() => return Err(error),
+                Err(_) => transaction.batch_execute("rollback to savepoint andon_view").await?,
+            }
         }
     }
     let sql = "select array_agg(name::regclass::oid) from unnest($1::text[]) name";

@@ -31,22 +31,30 @@ pub(super) struct Tenants {
     pub(super) column: String,
     /// The schema and name of the table of tenants, if there is one.
     pub(super) table: Option<(String, String)>,
-    /// How many tables have the column.
+    /// How many tables have the column,
     pub(super) count: usize,
+    /// of so many.
+    pub(super) among: usize,
 }
 
 impl Tenants {
-    /// Returns how the tables tell tenants apart, if most of them do.
-    pub(super) fn of(tables: &[ListedTable]) -> Option<Tenants> {
-        let found = CANDIDATES.iter().filter_map(|candidate| Tenants::by(candidate, tables));
+    /// Returns how the tables tell tenants apart, if most of them do, or most of those that are proposed: tables that are left out may have
+    /// no tenant without anybody minding.
+    pub(super) fn of(tables: &[ListedTable], proposed: &[&ListedTable]) -> Option<Tenants> {
+        let all: Vec<&ListedTable> = tables.iter().collect();
+        Tenants::among(&all, tables).or_else(|| Tenants::among(proposed, tables))
+    }
+
+    fn among(counted: &[&ListedTable], all: &[ListedTable]) -> Option<Tenants> {
+        let found = CANDIDATES.iter().filter_map(|candidate| Tenants::by(candidate, counted, all));
         // Of two columns that most tables have, the likelier one wins unless the other is far more common.
         found.reduce(|best, next| if next.count > best.count + best.count / 2 { next } else { best })
     }
 
-    fn by(candidate: &str, tables: &[ListedTable]) -> Option<Tenants> {
+    fn by(candidate: &str, tables: &[&ListedTable], all: &[ListedTable]) -> Option<Tenants> {
         let with_column: Vec<(&ListedTable, &Column)> = tables
             .iter()
-            .filter_map(|table| Some((table, table.columns.iter().find(|column| snake(&column.name) == candidate)?)))
+            .filter_map(|table| Some((*table, table.columns.iter().find(|column| snake(&column.name) == candidate)?)))
             .collect();
         let mut targets: HashMap<&(String, String), usize> = HashMap::new();
         for (table, column) in &with_column {
@@ -61,12 +69,13 @@ impl Tenants {
         let is_of_customers = target
             .is_some_and(|((_, name), _)| ["customer", "supplier", "vendor", "client"].contains(&thing(name).as_str()));
         // Without a foreign key the name says it: `tenant_id` is a key of `tenants`.
-        let called = tables.iter().find(|table| candidate.strip_suffix("_id") == Some(thing(&table.name).as_str()));
+        let called = all.iter().find(|table| candidate.strip_suffix("_id") == Some(thing(&table.name).as_str()));
         let named = || called.map(|table| (table.schema.clone(), table.name.clone()));
         (with_column.len() > 1 && is_most && !is_of_customers).then(|| Tenants {
             column: candidate.to_owned(),
             table: target.filter(|_| agrees).map(|(table, _)| table.clone()).or_else(named),
             count: with_column.len(),
+            among: tables.len(),
         })
     }
 
@@ -114,7 +123,7 @@ mod tests {
             table("parts", &[("orderId", "orders")]),
         ];
 
-        let tenants = Tenants::of(&tables).unwrap();
+        let tenants = Tenants::of(&tables, &[]).unwrap();
         assert_eq!((tenants.column.as_str(), tenants.count), ("company_id", 2));
         assert!(tenants.are(&tables[0]));
         assert_eq!(tenants.column_of(&tables[1]).unwrap().name, "companyId");
@@ -124,7 +133,21 @@ mod tests {
     fn without_foreign_keys_the_name_of_the_column_says_which_table_holds_the_tenants() {
         let tables = [table("Tenants", &[]), table("jobs", &[("tenant_id", "")]), table("parts", &[("tenant_id", "")])];
 
-        assert!(Tenants::of(&tables).unwrap().are(&tables[0]));
+        assert!(Tenants::of(&tables, &[]).unwrap().are(&tables[0]));
+    }
+
+    #[test]
+    fn tables_that_are_left_out_do_not_outvote_those_that_are_proposed() {
+        let tables = [
+            table("jobs", &[("tenant_id", "")]),
+            table("parts", &[("tenant_id", "")]),
+            table("settings", &[("id", "")]),
+            table("migrations", &[("id", "")]),
+        ];
+
+        assert_eq!(Tenants::of(&tables, &[]), None);
+        let tenants = Tenants::of(&tables, &[&tables[0], &tables[1]]).unwrap();
+        assert_eq!((tenants.column.as_str(), tenants.count, tenants.among), ("tenant_id", 2, 2));
     }
 
     #[test]
@@ -139,6 +162,6 @@ mod tests {
             table("operations", &[("id", "")]),
         ];
 
-        assert_eq!(Tenants::of(&tables), None);
+        assert_eq!(Tenants::of(&tables, &[]), None);
     }
 }

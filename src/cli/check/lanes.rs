@@ -101,7 +101,7 @@ impl LaneStatus {
         if self.parked > 0 {
             notes.push((
                 Grade::Warning,
-                format!("{} deliveries failed and are tried again (andon deliveries)", many(self.parked)),
+                format!("{} deliveries failed and {} (andon deliveries)", many(self.parked), self.fate_of_parked()),
             ));
         }
         if self.dead > 0 {
@@ -113,6 +113,15 @@ impl LaneStatus {
                 .push((Grade::Warning, format!("fell too far behind and lost {} events, the last at {at}", self.lost)));
         }
         notes
+    }
+
+    /// Returns what becomes of deliveries that failed.
+    fn fate_of_parked(&self) -> &'static str {
+        match self.state.as_str() {
+            "removed" => "are tried only if its destination comes back",
+            "running" | "retrying" | "open" if self.is_served => "are tried again",
+            _ => "are tried again once it delivers",
+        }
     }
 
     fn state(&self) -> Note {
@@ -174,6 +183,19 @@ mod tests {
         }
         assert_eq!((grade("retrying", 59.0, true), grade("retrying", 61.0, true)), (Grade::Warning, Grade::Fault));
         assert_eq!((grade("paused", 0.0, true), grade("removed", 0.0, false)), (Grade::Warning, Grade::Ok));
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_only_where_somebody_does_so() {
+        let said = |state: &str, is_served: bool| {
+            let status = LaneStatus { state: state.to_owned(), is_served, parked: 2, ..LaneStatus::default() };
+            status.notes().remove(1).1
+        };
+
+        assert_eq!(said("open", true), "2 deliveries failed and are tried again (andon deliveries)");
+        assert!(said("disabled", true).contains("are tried again once it delivers"));
+        assert!(said("running", false).contains("are tried again once it delivers"));
+        assert!(said("removed", false).contains("are tried only if its destination comes back"));
     }
 
     #[test]

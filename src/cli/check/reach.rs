@@ -39,6 +39,8 @@ pub(super) struct Known {
     tenants: BTreeSet<String>,
     /// Whether a tenant is computed.
     makes_any_tenant: bool,
+    /// Whether the log has more events than were looked at.
+    is_log_longer: bool,
 }
 
 impl Known {
@@ -55,6 +57,8 @@ impl Known {
         }
         let sql = "select distinct tenant, type from andon.events
             where id > (select coalesce(max(id), 0) - $1 from andon.events) and not starts_with(type, 'andon.')";
+        let longer = "select coalesce(max(id) - min(id), 0) >= $1 from andon.events";
+        known.is_log_longer = client.query_one(longer, &[&RECENT_IDS]).await?.get(0);
         for row in client.query(sql, &[&RECENT_IDS]).await? {
             known.tenants.insert(row.get(0));
             known.types.insert(row.get(1));
@@ -116,7 +120,10 @@ impl Known {
                 ),
             ),
             (_, true) if others.is_empty() => return None,
-            (_, true) => (Grade::Warning, format!("no event of the log is of its tenant `{tenant}`{known}")),
+            (_, true) => {
+                let none = if self.is_log_longer { "none of the newest events" } else { "no event" };
+                (Grade::Warning, format!("{none} of the log is of its tenant `{tenant}`{known}"))
+            }
             (_, false) => (Grade::Fault, format!("no attached source makes an event of its tenant `{tenant}`{known}")),
         })
     }
@@ -145,7 +152,8 @@ impl Known {
             let grade =
                 if !self.makes_any_type && (gets_nothing || near.is_some()) { Grade::Fault } else { Grade::Warning };
             let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            (grade, format!("no attached source makes an event that `{text}` takes, and the log has none{hint}"))
+            let log = if self.is_log_longer { "the log has none among its newest events" } else { "the log has none" };
+            (grade, format!("no attached source makes an event that `{text}` takes, and {log}{hint}"))
         };
         in_vain.into_iter().map(note).collect()
     }
@@ -198,7 +206,11 @@ mod tests {
         assert_eq!(notes(&with, "acme", &["*"]), vec![], "it may make its first one tomorrow");
         let mut seen = known("tenant = 'new.tenant_id'", event);
         seen.tenants.insert("bolt".to_owned());
-        assert_eq!(notes(&seen, "acme", &["*"])[0].0, Grade::Warning);
+        let (grade, text) = notes(&seen, "acme", &["*"]).remove(0);
+        assert!(grade == Grade::Warning && text.starts_with("no event of the log is of its tenant `acme`"), "{text}");
+        seen.is_log_longer = true;
+        let text = notes(&seen, "acme", &["*"]).remove(0).1;
+        assert!(text.starts_with("none of the newest events of the log is of its tenant `acme`"), "{text}");
         assert_eq!(notes(&Known::default(), "acme", &["statoin.*"]), vec![], "nothing is known without a source");
     }
 

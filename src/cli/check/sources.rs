@@ -44,7 +44,16 @@ pub(super) async fn check(client: &mut Client, has_channel_key: bool, report: &m
                 }
                 tell_channels(&name, &attached, has_channel_key, report);
                 match capture::inspect(client, &attached).await {
-                    Ok(inspection) => tell(&name, &inspection, report),
+                    Ok(mut inspection) => {
+                        if inspection.findings.is_empty() {
+                            let strangers = capture::strangers(client, &attached).await;
+                            inspection.warnings.extend(strangers.unwrap_or_else(|error| {
+                                let error = anyhow::Error::from(error);
+                                vec![format!("who owns what it reads and calls cannot be found out: {error:#}")]
+                            }));
+                        }
+                        tell(&name, &inspection, report);
+                    }
                     Err(error @ SourceError::NoUsage { .. }) => {
                         report.add(Finding::new(Grade::Warning, "source", error).of(&name));
                     }

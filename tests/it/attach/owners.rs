@@ -89,6 +89,26 @@ async fn the_owner_of_the_tables_attaches_and_a_superuser_may_own_what_he_reads(
 }
 
 #[tokio::test]
+async fn a_function_that_is_given_to_somebody_later_is_named_by_the_check() {
+    let mut plant = Plant::empty().await;
+    let eve = role(&plant, "eve").await;
+    plant.run(JOBS).await;
+    plant.run("create function public.shown(text) returns text language sql return $1").await;
+    let mapping = MAPPING.replace("'new.status'", "'public.shown(new.status)'");
+    andon::capture::attach(&mut plant.client, &parsed(&mapping)).await.unwrap();
+
+    let before = run_andon(&plant.url, &["check"]);
+    plant.run(&format!("alter function public.shown owner to {eve}")).await;
+    let after = run_andon(&plant.url, &["check"]);
+
+    assert!(!before.out.contains("and could act as"), "{before:?}");
+    assert!(
+        after.out.contains(&format!("{eve} owns function public.shown(text), and could act as postgres")),
+        "{after:?}"
+    );
+}
+
+#[tokio::test]
 async fn an_owner_that_is_trusted_on_purpose_is_told_no_more_and_one_that_comes_later_is_a_warning() {
     let mut plant = Plant::empty().await;
     let eve = role(&plant, "eve").await;
