@@ -186,7 +186,8 @@ async fn a_busy_table_is_named_and_nothing_is_installed_until_it_is_free() {
     let after_refusal = catalogue(&plant.client).await;
     other.batch_execute("rollback; begin; update issues set description = 'x'").await.unwrap();
     let release = async {
-        let waits = "select exists (select from pg_locks where relation = 'issues'::regclass and not granted)";
+        let waits = "select exists (select from pg_locks where database = (select oid from pg_database where datname = current_database())
+            and relation = 'issues'::regclass and not granted)";
         while !other.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
         other.batch_execute("commit").await.unwrap();
     };

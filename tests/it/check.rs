@@ -118,9 +118,9 @@ async fn the_check_ends_whatever_hangs_and_says_what_it_still_waits_for() {
     let line = Line::new().await;
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     line.publisher(silent.local_addr().unwrap().port(), json!({})).await;
-    let black_hole = run_andon(&line.url, &["check", "--timeout", "2s"]);
+    let black_hole = run_andon(&line.url, &["check", "--timeout", "5s"]);
     let away = format!("postgres://andon@127.0.0.1:{}/mes", silent.local_addr().unwrap().port());
-    let database = run_andon(&away, &["check", "--timeout", "2s"]);
+    let database = run_andon(&away, &["check", "--timeout", "5s"]);
 
     assert_eq!((black_hole.status, database.status), (1, 1), "{black_hole:?} {database:?}");
     let told = line_with(&black_hole.out, "plant at 127.0.0.1:");

@@ -116,7 +116,8 @@ async fn the_lanes_and_the_bell_of_a_killed_daemon_go_to_another() {
 }
 
 /// Finds, in `pg_locks`, the lock of the daemon that rings for the others.
-const TAIL: &str = "locktype = 'advisory' and classid = 1097753711 and objid = 2 and granted";
+const TAIL: &str = "locktype = 'advisory' and classid = 1097753711 and objid = 2 and granted
+    and database = (select oid from pg_database where datname = current_database())";
 
 /// Records each write to a row of `andon.lanes`, with the session and the epoch.
 const WITNESS: &str = "

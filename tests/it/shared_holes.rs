@@ -195,7 +195,9 @@ async fn nobody_waits_while_the_tails_row_is_locked() {
     locker.batch_execute("begin; lock table andon.tail in share row exclusive mode").await.unwrap();
 
     tick(&line, &mut expected).await;
-    line.until("select exists (select from pg_locks where relation = 'andon.tail'::regclass and not granted)").await;
+    let waits = "select exists (select from pg_locks where relation = 'andon.tail'::regclass and not granted
+        and database = (select oid from pg_database where datname = current_database()))";
+    line.until(waits).await;
     tick(&line, &mut expected).await;
     assert_delivered(&receivers, &expected).await;
     locker.batch_execute("rollback").await.unwrap();
