@@ -42,6 +42,30 @@ pub struct Grant {
     pub client_secret: Secret,
     /// What the token is to be good for.
     pub scope: Option<String>,
+    /// Where the request shows client id and secret.
+    pub method: AuthMethod,
+}
+
+/// Where the request for a token shows as whom it asks: the names of the standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// In the header `authorization`.
+    ClientSecretBasic,
+    /// In the body.
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    /// The texts that [`AuthMethod::parse`] knows, for error messages.
+    const CHOICES: &str = "one of client_secret_basic, client_secret_post";
+
+    fn parse(text: &str) -> Option<AuthMethod> {
+        Some(match text {
+            "client_secret_basic" => AuthMethod::ClientSecretBasic,
+            "client_secret_post" => AuthMethod::ClientSecretPost,
+            _ => return None,
+        })
+    }
 }
 
 /// The most headers of a row, and the most bytes of a name and of a value.
@@ -131,6 +155,7 @@ fn basic(fields: &mut Fields) -> Option<(String, Secret)> {
 fn grant(fields: &mut Fields, egress: &Egress) -> Option<Grant> {
     let (url, client_id) = (fields.text("oauth_token_url"), fields.verbatim("oauth_client_id"));
     let (client_secret, scope) = (fields.verbatim("oauth_client_secret"), fields.text("oauth_scope"));
+    let method = fields.setting("oauth_auth_method", AuthMethod::CHOICES, AuthMethod::parse);
     let shut = ["oauth_token_url", "oauth_client_secret"].into_iter().any(|column| fields.is_shut(column));
     if url.is_none() && client_id.is_none() && client_secret.is_none() || shut {
         return None;
@@ -146,7 +171,8 @@ fn grant(fields: &mut Fields, egress: &Egress) -> Option<Grant> {
         Err(refused) => Err(format!("url: {refused}")),
     });
     let address = address.map_err(|problem| fields.problem(format!("oauth_token_{problem}"))).ok()?;
-    Some(Grant { address, dialer: egress.dialer(), client_id, client_secret: Secret::new(client_secret), scope })
+    let (client_secret, method) = (Secret::new(client_secret), method.unwrap_or(AuthMethod::ClientSecretBasic));
+    Some(Grant { address, dialer: egress.dialer(), client_id, client_secret, scope, method })
 }
 
 fn headers(fields: &mut Fields) -> Vec<(String, Secret)> {

@@ -30,6 +30,7 @@ use tokio::time::timeout;
 use url::Position;
 use url::form_urlencoded;
 
+use crate::destination::credentials::AuthMethod;
 use crate::destination::credentials::Grant;
 use crate::destination::echo::Echo;
 use crate::lane::webhook::answer_stream::LONGEST_BODY;
@@ -110,33 +111,41 @@ impl Tokens {
     }
 
     async fn ask(&self) -> Result<Token, String> {
-        let request = self.request().map_err(|error| format!("its address cannot be asked: {error}"))?;
+        let request = request(&self.grant).map_err(|error| format!("its address cannot be asked: {error}"))?;
         let mut connection = None;
         let response = self.connector.send(&mut connection, request).await.map_err(|error| error.to_string())?;
         read(response).await
     }
+}
 
-    fn request(&self) -> anyhow::Result<Request<Full<Bytes>>> {
-        let Grant { address, client_id, client_secret, scope, .. } = &self.grant;
-        let url = address.expose();
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials");
-        if let Some(scope) = scope {
-            form.append_pair("scope", scope);
-        }
-        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let pair = STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(client_secret.expose())));
-        let mut authorization = HeaderValue::try_from(format!("Basic {pair}"))?;
-        authorization.set_sensitive(true);
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(&url[Position::BeforePath..Position::AfterQuery])
-            .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
-            .header(AUTHORIZATION, authorization)
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        Ok(request.body(Full::new(form.finish().into()))?)
+/// Makes the request for a token. Who asks stands in a header or in the body, as the row says.
+fn request(grant: &Grant) -> anyhow::Result<Request<Full<Bytes>>> {
+    let Grant { address, client_id, client_secret, scope, method, .. } = grant;
+    let url = address.expose();
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "client_credentials");
+    if let Some(scope) = scope {
+        form.append_pair("scope", scope);
     }
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(&url[Position::BeforePath..Position::AfterQuery])
+        .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    match method {
+        AuthMethod::ClientSecretBasic => {
+            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let pair = STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(client_secret.expose())));
+            let mut authorization = HeaderValue::try_from(format!("Basic {pair}"))?;
+            authorization.set_sensitive(true);
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        AuthMethod::ClientSecretPost => {
+            form.append_pair("client_id", client_id).append_pair("client_secret", client_secret.expose());
+        }
+    }
+    Ok(request.body(Full::new(form.finish().into()))?)
 }
 
 impl Kept {
@@ -175,8 +184,14 @@ fn token(status: StatusCode, answer: &Value) -> Result<Token, String> {
     if !kind.eq_ignore_ascii_case("bearer") {
         return Err("it gives tokens of another type than bearer".to_owned());
     }
-    let text = answer["access_token"].as_str().filter(|text| !text.is_empty() && text.len() <= LONGEST_TOKEN);
+    let text = answer["access_token"].as_str().filter(|text| !text.is_empty());
     let text = text.ok_or("it answered 200 without an access_token in JSON")?;
+    if text.len() > LONGEST_TOKEN {
+        let advice = "ask for less (oauth_scope), or have the server give shorter ones";
+        return Err(format!(
+            "its token is longer than {LONGEST_TOKEN} bytes, which endpoints take in no header; {advice}"
+        ));
+    }
     let mut header =
         HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| "its token cannot stand in a header")?;
     header.set_sensitive(true);
@@ -197,6 +212,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::destination::address::Address;
+    use crate::egress::Egress;
+    use crate::secret::Secret;
 
     #[test]
     fn a_token_is_good_until_shortly_before_its_end() {
@@ -241,5 +259,31 @@ mod tests {
             "it gives tokens of another type than bearer"
         );
         assert_eq!(problem(302, Value::Null), "it answered 302");
+        let long = problem(200, json!({"access_token": "s3cret".repeat(3_000)}));
+        assert!(long.starts_with("its token is longer than 16384 bytes") && !long.contains("s3cret"), "{long}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_stands_in_the_header_or_in_the_body() {
+        let of = |method| Grant {
+            address: Address::parse("https://login.example/token?tenant=1").unwrap(),
+            dialer: Egress::default().dialer(),
+            client_id: "and on".to_owned(),
+            client_secret: Secret::new("s3cr&t".to_owned()),
+            scope: None,
+            method,
+        };
+        let asked = async |method| {
+            let request = request(&of(method)).unwrap();
+            let header = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
+            (header, request.into_body().collect().await.unwrap().to_bytes())
+        };
+
+        let (header, body) = asked(AuthMethod::ClientSecretBasic).await;
+        assert_eq!(header.unwrap(), format!("Basic {}", STANDARD.encode("and+on:s3cr%26t")));
+        assert_eq!(body, "grant_type=client_credentials");
+        let (header, body) = asked(AuthMethod::ClientSecretPost).await;
+        assert_eq!(header, None);
+        assert_eq!(body, "grant_type=client_credentials&client_id=and+on&client_secret=s3cr%26t");
     }
 }

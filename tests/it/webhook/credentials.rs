@@ -123,6 +123,28 @@ async fn the_trouble_of_a_server_of_tokens_is_named_and_is_that_of_its_lane_alon
     assert!(!told.contains("cl13nt-s3cret") && !told.contains("t0ken"), "{told}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_tokens_that_wants_the_secret_in_the_body_gets_it_there() {
+    let (mut line, receiver) = (Line::new().await, Receiver::start().await.unwrap());
+    let server = tokens(&Arc::new(AtomicBool::new(true))).await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"oauth_auth_method": "client_secret_jwt"})).await;
+    grant(&line, &server).await;
+    line.emit("acme", "e", 1).await;
+    line.start();
+
+    let reason = line.state(&lane, "misconfigured").await;
+    line.run(r#"update andon.webhooks set settings = settings || '{"oauth_auth_method": "client_secret_post"}'"#).await;
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
+    line.stop().await.unwrap();
+
+    let wanted =
+        "settings.oauth_auth_method: `client_secret_jwt` is not one of client_secret_basic, client_secret_post";
+    assert!(reason.contains(wanted), "{reason}");
+    let asked = String::from_utf8_lossy(&server.requests().snapshot()[0].body).into_owned();
+    let form = "grant_type=client_credentials&scope=write+events&client_id=andon&client_secret=cl13nt-s3cret";
+    assert_eq!((asked.as_str(), header(&receiver.accepted()[0], "authorization")), (form, "Bearer t0ken-1"));
+}
+
 /// Gives the webhook of path `/hook` client credentials.
 async fn grant(line: &Line, server: &ScriptedEndpoint) {
     line.run(&format!(
