@@ -113,14 +113,18 @@ pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     Some(Duration::try_from(until).unwrap_or_default().min(LONGEST_RETRY_AFTER))
 }
 
-/// Reads the form of dates that RFC 9110 prescribes, or one of the two older ones that it wants to be understood.
+/// Reads the form of dates that RFC 9110 prescribes, or one of the two older ones that it wants to be understood. The last hours of the year 9999
+/// are no timestamp, and count as the last one: who names them means never.
 fn http_date(text: &str) -> Option<Timestamp> {
-    const OLDER: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    const FORMS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     if let Ok(timestamp) = rfc2822::DateTimeParser::new().parse_timestamp(text) {
         return Some(timestamp);
     }
-    let civil = OLDER.iter().find_map(|format| DateTime::strptime(format, text).ok())?;
-    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    let civil = FORMS.iter().find_map(|format| DateTime::strptime(format, text).ok())?;
+    match civil.to_zoned(TimeZone::UTC) {
+        Ok(zoned) => Some(zoned.timestamp()),
+        Err(_) => (civil.year() > 0).then_some(Timestamp::MAX),
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +179,9 @@ mod tests {
         assert_eq!(retry_after("99999999999999999999999", now()), Some(LONGEST_RETRY_AFTER));
         assert_eq!(retry_after("Sun, 06 Nov 2094 08:49:37 GMT", now()), None, "the day of the week is wrong");
         assert_eq!(retry_after("Sat, 06 Nov 2094 08:49:37 GMT", now()), Some(LONGEST_RETRY_AFTER));
+        for never in ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri Dec 31 23:59:59 9999", "Thu, 30 Dec 9999 23:00:00 GMT"] {
+            assert_eq!(retry_after(never, now()), Some(LONGEST_RETRY_AFTER), "{never}");
+        }
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now()), Some(Duration::ZERO));
         for nonsense in ["", "-5", "1.5", "soon"] {
             assert_eq!(retry_after(nonsense, now()), None);

@@ -63,9 +63,18 @@ pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     /// Tells the stream that a request begins.
     begins: Arc<AtomicBool>,
-    /// Comes when the connection has ended: the status of the last answer, if it could be understood.
-    ended: oneshot::Receiver<Option<u16>>,
+    /// Comes when the connection has ended.
+    ended: oneshot::Receiver<End>,
     idle_since: Instant,
+}
+
+/// The end of a connection.
+#[derive(Debug, Default)]
+struct End {
+    /// The status of the last answer, if it could be understood.
+    status: Option<u16>,
+    /// Why it ended, if no request was told.
+    problem: Option<hyper::Error>,
 }
 
 /// Why there is no response. The message does not show the URL, which may hold a token.
@@ -113,7 +122,17 @@ impl Connector {
         // The connection that was kept knows nothing of this request's answer.
         *slot = None;
         let new = slot.insert(self.connect().await?);
-        new.send(request).await.map_err(|error| SendError::Request(error.into_error()))
+        let mut error = match new.send(request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let is_unsent = error.take_message().is_some();
+        let error = error.into_error();
+        Err(SendError::Request(match slot.take_if(|_| is_unsent) {
+            // It ended before anything was sent, and only the connection itself knows why.
+            Some(unused) => told(unused.ended, error).await,
+            None => error,
+        }))
     }
 
     async fn connect(&self) -> Result<Connection, SendError> {
@@ -144,20 +163,24 @@ impl Service<Uri> for Dial {
 
 /// Moves the bytes of a connection. It ends when the sender is dropped or the endpoint closes the connection, and a waiting request then
 /// gets an error.
-async fn drive<S>(
-    mut connection: http1::Connection<AnswerStream<S>, Full<Bytes>>,
-    says_ended: oneshot::Sender<Option<u16>>,
-) where
+async fn drive<S>(mut connection: http1::Connection<AnswerStream<S>, Full<Bytes>>, says_ended: oneshot::Sender<End>)
+where
     S: Read + Write + Unpin,
 {
     let ended = poll_fn(|context| connection.poll_without_shutdown(context)).await;
-    if let Err(error) = ended {
+    if let Err(error) = &ended {
         tracing::trace!(%error, "a connection to an endpoint broke");
     }
     let mut stream = connection.into_parts().io;
-    // Nobody asks for the status when all went well.
-    says_ended.send(stream.status()).ok();
+    // Nobody asks for it when all went well.
+    says_ended.send(End { status: stream.status(), problem: ended.err() }).ok();
     drop(timeout(FAREWELL, poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context))).await);
+}
+
+/// Returns why a connection ended that took no request, and otherwise that it is closed.
+async fn told(ended: oneshot::Receiver<End>, closed: hyper::Error) -> hyper::Error {
+    let end = timeout(FAREWELL, ended).await.ok().and_then(Result::ok).unwrap_or_default();
+    end.problem.unwrap_or(closed)
 }
 
 impl Connection {
@@ -178,7 +201,9 @@ impl Connection {
             .await?;
         let (says_ended, ended) = oneshot::channel();
         tokio::spawn(drive(connection, says_ended));
-        sender.ready().await?;
+        if let Err(closed) = sender.ready().await {
+            return Err(told(ended, closed).await);
+        }
         Ok(Connection { sender, begins, ended, idle_since: Instant::now() })
     }
 
@@ -193,7 +218,7 @@ impl Connection {
     /// Ends the connection, and returns the status of the answer that did not come whole, as far as it could be understood.
     pub(super) async fn status(self) -> Option<u16> {
         drop(self.sender);
-        timeout(FAREWELL, self.ended).await.ok()?.ok()?
+        timeout(FAREWELL, self.ended).await.ok()?.ok()?.status
     }
 
     /// Starts the idle time of a connection whose response was read to its end.
@@ -219,17 +244,77 @@ impl fmt::Display for SendError {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
+        let advice = match self {
+            SendError::Request(error) if error.is_parse_too_large() => "; Andon reads no longer ones",
+            SendError::Request(error) if error.is_parse() => {
+                ", so the answer is none of HTTP/1.1; see whether scheme, host and port are those of the endpoint"
+            }
+            _ => "",
+        };
         match tls::explain(error, Peer::Destination) {
-            Some(advice) => write!(formatter, "{what}: {advice}"),
-            None => write!(formatter, "{what}: {cause}"),
+            Some(explained) => write!(formatter, "{what}: {explained}"),
+            None => write!(formatter, "{what}: {cause}{advice}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncRead;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWrite;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::ReadBuf;
+    use tokio::io::duplex;
+
     use super::*;
     use crate::egress::Egress;
+
+    /// A peer whose first word is an alert.
+    struct Alert;
+
+    impl AsyncRead for Alert {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::Error::other("it wants a certificate")))
+        }
+    }
+
+    impl AsyncWrite for Alert {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_before_it_is_used_says_why() {
+        let problem = Connection::over(TokioIo::new(Alert)).await.unwrap_err();
+
+        assert_eq!(SendError::Request(problem).to_string(), "the request failed: it wants a certificate");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_none_of_http_says_where_to_look() {
+        for answer in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 two hundred\r\n\r\n", "\u{15}\u{3}\u{1}"] {
+            let (near, mut far) = duplex(1 << 16);
+            let mut connection = Connection::over(TokioIo::new(near)).await.unwrap();
+            let answering = async {
+                far.read_u8().await.unwrap();
+                far.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let (sent, ()) = tokio::join!(connection.send(Request::new(Full::new(Bytes::new()))), answering);
+
+            let told = SendError::Request(sent.unwrap_err().into_error()).to_string();
+            assert!(told.ends_with("see whether scheme, host and port are those of the endpoint"), "{told}");
+        }
+    }
 
     #[test]
     fn it_connects_to_scheme_host_and_port_alone() {
