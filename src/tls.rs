@@ -16,6 +16,7 @@ use std::sync::PoisonError;
 use rustls::AlertDescription;
 use rustls::CertificateError;
 use rustls::ClientConfig;
+use rustls::InvalidMessage;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
@@ -204,7 +205,22 @@ fn advice(error: &rustls::Error, peer: Peer) -> String {
             rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_),
             _,
         ) => "; the server has to speak TLS 1.2 or 1.3",
+        (_, rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol), _) => {
+            "; the server speaks another protocol on this port: settings.alpn of a publisher names one (mqtt, x-amzn-mqtt-ca)"
+        }
+        (
+            _,
+            rustls::Error::InvalidMessage(
+                InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+            ),
+            _,
+        ) => {
+            "; its certificates have more than 64 KiB together: the server has to show its own and those between it and its CA, and no others"
+        }
         (_, rustls::Error::InvalidMessage(_), _) => "; the server does not speak TLS on this port",
+        (Some(CertificateError::Other(other)), ..) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "; the server shows the certificate of a CA as its own: give it one of its own (basicConstraints CA:FALSE) that this CA has signed"
+        }
         _ => "",
     };
     format!("TLS: {error}{advice}")

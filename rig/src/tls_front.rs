@@ -21,10 +21,22 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
+use crate::record::Record;
+
 /// A server on 127.0.0.1 that ends TLS. Dropping it cuts everything.
 pub struct TlsFront {
     port: u16,
+    greetings: Arc<Record<Greeting>>,
     task: JoinHandle<()>,
+}
+
+/// What a client asked for that was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The name of the server (SNI).
+    pub server: Option<String>,
+    /// The protocol that was agreed on (ALPN).
+    pub protocol: Option<String>,
 }
 
 /// How it speaks.
@@ -38,6 +50,8 @@ pub enum Speaks {
         key: String,
         /// The authority that has to have signed the client's certificate, if the client needs one.
         clients: Option<String>,
+        /// The protocols that it knows. If there are some, it refuses a client that names only others.
+        protocols: Vec<String>,
     },
     /// As a server that knows nothing beyond TLS 1.1.
     OldTls,
@@ -53,18 +67,27 @@ impl TlsFront {
     pub async fn start(behind: u16, speaks: Speaks) -> Result<TlsFront> {
         let acceptor = match speaks {
             Speaks::OldTls => None,
-            Speaks::Tls { certificate, key, clients } => {
-                Some(TlsAcceptor::from(Arc::new(config(&certificate, &key, clients.as_deref())?)))
+            Speaks::Tls { certificate, key, clients, protocols } => {
+                let mut config = config(&certificate, &key, clients.as_deref())?;
+                config.alpn_protocols = protocols.into_iter().map(String::into_bytes).collect();
+                Some(TlsAcceptor::from(Arc::new(config)))
             }
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for TLS")?;
         let port = listener.local_addr()?.port();
-        Ok(TlsFront { port, task: tokio::spawn(serve(listener, behind, acceptor)) })
+        let greetings = Arc::default();
+        let task = tokio::spawn(serve(listener, behind, acceptor, Arc::clone(&greetings)));
+        Ok(TlsFront { port, greetings, task })
     }
 
     /// Returns its port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the record of the clients that were let in.
+    pub fn greetings(&self) -> &Arc<Record<Greeting>> {
+        &self.greetings
     }
 }
 
@@ -89,15 +112,15 @@ fn config(certificate: &str, key: &str, clients: Option<&str>) -> Result<ServerC
     Ok(config.with_single_cert(chain, key)?)
 }
 
-async fn serve(listener: TcpListener, behind: u16, acceptor: Option<TlsAcceptor>) {
+async fn serve(listener: TcpListener, behind: u16, acceptor: Option<TlsAcceptor>, greetings: Arc<Record<Greeting>>) {
     // The connections live in this set so that they end with the front.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((socket, _)) = accepted {
-                let acceptor = acceptor.clone();
+                let (acceptor, greetings) = (acceptor.clone(), Arc::clone(&greetings));
                 connections.spawn(async move {
-                    if let Err(error) = pass_on(socket, behind, acceptor).await {
+                    if let Err(error) = pass_on(socket, behind, acceptor, &greetings).await {
                         tracing::debug!(%error, "a connection through TLS ended");
                     }
                 });
@@ -107,7 +130,12 @@ async fn serve(listener: TcpListener, behind: u16, acceptor: Option<TlsAcceptor>
     }
 }
 
-async fn pass_on(mut socket: TcpStream, behind: u16, acceptor: Option<TlsAcceptor>) -> Result<()> {
+async fn pass_on(
+    mut socket: TcpStream,
+    behind: u16,
+    acceptor: Option<TlsAcceptor>,
+    greetings: &Record<Greeting>,
+) -> Result<()> {
     let mut first = [0];
     if socket.peek(&mut first).await? > 0 && first == [0] {
         socket.read_exact(&mut [0; REQUEST]).await?;
@@ -122,6 +150,9 @@ async fn pass_on(mut socket: TcpStream, behind: u16, acceptor: Option<TlsAccepto
         return Ok(());
     };
     let mut within = acceptor.accept(socket).await?;
+    let (_, session) = within.get_ref();
+    let protocol = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+    greetings.append(Arc::new(Greeting { server: session.server_name().map(str::to_owned), protocol }));
     let mut server = TcpStream::connect(("127.0.0.1", behind)).await?;
     copy_bidirectional(&mut within, &mut server).await?;
     Ok(())

@@ -32,6 +32,8 @@ pub struct Publisher {
     pub dialer: Dialer,
     /// Whether to use TLS.
     pub tls: bool,
+    /// The protocol that its TLS names (ALPN), for a broker that shares its port with others.
+    pub alpn: Option<String>,
     /// What its TLS trusts and shows.
     pub certificates: Certificates,
     /// User name at the broker.
@@ -125,14 +127,22 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     let client_id = fields
         .setting("client_id", "a string that is not empty", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
     let version = fields.setting("version", MqttVersion::CHOICES, MqttVersion::parse);
+    let alpn = fields.setting("alpn", "the name of a protocol, such as mqtt or x-amzn-mqtt-ca", |text| {
+        Some(text.to_owned())
+            .filter(|name| (1..=255).contains(&name.len()) && name.bytes().all(|it| it.is_ascii_graphic()))
+    });
     let certificates = certificates::read(fields, defaults.certificates.as_deref(), settings.ca_file.as_deref());
     let (host, port, tls) = address?;
+    if alpn.is_some() && !tls {
+        fields.problem("settings.alpn is set, and only TLS can name a protocol; use mqtts:// or remove it".to_owned());
+    }
     Some(Publisher {
         status_level: status_level::clean(&fields.text("name").unwrap_or_default()),
         host,
         port,
         dialer: egress.dialer(),
         tls,
+        alpn,
         certificates,
         username,
         password,

@@ -36,6 +36,30 @@ fn every_problem_of_a_webhook_is_reported_at_once() {
 }
 
 #[test]
+fn a_broker_has_the_port_of_its_row_or_that_of_its_protocol() {
+    let port = |url: &str, columns: Value| {
+        let mut row = json!({"id": 1, "name": "plant", "broker_url": url, "events": ["*"]});
+        row.as_object_mut().unwrap().extend(columns.as_object().unwrap().clone());
+        match active(DestinationKind::Mqtt, "andon.x", Format::Andon, &row).usable.unwrap().target {
+            Target::Mqtt(publisher) => (publisher.port, publisher.tls, publisher.alpn),
+            Target::Webhook(_) => unreachable!("it is a publisher"),
+        }
+    };
+
+    assert_eq!(port("mqtts://broker", json!({})), (8883, true, None));
+    assert_eq!(port("broker", json!({"use_tls": true, "port": null})), (8883, true, None));
+    assert_eq!(port("mqtt://broker", json!({})), (1883, false, None));
+    assert_eq!(port("mqtts://broker", json!({"port": 443})), (443, true, None));
+    let named = json!({"port": 8883, "settings": {"alpn": "x-amzn-mqtt-ca"}});
+    assert_eq!(port("mqtts://broker:443", named), (443, true, Some("x-amzn-mqtt-ca".to_owned())));
+    let row = json!({"id": 1, "broker_url": "broker", "events": ["*"], "name": "p", "settings": {"alpn": "mq tt"}});
+    let wanted = "settings.alpn: `mq tt` is not the name of a protocol, such as mqtt or x-amzn-mqtt-ca";
+    assert_eq!(problems(DestinationKind::Mqtt, &row), [format!("mqtt publisher `p`: {wanted}")]);
+    let row = json!({"id": 1, "broker_url": "broker", "events": ["*"], "name": "p", "settings": {"alpn": "mqtt"}});
+    assert!(problems(DestinationKind::Mqtt, &row)[0].contains("only TLS can name a protocol; use mqtts://"));
+}
+
+#[test]
 fn a_tenant_with_a_blank_at_an_end_is_another_tenant_and_a_fault_of_its_row() {
     for odd in ["acme ", " acme", "acme\t", "acme\u{a0}", "acme\u{200b}", "\u{feff}acme", "acme\u{7f}", " "] {
         let row = json!({"id": 1, "tenant_id": odd, "url": "https://erp", "secret_key": "secret", "events": ["*"]});

@@ -164,7 +164,7 @@ const RIG: MayImport = &[
     ("signature", &[]),
     ("subscriber", &["packet", "process", "record"]),
     ("tap", &["packet", "record"]),
-    ("tls_front", &[]),
+    ("tls_front", &["record"]),
 ];
 
 const LAB: MayImport = &[

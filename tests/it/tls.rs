@@ -26,8 +26,16 @@ struct Case {
 }
 
 fn case(name: &'static str, (certificate, key): (String, String), reason: &'static str, advice: &'static str) -> Case {
-    let speaks = Speaks::Tls { certificate, key, clients: None };
+    let speaks = Speaks::Tls { certificate, key, clients: None, protocols: vec![] };
     Case { name, speaks, database: [reason, advice], destination: [reason, advice] }
+}
+
+/// Makes the certificate of a CA that names this host, and its key.
+fn as_authority(host: &str) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 /// All that can be wrong, for a client that trusts `authority`.
@@ -40,8 +48,11 @@ fn cases(authority: &Authority) -> Vec<Case> {
         Case { database: [reason, database], destination: [reason, destination], ..case(name, pair, "", "") }
     };
     let (certificate, key) = authority.sign("localhost", 2099);
-    let wants = Speaks::Tls { certificate, key, clients: Some(authority.pem.clone()) };
+    let wants = Speaks::Tls { certificate, key, clients: Some(authority.pem.clone()), protocols: vec![] };
+    let (long, long_key) = authority.sign("localhost", 2099);
     vec![
+        case("that shows a CA", as_authority("localhost"), "CaUsedAsEndEntity", "give it one of its own"),
+        case("with too many certificates", (long.repeat(200), long_key), "TLS", "more than 64 KiB together"),
         case("expired", authority.sign("localhost", 2020), "expired", "the server needs a new one"),
         case("not yet valid", authority.sign_between("localhost", 2098, 2099), "not valid yet", "look at the clocks"),
         case(
@@ -116,7 +127,7 @@ async fn a_client_shows_its_certificate_to_all_peers_that_want_one() {
     let (postgres, broker) = (Postgres::shared(), Mosquitto::start(&MosquittoOptions::default()).unwrap());
     let receiver = Receiver::start().await.unwrap();
     let (certificate, key) = authority.sign("localhost", 2099);
-    let speaks = Speaks::Tls { certificate, key, clients: Some(authority.pem.clone()) };
+    let speaks = Speaks::Tls { certificate, key, clients: Some(authority.pem.clone()), protocols: vec![] };
     let before = async |port| TlsFront::start(port, speaks.clone()).await.unwrap();
     let (database, mqtt, https) =
         (before(postgres.port()).await, before(broker.port()).await, before(receiver.port()).await);
@@ -139,4 +150,31 @@ async fn a_client_shows_its_certificate_to_all_peers_that_want_one() {
     }
     line.stop().await.unwrap();
     assert_eq!(receiver.accepted().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_shares_its_port_is_asked_for_by_its_name_and_its_protocol() {
+    let authority = Authority::new();
+    authority.file("ca.pem", &authority.pem);
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let (certificate, key) = authority.sign("localhost", 2099);
+    let protocols = ["x-amzn-mqtt-ca", "mqtt"].map(str::to_owned).to_vec();
+    let front = TlsFront::start(broker.port(), Speaks::Tls { certificate, key, clients: None, protocols });
+    let front = front.await.unwrap();
+    let mut line = Line::new().await;
+    line.defaults.certificates = Some(authority.directory.clone());
+    let settings = |alpn: &str| json!({"ca_file": "ca.pem", "alpn": alpn});
+    let good = line.publisher(front.port(), settings("mqtt")).await;
+    let other = line.publisher(front.port(), settings("amqp")).await;
+    set(&line, "broker_url = 'mqtts://localhost'").await;
+    line.emit("acme", "e", 1).await;
+
+    line.start();
+    wait_for_done(&line, &good).await;
+    let refused = line.state(&other, "retrying").await;
+    line.stop().await.unwrap();
+
+    let greetings = front.greetings().snapshot();
+    assert_eq!((greetings[0].server.as_deref(), greetings[0].protocol.as_deref()), (Some("localhost"), Some("mqtt")));
+    assert!(refused.contains("the server speaks another protocol on this port: settings.alpn"), "{refused}");
 }

@@ -56,7 +56,11 @@ impl MessageBuilder {
     ) -> anyhow::Result<MessageBuilder> {
         let (ca, identity) = publisher.certificates.parts();
         let tls = match publisher.tls {
-            true => Some(Arc::new(tls::client(ca, identity)?)),
+            true => {
+                let mut config = tls::client(ca, identity)?;
+                config.alpn_protocols = publisher.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+                Some(Arc::new(config))
+            }
             false => None,
         };
         let mut hash = DefaultHasher::new();

@@ -74,7 +74,7 @@ async fn refusal(url: &str, authority: Option<&Authority>) -> String {
 async fn nobody_on_the_way_gets_the_password_or_talks_andon_out_of_tls() {
     let (authority, eavesdropper) = (Authority::new(), Eavesdropper::start().await);
     let (certificate, key) = Authority::new().sign("localhost", 2099);
-    let within = Speaks::Tls { certificate, key, clients: None };
+    let within = Speaks::Tls { certificate, key, clients: None, protocols: vec![] };
     let in_tls = TlsFront::start(eavesdropper.port, within).await.unwrap();
     let names_the_user = |heard: &[u8]| heard.windows(5).any(|word| word == b"andon");
     let trusting = Some(&authority);

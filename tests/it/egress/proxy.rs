@@ -39,7 +39,9 @@ async fn all_destinations_are_reached_through_the_proxy_and_its_password_is_show
     let (certificate, key) = authority.sign("localhost", 2099);
     let (line, receiver) = (Line::new().await, Receiver::start().await.unwrap());
     let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
-    let tls = TlsFront::start(receiver.port(), Speaks::Tls { certificate, key, clients: None }).await.unwrap();
+    let tls = TlsFront::start(receiver.port(), Speaks::Tls { certificate, key, clients: None, protocols: vec![] })
+        .await
+        .unwrap();
     let token = "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"access_token\": \"t0ken\"} ";
     let (tokens, token_port) = answering(token).await;
     let pair = STANDARD.encode("andon:pl4nted:word");
