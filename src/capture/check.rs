@@ -4,6 +4,7 @@
 mod checker;
 mod computed;
 mod defaults;
+mod enums;
 mod event_type;
 mod labels;
 mod missing;

@@ -6,11 +6,22 @@ pub fn mentions(sql: &str, row: &str) -> bool {
     words(sql).iter().any(|word| word.is_row(row))
 }
 
-/// Returns whether the expression reads this column of this row, which it names.
-pub fn reads_column_of(sql: &str, row: &str, column: &str) -> bool {
+/// Returns whether the expression reads this column of this row, or may read it because it names a column of no row.
+pub fn may_read_column_of(sql: &str, row: &str, column: &str) -> bool {
+    may_read(sql, row).iter().any(|name| name == column)
+}
+
+/// Returns the columns that the expression reads of this row, and those that it may read because it names no row with them.
+pub fn may_read(sql: &str, row: &str) -> Vec<String> {
     let words = words(sql);
-    let is_read = |pair: &[Word]| pair[0].is_row(row) && pair[1].is_column && pair[1].text == column;
-    words.windows(2).any(is_read)
+    let is_read = |place: &usize| {
+        let word = &words[*place];
+        match word.is_column {
+            true => *place > 0 && words[*place - 1].is_row(row),
+            false => !word.is_called && !word.takes_column && !word.is_cast,
+        }
+    };
+    (0..words.len()).filter(is_read).map(|place| words[place].text.clone()).collect()
 }
 
 /// Returns whether the expression reads this column of the changed row, whether or not it names the row.

@@ -11,6 +11,7 @@ mod install_plan;
 mod installed;
 mod order;
 mod owner_rights;
+mod reads;
 pub(crate) mod record;
 pub(crate) mod relatives;
 mod row_security;
@@ -26,6 +27,7 @@ use crate::capture::finding::Problems;
 use crate::capture::mapping::Mapping;
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
+use crate::capture::plan::reads::Reads;
 use crate::capture::sql::body;
 use crate::capture::sql::event;
 use crate::capture::sql::settings::Pins;
@@ -104,12 +106,14 @@ pub(crate) async fn to_attach(
         wanted.tables.iter().flat_map(|captured| &captured.rules).flat_map(|rule| &rule.lookups).collect();
     let looked_up: Vec<String> = lookups.iter().map(|lookup| lookup.table.sql()).collect();
     plan.warnings.extend(row_security::hiding(transaction, &looked_up, belongs_to.as_deref()).await?);
-    let parts = |name: &'_ TableName| (name.schema.clone(), name.table.clone());
-    let captured: Vec<_> = wanted.tables.iter().map(|captured| parts(&captured.name)).collect();
-    let read: Vec<_> = lookups.iter().map(|lookup| parts(&lookup.table)).collect();
-    let mut lacking = owner_rights::missing(transaction, belongs_to.as_deref(), &captured, &read).await?;
+    let captured = wanted.tables.iter().map(|captured| captured.name.schema.as_str());
+    let schemas = captured.chain(lookups.iter().map(|lookup| lookup.table.schema.as_str()));
+    let mut reads = Reads::default();
+    reads.add(mapping);
+    let mut lacking = owner_rights::missing(transaction, belongs_to.as_deref(), schemas, &reads).await?;
     if owner == Owner::CurrentRole && belongs_to.as_deref() == Some(capture_role::CAPTURE_ROLE) {
         capture_role::plan(&mut plan, &mut lacking);
+        capture_role::narrow(transaction, &mut plan, &mapping.name, Some(mapping)).await?;
     }
     plan.lacking = lacking.into_iter().map(|right| right.text).collect();
     let record = record::attached(mapping, belongs_to.as_deref(), wanted.trusts_owners);
@@ -133,6 +137,7 @@ pub(crate) async fn to_detach(transaction: &Transaction<'_>, name: &str) -> Resu
     compare::plan(&mut plan, name, &[], &installed, None);
     destination_triggers::plan(transaction, &mut plan, name, &[]).await?;
     schema_watch::plan(transaction, &mut plan, name, false, true).await?;
+    capture_role::narrow(transaction, &mut plan, name, None).await?;
     plan.step(format!("forget source {name}"), record::detached(name));
     plan.locks.sort();
     Ok(plan)

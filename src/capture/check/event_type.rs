@@ -8,6 +8,7 @@ use tokio_postgres::types::Kind;
 use tokio_postgres::types::Type;
 
 use crate::capture::check::checker::Checker;
+use crate::capture::check::enums;
 use crate::capture::event_name;
 use crate::capture::event_name::Part;
 use crate::capture::mapping::Capture;
@@ -27,7 +28,8 @@ pub(super) async fn sql(
         EventType::Literal(name) => return Ok(literal(name)),
         EventType::Sql(text) => text,
     };
-    let is_known = checker.expression(capture, scope, text).await?.is_some();
+    let data_type = checker.expression(capture, scope, text).await?;
+    let is_known = data_type.is_some();
     let parts = event_name::parts(&text.sql);
     if is_known && !parts.contains(&Part::Other) {
         let mut values: HashMap<String, Vec<String>> = HashMap::new();
@@ -44,7 +46,8 @@ pub(super) async fn sql(
             checker.types.name(capture, names.iter().filter_map(|name| event_name::event_type(name)).collect());
         }
     }
-    Ok(format!("andon.event_type(({})::text)", text.sql))
+    let shown = data_type.map_or_else(|| text.sql.clone(), |it| enums::labels(&text.sql, &it));
+    Ok(format!("andon.event_type(({shown})::text)"))
 }
 
 /// Returns the values of an enumeration.

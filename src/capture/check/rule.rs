@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 
 use crate::capture::check::checker::Checker;
 use crate::capture::check::computed;
+use crate::capture::check::enums;
 use crate::capture::check::event_type;
 use crate::capture::check::pins;
 use crate::capture::mapping::Capture;
@@ -91,20 +92,21 @@ async fn rule(
     let sent: Vec<&(String, String)> = context.iter().chain(&data).collect();
     let used = used(checker, capture, &scope, &entity_id, &sent).await?;
     let pins = pins::of_rule(checker, table, &lookups, &rows, &used).await?;
+    let shown = |sql: &String| enums::shown(sql, &used);
     let mut rule = Rule {
         operation,
         of: of.to_vec(),
         when: capture.when.as_ref().map(|text| text.sql.clone()),
         event,
         entity_type: capture.entity_type.clone(),
-        entity_id,
-        tenant: capture.tenant.as_ref().map(|text| text.sql.clone()),
+        entity_id: shown(&entity_id),
+        tenant: capture.tenant.as_ref().map(|text| shown(&text.sql)),
         occurred_at,
         pins,
         lookups,
         lookup_columns: Vec::new(),
-        context,
-        data,
+        context: context.iter().map(|(name, sql)| (name.clone(), shown(sql))).collect(),
+        data: data.iter().map(|(name, sql)| (name.clone(), shown(sql))).collect(),
     };
     rule.lookup_columns = lookup_columns(&rule, &rows);
     Ok(rule)
@@ -178,7 +180,7 @@ async fn lookups(checker: &mut Checker<'_>, capture: &Capture, scope: &mut Scope
             continue;
         }
         if checker.condition(capture, &with_row, &lookup.on).await? {
-            scope.add_lookup(&lookup.alias, &table, &event::join(lookup));
+            scope.add_lookup(&lookup.alias, &table, &event::join_whole(lookup));
             lookups.push(lookup.clone());
         } else {
             scope.broken.push(lookup.alias.clone());

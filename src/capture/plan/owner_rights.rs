@@ -5,15 +5,14 @@
 use tokio_postgres::Transaction;
 
 use crate::capture::error::SourceError;
+use crate::capture::plan::reads::Reads;
 use crate::capture::sql::quote::identifier;
 
-/// Each missing right: the right, the kind of the object, and its name. Of a table that is looked up, any column will do, because a role may be
-/// granted some of them; whether they are the right ones shows when the functions are tried.
+/// Each missing right: the right, the kind of the object, and its name. Of a table that is looked up, the columns that are read.
 const MISSING: &str = "
     with role (name) as (select coalesce($1, current_user::text)), needed (kind, name, wanted) as (
         select 'schema', name, 'usage' from unnest($2::text[]) name
         union all select 'table', 'andon.events', 'insert'
-        union all select 'table', name, 'select' from unnest($3::text[]) name
         union all select 'function', p.oid::regprocedure::text, 'execute' from pg_proc p
             where p.pronamespace = 'andon'::regnamespace
             and p.proname in ('capture_failed', 'row_image', 'row_key', 'ring', 'failing_lookups', 'lookup_failed', 'event_type',
@@ -24,6 +23,12 @@ const MISSING: &str = "
         when 'schema' then coalesce(has_schema_privilege(role.name::name, to_regnamespace(needed.name)::oid, wanted), true)
         when 'table' then coalesce(has_any_column_privilege(role.name::name, to_regclass(needed.name)::oid, wanted), true)
         else has_function_privilege(role.name::name, to_regprocedure(needed.name)::oid, wanted) end
+    union all
+    select format('select (%s)', string_agg(quote_ident(a.attname), ', ' order by a.attnum)), 'table', it.name, quote_ident(role.name)
+    from role cross join unnest($3::text[], $4::text[]) it (name, columns)
+    join pg_attribute a on a.attrelid = to_regclass(it.name) and a.attnum > 0 and not a.attisdropped and it.columns::jsonb ? a.attname::text
+    where to_regrole(quote_ident(role.name)) is not null and not has_column_privilege(role.name::name, a.attrelid, a.attnum, 'select')
+    group by it.name, role.name
     order by 2, 3";
 
 /// A right that the owner of the functions does not have.
@@ -36,18 +41,16 @@ pub(super) struct MissingRight {
     pub(super) text: String,
 }
 
-/// Returns the rights that are missing. Without a role it is the current one. `tables` are captured, `looked_up` are read: schema and table.
+/// Returns the rights that are missing. Without a role it is the current one. In `schemas` is what is captured and read.
 pub(super) async fn missing(
     transaction: &Transaction<'_>,
     role: Option<&str>,
-    tables: &[(String, String)],
-    looked_up: &[(String, String)],
+    schemas: impl Iterator<Item = &str>,
+    reads: &Reads,
 ) -> Result<Vec<MissingRight>, SourceError> {
-    let used = tables.iter().chain(looked_up).map(|(schema, _)| identifier(schema));
-    let schemas: Vec<String> = std::iter::once("andon".to_owned()).chain(used).collect();
-    let read: Vec<String> =
-        looked_up.iter().map(|(schema, table)| format!("{}.{}", identifier(schema), identifier(table))).collect();
-    let rows = transaction.query(MISSING, &[&role, &schemas, &read]).await;
+    let schemas: Vec<String> = std::iter::once("andon").chain(schemas).map(identifier).collect();
+    let (tables, columns) = reads.lists();
+    let rows = transaction.query(MISSING, &[&role, &schemas, &tables, &columns]).await;
     let rows = rows.map_err(|error| SourceError::database("look for the rights of the functions' owner", error))?;
     let missing = rows.iter().map(|row| {
         let (wanted, kind, name, role): (&str, &str, &str, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));

@@ -78,7 +78,7 @@ type Numbered<'r> = (usize, &'r Rule);
 /// Returns the insert for one operation. `rows` is a `from` item that yields `new`, `old` or both. `key` are the columns by which an update
 /// was paired; empty if no pairing was needed.
 pub fn insert(rules: &[Rule], operation: Operation, key: &[String], levels: &[(String, String)], rows: &str) -> String {
-    insert_with(rules, operation, key, levels, rows, &mut |_, lookup| join(lookup))
+    insert_with(rules, operation, key, levels, rows, &mut |rules, lookup| join(rules[0], lookup))
 }
 
 /// Returns the same insert, in which each lookup of the rules that share a branch is joined in another way.
@@ -266,9 +266,22 @@ fn indent(sql: &str) -> String {
 
 /// Returns a lookup as a join. Because of `limit 1`, a changed row makes one event only, and the planner visits the table once for each
 /// row, by key. It could otherwise choose to read the whole table, and a trigger keeps the plan of its first statement.
-pub fn join(lookup: &Lookup) -> String {
-    let (alias, table) = (identifier(&lookup.alias), lookup.table.sql());
-    format!("left join lateral (select * from {table} as {alias} where {} limit 1) as {alias} on true\n", lookup.on.sql)
+pub fn join(rule: &Rule, lookup: &Lookup) -> String {
+    let read = rule.lookup_columns.iter().filter(|(row, ..)| *row == lookup.alias);
+    let columns: Vec<String> =
+        read.map(|(_, column, _)| format!("{}.{}", identifier(&lookup.alias), identifier(column))).collect();
+    join_of(lookup, if columns.is_empty() { "*".to_owned() } else { columns.join(", ") })
+}
+
+/// Returns a lookup as a join of which all columns can be read, for whoever does not know yet which are. The functions read only what they
+/// need, because they have no right to more.
+pub fn join_whole(lookup: &Lookup) -> String {
+    join_of(lookup, "*".to_owned())
+}
+
+fn join_of(lookup: &Lookup, columns: String) -> String {
+    let (alias, table, on) = (identifier(&lookup.alias), lookup.table.sql(), &lookup.on.sql);
+    format!("left join lateral (select {columns} from {table} as {alias} where {on} limit 1) as {alias} on true\n")
 }
 
 /// Returns the lookups that an expression of the rule reads, directly or through another lookup. The others would cost time for nothing.

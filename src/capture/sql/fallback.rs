@@ -1,7 +1,7 @@
 //! The insert that is tried when the one of all rows fails because of a lookup. In: the rules of a table. Out: SQL that yields the text of the
 //! same insert, in which each lookup that fails gives nulls. It costs nothing until then: the function holds it as text.
 
-use crate::capture::expression::reads_column_of;
+use crate::capture::expression::may_read_column_of;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Operation;
 use crate::capture::sql::event;
@@ -34,10 +34,10 @@ impl Fallback {
         let text = event::insert_with(rules, operation, key, levels, rows, &mut |rules, lookup| {
             let is_required = |rule: &&Rule| event::read_by(rule, rule.required()).contains(&lookup);
             if rules.iter().any(is_required) {
-                return event::join(lookup);
+                return event::join(rules[0], lookup);
             }
             let number = fallback.number_of(lookup, probe(rules[0], lookup));
-            let (works, fails) = (literal(&event::join(lookup)), literal(&nulls(rules[0], lookup)));
+            let (works, fails) = (literal(&event::join(rules[0], lookup)), literal(&nulls(rules[0], lookup)));
             choices.push(format!("case when {number} = any (failing) then {} else {} end", fails.trim(), works.trim()));
             format!("{MARK}{}{MARK}", choices.len() - 1)
         });
@@ -100,9 +100,9 @@ fn probe(rule: &Rule, lookup: &Lookup) -> String {
     let mut joins: String = event::read_by(rule, vec![&lookup.on.sql])
         .into_iter()
         .filter(|earlier| earlier.alias != lookup.alias)
-        .map(event::join)
+        .map(|earlier| event::join(rule, earlier))
         .collect();
-    joins.push_str(&event::join(lookup));
+    joins.push_str(&event::join(rule, lookup));
     let columns: Vec<String> = columns(rule, lookup)
         .map(|(column, _)| format!("{}.{}", identifier(&lookup.alias), identifier(column)))
         .collect();
@@ -129,5 +129,5 @@ pub fn columns_read<'c>(rule: &Rule, lookup: &Lookup, all: impl Iterator<Item = 
     expressions.extend(rule.context.iter().chain(&rule.data).map(|(_, sql)| sql.as_str()));
     expressions
         .extend(rule.lookups.iter().filter(|other| other.alias != lookup.alias).map(|other| other.on.sql.as_str()));
-    all.filter(|column| expressions.iter().any(|sql| reads_column_of(sql, &lookup.alias, column))).collect()
+    all.filter(|column| expressions.iter().any(|sql| may_read_column_of(sql, &lookup.alias, column))).collect()
 }

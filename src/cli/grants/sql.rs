@@ -56,7 +56,7 @@ end ",
     );
     format!(
         "{HEAD}-- What the owner of tables needs to attach them so that what captures their changes runs as andon_capture, as which nobody can log in. Attach
--- then, or again: it gives andon_capture the functions, and lets it read the tables that they look up.
+-- then, or again: it gives andon_capture the functions, and lets it read what they look up.
 {BEGIN}{}
 grant usage on schema andon to andon_capture;
 grant insert (tenant, type, entity_type, entity_id, occurred_at, context, data) on andon.events to andon_capture;

@@ -55,7 +55,8 @@ async fn a_right_that_the_capture_functions_lose_is_said_before_a_change_is_lost
         plant.run(&format!("revoke {right} on {of} from {owner}")).await;
         let check = run_andon(&plant.url, &["check"]);
         let looks = look(&mut plant.client, Duration::ZERO).await.unwrap();
-        let said = format!("lacks {right} on {of}; run: grant {right} on {of} to {owner}");
+        let lacks = if right == "select" { "select (id, name)" } else { right };
+        let said = format!("lacks {lacks} on {of}; run: grant {lacks} on {of} to {owner}");
         plant.run(&format!("grant {right} on {of} to {back}")).await;
 
         let line = check.out.lines().find(|line| line.contains(&said)).unwrap_or_else(|| panic!("{said}: {check:?}"));
