@@ -172,6 +172,12 @@ pub fn explain(error: &(dyn Error + 'static), peer: Peer) -> Option<String> {
     None
 }
 
+/// Returns whether the peer speaks none of the protocols that were offered (ALPN).
+pub fn speaks_another_protocol(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
+}
+
 fn advice(error: &rustls::Error, peer: Peer) -> String {
     let certificate = match error {
         rustls::Error::InvalidCertificate(problem) => Some(problem),

@@ -30,6 +30,7 @@ use hyper::Response;
 use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
+use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -191,7 +192,8 @@ impl Shared {
             found.arrivals += 1;
             found.open.push((found.arrivals, body.clone()));
             let open = Open { shared: self, path: path.to_owned(), number: found.arrivals };
-            let path = head.uri.to_string();
+            // HTTP/2 names scheme and host as well.
+            let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
             let at = Instant::now();
             let received = Arc::new(Received { path, headers: head.headers, body, signature, at, concurrent });
             self.received.append(Arc::clone(&received));
@@ -233,6 +235,11 @@ async fn serve_connection(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     if socket.set_nodelay(true).is_err() {
         return;
     }
+    // A client that knows that HTTP/2 is spoken begins so.
+    let mut start = [0; 3];
+    if matches!(socket.peek(&mut start).await, Ok(3)) && start == *b"PRI" {
+        return serve_http2(socket, peer, shared).await;
+    }
     let floods = AtomicBool::new(false);
     let service = hyper::service::service_fn(|request| Box::pin(answer(request, &shared, &floods)));
     let mut connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
@@ -241,6 +248,17 @@ async fn serve_connection(socket: TcpStream, peer: SocketAddr, shared: Arc<Share
     if floods.load(Ordering::Relaxed) {
         while socket.write_all(INTERIM).await.is_ok() {}
     } else if let Err(error) = served {
+        tracing::trace!(error = %error, %peer, "a connection to the receiver broke");
+    }
+}
+
+async fn serve_http2(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let service = hyper::service::service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { answer(request, &shared, &AtomicBool::new(false)).await }
+    });
+    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    if let Err(error) = serving.serve_connection(TokioIo::new(socket), service).await {
         tracing::trace!(error = %error, %peer, "a connection to the receiver broke");
     }
 }

@@ -18,6 +18,7 @@ mod sequence;
 mod state;
 mod status_reader;
 mod token;
+mod transport;
 
 use std::time::Duration;
 

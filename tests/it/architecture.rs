@@ -200,7 +200,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("deunicode", &["src/topic/naming.rs"]),
     ("hmac", &["rig/src/signature.rs", "src/signature"]),
     ("hyper", &["lab/src/bench", "rig/src", "src/lane/webhook"]),
-    ("hyper_rustls", &["src/lane/webhook/connection.rs"]),
     ("reqwest", &["lab/src/bench/bare.rs"]),
     ("ring", &["src/signature"]),
     ("rumqttc_v4", &["src/lane/mqtt/v4.rs"]),
@@ -212,16 +211,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "src/database/encryption.rs",
             "src/lane/mqtt/protocol.rs",
             "src/lane/webhook/connection.rs",
+            "src/lane/webhook/transport.rs",
             "src/tls.rs",
         ],
     ),
     ("sd_notify", &["src/gateway"]),
     // Whatever connects to a destination goes through the judge of addresses.
     ("socket2", &["src/egress/connect.rs"]),
-    ("tokio_rustls", &["rig/src/tls_front.rs", "src/lane/mqtt/socket.rs"]),
+    ("tokio_rustls", &["rig/src/tls_front.rs", "src/lane/mqtt/socket.rs", "src/lane/webhook/transport.rs"]),
     ("tokio_postgres_rustls", &["src/database/encryption.rs"]),
     ("toml", &["rig/src/reference/system.rs", "src/config", "src/capture"]),
-    ("tower_service", &["src/lane/webhook/connection.rs"]),
     ("tracing_subscriber", &["lab/src/main.rs", "src/telemetry.rs"]),
 ];
 

@@ -5,6 +5,7 @@ mod answers;
 mod away;
 mod credentials;
 mod culprits;
+mod http2;
 mod limits;
 mod live;
 mod order;

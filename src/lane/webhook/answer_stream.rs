@@ -37,14 +37,16 @@ pub(super) struct AnswerStream<S> {
     stream: S,
     /// Set when a request begins, whose answer is then the next.
     begins: Arc<AtomicBool>,
+    /// Whether the answer begins with a line that has its status, as in HTTP/1.1.
+    has_status_line: bool,
     read: usize,
     status: StatusReader,
 }
 
 impl<S> AnswerStream<S> {
     /// Wraps a connection; whoever sends a request over it sets `begins` before.
-    pub(super) fn new(stream: S, begins: Arc<AtomicBool>) -> AnswerStream<S> {
-        AnswerStream { stream, begins, read: 0, status: StatusReader::default() }
+    pub(super) fn new(stream: S, begins: Arc<AtomicBool>, has_status_line: bool) -> AnswerStream<S> {
+        AnswerStream { stream, begins, has_status_line, read: 0, status: StatusReader::default() }
     }
 
     /// Returns the status of the answer to the last request, as far as it could be understood.
@@ -70,7 +72,7 @@ impl<S: Read + Unpin> Read for AnswerStream<S> {
         if self.read >= LONGEST_ANSWER {
             return Poll::Ready(Err(io::Error::other(format!("the answer is longer than {LONGEST_ANSWER} bytes"))));
         }
-        if self.read >= LONGEST_INTERIM && self.status.status().is_none() {
+        if self.has_status_line && self.read >= LONGEST_INTERIM && self.status.status().is_none() {
             let problem = format!("no status came within the first {LONGEST_INTERIM} bytes of the answer");
             return Poll::Ready(Err(io::Error::other(problem)));
         }
@@ -79,7 +81,9 @@ impl<S: Read + Unpin> Read for AnswerStream<S> {
         let mut portion = ReadBuf::uninit(&mut portion[..most]);
         ready!(Pin::new(&mut self.stream).poll_read(context, portion.unfilled()))?;
         self.read += portion.filled().len();
-        self.status.read(portion.filled());
+        if self.has_status_line {
+            self.status.read(portion.filled());
+        }
         buffer.put_slice(portion.filled());
         Poll::Ready(Ok(()))
     }

@@ -1,17 +1,14 @@
-//! Connections to an endpoint, HTTP/1.1, kept open between requests. In: where the endpoint is, and a request. Out: its response, or what
+//! Connections to an endpoint, in HTTP/1.1 or HTTP/2, kept open between requests. In: where the endpoint is, and one request at a time. Out: its response, or what
 //! could be understood of it. It never sends a request twice: only a request of which nothing was sent, because the endpoint had closed
 //! the kept connection, goes out on a new one.
 
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -21,27 +18,24 @@ use hyper::Request;
 use hyper::Response;
 use hyper::Uri;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
-use hyper::client::conn::http1::SendRequest;
+use hyper::client::conn::http2;
+use hyper::header::HOST;
 use hyper::rt::Read;
 use hyper::rt::Write;
-use hyper::service::Service as _;
-use hyper_rustls::HttpsConnector;
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tower_service::Service;
 use url::Position;
 use url::Url;
 
 use crate::egress::Dialer;
 use crate::lane::webhook::answer_stream::AnswerStream;
 use crate::lane::webhook::answer_stream::LONGEST_HEAD;
+use crate::lane::webhook::transport::Transport;
+use crate::lane::webhook::transport::Version;
 use crate::tls;
 use crate::tls::Peer;
 
@@ -50,22 +44,34 @@ use crate::tls::Peer;
 pub(super) struct Connector {
     /// The scheme, host and port of the endpoint.
     origin: Uri,
-    https: TowerToHyperService<HttpsConnector<Dial>>,
+    transport: Transport,
 }
-
-/// The egress dialer, as the TLS of this file wants to call it.
-#[derive(Debug, Clone)]
-struct Dial(Dialer);
 
 /// A connection to the endpoint that can send one request after the other.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     /// Tells the stream that a request begins.
     begins: Arc<AtomicBool>,
     /// Comes when the connection has ended.
     ended: oneshot::Receiver<End>,
     idle_since: Instant,
+}
+
+/// Sends requests in one version of HTTP.
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    /// A request of HTTP/2 names the origin itself.
+    Http2(http2::SendRequest<Full<Bytes>>, Uri),
+}
+
+/// A request without a response.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    /// The request, if nothing of it was sent.
+    pub(super) unsent: Option<Request<Full<Bytes>>>,
+    pub(super) error: hyper::Error,
 }
 
 /// The end of a connection.
@@ -94,12 +100,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 impl Connector {
     /// Prepares to connect to the endpoint of this URL.
     pub(super) fn new(url: &Url, dialer: Dialer, tls: ClientConfig) -> anyhow::Result<Connector> {
-        let dial = Dial(dialer);
-        let https =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(dial);
         let authority = &url[Position::BeforeHost..Position::AfterPort];
         let origin = format!("{}://{authority}/", url.scheme()).parse()?;
-        Ok(Connector { origin, https: TowerToHyperService::new(https) })
+        Ok(Connector { origin, transport: Transport::new(url, dialer, tls)? })
     }
 
     /// Sends a request over the connection in `slot`, or over a new one, which is then in `slot`. After an error, or when the future was
@@ -112,23 +115,21 @@ impl Connector {
         if let Some(kept) = slot.as_mut().filter(|kept| kept.is_usable()) {
             match kept.send(request).await {
                 Ok(response) => return Ok(response),
-                Err(mut error) => match error.take_message() {
+                Err(Unanswered { unsent, error }) => match unsent {
                     // The endpoint closed the connection at this very moment, and nothing was sent.
                     Some(unsent) => request = unsent,
-                    None => return Err(SendError::Request(error.into_error())),
+                    None => return Err(SendError::Request(error)),
                 },
             }
         }
         // The connection that was kept knows nothing of this request's answer.
         *slot = None;
         let new = slot.insert(self.connect().await?);
-        let mut error = match new.send(request).await {
+        let Unanswered { unsent, error } = match new.send(request).await {
             Ok(response) => return Ok(response),
-            Err(error) => error,
+            Err(unanswered) => unanswered,
         };
-        let is_unsent = error.take_message().is_some();
-        let error = error.into_error();
-        Err(SendError::Request(match slot.take_if(|_| is_unsent) {
+        Err(SendError::Request(match slot.take_if(|_| unsent.is_some()) {
             // It ended before anything was sent, and only the connection itself knows why.
             Some(unused) => told(unused.ended, error).await,
             None => error,
@@ -136,28 +137,13 @@ impl Connector {
     }
 
     async fn connect(&self) -> Result<Connection, SendError> {
-        let stream = self.https.call(self.origin.clone()).await.map_err(SendError::Connect)?;
-        Connection::over(stream).await.map_err(SendError::Request)
-    }
-}
-
-impl Service<Uri> for Dial {
-    type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, origin: Uri) -> Self::Future {
-        let dialer = self.0.clone();
-        Box::pin(async move {
-            let default = if origin.scheme_str() == Some("https") { 443 } else { 80 };
-            let port = origin.port_u16().unwrap_or(default);
-            let host = origin.host().unwrap_or_default();
-            Ok(TokioIo::new(dialer.connect(host, port).await?))
-        })
+        let (stream, version) = self.transport.open().await.map_err(|error| SendError::Connect(error.into()))?;
+        let stream = TokioIo::new(stream);
+        match version {
+            Version::Http1 => Connection::over(stream).await,
+            Version::Http2 => Connection::over_http2(stream, self.origin.clone()).await,
+        }
+        .map_err(SendError::Request)
     }
 }
 
@@ -177,6 +163,20 @@ where
     drop(timeout(FAREWELL, poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context))).await);
 }
 
+/// Does the same in HTTP/2, in which the library understands a status or nobody does.
+async fn drive_http2<S>(
+    connection: http2::Connection<AnswerStream<S>, Full<Bytes>, TokioExecutor>,
+    says_ended: oneshot::Sender<End>,
+) where
+    S: Read + Write + Unpin + Send + 'static,
+{
+    let ended = connection.await;
+    if let Err(error) = &ended {
+        tracing::trace!(%error, "a connection to an endpoint broke");
+    }
+    says_ended.send(End { status: None, problem: ended.err() }).ok();
+}
+
 /// Returns why a connection ended that took no request, and otherwise that it is closed.
 async fn told(ended: oneshot::Receiver<End>, closed: hyper::Error) -> hyper::Error {
     let end = timeout(FAREWELL, ended).await.ok().and_then(Result::ok).unwrap_or_default();
@@ -184,13 +184,13 @@ async fn told(ended: oneshot::Receiver<End>, closed: hyper::Error) -> hyper::Err
 }
 
 impl Connection {
-    /// Begins to speak HTTP over a stream.
+    /// Begins to speak HTTP/1.1 over a stream.
     pub(super) async fn over<S>(stream: S) -> hyper::Result<Connection>
     where
         S: Read + Write + Unpin + Send + 'static,
     {
         let begins = Arc::new(AtomicBool::new(false));
-        let stream = AnswerStream::new(stream, Arc::clone(&begins));
+        let stream = AnswerStream::new(stream, Arc::clone(&begins), true);
         // What does not concern the status must not fail the delivery.
         let (mut sender, connection) = http1::Builder::new()
             .ignore_invalid_headers_in_responses(true)
@@ -204,15 +204,43 @@ impl Connection {
         if let Err(closed) = sender.ready().await {
             return Err(told(ended, closed).await);
         }
-        Ok(Connection { sender, begins, ended, idle_since: Instant::now() })
+        Ok(Connection { sender: Sender::Http1(sender), begins, ended, idle_since: Instant::now() })
     }
 
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+    /// Begins to speak HTTP/2 over a stream, with as much room for answers as HTTP/1.1 has.
+    pub(super) async fn over_http2<S>(stream: S, origin: Uri) -> hyper::Result<Connection>
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let begins = Arc::new(AtomicBool::new(false));
+        let stream = AnswerStream::new(stream, Arc::clone(&begins), false);
+        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
+            .handshake(stream)
+            .await?;
+        let (says_ended, ended) = oneshot::channel();
+        tokio::spawn(drive_http2(connection, says_ended));
+        if let Err(closed) = sender.ready().await {
+            return Err(told(ended, closed).await);
+        }
+        Ok(Connection { sender: Sender::Http2(sender, origin), begins, ended, idle_since: Instant::now() })
+    }
+
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
         self.begins.store(true, Ordering::Release);
-        self.sender.try_send_request(request).await
+        match &mut self.sender {
+            Sender::Http1(sender) => sender
+                .try_send_request(request)
+                .await
+                .map_err(|mut error| Unanswered { unsent: error.take_message(), error: error.into_error() }),
+            Sender::Http2(sender, origin) => {
+                let absolute = absolute(request.clone(), origin);
+                sender.try_send_request(absolute).await.map_err(|mut error| Unanswered {
+                    unsent: error.take_message().map(|_| request),
+                    error: error.into_error(),
+                })
+            }
+        }
     }
 
     /// Ends the connection, and returns the status of the answer that did not come whole, as far as it could be understood.
@@ -229,8 +257,23 @@ impl Connection {
 
     /// Returns whether it can be used for one more request.
     pub(super) fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && self.idle_since.elapsed() < LONGEST_IDLE
+        let is_closed = match &self.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender, _) => sender.is_closed(),
+        };
+        !is_closed && self.idle_since.elapsed() < LONGEST_IDLE
     }
+}
+
+/// Writes a request as HTTP/2 wants it, which has no header `host`.
+fn absolute(mut request: Request<Full<Bytes>>, origin: &Uri) -> Request<Full<Bytes>> {
+    let mut parts = origin.clone().into_parts();
+    parts.path_and_query = request.uri().path_and_query().cloned();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request.headers_mut().remove(HOST);
+    request
 }
 
 /// Only the innermost cause helps people: the outer ones merely say that a request failed.
@@ -247,7 +290,7 @@ impl fmt::Display for SendError {
         let advice = match self {
             SendError::Request(error) if error.is_parse_too_large() => "; Andon reads no longer ones",
             SendError::Request(error) if error.is_parse() => {
-                ", so the answer is none of HTTP/1.1; see whether scheme, host and port are those of the endpoint"
+                ", so the answer is none of HTTP; see whether scheme, host and port are those of the endpoint"
             }
             _ => "",
         };
@@ -260,6 +303,10 @@ impl fmt::Display for SendError {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::task::Context;
+    use std::task::Poll;
+
     use tokio::io::AsyncRead;
     use tokio::io::AsyncReadExt as _;
     use tokio::io::AsyncWrite;
@@ -268,7 +315,6 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
-    use crate::egress::Egress;
 
     /// A peer whose first word is an alert.
     struct Alert;
@@ -311,17 +357,8 @@ mod tests {
             };
             let (sent, ()) = tokio::join!(connection.send(Request::new(Full::new(Bytes::new()))), answering);
 
-            let told = SendError::Request(sent.unwrap_err().into_error()).to_string();
+            let told = SendError::Request(sent.unwrap_err().error).to_string();
             assert!(told.ends_with("see whether scheme, host and port are those of the endpoint"), "{told}");
         }
-    }
-
-    #[test]
-    fn it_connects_to_scheme_host_and_port_alone() {
-        let url = Url::parse("https://us%20er:p%2Bw+d@erp.example:8443/hooks/a?token=1#part").unwrap();
-
-        let connector = Connector::new(&url, Egress::default().dialer(), tls::client(None, None).unwrap()).unwrap();
-
-        assert_eq!(connector.origin, "https://erp.example:8443/");
     }
 }
