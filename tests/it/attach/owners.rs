@@ -39,7 +39,12 @@ async fn whoever_owns_what_a_capture_reads_cannot_become_the_role_that_attaches(
     let with_operator = MAPPING.replace("'new.status'", "'new.status operator(public.||||) new.status'");
     let with_function_in_when = MAPPING.replace("type =", "when = 'public.shown(new.status) is not null'\ntype =");
     let shown = "create function public.shown(text) returns text language sql return $1; alter function public.shown owner to eve";
+    let in_a_schema = MAPPING.replace("table = 'cells'", "table = 'plant.cells'");
+    let function_in_a_schema = MAPPING.replace("'new.status'", "'plant.shown(new.status)'");
     for (change, mapping, named) in [
+        ("create schema plant; create table plant.cells (id int primary key, name text); alter schema plant owner to eve", in_a_schema.as_str(), "eve owns schema plant"),
+        ("create schema plant; create function plant.shown(text) returns text language sql return $1; alter schema plant owner to eve", function_in_a_schema.as_str(), "eve owns schema plant"),
+        ("create schema plant; create type plant.state as enum ('a'); alter table jobs add kind plant.state; alter schema plant owner to eve", MAPPING, "eve owns schema plant"),
         ("alter table cells owner to eve", MAPPING, "eve owns table public.cells"),
         ("alter table jobs owner to eve", MAPPING, "eve owns table public.jobs"),
         ("create type state as enum ('a'); alter type state owner to eve; alter table jobs add kind state", MAPPING, "eve owns type public.state"),

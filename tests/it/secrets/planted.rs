@@ -84,8 +84,8 @@ struct Shown {
 
 impl Shown {
     async fn plant(search: &mut Search) -> Shown {
-        let [header, password, token, client, given, address, muddled] =
-            ["header", "shown-password", "token", "client", "given", "token-address", "muddled"]
+        let [header, password, token, client, given, address, muddled, signing] =
+            ["header", "shown-password", "token", "client", "given", "token-address", "muddled", "signing"]
                 .map(|what| search.plant(what));
         // It could be the name of an error.
         let letters = format!("planted_{:016x}", rand::random::<u64>()).replace(|c: char| c.is_ascii_digit(), "x");
@@ -103,6 +103,8 @@ impl Shown {
                     .to_string(),
             )
             .await,
+            // It was never sent, but whoever verifies has it.
+            repeating("403 Forbidden", format!("the signature is not of {signing}")).await,
         ];
         let grant = |server: &ScriptedEndpoint, secret: &str| {
             let url = server.url();
@@ -116,6 +118,7 @@ impl Shown {
             ("bearer", servers[2].url(), format!("token = '{token}'")),
             ("granted", servers[3].url(), grant(&servers[4], &client)),
             ("not-granted", servers[3].url(), grant(&servers[5], &letters)),
+            ("signing", servers[6].url(), format!("secret_key = '{signing}'")),
             (
                 "muddled",
                 servers[0].url(),
@@ -299,8 +302,8 @@ async fn no_planted_secret_is_in_any_log_screen_table_topic_or_request() {
         .unwrap();
     line.until("select count(distinct lane) >= 3 from andon.attempts").await;
     line.until(
-        "select count(distinct name) = 5 from andon.attempts join andon.webhooks on lane = 'andon.webhooks/' || webhooks.id
-        where name in ('headers', 'basic', 'bearer', 'granted', 'not-granted')",
+        "select count(distinct name) = 6 from andon.attempts join andon.webhooks on lane = 'andon.webhooks/' || webhooks.id
+        where name in ('headers', 'basic', 'bearer', 'granted', 'not-granted', 'signing')",
     )
     .await;
     line.until("select count(*) filter (where state = 'retrying' and reason <> '') >= 7 and count(*) filter (where state = 'misconfigured') = 3 and
