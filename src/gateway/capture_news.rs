@@ -2,6 +2,7 @@
 //! counts. Several daemons tell the same, each in its own log.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
@@ -13,8 +14,9 @@ use crate::capture::failures::FailureGroup;
 const LOOK: Duration = Duration::from_secs(2);
 /// How many looks later all are counted in any case: a failure of a long transaction may have a lower id than one that was seen.
 const LOOKS: u32 = 30;
-/// How many reasons are remembered. A plant has some; one that makes up a reason for each row is told of these.
-const MOST: usize = 1000;
+/// How many reasons are told of one table of a source. A plant has some; a function of its own may make up one for each row, and the log shall not
+/// have a line for each.
+const MOST: usize = 20;
 
 /// Looks for failures, forever.
 pub(super) async fn run(pool: &Pool) {
@@ -50,9 +52,14 @@ pub(super) async fn run(pool: &Pool) {
     }
 }
 
-/// How many failures of each reason were told.
+/// What was told.
 #[derive(Debug, Default)]
-struct Told(HashMap<(String, String, String), i64>);
+struct Told {
+    /// How many failures of each reason, by source and table.
+    counts: HashMap<(String, String, String), i64>,
+    /// The sources and tables that have more reasons than are told.
+    crowded: HashSet<(String, String)>,
+}
 
 impl Told {
     /// Returns the groups that are to be told now: a new reason at once, and a count that has grown once a minute.
@@ -60,21 +67,38 @@ impl Told {
         let key = |group: &FailureGroup| (group.source.clone(), group.table.clone(), group.reason.clone());
         // What was seen to is told again if it comes back.
         let open: Vec<_> = groups.iter().map(key).collect();
-        self.0.retain(|known, _| open.contains(known));
+        self.counts.retain(|known, _| open.contains(known));
+        self.crowded
+            .retain(|(source, table)| open.iter().filter(|it| (&it.0, &it.1) == (source, table)).count() > MOST);
         let mut news = Vec::new();
-        for group in groups {
+        for mut group in groups {
             // An event of the log that cannot be read is told where it is set aside.
-            let known = self.0.get(&key(&group)).copied();
+            let known = self.counts.get(&key(&group)).copied();
             let is_news = match known {
-                None => self.0.len() < MOST,
+                None if self.is_full(&group) => {
+                    if !group.is_of_the_log() && self.crowded.insert((group.source.clone(), group.table.clone())) {
+                        group.reason = format!(
+                            "{}; other reasons are not told here, `andon capture errors` lists them",
+                            group.reason
+                        );
+                        news.push(group);
+                    }
+                    continue;
+                }
+                None => true,
                 Some(count) => is_minute && group.count > count && !group.is_of_a_lookup(),
             };
             if is_news && !group.is_of_the_log() {
-                self.0.insert(key(&group), group.count);
+                self.counts.insert(key(&group), group.count);
                 news.push(group);
             }
         }
         news
+    }
+
+    /// Returns whether as many reasons of its table are told as there may be.
+    fn is_full(&self, group: &FailureGroup) -> bool {
+        self.counts.keys().filter(|it| (&it.0, &it.1) == (&group.source, &group.table)).count() >= MOST
     }
 }
 
@@ -93,6 +117,23 @@ mod tests {
             last: String::new(),
             kept: count,
         }
+    }
+
+    #[test]
+    fn a_table_that_makes_up_reasons_gets_a_line_for_some_of_them_and_one_for_the_rest() {
+        let mut told = Told::default();
+        let rows = |count: usize| (0..count).map(|row| group(&format!("row {row}"), 1)).collect::<Vec<_>>();
+
+        let first = told.news(rows(500), false);
+        assert_eq!(first.len(), MOST + 1);
+        assert!(first[MOST].reason.ends_with("`andon capture errors` lists them"), "{:?}", first[MOST]);
+        assert_eq!(told.news(rows(1000), true), [], "it is told once");
+        let other = FailureGroup { table: "public.parts".to_owned(), ..group("a", 1) };
+        assert_eq!(
+            told.news([rows(1000), vec![other.clone()]].concat(), false),
+            [other],
+            "others are not kept from it"
+        );
     }
 
     #[test]
