@@ -288,7 +288,10 @@ impl fmt::Display for SendError {
             cause = deeper;
         }
         let advice = match self {
-            SendError::Request(error) if error.is_parse_too_large() => "; Andon reads no longer ones",
+            // The library has a question for this, but only in a server.
+            SendError::Request(error) if error.to_string() == "message head is too large" => {
+                "; Andon reads no longer ones"
+            }
             SendError::Request(error) if error.is_parse() => {
                 ", so the answer is none of HTTP; see whether scheme, host and port are those of the endpoint"
             }
