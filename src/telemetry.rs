@@ -1,6 +1,6 @@
 //! Logging to standard error. In: a format and a filter. Out: lines for people, or JSON objects for machines. It cannot tell what a line
-//! contains, so the code that logs must leave out secrets and payloads; what a terminal would obey is left out here, and so is a library that
-//! logs what brokers say.
+//! contains, so the code that logs must leave out secrets and payloads; what a terminal would obey is left out here, and so are libraries
+//! that log what brokers and endpoints say.
 
 use std::io;
 use std::io::IsTerminal as _;
@@ -44,7 +44,7 @@ pub fn start(format: LogFormat) -> Result<(), BadFilter> {
     let filter = filter(|name| std::env::var(name).ok())?;
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || LogWriter { out: stderr(), format });
-    let is_own_words = filter_fn(|metadata| !quotes_brokers(metadata.target()));
+    let is_own_words = filter_fn(|metadata| !quotes_peers(metadata.target()));
     match format {
         LogFormat::Text => {
             builder.with_ansi(stderr().is_terminal()).with_target(false).finish().with(is_own_words).init();
@@ -56,9 +56,10 @@ pub fn start(format: LogFormat) -> Result<(), BadFilter> {
     Ok(())
 }
 
-/// The library of MQTT logs whole packets as errors, and a broker may repeat a password in them. Andon tells what they say without it.
-fn quotes_brokers(target: &str) -> bool {
-    target.split("::").next().is_some_and(|library| library.starts_with("rumqttc"))
+/// The library of MQTT logs whole packets as errors, and that of HTTP/2 the words with which a connection is ended. Brokers and endpoints may
+/// repeat a secret in them, and Andon tells what they say without it.
+fn quotes_peers(target: &str) -> bool {
+    target.split("::").next().is_some_and(|library| library.starts_with("rumqttc") || library == "h2")
 }
 
 /// Writes the lines of a log without what a terminal would obey, but for the colours of the lines themselves.
@@ -116,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn the_library_that_quotes_brokers_is_silent() {
-        assert!(["rumqttc", "rumqttc::state", "rumqttc_v5", "rumqttc_core::tls"].into_iter().all(quotes_brokers));
-        assert!(!["andon::lane::mqtt", "rustls", "andon::rumqttc"].into_iter().any(quotes_brokers));
+    fn libraries_that_quote_peers_are_silent() {
+        assert!(["rumqttc", "rumqttc::state", "rumqttc_v5", "h2::proto::connection"].into_iter().all(quotes_peers));
+        assert!(!["andon::lane::mqtt", "rustls", "andon::rumqttc"].into_iter().any(quotes_peers));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBo
 }
 
 /// Returns text that a terminal shows as it is, without what the endpoint was told in confidence. `is_cut` says that more was to come.
-fn legible(bytes: &[u8], is_cut: bool, echo: &Echo) -> String {
+pub(super) fn legible(bytes: &[u8], is_cut: bool, echo: &Echo) -> String {
     // In this order: what is taken out may have stood in the middle of a secret.
     let text = legible::text(String::from_utf8_lossy(bytes).into_owned());
     let text = if is_cut { echo.hide_cut(text) } else { echo.hide(text) };

@@ -1,6 +1,7 @@
 //! One attempt at a webhook. In: an event, and a connection from the attempt before. Out: what the endpoint answered, and whether that
 //! is a delivery. The status alone decides; what follows it cannot take back an answer. It never follows a redirect.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::time::Instant;
@@ -39,8 +40,8 @@ pub struct WebhookClient {
     requests: RequestBuilder,
     /// Where the endpoint's tokens come from, if it wants such.
     tokens: Option<Tokens>,
-    /// What an answer may not show.
-    echo: Echo,
+    /// What an answer may not show, besides tokens.
+    echo: Arc<Echo>,
     clock: Clock,
 }
 
@@ -90,7 +91,7 @@ impl WebhookClient {
         let requests = RequestBuilder::new(webhook, key, clock.clone())?;
         let echo = Echo::of(secrets.into_iter().chain(requests.secret()));
         let tokens = server.map(|(grant, connector)| Tokens::new(grant, connector, echo.clone()));
-        Ok(WebhookClient { connector, requests, tokens, echo, clock })
+        Ok(WebhookClient { connector, requests, tokens, echo: Arc::new(echo), clock })
     }
 
     /// Marks all requests as replayed, so that the receiver of a replay can tell them from the first ones.
@@ -124,7 +125,7 @@ impl WebhookClient {
         let (result, kept) = match self.requests.build(event, is_replayed, place) {
             Ok(request) => match timeout(longest, self.send(&mut slot, request)).await {
                 Ok(Ok(response)) => self.answered(response, slot, is_stopping).await,
-                Ok(Err(problem)) => (broken_off(slot, problem).await, None),
+                Ok(Err(problem)) => (broken_off(slot, self.shown(&problem).await).await, None),
                 Err(_) => (broken_off(slot, format!("no answer within {longest:?}")).await, None),
             },
             Err(problem) => (AttemptResult { outcome: Outcome::Unsendable, ..unanswered(problem) }, slot),
@@ -163,16 +164,27 @@ impl WebhookClient {
         let (head, body) = response.into_parts();
         let header = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|value| retry::retry_after(value, self.clock.now()));
-        let with_tokens = match &self.tokens {
-            Some(tokens) => Some(tokens.echo().await),
-            None => None,
-        };
-        let answer = answer_body::read(body, with_tokens.as_deref().unwrap_or(&self.echo), is_stopping).await;
+        let answer = answer_body::read(body, &*self.echo().await, is_stopping).await;
         let status = head.status.as_u16();
         let outcome = outcome(status, retry_after);
         let result = AttemptResult { outcome, status: Some(status), latency: Duration::ZERO, excerpt: answer.excerpt };
         // If the answer was not read to its end, nobody knows where on the connection the next one begins.
         (result, connection.filter(|_| answer.is_whole).map(Connection::idle))
+    }
+}
+
+impl WebhookClient {
+    /// Returns what hides what the endpoint was told in confidence.
+    async fn echo(&self) -> Arc<Echo> {
+        match &self.tokens {
+            Some(tokens) => tokens.echo().await,
+            None => Arc::clone(&self.echo),
+        }
+    }
+
+    /// Returns a problem as people may see it. An endpoint that ends a connection of HTTP/2 may say why, in its own words.
+    async fn shown(&self, problem: &str) -> String {
+        answer_body::legible(problem.as_bytes(), false, &*self.echo().await)
     }
 }
 

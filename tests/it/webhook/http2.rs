@@ -14,7 +14,9 @@ use rig::tls_front::Speaks;
 use serde_json::json;
 
 use super::header;
+use crate::shown::told;
 use crate::support::authority::Authority;
+use crate::support::daemon;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::SECRET;
@@ -90,4 +92,28 @@ async fn an_answer_in_http2_has_the_bounds_of_any_other() {
     let parked = line.parked(&flooded).await.join("\n");
     assert!(parked.contains("the answer is longer than 98304 bytes"), "{parked}");
     assert!(floods.bytes_sent() < 64 << 20, "{}", floods.bytes_sent());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_words_with_which_an_endpoint_ends_a_connection_are_shown_without_its_secrets() {
+    let (line, authority) = (Line::new().await, Authority::new());
+    let said = "pl4nted-token is not welcome";
+    let length = u8::try_from(said.len()).unwrap() + 8;
+    let goaway = [&[0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11][..], said.as_bytes()].concat();
+    let bytes = Bytes::from([&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], &goaway].concat());
+    let ends = ScriptedEndpoint::start(move |_| vec![Step::Send(bytes.clone())]).await.unwrap();
+    let port = ends.url().rsplit(':').next().unwrap().trim_end_matches("/hook").parse().unwrap();
+    let front = front(&authority, port, &["h2"]).await;
+    let url = format!("https://localhost:{}/hook", front.port());
+    let lane = line.webhook(&url, json!({"ca": authority.pem, "retry": ["1h"]})).await;
+    line.run("update andon.webhooks set token = 'pl4nted-token'").await;
+    line.emit("acme", "e", 1).await;
+
+    let daemon = daemon::start_with(&line.url, vec![("ANDON_LOG".into(), "trace".into())]).await;
+    line.until(&format!("select exists (select from andon.deliveries where lane = '{lane}' and attempts > 0)")).await;
+    assert_eq!(daemon.stop().await.unwrap(), 0, "{}", daemon.log_tail());
+
+    let told = told(&line).await;
+    assert!(told.contains("… is not welcome") && !told.contains("pl4nted"), "{told}");
+    assert!(!daemon.log().contains("pl4nted"));
 }
