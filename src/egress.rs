@@ -106,6 +106,11 @@ impl Dialer {
         }
     }
 
+    /// Returns what is never shown of an answer, although the row knows nothing of it: the proxy's password.
+    pub fn secrets(&self) -> Option<String> {
+        self.egress.proxy.as_ref().and_then(|proxy| proxy.password()).map(str::to_owned)
+    }
+
     /// Finds out whether the proxy is there, if there is one, without asking it for anything.
     pub async fn reach_proxy(&self) -> io::Result<()> {
         match &self.egress.proxy {

@@ -41,11 +41,13 @@ impl<'a> ReceivedRequest<'a> {
             return Err(Mismatch::Repeated(name));
         }
         let header = |name: &str| values(name).first().map(String::as_str);
+        let signed = header("webhook-sequence-signature");
         Ok(Request {
             id: header("webhook-id"),
             timestamp: header("webhook-timestamp"),
             signature: header("webhook-signature"),
-            sequence: header("webhook-sequence").map(|sequence| (sequence, header("webhook-sequence-signature"))),
+            // A signature without a sequence is that of one which somebody took out.
+            sequence: header("webhook-sequence").or(signed.map(|_| "")).map(|sequence| (sequence, signed)),
             body: self.body,
         })
     }
@@ -77,5 +79,20 @@ mod tests {
             assert_eq!(refused, Mismatch::Repeated(name));
         }
         assert!(ReceivedRequest::parse(twice("x-request-id").as_bytes()).signed().is_ok());
+    }
+
+    #[test]
+    fn half_of_a_sequence_is_none() {
+        let of = |head: &str| {
+            ReceivedRequest::parse(format!("{head}\n\n").as_bytes())
+                .signed()
+                .unwrap()
+                .sequence
+                .map(|(sequence, signed)| (sequence.to_owned(), signed.map(str::to_owned)))
+        };
+
+        assert_eq!(of("webhook-sequence-signature: v1,x"), Some((String::new(), Some("v1,x".to_owned()))));
+        assert_eq!(of("webhook-sequence: 1.2.1"), Some(("1.2.1".to_owned(), None)));
+        assert_eq!(of("webhook-id: 1"), None);
     }
 }

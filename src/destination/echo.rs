@@ -1,45 +1,67 @@
 //! What an endpoint or a broker says back. In: what Andon knows of it and never shows (the path of its address, credentials), and a text that
 //! it sent. Out: the text without any of it, because many servers repeat what they were asked (`Cannot POST /hooks/token`).
 
+mod meaning;
+
 use std::fmt;
 
-use url::form_urlencoded::byte_serialize;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::destination::echo::meaning::Meant;
+use crate::destination::echo::meaning::literal;
+use crate::destination::echo::meaning::unescaped;
+use crate::destination::echo::meaning::without_begun_escape;
 use crate::legible;
 
 /// A part of a secret that is shorter would only blacken what an endpoint says.
 const SHORTEST: usize = 4;
+/// The same for a secret in base64 or hex, in which any text may hold a few letters.
+const SHORTEST_ENCODED: usize = 8;
+/// How many layers of escapes are undone: JSON in a page of HTML is two.
+const LAYERS: usize = 2;
 
 /// The secrets of one endpoint or broker. `Debug` hides them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// The longest come first, so that a secret which holds another one goes as a whole.
-    secrets: Vec<String>,
+    /// All forms of each, in small letters.
+    forms: Vec<Vec<u8>>,
 }
 
 impl Echo {
     /// Takes what is never to be shown.
     pub fn of(secrets: impl IntoIterator<Item = String>) -> Echo {
-        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
-        let mut secrets: Vec<String> = secrets.flat_map(|secret| forms(&secret)).collect();
-        secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
-        secrets.dedup();
-        Echo { secrets }
+        Echo::default().and(secrets)
     }
 
     /// Adds others.
     pub fn and(&self, secrets: impl IntoIterator<Item = String>) -> Echo {
-        Echo::of(self.secrets.iter().cloned().chain(secrets))
+        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+        let mut forms = self.forms.clone();
+        forms.extend(secrets.flat_map(|secret| forms_of(&secret)));
+        forms.sort_unstable();
+        forms.dedup();
+        Echo { forms }
     }
 
-    /// Returns the text without the secrets.
-    pub fn hide(&self, mut text: String) -> String {
-        for secret in &self.secrets {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), "…");
-            }
+    /// Returns the text without the secrets, in whatever way they are written there.
+    pub fn hide(&self, text: String) -> String {
+        if self.forms.is_empty() {
+            return text;
         }
-        text
+        let mut places: Vec<(usize, usize)> = meanings(&text).iter().flat_map(|meant| self.places(meant)).collect();
+        places.sort_unstable();
+        let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+        for (from, to) in places {
+            if from >= end {
+                shown.push_str(&text[end..from]);
+                shown.push('…');
+            }
+            end = end.max(to);
+        }
+        shown.push_str(&text[end..]);
+        shown
     }
 
     /// Does the same for a text whose end is missing: it may break off within a secret.
@@ -47,48 +69,80 @@ impl Echo {
         let mut text = self.hide(text);
         // A letter of several bytes may be cut as well.
         text.truncate(text.trim_end_matches('\u{fffd}').len());
-        let begun = |secret: &String| {
-            let ends = secret.char_indices().map(|(end, _)| end).skip(1);
-            ends.filter(|end| text.ends_with(&secret[..*end])).max().unwrap_or_default()
-        };
-        let begun = self.secrets.iter().map(begun).max().unwrap_or_default();
-        text.truncate(text.len() - begun);
+        text.truncate(without_begun_escape(&text));
+        let begun = meanings(&text).iter().filter_map(|meant| self.begun(meant)).min();
+        text.truncate(begun.unwrap_or(text.len()));
         text
+    }
+
+    /// Returns where secrets stand.
+    fn places(&self, meant: &[Meant]) -> Vec<(usize, usize)> {
+        let bytes: Vec<u8> = meant.iter().map(|it| it.byte.to_ascii_lowercase()).collect();
+        let mut places = Vec::new();
+        for form in &self.forms {
+            let mut at = 0;
+            while at + form.len() <= bytes.len() {
+                if bytes[at] == form[0] && bytes[at..].starts_with(form) {
+                    places.push((meant[at].from, meant[at + form.len() - 1].to));
+                    at += form.len();
+                } else {
+                    at += 1;
+                }
+            }
+        }
+        places
+    }
+
+    /// Returns where the beginning of a secret stands at the end.
+    fn begun(&self, meant: &[Meant]) -> Option<usize> {
+        let bytes: Vec<u8> = meant.iter().map(|it| it.byte.to_ascii_lowercase()).collect();
+        let begun = |form: &Vec<u8>| {
+            let longest = bytes.len().min(form.len() - 1);
+            (1..=longest).rev().find(|length| bytes.ends_with(&form[..*length]))
+        };
+        let longest = self.forms.iter().filter_map(begun).max()?;
+        Some(meant[bytes.len() - longest].from)
     }
 }
 
-/// The texts in which a server may repeat a secret: as it stands, without the scheme or the prefix before it, as one line or without what nobody
-/// sees, in JSON, in a form, and without what fills up base64.
-fn forms(secret: &str) -> Vec<String> {
+/// Returns what a text says as it stands, and what it means with its escapes undone.
+fn meanings(text: &str) -> Vec<Vec<Meant>> {
+    let layers = std::iter::successors(Some(literal(text)), |written| unescaped(written));
+    layers.take(1 + LAYERS).collect()
+}
+
+/// The texts by which a server may repeat a secret, besides all ways to escape them: as it is, without the scheme or the prefix before it, as one
+/// line or without what nobody sees, as in a form, without what fills up base64, in hex, and in base64, wherever it stands in what was encoded.
+fn forms_of(secret: &str) -> Vec<Vec<u8>> {
     let after_scheme = secret.split_once(' ').map(|(_, rest)| rest.trim());
     let after_prefix = ["whsec_", "whsk_"].iter().find_map(|prefix| secret.strip_prefix(prefix));
     let mut forms = Vec::new();
     for text in [Some(secret), after_scheme, after_prefix].into_iter().flatten() {
-        let unfilled = text.trim_end_matches('=');
-        for text in [text, unfilled] {
-            let json = serde_json::to_string(text).unwrap_or_default();
-            let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
-            forms.extend([text.to_owned(), json.to_owned(), in_ascii(json), byte_serialize(text.as_bytes()).collect()]);
-            forms.extend([legible::line(text.to_owned()), legible::text(text.to_owned())]);
+        for text in [text, text.trim_end_matches('=')] {
+            let legible = [legible::line(text.to_owned()), legible::text(text.to_owned())];
+            forms.extend(legible.into_iter().chain([text.to_owned(), text.replace(' ', "+")]));
         }
     }
     forms.retain(|form| form.len() >= SHORTEST || form == secret);
-    forms
+    let mut encoded: Vec<String> = in_base64(secret.as_bytes()).collect();
+    encoded.push(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
+    encoded.retain(|form| form.len() >= SHORTEST_ENCODED);
+    forms.into_iter().chain(encoded).map(|form| form.to_ascii_lowercase().into_bytes()).collect()
 }
 
-/// Returns the text of a JSON string as servers write it that send nothing but ASCII.
-fn in_ascii(json: &str) -> String {
-    let mut units = [0; 2];
-    let escaped = json.chars().map(|letter| match letter.is_ascii() {
-        true => letter.to_string(),
-        false => letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
-    });
-    escaped.collect()
+/// Returns the letters of base64 that depend on nothing but these bytes, for each place in a group of three at which they may begin.
+fn in_base64(bytes: &[u8]) -> impl Iterator<Item = String> {
+    [(0, 0), (1, 2), (2, 3)].into_iter().flat_map(move |(before, first)| {
+        let padded = [&[0; 2][..before], bytes].concat();
+        let last = padded.len() * 8 / 6;
+        [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)]
+            .map(|text| text.get(first..last).unwrap_or_default().to_owned())
+    })
 }
 
 impl fmt::Debug for Echo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Echo({} secrets)", self.secrets.len())
+        write!(f, "Echo({} forms of secrets)", self.forms.len())
     }
 }
 
@@ -129,5 +183,32 @@ mod tests {
         assert_eq!(hidden("dXNlcjpwYXNz==", "basic dXNlcjpwYXNz"), "basic …");
         assert_eq!(hidden("a\tb\u{200b}c-d", "not a bc-d"), "not …");
         assert_eq!(hidden("x y", "x y, and why"), "…, and why");
+        let odd = "k+y/<&>'s ä";
+        for said in [
+            "K+Y/<&>'S ä",
+            "k%2by%2F%3c%26%3E's+%c3%a4",
+            "k%2By/<&>'s%20ä",
+            r"k\u002by\/\u003c\u0026\u003e's \u00e4",
+            "k+y/&lt;&amp;&gt;&#39;s &#xE4;",
+            r"k+y/<&>\'s \xc3\xa4",
+            r"k\u002by\/&lt;&amp;&gt;&#39;s \\u00e4",
+            "6b2b792f3c263e277320c3a4",
+        ] {
+            assert_eq!(hidden(odd, &format!("({said})")), "(…)", "{said}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_wherever_it_stands_in_base64() {
+        let echo = Echo::of(["s3cret-säge-42".to_owned()]);
+        for user in ["", "a", "an", "and"] {
+            for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                let said = engine.encode(format!("{user}:s3cret-säge-42:x"));
+
+                let shown = echo.hide(said.clone());
+
+                assert!(shown.contains('…') && shown.chars().count() < 12, "{said}: {shown}");
+            }
+        }
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct Proxy {
     port: u16,
     /// What the header `proxy-authorization` says.
     authorization: Option<Secret>,
+    password: Option<Secret>,
 }
 
 /// How long it may take to reach the proxy and to get its answer.
@@ -62,7 +63,13 @@ impl Proxy {
         let has_user = !user.is_empty() || !password.is_empty();
         let authorization = has_user.then(|| Secret::new(format!("Basic {pair}")));
         let host = host.trim_matches(['[', ']']).to_owned();
-        Ok(Proxy { host, port, authorization })
+        let password = Some(password).filter(|password| !password.is_empty()).map(Secret::new);
+        Ok(Proxy { host, port, authorization, password })
+    }
+
+    /// Returns what nobody may be shown who gets an answer through it: it may answer in the name of whoever is called.
+    pub(super) fn password(&self) -> Option<&str> {
+        self.password.as_ref().map(Secret::expose)
     }
 
     /// Connects to the first of the addresses of `to` that the proxy reaches. An error names `to` and no address, because the row's writer may

@@ -4,9 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use rustls::ClientConfig;
 
@@ -52,17 +49,12 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Returns what the broker is told in confidence, in the ways in which it may repeat it. A password of fewer than four letters would only
-    /// blacken what it says.
+    /// Returns what the broker is told in confidence, and the proxy before it, which may answer in its name. A password of fewer than four letters
+    /// would only blacken what it says.
     pub(super) fn echo(&self) -> Echo {
-        let Some((user, password)) = self.credentials.as_ref().filter(|(_, it)| it.expose().len() >= SHORTEST_SECRET)
-        else {
-            return Echo::default();
-        };
-        let password = password.expose();
-        let pair = format!("{user}:{password}");
-        let texts = [password, &pair].into_iter().flat_map(|text| [STANDARD.encode(text), URL_SAFE.encode(text)]);
-        Echo::of(texts.chain([password.to_owned()]))
+        let password = self.credentials.as_ref().map(|(_, password)| password.expose().to_owned());
+        let password = password.filter(|password| password.len() >= SHORTEST_SECRET);
+        Echo::of(password.into_iter().chain(self.dialer.secrets()))
     }
 }
 

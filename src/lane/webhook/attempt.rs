@@ -13,6 +13,7 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
+use hyper::header::HeaderValue;
 use hyper::header::RETRY_AFTER;
 use tokio::time::timeout;
 
@@ -87,7 +88,7 @@ impl WebhookClient {
             _ => None,
         };
         let secrets = webhook.address.secrets().into_iter().chain(webhook.credentials.secrets());
-        let secrets: Vec<String> = secrets.collect();
+        let secrets: Vec<String> = secrets.chain(webhook.dialer.secrets()).collect();
         let requests = RequestBuilder::new(webhook, key, clock.clone())?;
         let echo = Echo::of(secrets.into_iter().chain(requests.secret()));
         let tokens = server.map(|(grant, connector)| Tokens::new(grant, connector, echo.clone()));
@@ -121,11 +122,11 @@ impl WebhookClient {
     ) -> (AttemptResult, Option<Connection>) {
         let started = Instant::now();
         let longest = self.webhook().timeout;
-        let mut slot = kept;
+        let (mut slot, mut tokens) = (kept, Vec::new());
         let (result, kept) = match self.requests.build(event, is_replayed, place) {
-            Ok(request) => match timeout(longest, self.send(&mut slot, request)).await {
-                Ok(Ok(response)) => self.answered(response, slot, is_stopping).await,
-                Ok(Err(problem)) => (broken_off(slot, self.shown(&problem).await).await, None),
+            Ok(request) => match timeout(longest, self.send(&mut slot, request, &mut tokens)).await {
+                Ok(Ok(response)) => self.answered(response, &tokens, slot, is_stopping).await,
+                Ok(Err(problem)) => (broken_off(slot, self.shown(&problem, &tokens).await).await, None),
                 Err(_) => (broken_off(slot, format!("no answer within {longest:?}")).await, None),
             },
             Err(problem) => (AttemptResult { outcome: Outcome::Unsendable, ..unanswered(problem) }, slot),
@@ -134,37 +135,42 @@ impl WebhookClient {
     }
 
     /// Sends a request with a token, if the endpoint wants one. A token that is not taken is replaced once. The connection is not in `slot`
-    /// while a token is fetched, because it would tell of an older answer.
+    /// while a token is fetched, because it would tell of an older answer. The headers with the tokens that were sent are in `sent`.
     async fn send(
         &self,
         slot: &mut Option<Connection>,
         mut request: Request<Full<Bytes>>,
+        sent: &mut Vec<HeaderValue>,
     ) -> Result<Response<Incoming>, String> {
         let told = |error: SendError| error.to_string();
         let Some(tokens) = &self.tokens else { return self.connector.send(slot, request).await.map_err(told) };
         let (kept, mut again) = (slot.take(), request.clone());
         let header = tokens.header(None).await?;
         *slot = kept;
+        sent.push(header.clone());
         request.headers_mut().insert(AUTHORIZATION, header.clone());
         let response = self.connector.send(slot, request).await.map_err(told)?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         *slot = None;
-        again.headers_mut().insert(AUTHORIZATION, tokens.header(Some(&header)).await?);
+        let header = tokens.header(Some(&header)).await?;
+        sent.push(header.clone());
+        again.headers_mut().insert(AUTHORIZATION, header);
         self.connector.send(slot, again).await.map_err(told)
     }
 
     async fn answered(
         &self,
         response: Response<Incoming>,
+        tokens: &[HeaderValue],
         connection: Option<Connection>,
         is_stopping: &AtomicBool,
     ) -> (AttemptResult, Option<Connection>) {
         let (head, body) = response.into_parts();
         let header = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|value| retry::retry_after(value, self.clock.now()));
-        let answer = answer_body::read(body, &*self.echo().await, is_stopping).await;
+        let answer = answer_body::read(body, &*self.echo(tokens).await, is_stopping).await;
         let status = head.status.as_u16();
         let outcome = outcome(status, retry_after);
         let result = AttemptResult { outcome, status: Some(status), latency: Duration::ZERO, excerpt: answer.excerpt };
@@ -174,17 +180,17 @@ impl WebhookClient {
 }
 
 impl WebhookClient {
-    /// Returns what hides what the endpoint was told in confidence.
-    async fn echo(&self) -> Arc<Echo> {
+    /// Returns what hides what the endpoint was told in confidence, by these tokens among others.
+    async fn echo(&self, sent: &[HeaderValue]) -> Arc<Echo> {
         match &self.tokens {
-            Some(tokens) => tokens.echo().await,
+            Some(tokens) => tokens.echo(sent).await,
             None => Arc::clone(&self.echo),
         }
     }
 
     /// Returns a problem as people may see it. An endpoint that ends a connection of HTTP/2 may say why, in its own words.
-    async fn shown(&self, problem: &str) -> String {
-        answer_body::legible(problem.as_bytes(), false, &*self.echo().await)
+    async fn shown(&self, problem: &str, tokens: &[HeaderValue]) -> String {
+        answer_body::legible(problem.as_bytes(), false, &*self.echo(tokens).await)
     }
 }
 

@@ -105,9 +105,9 @@ impl Tokens {
         Ok(kept.keep(token))
     }
 
-    /// Returns what hides the endpoint's secrets, the latest tokens among them.
-    pub(super) async fn echo(&self) -> Arc<Echo> {
-        Arc::clone(&self.kept.lock().await.echo)
+    /// Returns what hides the endpoint's secrets, the latest tokens among them, and those that were sent, however many came after them.
+    pub(super) async fn echo(&self, sent: &[HeaderValue]) -> Arc<Echo> {
+        self.kept.lock().await.hiding(sent)
     }
 
     async fn ask(&self) -> Result<Token, String> {
@@ -153,15 +153,26 @@ impl Kept {
         Kept { token: None, echo: Arc::new(secrets.clone()), secrets, hidden: VecDeque::new() }
     }
 
+    fn hiding(&self, sent: &[HeaderValue]) -> Arc<Echo> {
+        let older: Vec<String> = sent.iter().map(text).filter(|token| !self.hidden.contains(token)).collect();
+        if older.is_empty() { Arc::clone(&self.echo) } else { Arc::new(self.echo.and(older)) }
+    }
+
     fn keep(&mut self, token: Token) -> HeaderValue {
-        let shown = token.header.to_str().ok().and_then(|header| header.split_once(' ')).map(|(_, token)| token);
-        if let Some(shown) = shown.filter(|shown| self.hidden.front().is_none_or(|last| last != shown)) {
-            self.hidden.push_front(shown.to_owned());
+        let shown = text(&token.header);
+        if self.hidden.front().is_none_or(|last| *last != shown) {
+            self.hidden.push_front(shown);
             self.hidden.truncate(HIDDEN);
             self.echo = Arc::new(self.secrets.and(self.hidden.iter().cloned()));
         }
         self.token.insert(token).header.clone()
     }
+}
+
+/// Returns the token in a header, which may hold any bytes.
+fn text(header: &HeaderValue) -> String {
+    let header = String::from_utf8_lossy(header.as_bytes());
+    header.split_once(' ').map_or(header.as_ref(), |(_, token)| token).to_owned()
 }
 
 async fn read(response: Response<Incoming>) -> Result<Token, String> {
@@ -240,6 +251,18 @@ mod tests {
         let shown = kept.echo.hide(format!("{said}cl13nt"));
 
         assert_eq!(shown, format!("t0ken-100 {}…", "… ".repeat(HIDDEN)));
+    }
+
+    #[test]
+    fn a_token_that_was_sent_is_hidden_however_many_came_after_it_and_whatever_its_letters_are() {
+        let mut kept = Kept::new(Echo::default());
+        let mut got = |text: String| kept.keep(token(StatusCode::OK, &json!({"access_token": text})).unwrap());
+
+        let sent = got("tökén".to_owned());
+        (0..100).for_each(|number| drop(got(format!("t0ken-{number:03}"))));
+
+        assert_eq!(kept.hiding(&[]).hide("tökén t0ken-099".to_owned()), "tökén …");
+        assert_eq!(kept.hiding(&[sent]).hide("Bearer tökén t0ken-099".to_owned()), "Bearer … …");
     }
 
     #[test]

@@ -84,6 +84,37 @@ async fn all_destinations_are_reached_through_the_proxy_and_its_password_is_show
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_answers_in_the_name_of_an_endpoint_is_shown_without_its_password() {
+    let (line, receiver) = (Line::new().await, Receiver::start().await.unwrap());
+    let said = format!("by andon:pl4nted&w0rd, {}, pl4nted&amp;w0rd", STANDARD.encode("andon:pl4nted&w0rd"));
+    let lying = ScriptedEndpoint::start(move |request| match request.body.is_empty() {
+        true => vec![Step::send("HTTP/1.1 200 OK\r\n\r\n")],
+        false => vec![Step::send(format!("HTTP/1.1 410 Gone\r\ncontent-length: {}\r\n\r\n{said}", said.len()))],
+    })
+    .await
+    .unwrap();
+    let lane = line.webhook(&receiver.url("/hook"), json!({})).await;
+    line.emit("acme", "e", 1).await;
+    let at = lying.url().replace("//", "//andon:pl4nted%26w0rd@").replace("/hook", "");
+
+    let daemon = daemon::start_with(
+        &line.url,
+        vec![("ANDON_LOG".into(), "trace".into()), ("ANDON_EGRESS_PROXY".into(), at.into())],
+    )
+    .await;
+    let reason = line.state(&lane, "disabled").await;
+    line.until("select exists (select from andon.events where type = 'andon.destination.disabled')").await;
+    assert_eq!(daemon.stop().await.unwrap(), 0, "{}", daemon.log_tail());
+
+    assert!(reason.starts_with("answered 410: by andon:…, "), "{reason}");
+    let events = line.text("select string_agg(data::text, ' ') from andon.events").await;
+    let all = format!("{reason}{}{}{events}", daemon.log(), told(&line).await);
+    for secret in ["pl4nted", "w0rd", &STANDARD.encode("pl4nted")[..8], &STANDARD.encode("andon:pl4nted&w0rd")[8..16]] {
+        assert!(!all.contains(secret), "{secret} is shown: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_is_away_or_refuses_is_told_and_costs_no_event() {
     let (mut line, receiver) = (Line::new().await, Receiver::start().await.unwrap());
     let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
