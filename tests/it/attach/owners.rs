@@ -139,3 +139,33 @@ async fn an_owner_that_is_trusted_on_purpose_is_told_no_more_and_one_that_comes_
     assert!(!afterwards.out.contains(&eve), "{afterwards:?}");
     andon::capture::attach_with(&mut plant.client, &parsed(MAPPING), Trust::Everybody).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_owner_of_a_type_runs_nothing_by_a_column_that_no_mapping_names() {
+    let mut plant = Plant::empty().await;
+    let eve = role(&plant, "eve").await;
+    plant.run(JOBS).await;
+    andon::capture::attach(&mut plant.client, &parsed(MAPPING)).await.unwrap();
+    for (column, value) in
+        [("mood eves.mood", "'glad'"), ("moods eves.mood[]", "'{glad}'"), ("one eves.one", "row('glad')")]
+    {
+        plant
+            .run(&format!(
+                "create schema eves; create type eves.mood as enum ('glad'); create type eves.one as (mood eves.mood);
+                create function eves.spy(eves.mood) returns json language plpgsql as
+                    $$ begin create table public.spied (); return '1'; end $$;
+                create cast (eves.mood as json) with function eves.spy(eves.mood);
+                alter schema eves owner to {eve}; alter type eves.mood owner to {eve}; alter type eves.one owner to {eve};
+                alter function eves.spy(eves.mood) owner to {eve}; alter table jobs add {column}"
+            ))
+            .await;
+
+        let name = column.split_once(' ').unwrap().0;
+        // It is too large for an event, so that what is kept of the row goes to the failures.
+        plant.run(&format!("insert into jobs (id, status, {name}) values (1, repeat('x', 1200000), {value})")).await;
+
+        assert_eq!(plant.count("select count(*) from andon.capture_errors").await, 1, "{column}");
+        assert_eq!(plant.count("select count(*) from pg_class where relname = 'spied'").await, 0, "{column}");
+        plant.run("drop schema eves cascade; truncate andon.capture_errors, jobs").await;
+    }
+}
