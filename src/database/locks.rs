@@ -61,12 +61,12 @@ const HOLDERS: &str = "select format('process %s of role %s (%s)', pid, usename,
     where locktype = 'advisory' and classid = 1097753711 and objsubid = 2 and granted and datname = current_database()";
 
 /// Names the sessions that hold a lock of Andon's without the rights of a daemon. A writer of the plant shares the bell's lock until it
-/// commits.
+/// commits. Each is named once, however many locks it holds.
 pub async fn strangers(client: &Client) -> Result<Vec<String>, Error> {
     let rightless = "and (mode = 'ExclusiveLock' or objid <> 1) and not has_table_privilege(usesysid, (
         select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = 'andon' and c.relname = 'daemons'), 'insert')";
-    let rows = client.query(&format!("{HOLDERS} {rightless} order by 1"), &[]).await?;
+    let rows = client.query(&format!("{HOLDERS} {rightless} group by 1 order by 1"), &[]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

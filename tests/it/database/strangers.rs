@@ -70,6 +70,8 @@ async fn who_takes_all_locks_without_a_right_stops_nothing_and_is_named() {
     let log = daemon.log();
     assert!(is_made, "partitions are made whoever holds locks");
     assert!(check.status == 1 && check.out.contains("of role guest () holds a lock of Andon's"), "{check:?}");
+    assert_eq!(check.out.matches("of role guest").count(), 1, "one line for one session: {}", check.out);
+    assert_eq!(log.matches("of role guest").count(), 1, "{log}");
     assert!(waited.unwrap_err().contains("of role guest"));
     assert!(log.contains("ERROR somebody without the rights of a daemon holds a lock of Andon's"), "{log}");
 }
