@@ -65,6 +65,11 @@ impl LaneName {
         self.0.strip_prefix(table).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// Returns the lane of the destination that this one serves, which is itself unless it serves a replay.
+    pub fn of_destination(&self) -> LaneName {
+        LaneName(self.0.split(REPLAY).next().unwrap_or_default().to_owned())
+    }
+
     /// Returns the key of the destination's row, which all of its lanes share.
     pub fn key(&self) -> &str {
         let destination = self.0.split(REPLAY).next().unwrap_or_default();
@@ -175,9 +180,6 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
     let key = row.key.trim();
     let sealed = OWNERS_TABLES.contains(&table).then_some(SealedRow { keys: &defaults.keys, table, row: key });
     let mut fields = Fields::new(row.json.unwrap_or("{}"), sealed);
-    if let Err(reason) = row.json {
-        fields.problem(reason.to_owned());
-    }
     let lane = LaneName::of_row(table, key);
     if !fields.flag("active", true) {
         return Listed::Inactive(lane);
@@ -202,7 +204,11 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
         DestinationKind::Mqtt => "mqtt publisher",
         DestinationKind::Webhook => "webhook",
     };
-    let problems = fields.problems();
+    // Of a row that was not read nothing else is known, and what it seems to lack may stand in it.
+    let problems = match row.json {
+        Ok(_) => fields.problems(),
+        Err(reason) => vec![reason.to_owned()],
+    };
     let usable = match target {
         Some(target) if problems.is_empty() => Ok(Destination {
             route: Route { tenant: tenant.clone(), events, lane: lane.clone() },

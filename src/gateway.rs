@@ -15,6 +15,7 @@ mod status_levels;
 mod supervisor;
 mod systemd;
 mod table_error;
+mod table_shape;
 mod unread_counts;
 
 use std::pin::Pin;

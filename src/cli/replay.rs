@@ -125,7 +125,7 @@ impl Replay {
             keys: config.keys,
         };
         let listing = destinations::list(client, &defaults).await.context("cannot read the destinations")?;
-        if let Some(unread) = listing.unread.into_iter().find(|unread| lane.is_of_table(&unread.table)) {
+        if let Some(unread) = listing.unread.into_iter().find(|unread| unread.may_hold(&lane)) {
             return Err(Failure::Fault(anyhow!(unread.reason)));
         }
         let listed = listing.active.into_iter().find(|listed| listed.lane == lane);

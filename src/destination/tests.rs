@@ -147,7 +147,9 @@ fn a_row_without_json_and_a_key_without_end_still_have_a_lane() {
     };
 
     assert!(listed.lane.is_of_table("t") && listed.lane.0.len() < 100, "{}", listed.lane);
-    assert!(listed.usable.unwrap_err()[0].ends_with("the row is larger than 1 MiB"));
+    let reasons = listed.usable.unwrap_err();
+    assert_eq!(reasons.len(), 1, "nothing is said of what was not read: {reasons:?}");
+    assert!(reasons[0].ends_with("the row is larger than 1 MiB"));
 }
 
 /// Any JSON value, odd ones above all.

@@ -21,7 +21,9 @@ use crate::destination::Replay;
 use crate::destination::TableRow;
 use crate::gateway::status_levels;
 use crate::gateway::table_error;
+use crate::gateway::table_shape::TableShape;
 use crate::ledger::replays;
+use crate::legible;
 use crate::payload::Format;
 
 /// What the tables of destinations say.
@@ -31,7 +33,7 @@ pub struct Listing {
     pub active: Vec<DestinationRow>,
     /// The lanes of the rows that are switched off.
     pub inactive: HashSet<LaneName>,
-    /// The tables that could not be read. Nobody knows what they hold, so their lanes stay as they are.
+    /// The tables that could not be read, or not to their end. Nobody knows what else they hold, so the lanes of other rows stay as they are.
     pub unread: Vec<UnreadTable>,
 }
 
@@ -42,6 +44,8 @@ pub struct UnreadTable {
     pub table: String,
     /// Why, and what to do.
     pub reason: String,
+    /// The lanes of the rows that were read before that.
+    pub known: HashSet<LaneName>,
 }
 
 /// Where destinations stand.
@@ -55,9 +59,8 @@ struct Table {
 /// makes PostgreSQL refuse what it would otherwise hide: a row that is hidden would look like one that was removed.
 const BOUNDS: &str =
     "set local lock_timeout = '200ms'; set local statement_timeout = '5s'; set local row_security = off";
-/// The most bytes of a row as it is stored, so that PostgreSQL can make a text of it, and of that text.
-const LARGEST_STORED: i32 = 64 << 10;
-const LARGEST_TEXT: i32 = 64 << 10;
+/// Why a row is not read.
+const TOO_LARGE: &str = "the row is larger than 64 KiB; shorten its texts";
 
 /// Lists all lanes that should exist: one for each destination, and one for each replay.
 pub(super) async fn lanes(client: &mut impl GenericClient, defaults: &Defaults) -> anyhow::Result<Listing> {
@@ -83,14 +86,23 @@ async fn read(
         let mut of_table = Listing::default();
         let read = read_table(&reading, &table, &mut of_table, defaults, replays).await;
         reading.rollback().await?;
-        match read {
-            Ok(()) => listing.extend(of_table),
-            Err(error) if table_error::is_of_the_table(&error) => {
-                let reason = table_error::explain(&table.name, &error);
-                listing.unread.push(UnreadTable { table: table.name, reason });
+        if let Err(error) = read {
+            if !table_error::is_of_the_table(&error) {
+                return Err(error);
             }
-            Err(error) => return Err(error),
+            let mut reason = table_error::explain(&table.name, &error);
+            if table_error::takes_too_long(&error)
+                && let Some(tenant) = largest_tenant(client, &table).await?
+            {
+                // No figures, which would make it a new reason with each change of a row.
+                reason += &format!(
+                    ": the rows of tenant `{}` are the largest together, so shorten or delete some of them",
+                    legible::line(tenant)
+                );
+            }
+            listing.unread.push(UnreadTable { table: table.name, reason, known: of_table.lanes() });
         }
+        listing.extend(of_table);
     }
     listing.refuse_twins();
     status_levels::set_apart(&mut listing.active);
@@ -116,6 +128,22 @@ async fn tables(client: &impl GenericClient) -> Result<Vec<Table>, tokio_postgre
     Ok(rows.iter().map(table).collect())
 }
 
+/// Returns the tenant with the largest rows, if it can be told.
+async fn largest_tenant(
+    client: &mut impl GenericClient,
+    table: &Table,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let reading = client.transaction().await?;
+    let look = async {
+        reading.batch_execute(BOUNDS).await?;
+        let shape = TableShape::look_up(&reading, &table.name).await?;
+        anyhow::Ok(reading.query_opt(&shape.largest_tenant(), &[]).await?.map(|row| row.get(0)))
+    };
+    let tenant = look.await.ok().flatten();
+    reading.rollback().await?;
+    Ok(tenant)
+}
+
 /// Reads one row after the other, so that no more than one is in memory as text, and so that others have their turns meanwhile.
 async fn read_table(
     client: &impl GenericClient,
@@ -125,31 +153,15 @@ async fn read_table(
     replays: &[(LaneName, Replay)],
 ) -> anyhow::Result<()> {
     client.batch_execute(BOUNDS).await?;
-    // PostgreSQL itself quotes the name, so that it is safe to use in SQL text.
-    let found = client
-        .query_opt(
-            "select oid::regclass::text, exists (select from pg_attribute where attrelid = oid and attname = 'id' and not attisdropped)
-            from (select to_regclass($1)) it (oid) where oid is not null",
-            &[&table.name],
-        )
-        .await?;
-    let Some(found) = found else { return Err(table_error::Gone.into()) };
+    let shape = TableShape::look_up(client, &table.name).await?;
     let Some(profile) = Format::parse(&table.profile) else {
         return Err(table_error::UnknownProfile(table.profile.clone()).into());
     };
-    let (known, has_key): (&str, bool) = (found.get(0), found.get(1));
-    let key = if has_key { "coalesce(left(it.id::text, 1000), '')" } else { "''" };
-    // Not `to_jsonb`, which would parse a column of type json and fail for all rows where one of them holds what jsonb cannot.
-    let sql = format!(
-        "select key, case when octet_length(text) <= {LARGEST_TEXT} then text end from (
-            select {key}, case when pg_column_size(it) <= {LARGEST_STORED} then row_to_json(it)::text end from {known} it offset 0
-        ) made (key, text)"
-    );
-    let rows = client.query_raw(&sql, std::iter::empty::<&str>()).await?;
+    let rows = client.query_raw(&shape.rows(), std::iter::empty::<&str>()).await?;
     let mut rows = pin!(rows);
     while let Some(row) = rows.try_next().await? {
         let (key, text): (&str, Option<&str>) = (row.try_get(0)?, row.try_get(1)?);
-        let json = text.ok_or("the row is too large to be a destination; shorten its texts");
+        let json = text.ok_or(TOO_LARGE);
         listing.add(table.kind, &table.name, profile, TableRow { key, json }, defaults, replays);
     }
     Ok(())
@@ -179,6 +191,12 @@ impl Listing {
         }
     }
 
+    /// Returns the lanes of all destinations that were read.
+    fn lanes(&self) -> HashSet<LaneName> {
+        let active = self.active.iter().filter(|listed| listed.replay.is_none()).map(|listed| &listed.lane);
+        active.chain(&self.inactive).cloned().collect()
+    }
+
     fn extend(&mut self, other: Listing) {
         self.active.extend(other.active);
         self.inactive.extend(other.inactive);
@@ -204,8 +222,15 @@ impl Listing {
         self.active = kept;
     }
 
-    /// Returns whether the lane belongs to a table that could not be read.
+    /// Returns whether nobody knows what the lane's row says, because its table could not be read.
     pub fn is_unread(&self, lane: &LaneName) -> bool {
-        self.unread.iter().any(|unread| lane.is_of_table(&unread.table))
+        self.unread.iter().any(|unread| unread.may_hold(lane))
+    }
+}
+
+impl UnreadTable {
+    /// Returns whether the lane's row may be among those that were not read.
+    pub fn may_hold(&self, lane: &LaneName) -> bool {
+        lane.is_of_table(&self.table) && !self.known.contains(&lane.of_destination())
     }
 }

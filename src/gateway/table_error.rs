@@ -29,6 +29,12 @@ pub(super) fn is_of_the_table(error: &anyhow::Error) -> bool {
     !of_the_server && !is_shutdown
 }
 
+/// Returns whether reading the table took too long.
+pub(super) fn takes_too_long(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.code());
+    code == Some(&SqlState::QUERY_CANCELED)
+}
+
 fn is_of_a_value(error: &tokio_postgres::Error) -> bool {
     // The driver says so in its text only.
     error.to_string().starts_with("error deserializing column")

@@ -2,6 +2,7 @@
 //! way, beside a webhook that is not. Out: whether the state of the odd one says what is wrong, and whether the other gets everything.
 
 mod files;
+mod large;
 mod locked;
 mod named;
 mod rows;

@@ -52,9 +52,10 @@ impl LaneList {
         let unread: Vec<(&str, &str)> =
             listing.unread.iter().map(|it| (it.table.as_str(), it.reason.as_str())).collect();
         let tables: Vec<&str> = unread.iter().map(|(table, _)| *table).collect();
-        let removed = lanes::mark_removed(&*transaction, &kept, &tables, daemon).await?;
+        let inactive: Vec<&LaneName> = listing.inactive.iter().collect();
+        let removed = lanes::mark_removed(&*transaction, &kept, &tables, &inactive, daemon).await?;
         if !unread.is_empty() {
-            lanes::mark_unread(&*transaction, &unread, &running.iter().collect::<Vec<_>>(), daemon).await?;
+            lanes::mark_unread(&*transaction, &unread, &kept, daemon).await?;
         }
         for (lane, destination) in replays::record_results(&transaction).await? {
             deliveries::hand_over(&transaction, &lane, &destination).await?;

@@ -40,12 +40,12 @@ const COUNTING: Duration = Duration::from_secs(30);
 impl News {
     /// Tells which tables cannot be read, each once as long as the reason is the same, and which can be read again.
     pub(super) fn unread(&mut self, unread: &[UnreadTable]) {
-        for UnreadTable { table, reason } in unread {
+        for UnreadTable { table, reason, .. } in unread {
             if self.unread.get(table) != Some(reason) {
                 tracing::error!(
                     table,
                     reason,
-                    "its destinations stay as they were; those that do not run cannot start"
+                    "its destinations that were not read stay as they were; those that do not run cannot start"
                 );
                 self.unread.insert(table.clone(), reason.clone());
             }

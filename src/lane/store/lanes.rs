@@ -22,12 +22,14 @@ pub struct Removed {
 }
 
 /// Marks all lanes but these as removed, because their destinations are gone or not active: one that comes back later starts at that time.
-/// Lanes of the tables in `unread` are left as they are, because nobody knows what these tables hold; a lane that another living daemon
+/// Lanes of the tables in `unread` are left as they are, because nobody knows what these tables hold, but for those of destinations that are
+/// known to be `inactive`; a lane that another living daemon
 /// serves is left to that daemon, and one whose row is locked to the next look. Returns those that were marked, without replays.
 pub async fn mark_removed(
     client: &impl GenericClient,
     kept: &[&LaneName],
     unread: &[&str],
+    inactive: &[&LaneName],
     daemon: Uuid,
 ) -> Result<Vec<Removed>, StoreError> {
     let rows = client
@@ -36,21 +38,23 @@ pub async fn mark_removed(
             from (
                 select lane from andon.lanes old where state <> 'removed' and (daemon = $2 or not andon.is_served(daemon))
                     and not exists (select from unnest($1::text[]) kept (lane) where kept.lane = old.lane)
-                    and not exists (select from unnest($3::text[]) unread (name) where starts_with(old.lane, unread.name || '/'))
+                    and (not exists (select from unnest($3::text[]) unread (name) where starts_with(old.lane, unread.name || '/'))
+                        or exists (select from unnest($4::text[]) off (lane) where off.lane = split_part(old.lane, '~replay/', 1)))
                 for no key update skip locked
             ) gone where l.lane = gone.lane returning l.lane, l.name, l.replay is null",
-            &[&names(kept), &daemon, &unread],
+            &[&names(kept), &daemon, &unread, &names(inactive)],
         )
         .await?;
     let removed = |row: &Row| Removed { lane: LaneName(row.get(0)), name: row.get(1) };
     Ok(rows.iter().filter(|row| row.get(2)).map(removed).collect())
 }
 
-/// Writes into the lanes of tables that cannot be read why nobody can start them. Those that run, here as `running` or elsewhere, go on.
+/// Writes into the lanes of tables that cannot be read why nobody can start them. Those that run, here or elsewhere, or whose rows were read
+/// nevertheless, go on: the former, if they run here, and the latter are in `kept`.
 pub async fn mark_unread(
     client: &impl GenericClient,
     unread: &[(&str, &str)],
-    running: &[&LaneName],
+    kept: &[&LaneName],
     daemon: Uuid,
 ) -> Result<(), StoreError> {
     let (tables, reasons): (Vec<&str>, Vec<&str>) = unread.iter().copied().unzip();
@@ -62,10 +66,11 @@ pub async fn mark_unread(
                 select lane, unread.reason from andon.lanes old
                 join unnest($1::text[], $2::text[]) unread (name, reason) on starts_with(old.lane, unread.name || '/')
                 where state not in ('removed', 'disabled') and old.reason is distinct from unread.reason
-                    and lane <> all ($3) and (daemon = $4 or not andon.is_served(daemon))
+                    and not exists (select from unnest($3::text[]) kept (lane) where kept.lane = old.lane)
+                    and (daemon = $4 or not andon.is_served(daemon))
                 for no key update of old skip locked
             ) it where l.lane = it.lane",
-            &[&tables, &reasons, &names(running), &daemon],
+            &[&tables, &reasons, &names(kept), &daemon],
         )
         .await?;
     Ok(())
