@@ -45,6 +45,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0032_counted_causes", include_str!("../migrations/0032_counted_causes.sql")),
     ("0033_ports", include_str!("../migrations/0033_ports.sql")),
     ("0034_row_image", include_str!("../migrations/0034_row_image.sql")),
+    ("0035_little_to_forge", include_str!("../migrations/0035_little_to_forge.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

@@ -176,14 +176,21 @@ async fn apply(client: &mut Client, mut options: SelectOptions, action: Action) 
     if let Selection::InState(lane, state) = &choice
         && count == 0
     {
-        println!("nothing is {state} for {lane}");
+        match action {
+            Action::Retry => println!("nothing is {state} for {lane} that a retry can deliver"),
+            Action::Discard => println!("nothing is {state} for {lane}"),
+        }
     }
     for id in &absent {
         eprintln!("andon: delivery {id} is not parked: it was delivered or discarded, or it never existed");
     }
     let left = options.ids.len() - absent.len();
     if matches!((&choice, action), (Selection::Ids(_), Action::Retry)) && (count as usize) < left {
-        eprintln!("andon: {} wait behind an earlier event of the same entity; retry that one", left - count as usize);
+        eprintln!(
+            "andon: {} stay as they are: they wait behind an earlier event of the same entity (retry that one), or their data is not in the \
+            ledger (see their reasons)",
+            left - count as usize
+        );
         return Ok(ExitCode::FAILURE);
     }
     Ok(if absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

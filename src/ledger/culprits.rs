@@ -84,7 +84,10 @@ pub async fn park_each(
         let reason = format!("{}; it cannot be parked: {reason}", one.reason);
         let dead = Undelivered { fate: Fate::Dead, reason, ..one.clone() };
         if park(transaction, lane, &dead, Kept::Whole).await.is_err() {
-            let reason = format!("{}; this is event {} of the log without its data", dead.reason, one.event.id);
+            let reason = format!(
+                "{}; this is event {} of the log without its data, so that no retry delivers it: `andon replay` does while the log has it",
+                dead.reason, one.event.id
+            );
             park(transaction, lane, &Undelivered { reason, ..dead }, Kept::Bare).await?;
         }
         unparked.push(one.event.entity.clone());

@@ -23,7 +23,7 @@ use crate::ledger::within_reach;
 pub enum Kept {
     /// All of it.
     Whole,
-    /// What can be neither large nor odd. The log still has the event.
+    /// What can be neither large nor odd. The log still has the event. Such a delivery is dead, and stays so.
     Bare,
 }
 
@@ -173,7 +173,8 @@ pub async fn hand_over(
 }
 
 /// Makes the selected deliveries due now, marks them as replayed, and wakes their lanes. Each entity keeps its order: a selected delivery
-/// waits for earlier ones of its entity, and later ones wait for it. Those that wait already are left as they are.
+/// waits for earlier ones of its entity, and later ones wait for it. Those that wait already are left as they are, and those of which the ledger
+/// has no data: an endpoint would get, signed, what never happened.
 pub async fn retry(
     transaction: &Transaction<'_>,
     selection: &Selection,
@@ -193,7 +194,7 @@ pub async fn retry(
                         partition by lane, hashtextextended(entity_id, 0), entity_type, entity_id order by event, id
                     ) = 1 as is_first
                     from andon.deliveries cross join lateral (
-                        select (id = any ($1) or (lane = $2 and state = $3)) is true and state <> 'waiting'
+                        select (id = any ($1) or (lane = $2 and state = $3)) is true and state <> 'waiting' and not is_bare
                     ) it (is_selected)
                     where lane = any ($4) and (is_selected or state <> 'dead')
                 ), changed as (

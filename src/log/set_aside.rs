@@ -113,21 +113,31 @@ pub(crate) async fn record(client: &Client, events: &[SetAside]) -> Result<(), E
     let reasons: Vec<&str> = events.iter().map(|event| event.reason.as_str()).collect();
     let recorded = client
         .query(
-            "select event.id from unnest($1::int8[], $2::text[], $3::text[]) event (id, code, reason)
-            where andon.set_aside(event.id, event.code, event.reason)",
+            "select event.id, andon.set_aside(event.id, event.code, event.reason)
+            from unnest($1::int8[], $2::text[], $3::text[]) event (id, code, reason)",
             &[&ids, &codes, &reasons],
         )
         .await;
-    let new: Vec<i64> = match recorded {
-        Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
+    let fates: Vec<(i64, Option<bool>)> = match recorded {
+        Ok(rows) => rows.iter().map(|row| (row.get(0), row.get(1))).collect(),
         Err(error) if error.as_db_error().is_some() => {
             tracing::error!(error = chain(&error), "cannot record in andon.capture_errors that events cannot be read");
-            ids
+            ids.into_iter().map(|id| (id, Some(true))).collect()
         }
         Err(error) => return Err(error),
     };
-    for SetAside { id, code, reason } in events.iter().filter(|event| new.contains(&event.id)) {
-        tracing::error!(event = id, code, reason, "this event of the log cannot be read, so nobody gets it");
+    for SetAside { id, code, reason } in events {
+        match fates.iter().find(|(of, _)| of == id).map(|(_, is_new)| *is_new) {
+            Some(Some(true)) => {
+                tracing::error!(event = id, code, reason, "this event of the log cannot be read, so nobody gets it");
+            }
+            // The server has failed for a moment. Such an event is not recorded, so that nobody can make failures up.
+            Some(None) => {
+                let told = "this event of the log could not be read and can be now; whoever has passed it gets it by `andon replay` only";
+                tracing::error!(event = id, code, reason, "{told}");
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -81,7 +81,8 @@ async fn a_delivery_that_the_ledger_refuses_is_dead_and_the_others_are_parked() 
         "dead 1 answered 503: 503; it cannot be parked: new row for relation \"deliveries\" violates check constraint";
     assert_eq!([&parked[0], &parked[3]], ["retry 1 answered 503: 503"; 2]);
     assert_eq!(parked[1], format!("{refused} \"no_poison\""));
-    assert_eq!(parked[2], format!("{refused} \"short\"; this is event 3 of the log without its data"));
+    let bare = "this is event 3 of the log without its data, so that no retry delivers it: `andon replay` does while the log has it";
+    assert_eq!(parked[2], format!("{refused} \"short\"; {bare}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
