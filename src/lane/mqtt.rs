@@ -309,7 +309,8 @@ async fn goodbye(link: Link, messages: &MessageBuilder, parting: Bytes) {
     link.close().await;
 }
 
-/// Publishes the next delivery, if one waits and the connection takes it. Events that cannot be published are parked dead.
+/// Publishes the next delivery, if one waits and the connection takes it. Events that cannot be published are parked
+/// dead; where the broker takes no packet of their size, that is so for as many as it may refuse.
 fn publish_next(
     session: &mut Session<'_>,
     deliveries: &mut Deliveries,
@@ -317,13 +318,20 @@ fn publish_next(
     link: &Link,
 ) -> Option<impl Future<Output = Acknowledged> + use<>> {
     while let Some(delivery) = choose(session, deliveries) {
-        let message = match messages.build(delivery.event(), link.limits().max_packet) {
+        let message = match messages.build(delivery.event()) {
             Ok(message) => message,
             Err(reason) => {
                 deliveries.dead_letter(DeadLetter { delivery, reason });
                 continue;
             }
         };
+        if let Some(reason) = message.too_large_for(link.limits().max_packet) {
+            session
+                .refused(DeadLetter { delivery, reason })
+                .into_iter()
+                .for_each(|letter| deliveries.dead_letter(letter));
+            continue;
+        }
         let Some(ack) =
             link.publish(&message.topic, message.payload, delivery.event().event_id, delivery.is_replayed())
         else {

@@ -187,7 +187,9 @@ async fn a_payload_that_is_too_large_is_dead_with_its_size_and_the_next_one_is_p
     );
     assert_eq!(
         line.parked(&brokers).await,
-        ["dead 1 the packet would have 2377 bytes, and the broker takes 2000; send less"]
+        [
+            "dead 1 the packet would have 2377 bytes, and the broker takes 2000; send less or raise its maximum packet size"
+        ]
     );
     assert!(subscriber.received().iter().all(|message| !message.topic.contains("large")));
 }

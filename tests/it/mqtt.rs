@@ -7,6 +7,7 @@ mod hostile;
 mod identity;
 mod installed;
 mod lacking;
+mod limits;
 mod order;
 mod poison;
 mod rate;

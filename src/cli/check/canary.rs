@@ -77,7 +77,7 @@ pub(super) async fn topics(
         let Json(data): Json<Box<RawValue>> = row.get(4);
         let (entity, tenant) = (Entity { entity_type: row.get(1), id: row.get(2) }, TenantId(row.get(5)));
         if topics.len() < MAX_TOPICS && route.takes(&event(&tenant, row.get(0), entity.clone(), &context, &data)) {
-            match publishing.build(&event(&tenant, EVENT_TYPE, entity, &context, &data), usize::MAX) {
+            match publishing.build(&event(&tenant, EVENT_TYPE, entity, &context, &data)) {
                 Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
                 Err(reason) => problem = Some(reason),
             }
@@ -86,7 +86,7 @@ pub(super) async fn topics(
     if topics.is_empty() && problem.is_none() {
         let nothing = RawValue::from_string("{}".to_owned())?;
         let entity = Entity { entity_type: "canary".to_owned(), id: "canary".to_owned() };
-        match publishing.build(&event(&route.tenant, EVENT_TYPE, entity, &nothing, &nothing), usize::MAX) {
+        match publishing.build(&event(&route.tenant, EVENT_TYPE, entity, &nothing, &nothing)) {
             Ok(prepared) => drop(topics.insert(prepared.topic.to_string(), prepared.topic)),
             Err(reason) => problem = Some(reason),
         }

@@ -41,8 +41,21 @@ pub struct Message {
     pub payload: Bytes,
 }
 
+impl Message {
+    /// Returns why this is too much for a broker that takes packets up to `max_packet` bytes, if it is. Unlike a payload over `max_payload` this
+    /// may be the broker's fault.
+    pub(super) fn too_large_for(&self, max_packet: usize) -> Option<String> {
+        let packet = self.payload.len() + self.topic.as_str().len() + OVERHEAD;
+        (packet > max_packet).then(|| {
+            format!("the packet would have {packet} bytes, and the broker takes {max_packet}; send less or raise its maximum packet size")
+        })
+    }
+}
+
 /// The most bytes that a PUBLISH needs besides topic and payload: headers, packet id, the event's id as a user property, the content type.
 const OVERHEAD: usize = 128;
+/// The most bytes that the PUBLISH of a status needs besides topic and payload: headers, packet id, the content type.
+const STATUS_OVERHEAD: usize = 32;
 /// The upper limit of [`MessageBuilder::stall`].
 const LONGEST_STALL: Duration = Duration::from_secs(30);
 
@@ -65,6 +78,7 @@ impl MessageBuilder {
         };
         let mut hash = DefaultHasher::new();
         (gateway, lane, std::process::id()).hash(&mut hash);
+        let (status_topic, offline) = (status_level::topic(gateway, &publisher.status_level), status(gateway, false));
         let made_up = format!("andon{:016x}", hash.finish());
         let connect_options = ConnectOptions {
             host: publisher.host.clone(),
@@ -83,8 +97,9 @@ impl MessageBuilder {
                 Order::Entity | Order::None => publisher.window,
             },
             max_packet: publisher.max_payload + u16::MAX as usize + OVERHEAD,
-            status_topic: status_level::topic(gateway, &publisher.status_level),
-            last_will: status(gateway, false),
+            status_packet: status_topic.len() + offline.len() + STATUS_OVERHEAD,
+            status_topic,
+            last_will: offline,
             is_replay: false,
             version: publisher.version,
             retains: true,
@@ -144,8 +159,8 @@ impl MessageBuilder {
         if self.connect_options.is_replay { Bytes::new() } else { status(&self.gateway, false) }
     }
 
-    /// Builds the message for an event, for a broker that takes packets up to `max_packet` bytes. An error is a text for people.
-    pub fn build(&self, event: &Event, max_packet: usize) -> Result<Message, String> {
+    /// Builds the message for an event. An error is a text for people, and the event's own fault.
+    pub fn build(&self, event: &Event) -> Result<Message, String> {
         let publisher = &self.publisher;
         let topic = publisher
             .topic
@@ -167,10 +182,6 @@ impl MessageBuilder {
         let payload = payload::mqtt(event, publisher.format);
         if payload.len() > most {
             return Err(too_large(payload.len().to_string()));
-        }
-        let packet = payload.len() + topic.as_str().len() + OVERHEAD;
-        if packet > max_packet {
-            return Err(format!("the packet would have {packet} bytes, and the broker takes {max_packet}; send less"));
         }
         Ok(Message { topic, payload })
     }

@@ -116,6 +116,11 @@ impl PoisonIsolation {
         was_compared && meaning == Meaning::Unclear && self.unclear > FAILURES
     }
 
+    /// Returns the reason that is given for a poison message, whose last failure had this one.
+    pub(super) fn reason(last: &str) -> String {
+        format!("the broker took others, and failed on it alone more than {FAILURES} times; the last: {last}")
+    }
+
     /// Notes that a connection ended before the broker answered to any of the events in flight, given as their ids. Returns whether the
     /// first of them is poison.
     pub(super) fn connection_ended(

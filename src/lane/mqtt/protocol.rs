@@ -36,6 +36,8 @@ pub struct ConnectOptions {
     pub max_packet: usize,
     /// The topic of the retained status message.
     pub status_topic: String,
+    /// The size of the packet of a status message in bytes, at most.
+    pub status_packet: usize,
     /// The payload that the broker publishes on the status topic when it loses the connection.
     pub last_will: Bytes,
     /// Whether this connection replays events that were published before.

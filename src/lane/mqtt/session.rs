@@ -223,6 +223,12 @@ impl<'a> Session<'a> {
         self.memory.poison.forget();
     }
 
+    /// Notes that the broker will never take an event: it said so, or takes no packet of that size. Returns it if it is a dead letter.
+    pub(super) fn refused(&mut self, letter: DeadLetter) -> Option<DeadLetter> {
+        self.memory.poison.settled(letter.delivery.event().id, false);
+        self.memory.dead_letters.refused(letter)
+    }
+
     /// Returns when [`Input::Resumed`] is due.
     pub(super) fn resumes_at(&self) -> Option<Instant> {
         if let Hold::Until(until) = self.hold { Some(until) } else { None }
@@ -328,8 +334,7 @@ impl<'a> Session<'a> {
                 ControlFlow::Continue(Action::Delivered { delivery, dead_letters })
             }
             Ack::Refused(reason) => {
-                self.memory.poison.settled(event, false);
-                let letter = self.memory.dead_letters.refused(DeadLetter { delivery, reason });
+                let letter = self.refused(DeadLetter { delivery, reason });
                 ControlFlow::Continue(letter.map_or(Action::Nothing, Action::DeadLetter))
             }
             Ack::NotNow(reason) => self.hold_back(delivery, reason, Meaning::Broker),
@@ -347,7 +352,7 @@ impl<'a> Session<'a> {
         let (event, is_alone) = (delivery.event().id, self.memory.poison.is_active());
         if is_alone && self.memory.poison.failed(event, meaning) {
             self.memory.poison.settled(event, false);
-            let reason = poison(&reason);
+            let reason = PoisonIsolation::reason(&reason);
             return ControlFlow::Continue(Action::DeadLetter(DeadLetter { delivery, reason }));
         }
         self.unacknowledged.push(delivery);
@@ -381,7 +386,7 @@ impl<'a> Session<'a> {
         {
             let delivery = unacknowledged.remove(0);
             poison_isolation.settled(delivery.event().id, false);
-            dead_letter = Some(DeadLetter { delivery, reason: poison(&reason) });
+            dead_letter = Some(DeadLetter { delivery, reason: PoisonIsolation::reason(&reason) });
         } else if meaning == Meaning::Unclear && poison_isolation.suspect().is_some() && !unacknowledged.is_empty() {
             reason = format!("{reason} ({FAILURES} times in a row, with one event alone in flight)");
         }
@@ -391,9 +396,4 @@ impl<'a> Session<'a> {
         let reason = no_event_taken.unwrap_or(reason);
         Conclusion { reason, was_useful, was_greeted, dead_letter, send_again, has_suspect }
     }
-}
-
-/// Returns the reason that is given for a poison message.
-fn poison(reason: &str) -> String {
-    format!("the broker took others, and failed on it alone more than {FAILURES} times; the last: {reason}")
 }

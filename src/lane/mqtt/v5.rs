@@ -183,9 +183,21 @@ async fn connack(events: &mut EventLoop, to: &ConnectOptions, room: u16, heard: 
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => {
                 let properties = connack.properties.as_ref();
+                if properties.and_then(|it| it.max_qos) == Some(0) {
+                    let reason =
+                        "the broker takes messages of QoS 0 only, which nobody acknowledges; let it take QoS 1";
+                    return Err(Refusal { reason: reason.to_owned(), cause: Cause::Other });
+                }
                 let receive_max = properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX);
                 let max_packet =
                     properties.and_then(|it| it.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize);
+                if max_packet < to.status_packet {
+                    let (needed, topic) = (to.status_packet, &to.status_topic);
+                    let reason = format!(
+                        "the broker takes packets of {max_packet} bytes at most, and our status on `{topic}` needs up to {needed}; raise its maximum packet size"
+                    );
+                    return Err(Refusal { reason, cause: Cause::Other });
+                }
                 return Ok(Limits {
                     window: usize::from(room.min(receive_max).max(1)),
                     receive_max,
