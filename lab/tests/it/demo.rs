@@ -113,8 +113,8 @@ async fn the_demo_of_every_system_delivers_everything_in_order() {
 async fn killing_the_gateway_loses_nothing() {
     let mut demo = Demo::start(&["--rate", "500", "--json"]);
     let first = demo.gateway().await;
-    // Once it has used some processor time, it has run for a while.
-    wait_for(|| processor_time(first) > 20);
+    // Once it has used so much processor time, it is past its start, within which the demo has nothing to report.
+    wait_for(|| processor_time(first) > 150);
 
     nix::sys::signal::kill(first, Signal::SIGKILL).unwrap();
     let second = demo.gateway().await;
