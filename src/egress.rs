@@ -147,7 +147,9 @@ impl Dialer {
         }
         match first {
             Some(error) if allowed.is_empty() => Err(refused(error)),
-            None if allowed.is_empty() => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            None if allowed.is_empty() => {
+                Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address; see whether it is written right"))
+            }
             _ => Ok(allowed),
         }
     }

@@ -45,9 +45,17 @@ pub enum TlsProblem {
     /// There is no certificate in it.
     #[error("{0} holds no certificate; name a PEM file that does")]
     Empty(Pem),
-    /// rustls refuses the certificate or key.
-    #[error("{pem}: {source}")]
-    Refused {
+    /// rustls refuses the certificate of an authority.
+    #[error("{pem}: {source}; name a PEM file of certificates of authorities")]
+    Authority {
+        /// Where it is.
+        pem: Pem,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// rustls refuses the certificate or its key.
+    #[error("{pem}: {source}; the client's own certificate has to come first, and the key has to be its own")]
+    Identity {
         /// Where it is.
         pem: Pem,
         /// Why.
@@ -111,7 +119,7 @@ fn with_ca(pem: &Pem) -> Result<Trusting, TlsProblem> {
     }
     let mut roots = RootCertStore::clone(&system().roots);
     for certificate in certificates(pem, &content)? {
-        roots.add(certificate).map_err(|source| TlsProblem::Refused { pem: pem.clone(), source })?;
+        roots.add(certificate).map_err(|source| TlsProblem::Authority { pem: pem.clone(), source })?;
     }
     let trusting = Trusting::new(roots);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +137,7 @@ fn with_identity(roots: Arc<RootCertStore>, certificate: &Pem, key: &Pem) -> Res
     let config = ClientConfig::builder().with_root_certificates(roots);
     config
         .with_client_auth_cert(chain, secret)
-        .map_err(|source| TlsProblem::Refused { pem: certificate.clone(), source })
+        .map_err(|source| TlsProblem::Identity { pem: certificate.clone(), source })
 }
 
 /// Reads a text, or a regular file of a bounded size. To open a pipe could take for ever, so the file is looked at before it is opened.
@@ -152,8 +160,12 @@ fn read(pem: &Pem) -> Result<Vec<u8>, TlsProblem> {
 pub enum Peer {
     /// PostgreSQL, which the configuration names.
     Database,
-    /// A broker or an endpoint, which a row names.
-    Destination,
+    /// A broker, which a row names.
+    Broker,
+    /// An endpoint of HTTP, which a row names.
+    Endpoint,
+    /// A server of tokens, which a row names, and which is shown no certificate.
+    TokenServer,
 }
 
 /// Explains an error to people if TLS is its cause.
@@ -188,7 +200,7 @@ fn advice(error: &rustls::Error, peer: Peer) -> String {
         (Some(CertificateError::UnknownIssuer | CertificateError::BadSignature), _, Peer::Database) => {
             "; name the CA that signed it in database.ca_file"
         }
-        (Some(CertificateError::UnknownIssuer | CertificateError::BadSignature), _, Peer::Destination) => {
+        (Some(CertificateError::UnknownIssuer | CertificateError::BadSignature), ..) => {
             "; name the CA that signed it in settings.ca_file"
         }
         (Some(CertificateError::Expired | CertificateError::ExpiredContext { .. }), ..) => {
@@ -200,20 +212,8 @@ fn advice(error: &rustls::Error, peer: Peer) -> String {
         (Some(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }), ..) => {
             "; connect by a name that stands in it"
         }
-        (_, rustls::Error::AlertReceived(AlertDescription::CertificateRequired), Peer::Database) => {
-            "; the server wants a client certificate: set sslcert and sslkey in the URL"
-        }
-        (_, rustls::Error::AlertReceived(AlertDescription::CertificateRequired), Peer::Destination) => {
-            "; the server wants a client certificate: set settings.client_cert_file and settings.client_key_file"
-        }
-        (
-            _,
-            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_),
-            _,
-        ) => "; the server has to speak TLS 1.2 or 1.3",
-        (_, rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol), _) => {
-            "; the server speaks another protocol on this port: settings.alpn of a publisher names one (mqtt, x-amzn-mqtt-ca)"
-        }
+        (_, rustls::Error::AlertReceived(alert), peer) => refusal(*alert, peer),
+        (_, rustls::Error::PeerIncompatible(_), _) => OLD,
         (
             _,
             rustls::Error::InvalidMessage(
@@ -232,6 +232,47 @@ fn advice(error: &rustls::Error, peer: Peer) -> String {
     format!("TLS: {error}{advice}")
 }
 
+const OLD: &str = "; the server has to speak TLS 1.2 or 1.3";
+
+/// Returns what to do about the reason with which a server refuses TLS.
+fn refusal(alert: AlertDescription, peer: Peer) -> &'static str {
+    use AlertDescription as Alert;
+    match (alert, peer) {
+        (Alert::CertificateRequired, Peer::Database) => {
+            "; the server wants a client certificate: set sslcert and sslkey in the URL"
+        }
+        (Alert::CertificateRequired, Peer::Broker | Peer::Endpoint) => {
+            "; the server wants a client certificate: set settings.client_cert_file and settings.client_key_file"
+        }
+        (Alert::CertificateRequired, Peer::TokenServer) => {
+            "; the server wants a client certificate, and Andon shows its own to the endpoint alone: have it give tokens without one"
+        }
+        (
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA,
+            _,
+        ) => {
+            "; the server does not take the client certificate: it may have ended, or the server has to trust the CA that signed it"
+        }
+        (Alert::UnrecognisedName, _) => "; the server knows no host of this name",
+        (Alert::ProtocolVersion, _) => OLD,
+        (Alert::NoApplicationProtocol, Peer::Database) => {
+            "; the server speaks another protocol than PostgreSQL's on this port: see whether host and port are right"
+        }
+        (Alert::NoApplicationProtocol, Peer::Broker) => {
+            "; the server speaks another protocol on this port: settings.alpn of a publisher names one (mqtt, x-amzn-mqtt-ca)"
+        }
+        (Alert::NoApplicationProtocol, Peer::Endpoint | Peer::TokenServer) => {
+            "; the server speaks neither HTTP/1.1 nor HTTP/2 on this port: see whether host and port are right"
+        }
+        _ => "",
+    }
+}
+
 fn certificates(pem: &Pem, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let wrong = |source| TlsProblem::Unreadable { pem: pem.clone(), source };
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(content).collect::<Result<_, _>>().map_err(wrong)?;
@@ -239,4 +280,35 @@ fn certificates(pem: &Pem, content: &[u8]) -> Result<Vec<CertificateDer<'static>
         return Err(TlsProblem::Empty(pem.clone()));
     }
     Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(alert: AlertDescription, peer: Peer) -> String {
+        let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+        explain(&error, peer).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_speaks_of_what_the_one_who_reads_it_can_set() {
+        let peers = [Peer::Database, Peer::Broker, Peer::Endpoint, Peer::TokenServer];
+        let alerts = [AlertDescription::NoApplicationProtocol, AlertDescription::CertificateRequired];
+
+        let all: Vec<String> = alerts.into_iter().flat_map(|alert| peers.map(|peer| told(alert, peer))).collect();
+
+        insta::assert_snapshot!(all.join("\n"), @r"
+        TLS: received fatal alert: NoApplicationProtocol; the server speaks another protocol than PostgreSQL's on this port: see whether host and port are right
+        TLS: received fatal alert: NoApplicationProtocol; the server speaks another protocol on this port: settings.alpn of a publisher names one (mqtt, x-amzn-mqtt-ca)
+        TLS: received fatal alert: NoApplicationProtocol; the server speaks neither HTTP/1.1 nor HTTP/2 on this port: see whether host and port are right
+        TLS: received fatal alert: NoApplicationProtocol; the server speaks neither HTTP/1.1 nor HTTP/2 on this port: see whether host and port are right
+        TLS: received fatal alert: CertificateRequired; the server wants a client certificate: set sslcert and sslkey in the URL
+        TLS: received fatal alert: CertificateRequired; the server wants a client certificate: set settings.client_cert_file and settings.client_key_file
+        TLS: received fatal alert: CertificateRequired; the server wants a client certificate: set settings.client_cert_file and settings.client_key_file
+        TLS: received fatal alert: CertificateRequired; the server wants a client certificate, and Andon shows its own to the endpoint alone: have it give tokens without one
+        ");
+        let refused = told(AlertDescription::UnknownCA, Peer::Endpoint);
+        assert!(refused.contains("does not take the client certificate"), "{refused}");
+    }
 }

@@ -103,10 +103,19 @@ struct Arrival<'a> {
 impl Receiver {
     /// Starts it on a free port. Every path answers 200 until a test changes that.
     pub async fn start() -> Result<Receiver> {
+        Receiver::start_with(Speaks::Both).await
+    }
+
+    /// Starts one that has nothing but HTTP/2. It greets with its settings, and ends a connection that does not begin as HTTP/2 does.
+    pub async fn start_http2() -> Result<Receiver> {
+        Receiver::start_with(Speaks::Http2).await
+    }
+
+    async fn start_with(speaks: Speaks) -> Result<Receiver> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for the receiver")?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        let task = tokio::spawn(serve(listener, Arc::clone(&shared), speaks));
         Ok(Receiver { port, shared, task })
     }
 
@@ -218,26 +227,32 @@ impl Path {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Both,
+    Http2,
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>, speaks: Speaks) {
     // The connections live in this set so that they end with the receiver.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((socket, peer)) = accepted {
-                connections.spawn(serve_connection(socket, peer, Arc::clone(&shared)));
+                connections.spawn(serve_connection(socket, peer, Arc::clone(&shared), speaks));
             },
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve_connection(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn serve_connection(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>, speaks: Speaks) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
     // A client that knows that HTTP/2 is spoken begins so.
     let mut start = [0; 3];
-    if matches!(socket.peek(&mut start).await, Ok(3)) && start == *b"PRI" {
+    if speaks == Speaks::Http2 || matches!(socket.peek(&mut start).await, Ok(3)) && start == *b"PRI" {
         return serve_http2(socket, peer, shared).await;
     }
     let floods = AtomicBool::new(false);

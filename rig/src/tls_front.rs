@@ -13,13 +13,15 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::server::TlsStream;
 
 use crate::record::Record;
 
@@ -53,6 +55,16 @@ pub enum Speaks {
         /// The protocols that it knows. If there are some, it refuses a client that names only others.
         protocols: Vec<String>,
     },
+    /// TLS that never refuses a client for the protocols that it names, as OpenSSL does unless it is told to: if it knows none of them, none is
+    /// agreed on.
+    LenientTls {
+        /// The chain of certificates.
+        certificate: String,
+        /// The key of the first one.
+        key: String,
+        /// The protocols that it knows.
+        protocols: Vec<String>,
+    },
     /// As a server that knows nothing beyond TLS 1.1.
     OldTls,
 }
@@ -65,18 +77,21 @@ const REQUEST: usize = 8;
 impl TlsFront {
     /// Starts it on a free port, in front of the server at `behind`.
     pub async fn start(behind: u16, speaks: Speaks) -> Result<TlsFront> {
-        let acceptor = match speaks {
+        let configs = match speaks {
             Speaks::OldTls => None,
             Speaks::Tls { certificate, key, clients, protocols } => {
-                let mut config = config(&certificate, &key, clients.as_deref())?;
-                config.alpn_protocols = protocols.into_iter().map(String::into_bytes).collect();
-                Some(TlsAcceptor::from(Arc::new(config)))
+                let config = Arc::new(config(&certificate, &key, clients.as_deref(), protocols)?);
+                Some(Configs { agreeing: Arc::clone(&config), other: config })
+            }
+            Speaks::LenientTls { certificate, key, protocols } => {
+                let agreeing = Arc::new(config(&certificate, &key, None, protocols)?);
+                Some(Configs { agreeing, other: Arc::new(config(&certificate, &key, None, Vec::new())?) })
             }
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port for TLS")?;
         let port = listener.local_addr()?.port();
         let greetings = Arc::default();
-        let task = tokio::spawn(serve(listener, behind, acceptor, Arc::clone(&greetings)));
+        let task = tokio::spawn(serve(listener, behind, configs, Arc::clone(&greetings)));
         Ok(TlsFront { port, greetings, task })
     }
 
@@ -97,7 +112,27 @@ impl Drop for TlsFront {
     }
 }
 
-fn config(certificate: &str, key: &str, clients: Option<&str>) -> Result<ServerConfig> {
+/// How clients are let in that name a protocol which is known, and how all others are.
+#[derive(Clone)]
+struct Configs {
+    agreeing: Arc<ServerConfig>,
+    other: Arc<ServerConfig>,
+}
+
+impl Configs {
+    async fn accept(&self, socket: TcpStream) -> Result<TlsStream<TcpStream>> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let known = &self.agreeing.alpn_protocols;
+        let agrees = start
+            .client_hello()
+            .alpn()
+            .is_some_and(|mut named| named.any(|name| known.iter().any(|protocol| protocol == name)));
+        let config = if agrees { &self.agreeing } else { &self.other };
+        Ok(start.into_stream(Arc::clone(config)).await?)
+    }
+}
+
+fn config(certificate: &str, key: &str, clients: Option<&str>, protocols: Vec<String>) -> Result<ServerConfig> {
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
     let config = match clients {
@@ -109,18 +144,20 @@ fn config(certificate: &str, key: &str, clients: Option<&str>) -> Result<ServerC
             ServerConfig::builder().with_client_cert_verifier(verifier)
         }
     };
-    Ok(config.with_single_cert(chain, key)?)
+    let mut config = config.with_single_cert(chain, key)?;
+    config.alpn_protocols = protocols.into_iter().map(String::into_bytes).collect();
+    Ok(config)
 }
 
-async fn serve(listener: TcpListener, behind: u16, acceptor: Option<TlsAcceptor>, greetings: Arc<Record<Greeting>>) {
+async fn serve(listener: TcpListener, behind: u16, configs: Option<Configs>, greetings: Arc<Record<Greeting>>) {
     // The connections live in this set so that they end with the front.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((socket, _)) = accepted {
-                let (acceptor, greetings) = (acceptor.clone(), Arc::clone(&greetings));
+                let (configs, greetings) = (configs.clone(), Arc::clone(&greetings));
                 connections.spawn(async move {
-                    if let Err(error) = pass_on(socket, behind, acceptor, &greetings).await {
+                    if let Err(error) = pass_on(socket, behind, configs, &greetings).await {
                         tracing::debug!(%error, "a connection through TLS ended");
                     }
                 });
@@ -133,7 +170,7 @@ async fn serve(listener: TcpListener, behind: u16, acceptor: Option<TlsAcceptor>
 async fn pass_on(
     mut socket: TcpStream,
     behind: u16,
-    acceptor: Option<TlsAcceptor>,
+    configs: Option<Configs>,
     greetings: &Record<Greeting>,
 ) -> Result<()> {
     let mut first = [0];
@@ -141,7 +178,7 @@ async fn pass_on(
         socket.read_exact(&mut [0; REQUEST]).await?;
         socket.write_all(b"S").await?;
     }
-    let Some(acceptor) = acceptor else {
+    let Some(configs) = configs else {
         // The hello is read first, or the reset of a socket with unread bytes would overtake the alert.
         socket.read_buf(&mut BytesMut::with_capacity(4096)).await?;
         socket.write_all(&PROTOCOL_VERSION).await?;
@@ -149,7 +186,7 @@ async fn pass_on(
         socket.read_buf(&mut BytesMut::with_capacity(64)).await?;
         return Ok(());
     };
-    let mut within = acceptor.accept(socket).await?;
+    let mut within = configs.accept(socket).await?;
     let (_, session) = within.get_ref();
     let protocol = session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
     greetings.append(Arc::new(Greeting { server: session.server_name().map(str::to_owned), protocol }));

@@ -21,7 +21,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut left = in_turn(addresses).into_iter();
     let mut trying = FuturesUnordered::new();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address; see whether it is written right");
     loop {
         if let Some(address) = left.next() {
             trying.push(TcpStream::connect(address));

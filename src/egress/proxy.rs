@@ -82,14 +82,16 @@ impl Proxy {
         longest: Duration,
     ) -> io::Result<TcpStream> {
         let connecting = async {
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            let mut last =
+                io::Error::new(io::ErrorKind::NotFound, "the name has no address; see whether it is written right");
             for address in addresses {
                 let socket = self.reach(lookup, longest).await?;
                 match self.ask(socket, *address).await? {
                     Answer::Connected(socket) => return Ok(socket),
                     Answer::Refused(status) => return Err(self.refused(to, status)),
                     Answer::Unreached(status) => {
-                        last = self.fault(format!("cannot reach {}:{} (it answered {status})", to.0, to.1));
+                        last = self
+                            .fault(format!("cannot reach {}:{} (it answered {status}); see what it logs", to.0, to.1));
                     }
                 }
             }
@@ -113,7 +115,7 @@ impl Proxy {
         let login = self.authorization.as_ref();
         let login = login.map_or(String::new(), |it| format!("Proxy-Authorization: {}\r\n", it.expose()));
         let request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{login}\r\n");
-        let broke = |error: io::Error| self.fault(format!("broke the connection: {error}"));
+        let broke = |error: io::Error| self.fault(format!("broke the connection: {error}; see what it logs"));
         socket.write_all(request.as_bytes()).await.map_err(broke)?;
         let mut head = Vec::new();
         let end = loop {
@@ -148,7 +150,7 @@ impl Proxy {
             (403, _) => {
                 format!("may not connect to the address of {host} port {port} (it answered 403); allow that there")
             }
-            _ => format!("does not connect to {host}:{port}: it answered {status}"),
+            _ => format!("does not connect to {host}:{port} (it answered {status}); see what it logs"),
         };
         self.fault(problem)
     }

@@ -164,7 +164,10 @@ async fn each_address_that_a_name_leads_to_is_judged() {
     }
     let exact = egress(&["127.0.0.1:80"], &[]);
     assert_eq!(found(&exact, "localhost", 80).await.unwrap(), ["127.0.0.1:80"]);
-    assert_eq!(found(&open, "none.example", 80).await.unwrap_err(), "the name has no address");
+    assert_eq!(
+        found(&open, "none.example", 80).await.unwrap_err(),
+        "the name has no address; see whether it is written right"
+    );
 }
 
 #[tokio::test]

@@ -8,12 +8,15 @@ mod answer_stream;
 pub mod attempt;
 pub mod breaker;
 mod connection;
+mod connector;
 mod dead_letter;
+mod first_bytes;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod in_flight;
 pub mod order;
 mod request;
+mod send_error;
 mod sequence;
 mod state;
 mod status_reader;

@@ -210,7 +210,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "src/database/dial.rs",
             "src/database/encryption.rs",
             "src/lane/mqtt/protocol.rs",
-            "src/lane/webhook/connection.rs",
+            "src/lane/webhook/connector.rs",
             "src/lane/webhook/transport.rs",
             "src/tls.rs",
         ],

@@ -123,8 +123,8 @@ async fn what_is_wrong_with_a_proxy_is_told_as_its_own_fault_and_without_its_wor
     the proxy proxy.plant:3128 of [egress] wants a user and a password (it answered 407); write them into egress.proxy
     the proxy proxy.plant:3128 of [egress] does not take the user and the password of egress.proxy (it answered 407)
     the proxy proxy.plant:3128 of [egress] may not connect to the address of erp.example port 443 (it answered 403); allow that there
-    the proxy proxy.plant:3128 of [egress] cannot reach erp.example:443 (it answered 502)
-    the proxy proxy.plant:3128 of [egress] does not connect to erp.example:443: it answered 302
+    the proxy proxy.plant:3128 of [egress] cannot reach erp.example:443 (it answered 502); see what it logs
+    the proxy proxy.plant:3128 of [egress] does not connect to erp.example:443 (it answered 302); see what it logs
     the proxy proxy.plant:3128 of [egress] does not answer as a proxy of HTTP does; name another port or proxy
     the proxy proxy.plant:3128 of [egress] sends what nobody asked for behind its answer; name another port or proxy
     the proxy proxy.plant:3128 of [egress] does not answer as a proxy of HTTP does; name another port or proxy

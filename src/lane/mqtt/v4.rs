@@ -155,7 +155,7 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
         }
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => shown(tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}"))),
-        other => shown(tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string())),
+        ) => shown(tls::explain(error, Peer::Broker).unwrap_or_else(|| format!("the connection broke: {error}"))),
+        other => shown(tls::explain(other, Peer::Broker).unwrap_or_else(|| other.to_string())),
     }
 }

@@ -227,7 +227,7 @@ fn refusal(error: &ConnectionError, heard: &Heard) -> Refusal {
             ConnectionError::MqttState(
                 StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
             ),
-        ) if tls::explain(error, Peer::Destination).is_none() && heard.fault().is_none() => Cause::Silence,
+        ) if tls::explain(error, Peer::Broker).is_none() && heard.fault().is_none() => Cause::Silence,
         (_, ConnectionError::MqttState(StateError::Deserialization(error)))
             if !matches!(error, mqttbytes::Error::Io(_)) =>
         {
@@ -274,7 +274,7 @@ fn reason(error: &ConnectionError, heard: &Heard) -> String {
         })) => format!("the broker sent a packet of more than {LARGEST} bytes"),
         ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-        ) => shown(tls::explain(error, Peer::Destination).unwrap_or_else(|| format!("the connection broke: {error}"))),
-        other => shown(tls::explain(other, Peer::Destination).unwrap_or_else(|| other.to_string())),
+        ) => shown(tls::explain(error, Peer::Broker).unwrap_or_else(|| format!("the connection broke: {error}"))),
+        other => shown(tls::explain(other, Peer::Broker).unwrap_or_else(|| other.to_string())),
     }
 }

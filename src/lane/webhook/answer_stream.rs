@@ -1,5 +1,5 @@
 //! The bytes that go to and from an endpoint. In: a connection, and the moments at which a request begins. Out: the same bytes, but no
-//! answer longer than its bound, and the status of the last answer. It never looks for more than that status.
+//! answer longer than its bound, the status of the last answer, and whether it is HTTP/2 that came instead of one. It never looks for more.
 
 use std::io;
 use std::io::IoSlice;
@@ -17,6 +17,7 @@ use hyper::rt::ReadBuf;
 use hyper::rt::ReadBufCursor;
 use hyper::rt::Write;
 
+use crate::lane::webhook::first_bytes::FirstBytes;
 use crate::lane::webhook::status_reader::StatusReader;
 
 /// The status of an answer stands within this many bytes, the interim answers (1xx) before it included.
@@ -41,18 +42,25 @@ pub(super) struct AnswerStream<S> {
     has_status_line: bool,
     read: usize,
     status: StatusReader,
+    first: FirstBytes,
 }
 
 impl<S> AnswerStream<S> {
     /// Wraps a connection; whoever sends a request over it sets `begins` before.
     pub(super) fn new(stream: S, begins: Arc<AtomicBool>, has_status_line: bool) -> AnswerStream<S> {
-        AnswerStream { stream, begins, has_status_line, read: 0, status: StatusReader::default() }
+        let (status, first) = (StatusReader::default(), FirstBytes::default());
+        AnswerStream { stream, begins, has_status_line, read: 0, status, first }
     }
 
     /// Returns the status of the answer to the last request, as far as it could be understood.
     pub(super) fn status(&mut self) -> Option<u16> {
         self.begin_if_asked();
         self.status.status()
+    }
+
+    /// Returns whether HTTP/1.1 was answered in HTTP/2.
+    pub(super) fn hears_http2(&self) -> bool {
+        self.first.are_http2()
     }
 
     fn begin_if_asked(&mut self) {
@@ -83,6 +91,7 @@ impl<S: Read + Unpin> Read for AnswerStream<S> {
         self.read += portion.filled().len();
         if self.has_status_line {
             self.status.read(portion.filled());
+            self.first.read(portion.filled());
         }
         buffer.put_slice(portion.filled());
         Poll::Ready(Ok(()))

@@ -25,14 +25,15 @@ use crate::destination::webhook::Webhook;
 use crate::event::Event;
 use crate::lane::webhook::answer_body;
 use crate::lane::webhook::connection::Connection;
-use crate::lane::webhook::connection::Connector;
-use crate::lane::webhook::connection::SendError;
+use crate::lane::webhook::connector::Connector;
 use crate::lane::webhook::request::RequestBuilder;
+use crate::lane::webhook::send_error::SendError;
 use crate::lane::webhook::sequence::Place;
 use crate::lane::webhook::token::Tokens;
 use crate::legible;
 use crate::retry;
 use crate::tls;
+use crate::tls::Peer;
 
 /// Calls the endpoint of one webhook.
 #[derive(Debug)]
@@ -126,8 +127,14 @@ impl WebhookClient {
         let (result, kept) = match self.requests.build(event, is_replayed, place) {
             Ok(request) => match timeout(longest, self.send(&mut slot, request, &mut tokens)).await {
                 Ok(Ok(response)) => self.answered(response, &tokens, slot, is_stopping).await,
-                Ok(Err(problem)) => (broken_off(slot, self.shown(&problem, &tokens).await).await, None),
-                Err(_) => (broken_off(slot, format!("no answer within {longest:?}")).await, None),
+                Ok(Err((status, problem))) => (broken_off(status, self.shown(&problem, &tokens).await), None),
+                Err(_) => {
+                    let status = match slot {
+                        Some(connection) => connection.status().await,
+                        None => None,
+                    };
+                    (broken_off(status, format!("no answer within {longest:?}")), None)
+                }
             },
             Err(problem) => (AttemptResult { outcome: Outcome::Unsendable, ..unanswered(problem) }, slot),
         };
@@ -135,17 +142,19 @@ impl WebhookClient {
     }
 
     /// Sends a request with a token, if the endpoint wants one. A token that is not taken is replaced once. The connection is not in `slot`
-    /// while a token is fetched, because it would tell of an older answer. The headers with the tokens that were sent are in `sent`.
+    /// while a token is fetched, because it would tell of an older answer. The headers with the tokens that were sent are in `sent`. An error may
+    /// have a status, if the rest of the answer could not be read.
     async fn send(
         &self,
         slot: &mut Option<Connection>,
         mut request: Request<Full<Bytes>>,
         sent: &mut Vec<HeaderValue>,
-    ) -> Result<Response<Incoming>, String> {
-        let told = |error: SendError| error.to_string();
+    ) -> Result<Response<Incoming>, (Option<u16>, String)> {
+        let told = |error: SendError| (error.status(), error.text(Peer::Endpoint));
+        let no_token = |problem| (None, problem);
         let Some(tokens) = &self.tokens else { return self.connector.send(slot, request).await.map_err(told) };
         let (kept, mut again) = (slot.take(), request.clone());
-        let header = tokens.header(None).await?;
+        let header = tokens.header(None).await.map_err(no_token)?;
         *slot = kept;
         sent.push(header.clone());
         request.headers_mut().insert(AUTHORIZATION, header.clone());
@@ -154,7 +163,7 @@ impl WebhookClient {
             return Ok(response);
         }
         *slot = None;
-        let header = tokens.header(Some(&header)).await?;
+        let header = tokens.header(Some(&header)).await.map_err(no_token)?;
         sent.push(header.clone());
         again.headers_mut().insert(AUTHORIZATION, header);
         self.connector.send(slot, again).await.map_err(told)
@@ -207,11 +216,7 @@ impl AttemptResult {
 }
 
 /// Judges an answer that did not come whole by what could be understood of it.
-async fn broken_off(connection: Option<Connection>, problem: String) -> AttemptResult {
-    let status = match connection {
-        Some(connection) => connection.status().await,
-        None => None,
-    };
+fn broken_off(status: Option<u16>, problem: String) -> AttemptResult {
     match status {
         Some(status) => AttemptResult { outcome: outcome(status, None), status: Some(status), ..unanswered(problem) },
         None => unanswered(problem),

@@ -1,11 +1,9 @@
-//! Connections to an endpoint, in HTTP/1.1 or HTTP/2, kept open between requests. In: where the endpoint is, and one request at a time. Out: its response, or what
-//! could be understood of it. It never sends a request twice: only a request of which nothing was sent, because the endpoint had closed
-//! the kept connection, goes out on a new one.
+//! A connection to an endpoint, in HTTP/1.1 or HTTP/2. In: a stream, and one request at a time. Out: its response, or what could be understood of
+//! it. When it is given up it ends soon, whatever the endpoint waits for.
 
-use std::error::Error;
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -21,31 +19,18 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::client::conn::http2;
 use hyper::header::HOST;
+use hyper::rt::Executor;
 use hyper::rt::Read;
 use hyper::rt::Write;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio::time::timeout;
-use url::Position;
-use url::Url;
+use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
 
-use crate::egress::Dialer;
 use crate::lane::webhook::answer_stream::AnswerStream;
 use crate::lane::webhook::answer_stream::LONGEST_HEAD;
-use crate::lane::webhook::transport::Transport;
-use crate::lane::webhook::transport::Version;
-use crate::tls;
-use crate::tls::Peer;
-
-/// Connects to one endpoint.
-#[derive(Debug)]
-pub(super) struct Connector {
-    /// The scheme, host and port of the endpoint.
-    origin: Uri,
-    transport: Transport,
-}
+use crate::lane::webhook::send_error::Broken;
 
 /// A connection to the endpoint that can send one request after the other.
 #[derive(Debug)]
@@ -55,8 +40,14 @@ pub(super) struct Connection {
     begins: Arc<AtomicBool>,
     /// Comes when the connection has ended.
     ended: oneshot::Receiver<End>,
+    /// Ends the tasks of HTTP/2 soon after the connection was given up.
+    farewell: Option<DropGuard>,
     idle_since: Instant,
 }
+
+/// Runs the tasks of a connection of HTTP/2, and ends them when it was given up: one that waits for room at the endpoint would never end by itself.
+#[derive(Clone)]
+struct Tasks(CancellationToken);
 
 /// Sends requests in one version of HTTP.
 #[derive(Debug)]
@@ -71,7 +62,7 @@ enum Sender {
 pub(super) struct Unanswered {
     /// The request, if nothing of it was sent.
     pub(super) unsent: Option<Request<Full<Bytes>>>,
-    pub(super) error: hyper::Error,
+    error: hyper::Error,
 }
 
 /// The end of a connection.
@@ -79,17 +70,10 @@ pub(super) struct Unanswered {
 struct End {
     /// The status of the last answer, if it could be understood.
     status: Option<u16>,
+    /// HTTP/1.1 was answered in HTTP/2.
+    hears_http2: bool,
     /// Why it ended, if no request was told.
     problem: Option<hyper::Error>,
-}
-
-/// Why there is no response. The message does not show the URL, which may hold a token.
-#[derive(Debug)]
-pub(super) enum SendError {
-    /// The name could not be resolved, or TCP or TLS could not connect.
-    Connect(Box<dyn Error + Send + Sync>),
-    /// The connection ended before the response, or what came was not HTTP.
-    Request(hyper::Error),
 }
 
 /// A connection that was idle for longer may be dead without either end knowing: a firewall on the way may have forgotten it.
@@ -97,54 +81,18 @@ const LONGEST_IDLE: Duration = Duration::from_secs(90);
 /// A connection that is given up has this long to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-impl Connector {
-    /// Prepares to connect to the endpoint of this URL.
-    pub(super) fn new(url: &Url, dialer: Dialer, tls: ClientConfig) -> anyhow::Result<Connector> {
-        let authority = &url[Position::BeforeHost..Position::AfterPort];
-        let origin = format!("{}://{authority}/", url.scheme()).parse()?;
-        Ok(Connector { origin, transport: Transport::new(url, dialer, tls)? })
+/// Ends the connection in `slot`, and says what is known of it.
+pub(super) async fn broken(slot: &mut Option<Connection>, unanswered: Unanswered) -> Broken {
+    let Unanswered { unsent, error } = unanswered;
+    let mut end = match slot.take() {
+        Some(connection) => connection.end().await,
+        None => End::default(),
+    };
+    if unsent.is_none() {
+        // It concerns the request and is told to it.
+        end.problem = None;
     }
-
-    /// Sends a request over the connection in `slot`, or over a new one, which is then in `slot`. After an error, or when the future was
-    /// dropped, the connection in `slot` can only say what was understood of the answer.
-    pub(super) async fn send(
-        &self,
-        slot: &mut Option<Connection>,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, SendError> {
-        if let Some(kept) = slot.as_mut().filter(|kept| kept.is_usable()) {
-            match kept.send(request).await {
-                Ok(response) => return Ok(response),
-                Err(Unanswered { unsent, error }) => match unsent {
-                    // The endpoint closed the connection at this very moment, and nothing was sent.
-                    Some(unsent) => request = unsent,
-                    None => return Err(SendError::Request(error)),
-                },
-            }
-        }
-        // The connection that was kept knows nothing of this request's answer.
-        *slot = None;
-        let new = slot.insert(self.connect().await?);
-        let Unanswered { unsent, error } = match new.send(request).await {
-            Ok(response) => return Ok(response),
-            Err(unanswered) => unanswered,
-        };
-        Err(SendError::Request(match slot.take_if(|_| unsent.is_some()) {
-            // It ended before anything was sent, and only the connection itself knows why.
-            Some(unused) => told(unused.ended, error).await,
-            None => error,
-        }))
-    }
-
-    async fn connect(&self) -> Result<Connection, SendError> {
-        let (stream, version) = self.transport.open().await.map_err(|error| SendError::Connect(error.into()))?;
-        let stream = TokioIo::new(stream);
-        match version {
-            Version::Http1 => Connection::over(stream).await,
-            Version::Http2 => Connection::over_http2(stream, self.origin.clone()).await,
-        }
-        .map_err(SendError::Request)
-    }
+    end.told(error)
 }
 
 /// Moves the bytes of a connection. It ends when the sender is dropped or the endpoint closes the connection, and a waiting request then
@@ -159,33 +107,61 @@ where
     }
     let mut stream = connection.into_parts().io;
     // Nobody asks for it when all went well.
-    says_ended.send(End { status: stream.status(), problem: ended.err() }).ok();
+    let end = End { status: stream.status(), hears_http2: stream.hears_http2(), problem: ended.err() };
+    says_ended.send(end).ok();
     drop(timeout(FAREWELL, poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context))).await);
 }
 
 /// Does the same in HTTP/2, in which the library understands a status or nobody does.
 async fn drive_http2<S>(
-    connection: http2::Connection<AnswerStream<S>, Full<Bytes>, TokioExecutor>,
+    connection: http2::Connection<AnswerStream<S>, Full<Bytes>, Tasks>,
     says_ended: oneshot::Sender<End>,
+    given_up: CancellationToken,
+    Tasks(tasks): Tasks,
 ) where
     S: Read + Write + Unpin + Send + 'static,
 {
-    let ended = connection.await;
+    let _ends = tasks.drop_guard();
+    let late = async {
+        given_up.cancelled().await;
+        sleep(FAREWELL).await;
+    };
+    let mut late = pin!(late);
+    let ended = tokio::select! {
+        ended = connection => ended,
+        () = &mut late => return,
+    };
     if let Err(error) = &ended {
         tracing::trace!(%error, "a connection to an endpoint broke");
     }
-    says_ended.send(End { status: None, problem: ended.err() }).ok();
+    says_ended.send(End { problem: ended.err(), ..End::default() }).ok();
+    late.await;
 }
 
-/// Returns why a connection ended that took no request, and otherwise that it is closed.
-async fn told(ended: oneshot::Receiver<End>, closed: hyper::Error) -> hyper::Error {
-    let end = timeout(FAREWELL, ended).await.ok().and_then(Result::ok).unwrap_or_default();
-    end.problem.unwrap_or(closed)
+impl<F> Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        tokio::spawn(self.0.clone().run_until_cancelled_owned(task));
+    }
+}
+
+async fn end(ended: oneshot::Receiver<End>) -> End {
+    timeout(FAREWELL, ended).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+impl End {
+    /// Takes the error of a request, unless the connection knows better.
+    fn told(self, error: hyper::Error) -> Broken {
+        Broken { error: self.problem.unwrap_or(error), status: self.status, hears_http2: self.hears_http2 }
+    }
 }
 
 impl Connection {
     /// Begins to speak HTTP/1.1 over a stream.
-    pub(super) async fn over<S>(stream: S) -> hyper::Result<Connection>
+    pub(super) async fn over<S>(stream: S) -> Result<Connection, Broken>
     where
         S: Read + Write + Unpin + Send + 'static,
     {
@@ -198,32 +174,37 @@ impl Connection {
             .allow_obsolete_multiline_headers_in_responses(true)
             .max_buf_size(LONGEST_HEAD)
             .handshake(stream)
-            .await?;
+            .await
+            .map_err(|error| End::default().told(error))?;
         let (says_ended, ended) = oneshot::channel();
         tokio::spawn(drive(connection, says_ended));
         if let Err(closed) = sender.ready().await {
-            return Err(told(ended, closed).await);
+            return Err(end(ended).await.told(closed));
         }
-        Ok(Connection { sender: Sender::Http1(sender), begins, ended, idle_since: Instant::now() })
+        Ok(Connection { sender: Sender::Http1(sender), begins, ended, farewell: None, idle_since: Instant::now() })
     }
 
     /// Begins to speak HTTP/2 over a stream, with as much room for answers as HTTP/1.1 has.
-    pub(super) async fn over_http2<S>(stream: S, origin: Uri) -> hyper::Result<Connection>
+    pub(super) async fn over_http2<S>(stream: S, origin: Uri) -> Result<Connection, Broken>
     where
         S: Read + Write + Unpin + Send + 'static,
     {
         let begins = Arc::new(AtomicBool::new(false));
         let stream = AnswerStream::new(stream, Arc::clone(&begins), false);
-        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let (given_up, tasks) = (CancellationToken::new(), Tasks(CancellationToken::new()));
+        let farewell = given_up.clone().drop_guard();
+        let (mut sender, connection) = http2::Builder::new(tasks.clone())
             .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
             .handshake(stream)
-            .await?;
+            .await
+            .map_err(|error| End::default().told(error))?;
         let (says_ended, ended) = oneshot::channel();
-        tokio::spawn(drive_http2(connection, says_ended));
+        tokio::spawn(drive_http2(connection, says_ended, given_up, tasks));
         if let Err(closed) = sender.ready().await {
-            return Err(told(ended, closed).await);
+            return Err(end(ended).await.told(closed));
         }
-        Ok(Connection { sender: Sender::Http2(sender, origin), begins, ended, idle_since: Instant::now() })
+        let (sender, farewell) = (Sender::Http2(sender, origin), Some(farewell));
+        Ok(Connection { sender, begins, ended, farewell, idle_since: Instant::now() })
     }
 
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
@@ -245,8 +226,12 @@ impl Connection {
 
     /// Ends the connection, and returns the status of the answer that did not come whole, as far as it could be understood.
     pub(super) async fn status(self) -> Option<u16> {
-        drop(self.sender);
-        timeout(FAREWELL, self.ended).await.ok()?.ok()?.status
+        self.end().await.status
+    }
+
+    async fn end(self) -> End {
+        drop((self.sender, self.farewell));
+        end(self.ended).await
     }
 
     /// Starts the idle time of a connection whose response was read to its end.
@@ -276,40 +261,13 @@ fn absolute(mut request: Request<Full<Bytes>>, origin: &Uri) -> Request<Full<Byt
     request
 }
 
-/// Only the innermost cause helps people: the outer ones merely say that a request failed.
-impl fmt::Display for SendError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, error): (_, &(dyn Error + 'static)) = match self {
-            SendError::Connect(error) => ("cannot connect", error.as_ref()),
-            SendError::Request(error) => ("the request failed", error),
-        };
-        let mut cause = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        let advice = match self {
-            // The library has a question for this, but only in a server.
-            SendError::Request(error) if error.to_string() == "message head is too large" => {
-                "; Andon reads no longer ones"
-            }
-            SendError::Request(error) if error.is_parse() => {
-                ", so the answer is none of HTTP; see whether scheme, host and port are those of the endpoint"
-            }
-            _ => "",
-        };
-        match tls::explain(error, Peer::Destination) {
-            Some(explained) => write!(formatter, "{what}: {explained}"),
-            None => write!(formatter, "{what}: {cause}{advice}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::task::Context;
     use std::task::Poll;
 
+    use hyper_util::rt::TokioIo;
     use tokio::io::AsyncRead;
     use tokio::io::AsyncReadExt as _;
     use tokio::io::AsyncWrite;
@@ -318,6 +276,8 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+    use crate::lane::webhook::send_error::SendError;
+    use crate::tls::Peer;
 
     /// A peer whose first word is an alert.
     struct Alert;
@@ -346,22 +306,34 @@ mod tests {
     async fn a_connection_that_ends_before_it_is_used_says_why() {
         let problem = Connection::over(TokioIo::new(Alert)).await.unwrap_err();
 
-        assert_eq!(SendError::Request(problem).to_string(), "the request failed: it wants a certificate");
+        let told = SendError::Request(problem).text(Peer::Endpoint);
+        assert_eq!(told, "the request failed: it wants a certificate");
+    }
+
+    /// Returns a frame of HTTP/2 with the settings of an endpoint: one number, and its value.
+    fn settings(number: u8, value: u8) -> Vec<u8> {
+        vec![0, 0, 6, 4, 0, 0, 0, 0, 0, 0, number, 0, 0, 0, value]
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_none_of_http_says_where_to_look() {
-        for answer in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 two hundred\r\n\r\n", "\u{15}\u{3}\u{1}"] {
-            let (near, mut far) = duplex(1 << 16);
-            let mut connection = Connection::over(TokioIo::new(near)).await.unwrap();
-            let answering = async {
-                far.read_u8().await.unwrap();
-                far.write_all(answer.as_bytes()).await.unwrap();
+    async fn a_connection_that_is_given_up_ends_whatever_its_endpoint_waits_for() {
+        let origin = || Uri::from_static("https://erp.example/");
+        // No request at all may be begun, no byte of a body may be sent, and nothing is said.
+        for greeting in [Some(settings(3, 0)), Some(settings(4, 0)), Some(settings(3, 1)), None] {
+            let (near, mut far) = duplex(4096);
+            let request = Request::new(Full::new(Bytes::from(vec![b'a'; 1 << 20])));
+            let (is_http2, greeting) = (greeting.is_some(), greeting.unwrap_or_default());
+            far.write_all(&greeting).await.unwrap();
+            let mut connection = match is_http2 {
+                true => Connection::over_http2(TokioIo::new(near), origin()).await.unwrap(),
+                false => Connection::over(TokioIo::new(near)).await.unwrap(),
             };
-            let (sent, ()) = tokio::join!(connection.send(Request::new(Full::new(Bytes::new()))), answering);
+            assert!(timeout(Duration::from_millis(50), connection.send(request)).await.is_err());
 
-            let told = SendError::Request(sent.unwrap_err().error).to_string();
-            assert!(told.ends_with("see whether scheme, host and port are those of the endpoint"), "{told}");
+            drop(connection);
+
+            let read_on = async { while far.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {} };
+            assert!(timeout(5 * FAREWELL, read_on).await.is_ok(), "{greeting:?}");
         }
     }
 }

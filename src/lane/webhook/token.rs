@@ -34,7 +34,8 @@ use crate::destination::credentials::AuthMethod;
 use crate::destination::credentials::Grant;
 use crate::destination::echo::Echo;
 use crate::lane::webhook::answer_stream::LONGEST_BODY;
-use crate::lane::webhook::connection::Connector;
+use crate::lane::webhook::connector::Connector;
+use crate::tls::Peer;
 
 /// Gets and keeps the token of one webhook.
 pub(super) struct Tokens {
@@ -113,7 +114,8 @@ impl Tokens {
     async fn ask(&self) -> Result<Token, String> {
         let request = request(&self.grant).map_err(|error| format!("its address cannot be asked: {error}"))?;
         let mut connection = None;
-        let response = self.connector.send(&mut connection, request).await.map_err(|error| error.to_string())?;
+        let response =
+            self.connector.send(&mut connection, request).await.map_err(|error| error.text(Peer::TokenServer))?;
         read(response).await
     }
 }
@@ -178,7 +180,9 @@ fn text(header: &HeaderValue) -> String {
 async fn read(response: Response<Incoming>) -> Result<Token, String> {
     let status = response.status();
     let body = Limited::new(response.into_body(), LONGEST_BODY).collect().await;
-    let body = body.map_err(|_| format!("it answered {status}, with a body that is broken or too large"))?.to_bytes();
+    let body = body
+        .map_err(|_| format!("it answered {status}, with a body that is broken or larger than {LONGEST_BODY} bytes"))?
+        .to_bytes();
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     token(status, &answer)
 }
@@ -188,23 +192,32 @@ fn token(status: StatusCode, answer: &Value) -> Result<Token, String> {
     let status = status.as_u16();
     if status != 200 {
         let name = answer["error"].as_str().filter(|name| ERRORS.contains(name));
+        let advice = match (status, name.unwrap_or_default()) {
+            (_, "invalid_scope") => "; see oauth_scope",
+            (_, "unauthorized_client" | "unsupported_grant_type") => "; allow the client credentials grant there",
+            (401 | 403, _) | (_, "invalid_client" | "access_denied") => "; see oauth_client_id and oauth_client_secret",
+            (300..=399 | 404 | 405, _) => "; see whether oauth_token_url is where tokens are given",
+            _ => "",
+        };
         let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-        return Err(format!("it answered {status}{name}"));
+        return Err(format!("it answered {status}{name}{advice}"));
     }
     let kind = answer["token_type"].as_str().unwrap_or("bearer");
     if !kind.eq_ignore_ascii_case("bearer") {
-        return Err("it gives tokens of another type than bearer".to_owned());
+        return Err("it gives tokens of another type than bearer; have it give those".to_owned());
     }
     let text = answer["access_token"].as_str().filter(|text| !text.is_empty());
-    let text = text.ok_or("it answered 200 without an access_token in JSON")?;
+    let text = text.ok_or(
+        "it answered 200 without an access_token in JSON; see whether oauth_token_url is where tokens are given",
+    )?;
     if text.len() > LONGEST_TOKEN {
         let advice = "ask for less (oauth_scope), or have the server give shorter ones";
         return Err(format!(
             "its token is longer than {LONGEST_TOKEN} bytes, which endpoints take in no header; {advice}"
         ));
     }
-    let mut header =
-        HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| "its token cannot stand in a header")?;
+    let mut header = HeaderValue::try_from(format!("Bearer {text}"))
+        .map_err(|_| "its token has characters that no header can; have it give another kind")?;
     header.set_sensitive(true);
     // Some servers write the number as a text.
     let seconds = answer["expires_in"].as_u64().or_else(|| answer["expires_in"].as_str()?.parse().ok());
@@ -269,19 +282,30 @@ mod tests {
     fn an_answer_without_a_token_says_so_and_shows_nothing_else() {
         let problem = |status, answer| token(StatusCode::from_u16(status).unwrap(), &answer).err().unwrap();
 
-        assert_eq!(
-            problem(401, json!({"error": "invalid_client", "error_description": "s3cret"})),
-            "it answered 401 (invalid_client)"
-        );
-        assert_eq!(problem(400, json!({"error": "\u{1b}[2J"})), "it answered 400");
-        assert_eq!(problem(400, json!({"error": "a_secret_in_small_letters"})), "it answered 400");
-        assert_eq!(problem(200, json!({"token": "s3cret"})), "it answered 200 without an access_token in JSON");
-        assert_eq!(problem(200, json!({"access_token": "s3cret\n"})), "its token cannot stand in a header");
-        assert_eq!(
-            problem(200, json!({"access_token": "s3cret", "token_type": "mac"})),
-            "it gives tokens of another type than bearer"
-        );
-        assert_eq!(problem(302, Value::Null), "it answered 302");
+        let answers = [
+            (401, json!({"error": "invalid_client", "error_description": "s3cret"})),
+            (400, json!({"error": "invalid_scope", "error_description": "s3cret"})),
+            (400, json!({"error": "unsupported_grant_type"})),
+            (400, json!({"error": "\u{1b}[2J"})),
+            (400, json!({"error": "a_secret_in_small_letters"})),
+            (200, json!({"token": "s3cret"})),
+            (200, json!({"access_token": "s3cret\n"})),
+            (200, json!({"access_token": "s3cret", "token_type": "mac"})),
+            (302, Value::Null),
+        ];
+        let problems = answers.map(|(status, answer)| problem(status, answer)).join("\n");
+        assert!(!problems.contains("s3cret"), "{problems}");
+        insta::assert_snapshot!(problems, @r"
+        it answered 401 (invalid_client); see oauth_client_id and oauth_client_secret
+        it answered 400 (invalid_scope); see oauth_scope
+        it answered 400 (unsupported_grant_type); allow the client credentials grant there
+        it answered 400
+        it answered 400
+        it answered 200 without an access_token in JSON; see whether oauth_token_url is where tokens are given
+        its token has characters that no header can; have it give another kind
+        it gives tokens of another type than bearer; have it give those
+        it answered 302; see whether oauth_token_url is where tokens are given
+        ");
         let long = problem(200, json!({"access_token": "s3cret".repeat(3_000)}));
         assert!(long.starts_with("its token is longer than 16384 bytes") && !long.contains("s3cret"), "{long}");
     }

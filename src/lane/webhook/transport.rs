@@ -33,6 +33,8 @@ pub(super) type Stream = Either<Box<TlsStream<TcpStream>>, TcpStream>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     Http1,
+    /// HTTP/1.1, to an endpoint that did not say in TLS what it speaks. Some have HTTP/2 alone, and do not refuse what they have not.
+    Unnamed,
     Http2,
 }
 
@@ -43,6 +45,9 @@ struct Tls {
     http2: TlsConnector,
     /// The endpoint had nothing but HTTP/2 the last time.
     has_only_http2: AtomicBool,
+    /// The endpoint may have nothing else, which one more connection finds out. It is one, lest an endpoint be lost for good that breaks off or
+    /// says nothing when HTTP/2 is offered.
+    may_have_only_http2: AtomicBool,
 }
 
 impl Transport {
@@ -57,7 +62,8 @@ impl Transport {
     /// Connects. If the endpoint does not speak the version that is offered, the other one is offered on a connection of its own.
     pub(super) async fn open(&self) -> io::Result<(Stream, Version)> {
         let Some(tls) = &self.tls else { return Ok((Either::Right(self.dial().await?), Version::Http1)) };
-        let has_only_http2 = tls.has_only_http2.load(Ordering::Relaxed);
+        let may_have_only_http2 = tls.may_have_only_http2.swap(false, Ordering::Relaxed);
+        let has_only_http2 = may_have_only_http2 || tls.has_only_http2.load(Ordering::Relaxed);
         let (first, other) = if has_only_http2 { (&tls.http2, &tls.http1) } else { (&tls.http1, &tls.http2) };
         let stream = match first.connect(tls.name.clone(), self.dial().await?).await {
             Err(error) if tls::speaks_another_protocol(&error) => {
@@ -65,9 +71,20 @@ impl Transport {
             }
             connected => connected?,
         };
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        tls.has_only_http2.store(is_http2, Ordering::Relaxed);
-        Ok((Either::Left(Box::new(stream)), if is_http2 { Version::Http2 } else { Version::Http1 }))
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Version::Http2,
+            Some(_) => Version::Http1,
+            None => Version::Unnamed,
+        };
+        tls.has_only_http2.store(version == Version::Http2, Ordering::Relaxed);
+        Ok((Either::Left(Box::new(stream)), version))
+    }
+
+    /// Lets the next connection offer HTTP/2 first. An endpoint that names no version in TLS is called in HTTP/1.1 all the same.
+    pub(super) fn expect_http2(&self) {
+        if let Some(tls) = &self.tls {
+            tls.may_have_only_http2.store(true, Ordering::Relaxed);
+        }
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {
@@ -83,7 +100,14 @@ impl Tls {
             config.alpn_protocols = vec![protocol.to_vec()];
             TlsConnector::from(Arc::new(config))
         };
-        Ok(Tls { name, http1: offering(b"http/1.1"), http2: offering(b"h2"), has_only_http2: AtomicBool::new(false) })
+        let (http1, http2) = (offering(b"http/1.1"), offering(b"h2"));
+        Ok(Tls {
+            name,
+            http1,
+            http2,
+            has_only_http2: AtomicBool::new(false),
+            may_have_only_http2: AtomicBool::new(false),
+        })
     }
 }
 

@@ -12,6 +12,9 @@ use rig::scripted_endpoint::Step;
 use rig::tls_front::Greeting;
 use rig::tls_front::Speaks;
 use serde_json::json;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 
 use super::header;
 use crate::shown::told;
@@ -27,6 +30,37 @@ async fn front(authority: &Authority, behind: u16, versions: &[&str]) -> TlsFron
     let (certificate, key) = authority.sign("localhost", 2099);
     let protocols = versions.iter().map(|name| (*name).to_owned()).collect();
     TlsFront::start(behind, Speaks::Tls { certificate, key, clients: None, protocols }).await.unwrap()
+}
+
+/// Does the same with TLS that refuses nobody, whatever versions are offered.
+async fn lenient(authority: &Authority, behind: u16, versions: &[&str]) -> TlsFront {
+    let (certificate, key) = authority.sign("localhost", 2099);
+    let protocols = versions.iter().map(|name| (*name).to_owned()).collect();
+    TlsFront::start(behind, Speaks::LenientTls { certificate, key, protocols }).await.unwrap()
+}
+
+/// Starts a server that closes a connection without a word unless it begins as HTTP/2 does. The rest is passed on to a port.
+async fn mute_to_http1(behind: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut start = [0; 3];
+            if matches!(socket.peek(&mut start).await, Ok(3)) && start == *b"PRI" {
+                let mut server = TcpStream::connect(("127.0.0.1", behind)).await.unwrap();
+                tokio::spawn(async move { copy_bidirectional(&mut socket, &mut server).await.ok() });
+            }
+        }
+    });
+    port
+}
+
+/// Starts an endpoint that answers everything with these bytes, and ends the connection. Returns its port too.
+async fn answering(bytes: &'static [u8]) -> (ScriptedEndpoint, u16) {
+    let endpoint = ScriptedEndpoint::start(move |_| vec![Step::Send(Bytes::from_static(bytes)), Step::Close]);
+    let endpoint = endpoint.await.unwrap();
+    let port = endpoint.url().rsplit(':').next().unwrap().trim_end_matches("/hook").parse().unwrap();
+    (endpoint, port)
 }
 
 /// Returns the versions that were agreed on, connection by connection.
@@ -62,6 +96,74 @@ async fn an_endpoint_that_has_only_http2_gets_it_and_one_that_has_both_gets_http
     assert_eq!(versions(&both), ["http/1.1"]);
     assert_eq!(header(of("/only?a=b")[0], "content-type"), header(of("/both")[0], "content-type"));
     assert_eq!(receiver.received().len(), 41, "no request is sent twice, but for the one that was refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_has_only_http2_and_refuses_nobody_for_it_gets_it_and_no_request_twice() {
+    let (mut line, authority) = (Line::new().await, Authority::new());
+    let (greeting, mute) = (Receiver::start_http2().await.unwrap(), Receiver::start_http2().await.unwrap());
+    let first = lenient(&authority, greeting.port(), &["h2"]).await;
+    let second = lenient(&authority, mute_to_http1(mute.port()).await, &["h2"]).await;
+    greeting.expect_signature("/first", SECRET);
+    let settings = json!({"ca": authority.pem, "concurrency": 1, "retry": ["1s"]});
+    let mut lanes = Vec::new();
+    for (front, path) in [(&first, "/first"), (&second, "/second")] {
+        let url = format!("https://localhost:{}{path}", front.port());
+        lanes.push(line.webhook(&url, settings.clone()).await);
+    }
+    for counter in 1..=20 {
+        line.emit("acme", "e", counter).await;
+    }
+    line.start();
+
+    greeting.wait_accepted(PATIENCE, 20).await.unwrap();
+    mute.wait_accepted(PATIENCE, 20).await.unwrap();
+    line.stop().await.unwrap();
+
+    for receiver in [&greeting, &mute] {
+        let counters: Vec<u64> = receiver.accepted().iter().map(|it| marker(&it.body).1).collect();
+        assert_eq!((counters, receiver.received().len()), ((1..=20).collect::<Vec<u64>>(), 20));
+    }
+    assert_eq!([versions(&first), versions(&second)], [["", "h2"], ["", "h2"]]);
+    // Who closes without a word may have taken the request, so the next attempt tries HTTP/2.
+    let failed = "select array_agg(lane || ' ' || excerpt) from andon.attempts where outcome <> 'delivered'";
+    let failed: Vec<String> = line.client.query_one(failed, &[]).await.unwrap().get(0);
+    let reason = "the request failed: the endpoint closed the connection without an answer; see what it logs";
+    assert_eq!(failed, [format!("{} {reason}", lanes[1])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_has_no_http2_in_tls_either_is_told_as_one_that_speaks_none_and_gets_one_request_in_an_attempt()
+ {
+    let (mut line, authority) = (Line::new().await, Authority::new());
+    let goaway = answering(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]).await;
+    let garbage = answering(b"OK\n").await;
+    let http2 = Receiver::start_http2().await.unwrap();
+    let mut lanes = Vec::new();
+    let mut fronts = Vec::new();
+    for (behind, versions) in [(goaway.1, &["h2"][..]), (garbage.1, &["h2"]), (http2.port(), &[])] {
+        let front = lenient(&authority, behind, versions).await;
+        let url = format!("https://localhost:{}/hook", front.port());
+        lanes.push(line.webhook(&url, json!({"ca": authority.pem, "retry": ["1h"]})).await);
+        fronts.push(front);
+    }
+    line.emit("acme", "e", 1).await;
+    line.start();
+
+    line.until("select count(*) = 3 from andon.deliveries where attempts > 0").await;
+    line.stop().await.unwrap();
+
+    let asked = |endpoint: &ScriptedEndpoint| {
+        endpoint.requests().snapshot().iter().map(|it| it.body.is_empty()).collect::<Vec<_>>()
+    };
+    // The preface of HTTP/2 looks like a request without a body.
+    assert_eq!((asked(&goaway.0), asked(&garbage.0), http2.received().len()), (vec![false, true], vec![false], 0));
+    let agreed: Vec<Vec<String>> = fronts.iter().map(versions).collect();
+    assert_eq!(agreed, [vec!["", "h2"], vec![""], vec!["", ""]]);
+    for lane in &lanes[1..] {
+        let parked = line.parked(lane).await.join("\n");
+        assert!(parked.contains("so the answer is none of HTTP"), "{parked}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
