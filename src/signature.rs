@@ -24,6 +24,7 @@ pub use crate::signature::key::new_shared;
 use crate::signature::message::hex;
 use crate::signature::message::of_sequence;
 pub use crate::signature::verification::Mismatch;
+pub use crate::signature::verification::NoVerifier;
 pub use crate::signature::verification::Request;
 pub use crate::signature::verification::Verifier;
 

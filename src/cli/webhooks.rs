@@ -141,18 +141,20 @@ const LARGEST_SECRET: u64 = 1 << 20;
 
 fn verify(secret_file: &std::path::Path) -> Result<ExitCode, Failure> {
     let mut text = String::new();
-    let read = File::open(secret_file).and_then(|file| file.take(LARGEST_SECRET).read_to_string(&mut text));
+    let read = File::open(secret_file).and_then(|file| file.take(LARGEST_SECRET + 1).read_to_string(&mut text));
     read.map_err(|error| usage(format!("cannot read `{}`: {error}", secret_file.display())))?;
-    if text.len() as u64 == LARGEST_SECRET {
-        return Err(usage(format!("`{}` is too large to be a secret", secret_file.display())));
+    if text.len() as u64 > LARGEST_SECRET {
+        return Err(usage(format!("`{}` has more than 1 MiB, so it is no file of a secret", secret_file.display())));
     }
     // Editors put it there.
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let verifier = Verifier::parse(text);
-    let verifier =
-        verifier.ok_or_else(|| usage(format!("`{}` holds no secret and no public key", secret_file.display())))?;
+    let verifier = verifier.map_err(|problem| usage(format!("`{}` {problem}", secret_file.display())))?;
     let mut request = Vec::new();
-    std::io::stdin().take(LARGEST_REQUEST).read_to_end(&mut request).context("cannot read the request")?;
+    std::io::stdin().take(LARGEST_REQUEST + 1).read_to_end(&mut request).context("cannot read the request")?;
+    if request.len() as u64 > LARGEST_REQUEST {
+        return Err(usage("the request has more than 64 MiB, and no more is read"));
+    }
     let request = ReceivedRequest::parse(&request);
     let verified = request.signed().and_then(|signed| verifier.verify(text, &signed, Timestamp::now().as_second()));
     match verified {

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::Hmac;
 use hmac::Mac as _;
 use ring::signature::ED25519;
+use ring::signature::ED25519_PUBLIC_KEY_LEN;
+use ring::signature::KeyPair as _;
 use ring::signature::UnparsedPublicKey;
 use sha2::Sha256;
 use thiserror::Error;
@@ -75,6 +77,17 @@ pub enum Mismatch {
     Sequence,
 }
 
+/// Why a text verifies nothing. The message never holds the text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoVerifier {
+    /// The text is empty or white space.
+    #[error("is empty; write the secret into it as it stands in secret_key, or a public key (whpk_)")]
+    Empty,
+    /// A word with a prefix is no key: which one it is, counted from one, the prefix, and what is expected.
+    #[error("holds no key: what follows `{1}` in key number {0} is not {2}; copy it again, whole")]
+    NoKey(usize, &'static str, &'static str),
+}
+
 /// What verifies.
 pub struct Verifier(Vec<VerifyingKey>);
 
@@ -85,14 +98,17 @@ enum VerifyingKey {
 
 impl Verifier {
     /// Reads a secret as in `secret_key`, or public keys (`whpk_`).
-    pub fn parse(text: &str) -> Option<Verifier> {
+    pub fn parse(text: &str) -> Result<Verifier, NoVerifier> {
         if text.trim().is_empty() {
-            return None;
+            return Err(NoVerifier::Empty);
         }
         if !text.split_whitespace().all(key::has_prefix) {
-            return Some(Verifier(vec![VerifyingKey::Shared(hmac_of(text.as_bytes()))]));
+            return Ok(Verifier(vec![VerifyingKey::Shared(hmac_of(text.as_bytes()))]));
         }
-        text.split_whitespace().map(VerifyingKey::parse).collect::<Option<Vec<_>>>().map(Verifier)
+        let keys = text.split_whitespace().zip(1..).map(|(word, number)| {
+            VerifyingKey::parse(word).map_err(|(prefix, form)| NoVerifier::NoKey(number, prefix, form))
+        });
+        keys.collect::<Result<_, _>>().map(Verifier)
     }
 
     /// Verifies a request at a time in seconds since 1970. `text` is what the verifier was read from.
@@ -159,15 +175,18 @@ impl Verifier {
 }
 
 impl VerifyingKey {
-    fn parse(word: &str) -> Option<VerifyingKey> {
+    /// Reads a word with a prefix. An error has the prefix and the form that is expected behind it.
+    fn parse(word: &str) -> Result<VerifyingKey, (&'static str, &'static str)> {
         if let Some(public) = word.strip_prefix(key::PUBLIC) {
-            return STANDARD.decode(public).ok().map(VerifyingKey::Public);
+            let key = STANDARD.decode(public).ok().filter(|key| key.len() == ED25519_PUBLIC_KEY_LEN);
+            let form = "a public key of Ed25519, which is 32 bytes in base64 (`andon webhooks public-key` prints it)";
+            return key.map(VerifyingKey::Public).ok_or((key::PUBLIC, form));
         }
-        match key::SigningKey::parse(word).ok()? {
-            key::SigningKey::Shared(mac) => Some(VerifyingKey::Shared(mac)),
-            key::SigningKey::Private(pair) => {
-                Some(VerifyingKey::Public(ring::signature::KeyPair::public_key(&*pair).as_ref().to_vec()))
-            }
+        match key::SigningKey::parse(word) {
+            Ok(key::SigningKey::Shared(mac)) => Ok(VerifyingKey::Shared(mac)),
+            Ok(key::SigningKey::Private(pair)) => Ok(VerifyingKey::Public(pair.public_key().as_ref().to_vec())),
+            Err((key::SHARED, _)) => Err((key::SHARED, "base64 of a secret")),
+            Err((prefix, _)) => Err((prefix, "a private key of Ed25519, which is 32 or 64 bytes in base64")),
         }
     }
 
@@ -226,6 +245,25 @@ mod tests {
         assert_eq!(of(&private, b"{}", &private, b"{}"), Ok(()));
         assert_eq!(of(&private, b"{}", &public, b"{ }"), Err(Mismatch::Wrong));
         assert_eq!(of(WHSEC, b"{}", &public, b"{}"), Err(Mismatch::NoVersion("v1a")));
+    }
+
+    #[test]
+    fn what_is_no_key_is_named_with_the_form_that_is_expected_and_never_shown() {
+        let problem = |text: &str| Verifier::parse(text).err().unwrap().to_string();
+        let texts = ["whsec_!!s3cret", "whsec_", "whpk_AAAA", "whpk_!s3cret", "whsk_AAAA", " \n"];
+
+        let problems = texts.map(problem).join("\n");
+
+        assert!(!problems.contains("s3cret"), "{problems}");
+        insta::assert_snapshot!(problems, @r"
+        holds no key: what follows `whsec_` in key number 1 is not base64 of a secret; copy it again, whole
+        holds no key: what follows `whsec_` in key number 1 is not base64 of a secret; copy it again, whole
+        holds no key: what follows `whpk_` in key number 1 is not a public key of Ed25519, which is 32 bytes in base64 (`andon webhooks public-key` prints it); copy it again, whole
+        holds no key: what follows `whpk_` in key number 1 is not a public key of Ed25519, which is 32 bytes in base64 (`andon webhooks public-key` prints it); copy it again, whole
+        holds no key: what follows `whsk_` in key number 1 is not a private key of Ed25519, which is 32 or 64 bytes in base64; copy it again, whole
+        is empty; write the secret into it as it stands in secret_key, or a public key (whpk_)
+        ");
+        assert!(problem(&format!("{WHSEC} whpk_AAAA")).contains("`whpk_` in key number 2"));
     }
 
     #[test]

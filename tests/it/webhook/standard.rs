@@ -132,7 +132,12 @@ async fn the_official_libraries_and_the_command_accept_what_is_signed_and_refuse
     let moved = verify(SECRET, moved.as_bytes());
     assert!(moved.status == 1 && moved.out.contains("does not fit webhook-sequence"), "{moved:?}");
     let none = verify(" ", b"");
-    assert!(none.status == 2 && none.err.contains("holds no secret and no public key"), "{none:?}");
+    assert!(none.status == 2 && none.err.contains("is empty; write the secret into it"), "{none:?}");
+    let malformed = verify("whpk_AAAA", b"");
+    assert!(
+        malformed.status == 2 && malformed.err.contains("a public key of Ed25519, which is 32 bytes"),
+        "{malformed:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
