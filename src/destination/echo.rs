@@ -25,8 +25,16 @@ const LAYERS: usize = 2;
 /// The secrets of one endpoint or broker. `Debug` hides them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// All forms of each, in small letters.
-    forms: Vec<Vec<u8>>,
+    /// All forms of each, in small letters and in order.
+    forms: Vec<Form>,
+}
+
+/// One way in which a secret may be written.
+#[derive(Clone, PartialEq, Eq)]
+struct Form {
+    text: Vec<u8>,
+    /// The longest other form with which it begins.
+    beginning: Option<usize>,
 }
 
 impl Echo {
@@ -38,10 +46,19 @@ impl Echo {
     /// Adds others.
     pub fn and(&self, secrets: impl IntoIterator<Item = String>) -> Echo {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
-        let mut forms = self.forms.clone();
-        forms.extend(secrets.flat_map(|secret| forms_of(&secret)));
-        forms.sort_unstable();
-        forms.dedup();
+        let mut texts: Vec<Vec<u8>> = self.forms.iter().map(|form| form.text.clone()).collect();
+        texts.extend(secrets.flat_map(|secret| forms_of(&secret)));
+        texts.sort_unstable();
+        texts.dedup();
+        let mut forms: Vec<Form> = Vec::with_capacity(texts.len());
+        for text in texts {
+            // Whatever it begins with is the form before it, or what that one begins with.
+            let mut beginning = forms.len().checked_sub(1);
+            while let Some(at) = beginning.filter(|at| !text.starts_with(&forms[*at].text)) {
+                beginning = forms[at].beginning;
+            }
+            forms.push(Form { text, beginning });
+        }
         Echo { forms }
     }
 
@@ -78,31 +95,38 @@ impl Echo {
     /// Returns where secrets stand.
     fn places(&self, meant: &[Meant]) -> Vec<(usize, usize)> {
         let bytes: Vec<u8> = meant.iter().map(|it| it.byte.to_ascii_lowercase()).collect();
-        let mut places = Vec::new();
-        for form in &self.forms {
-            let mut at = 0;
-            while at + form.len() <= bytes.len() {
-                if bytes[at] == form[0] && bytes[at..].starts_with(form) {
-                    places.push((meant[at].from, meant[at + form.len() - 1].to));
-                    at += form.len();
-                } else {
-                    at += 1;
-                }
-            }
+        let place = |at: usize| self.longest(&bytes[at..]).map(|length| (meant[at].from, meant[at + length - 1].to));
+        (0..bytes.len()).filter_map(place).collect()
+    }
+
+    /// Returns the length of the longest form with which these bytes begin. A row may have thousands of forms, and the one who wrote it may also
+    /// choose what is answered, so it is looked for among the forms in order.
+    fn longest(&self, bytes: &[u8]) -> Option<usize> {
+        let mut at = self.forms.partition_point(|form| form.text.as_slice() <= bytes).checked_sub(1)?;
+        let common = common(&self.forms[at].text, bytes);
+        while self.forms[at].text.len() > common {
+            at = self.forms[at].beginning?;
         }
-        places
+        Some(self.forms[at].text.len())
     }
 
     /// Returns where the beginning of a secret stands at the end.
     fn begun(&self, meant: &[Meant]) -> Option<usize> {
         let bytes: Vec<u8> = meant.iter().map(|it| it.byte.to_ascii_lowercase()).collect();
-        let begun = |form: &Vec<u8>| {
-            let longest = bytes.len().min(form.len() - 1);
-            (1..=longest).rev().find(|length| bytes.ends_with(&form[..*length]))
+        let is_begun = |at: &usize| {
+            let next = self.forms.partition_point(|form| form.text.as_slice() < &bytes[*at..]);
+            self.forms.get(next).is_some_and(|form| form.text.starts_with(&bytes[*at..]))
         };
-        let longest = self.forms.iter().filter_map(begun).max()?;
-        Some(meant[bytes.len() - longest].from)
+        (0..bytes.len()).find(is_begun).map(|at| meant[at].from)
     }
+}
+
+/// Returns how many bytes two texts have in common at their beginnings.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    const MANY: usize = 64;
+    let pairs = one.chunks(MANY).zip(other.chunks(MANY));
+    let same: usize = pairs.take_while(|(one, other)| one == other).map(|(same, _)| same.len()).sum();
+    same + one[same..].iter().zip(&other[same..]).take_while(|(one, other)| one == other).count()
 }
 
 /// Returns what a text says as it stands, and what it means with its escapes undone.
@@ -148,6 +172,8 @@ impl fmt::Debug for Echo {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -195,6 +221,45 @@ mod tests {
             "6b2b792f3c263e277320c3a4",
         ] {
             assert_eq!(hidden(odd, &format!("({said})")), "(…)", "{said}");
+        }
+    }
+
+    /// Hides as an eye would: each form at each place.
+    fn hidden_slowly(echo: &Echo, text: &str) -> Vec<bool> {
+        let mut hidden = vec![false; text.len()];
+        for meant in meanings(text) {
+            let bytes: Vec<u8> = meant.iter().map(|it| it.byte.to_ascii_lowercase()).collect();
+            for form in &echo.forms {
+                for at in (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&form.text)) {
+                    hidden[meant[at].from..meant[at + form.text.len() - 1].to].fill(true);
+                }
+            }
+        }
+        hidden
+    }
+
+    proptest! {
+        #[test]
+        fn each_form_is_hidden_at_each_place(
+            secrets in proptest::collection::vec("[ab]{4,9}|[abc]{4,6}", 1..12), text in "([abcA]|%61|&amp;){0,60}"
+        ) {
+            let echo = Echo::of(secrets);
+            let hidden = hidden_slowly(&echo, &text);
+
+            let mut expected = String::new();
+            for (at, letter) in text.char_indices() {
+                match hidden[at] {
+                    false => expected.push(letter),
+                    true if at == 0 || !hidden[at - 1] => expected.push('…'),
+                    true => {}
+                }
+            }
+            // Two that touch may be shown as two.
+            let mut shown = echo.hide(text);
+            while shown.contains("……") {
+                shown = shown.replace("……", "…");
+            }
+            prop_assert_eq!(shown, expected);
         }
     }
 

@@ -9,6 +9,8 @@ use crate::legible;
 
 /// The longest text of a broker that is shown.
 const LONGEST: usize = 200;
+/// No more bytes than these are looked at: one letter beyond those that are shown, and letters have four at most.
+const BYTES: usize = 4 * (LONGEST + 1);
 
 /// The code and texts of a CONNACK or DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +103,10 @@ struct Text<'a> {
 impl Text<'_> {
     /// Makes one short line of it. What is to be hidden is hidden before the line is shortened.
     fn shown(self, echo: &Echo) -> String {
-        let text = legible::line(String::from_utf8_lossy(self.bytes).into_owned());
-        let text = if self.is_cut { echo.hide_cut(text) } else { echo.hide(text) };
+        let is_cut = self.is_cut || self.bytes.len() > BYTES;
+        let bytes = &self.bytes[..self.bytes.len().min(BYTES)];
+        let text = legible::line(String::from_utf8_lossy(bytes).into_owned());
+        let text = if is_cut { echo.hide_cut(text) } else { echo.hide(text) };
         let mut line: String = text.chars().take(LONGEST).collect();
         if text.chars().nth(LONGEST).is_some() {
             line.push_str("...");

@@ -29,6 +29,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
 /// The characters that are kept.
 const EXCERPT: usize = 500;
+/// No more bytes than these are looked at: letters have four at most.
+const BYTES: usize = 4 * EXCERPT;
 
 /// Reads a body up to its bounds, and no longer than a moment if the lane is stopping.
 pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBool) -> AnswerBody {
@@ -42,7 +44,7 @@ pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBo
                 let Ok(frame) = frame else { return false };
                 let data = frame.data_ref().map_or(&[][..], |data| data);
                 read += data.len();
-                excerpt.extend_from_slice(&data[..data.len().min(4 * EXCERPT - excerpt.len())]);
+                excerpt.extend_from_slice(&data[..data.len().min(BYTES - excerpt.len())]);
             }
             false
         };
@@ -60,6 +62,8 @@ pub(super) async fn read(mut body: Incoming, echo: &Echo, is_stopping: &AtomicBo
 
 /// Returns text that a terminal shows as it is, without what the endpoint was told in confidence. `is_cut` says that more was to come.
 pub(super) fn legible(bytes: &[u8], is_cut: bool, echo: &Echo) -> String {
+    let is_cut = is_cut || bytes.len() > BYTES;
+    let bytes = &bytes[..bytes.len().min(BYTES)];
     // In this order: what is taken out may have stood in the middle of a secret.
     let text = legible::text(String::from_utf8_lossy(bytes).into_owned());
     let text = if is_cut { echo.hide_cut(text) } else { echo.hide(text) };
@@ -68,6 +72,8 @@ pub(super) fn legible(bytes: &[u8], is_cut: bool, echo: &Echo) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -75,7 +81,8 @@ mod tests {
         let legible = |bytes: &[u8]| legible(bytes, false, &Echo::default());
 
         assert_eq!(legible(b"no\x1b[2J such\0 hook\r\n\tat all \xff"), "no[2J such hook\n\tat all \u{fffd}");
-        assert_eq!(legible(&[b'a'; 4 * EXCERPT]).len(), EXCERPT);
+        assert_eq!(legible(&[b'a'; BYTES]).len(), EXCERPT);
+        assert_eq!(legible(&[b'a'; LONGEST_BODY]).len(), EXCERPT);
     }
 
     #[test]
@@ -83,8 +90,28 @@ mod tests {
         let echo = Echo::of(["0123456789abcdef".repeat(4)]);
         let repeated = "0123456789abcdef".repeat(4).repeat(40);
 
-        let excerpt = legible(&repeated.as_bytes()[..4 * EXCERPT], true, &echo);
+        let excerpt = legible(&repeated.as_bytes()[..BYTES], true, &echo);
 
-        assert_eq!(excerpt, "…".repeat(31));
+        assert_eq!(excerpt, "…");
+    }
+
+    /// Prints how long it takes, with `--nocapture`.
+    #[test]
+    fn what_the_writer_of_a_row_chooses_for_its_endpoint_to_say_takes_little_time() {
+        let tokens = (0..64).map(|number| format!("{number:064}")).collect::<Vec<_>>();
+        let segments = (0..2_000).map(|number| format!("{number:07}")).collect::<Vec<_>>();
+        let above = (0..64).map(|number| "a".repeat(2_000 - 30 * number) + "b").collect::<Vec<_>>();
+        let below = (0..64).map(|number| "a".repeat(2_000 - 30 * number) + "!").collect::<Vec<_>>();
+        let started = Instant::now();
+        for (name, secrets) in [("tokens", tokens), ("segments", segments), ("above", above), ("below", below)] {
+            let echo = Echo::of(secrets);
+            for said in ["a", "0", "%61", "&#97;", "\\u0061"] {
+                let said = said.repeat(LONGEST_BODY / said.len());
+                let started = Instant::now();
+                let shown = legible(said.as_bytes(), true, &echo).len();
+                println!("{name}, {}: {:?}, {shown} bytes", &said[..6], started.elapsed());
+            }
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
 }
