@@ -14,12 +14,14 @@ use tokio::time::timeout;
 
 /// How long an address has for itself before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(300);
+/// No more addresses of a name are tried. Whoever answers for it in DNS may list thousands, each of which would be a socket, and a packet to somebody.
+pub(super) const MOST: usize = 8;
 /// TCP notices with this that an endpoint has vanished, however long an attempt may take.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Connects to the first address that answers. The addresses of both families take turns, in the order of the resolver.
+/// Connects to the first address that answers, out of the first ones. The addresses of both families take turns, in the order of the resolver.
 pub(super) async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut left = in_turn(addresses).into_iter();
+    let mut left = in_turn(addresses).into_iter().take(MOST);
     let mut trying = FuturesUnordered::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address; see whether it is written right");
     loop {
@@ -77,6 +79,17 @@ mod tests {
 
         assert_eq!(first(vec![closed, good]).await.unwrap().peer_addr().unwrap(), good);
         assert_eq!(first(vec![closed]).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn a_name_with_many_addresses_costs_no_more_than_a_few_sockets() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let after = |refusing: usize| [vec![closed; refusing], vec![good]].concat();
+
+        assert!(first(after(MOST - 1)).await.is_ok());
+        assert_eq!(first(after(MOST)).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Proxy {
         self.password.as_ref().map(Secret::expose)
     }
 
-    /// Connects to the first of the addresses of `to` that the proxy reaches. An error names `to` and no address, because the row's writer may
+    /// Connects to the first of the first addresses of `to` that the proxy reaches. An error names `to` and no address, because the row's writer may
     /// not know what a name leads to.
     pub(super) async fn connect(
         &self,
@@ -84,7 +84,7 @@ impl Proxy {
         let connecting = async {
             let mut last =
                 io::Error::new(io::ErrorKind::NotFound, "the name has no address; see whether it is written right");
-            for address in addresses {
+            for address in addresses.iter().take(connect::MOST) {
                 let socket = self.reach(lookup, longest).await?;
                 match self.ask(socket, *address).await? {
                     Answer::Connected(socket) => return Ok(socket),
