@@ -5,6 +5,7 @@
 pub mod address;
 mod broker_url;
 pub mod certificates;
+pub mod client_id;
 pub mod credentials;
 mod defaults;
 pub mod echo;
@@ -312,7 +313,7 @@ impl DestinationRow {
                     publisher.window = publisher.window.min(REPLAY_WINDOW);
                     publisher.status_level = format!("{}-replay-{}", publisher.status_level, replay.id);
                     // Of two connections with the same client id, a broker ends the older one.
-                    publisher.client_id = publisher.client_id.take().map(|id| format!("{id}-replay-{}", replay.id));
+                    publisher.client_id = publisher.client_id.take().map(|id| client_id::of_replay(&id, replay.id));
                 }
                 Target::Webhook(webhook) => webhook.concurrency = webhook.concurrency.min(REPLAY_CONCURRENCY),
             }

@@ -3,6 +3,7 @@
 //! (systemd, Kubernetes) starts it again.
 
 mod assignment;
+mod broker_names;
 mod capture_news;
 mod channel_failures;
 mod channels;
@@ -11,7 +12,6 @@ mod lease;
 mod pools;
 pub mod retention;
 mod source_watch;
-mod status_levels;
 mod supervisor;
 mod systemd;
 mod table_error;

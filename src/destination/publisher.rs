@@ -1,11 +1,13 @@
 //! A row of `mqtt_publishers`. In: its columns and settings. Out: how to reach the broker, and how to make topics and payloads.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::destination::broker_url;
 use crate::destination::broker_url::BrokerUrl;
 use crate::destination::certificates;
 use crate::destination::certificates::Certificates;
+use crate::destination::client_id;
 use crate::destination::defaults::Defaults;
 use crate::destination::fields::Fields;
 use crate::destination::status_level;
@@ -75,6 +77,19 @@ pub enum MqttVersion {
     V4,
 }
 
+impl Publisher {
+    /// Returns its broker, written in one way in whatever way the row writes it.
+    pub fn broker(&self) -> String {
+        let host = self.host.to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(IpAddr::V6(address)) => format!("[{address}]:{}", self.port),
+            Ok(IpAddr::V4(address)) => format!("{address}:{}", self.port),
+            Err(_) => format!("{host}:{}", self.port),
+        }
+    }
+}
+
 impl MqttVersion {
     /// The texts that [`MqttVersion::parse`] knows, for error messages.
     const CHOICES: &str = "one of 5, 3.1.1";
@@ -126,6 +141,9 @@ pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) ->
     });
     let client_id = fields
         .setting("client_id", "a string that is not empty", |text| Some(text.to_owned()).filter(|id| !id.is_empty()));
+    if let Some((id, problem)) = client_id.as_ref().and_then(|id| Some((id, client_id::refusal(id)?))) {
+        fields.problem(format!("settings.client_id `{id}`: {problem}"));
+    }
     let version = fields.setting("version", MqttVersion::CHOICES, MqttVersion::parse);
     let alpn = fields.setting("alpn", "the name of a protocol, such as mqtt or x-amzn-mqtt-ca", |text| {
         Some(text.to_owned())

@@ -19,7 +19,9 @@ use crate::destination::LaneName;
 use crate::destination::Listed;
 use crate::destination::Replay;
 use crate::destination::TableRow;
-use crate::gateway::status_levels;
+use crate::gateway::broker_names;
+use crate::gateway::broker_names::holders;
+use crate::gateway::broker_names::holders::Holders;
 use crate::gateway::table_error;
 use crate::gateway::table_shape::TableShape;
 use crate::ledger::replays;
@@ -35,6 +37,8 @@ pub struct Listing {
     pub inactive: HashSet<LaneName>,
     /// The tables that could not be read, or not to their end. Nobody knows what else they hold, so the lanes of other rows stay as they are.
     pub unread: Vec<UnreadTable>,
+    /// Who has which name at a broker, as it is stored and as it is to be.
+    pub names: (Holders, Holders),
 }
 
 /// A table of destinations that could not be read.
@@ -105,7 +109,10 @@ async fn read(
         listing.extend(of_table);
     }
     listing.refuse_twins();
-    status_levels::set_apart(&mut listing.active);
+    let held = holders::read(client).await.context("cannot read andon.broker_names")?;
+    let unread = std::mem::take(&mut listing.unread);
+    let names = broker_names::give(&mut listing.active, &held, |lane| unread.iter().any(|it| it.may_hold(lane)));
+    (listing.names, listing.unread) = ((held, names), unread);
     Ok(listing)
 }
 

@@ -27,6 +27,7 @@ use crate::cli::check::subject::line;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::destination::Target;
+use crate::destination::client_id;
 use crate::destination::webhook::Webhook;
 use crate::lane::mqtt::message::MessageBuilder;
 use crate::lane::mqtt::protocol::ConnectOptions;
@@ -58,8 +59,6 @@ pub(super) async fn check(
 ) {
     let (mut greetings, mut canaries, mut endpoints) = (JoinSet::new(), JoinSet::new(), Vec::new());
     let equipment = Arc::new(config.equipment.clone());
-    let destinations: Vec<&Destination> = subjects.iter().map(|subject| &subject.destination).collect();
-    identity::shared_ids(&destinations).into_iter().for_each(|problem| report.fault("broker", problem));
     let live = identity::live_lanes(client).await.unwrap_or_else(|error| {
         report.fault("broker", format!("cannot read which lanes are connected: {error}"));
         HashMap::new()
@@ -93,7 +92,7 @@ pub(super) async fn check(
         match trial {
             Trial::Connect(suffix) => plan.client_id.push_str(suffix),
             // Whoever asks for a canary accepts that a broker which takes the user name for the client id makes the lane connect again.
-            Trial::Believe(_) if canary && !is_pinned => plan.client_id.push_str("-check"),
+            Trial::Believe(_) if canary && !is_pinned => plan.client_id.push_str(client_id::OF_CHECK),
             Trial::Believe(live) => {
                 believe(&mut heading, &live);
                 report.add(heading.finding("broker"));

@@ -1,15 +1,13 @@
 //! The client ids of publishers, as the check sees them. In: the publishers, and which of their lanes a daemon serves. Out: whether the check
-//! may connect, and as whom, and which publishers share an id. A broker ends the older of two connections with the same client id, so the
-//! check never uses one that a lane is connected with.
+//! may connect, and as whom. A broker ends the older of two connections with the same client id, so the check never uses one that a lane is
+//! connected with.
 
-use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
-use crate::destination::Destination;
 use crate::destination::LaneName;
-use crate::destination::Target;
+use crate::destination::client_id;
 use crate::destination::publisher::Publisher;
 
 /// The state of a lane that a daemon serves, and the reason for it.
@@ -43,29 +41,8 @@ pub(super) fn trial(publisher: &Publisher, live: Option<&Live>) -> Trial {
     match live {
         Some(live) if is_pinned || publisher.username.is_some() => Trial::Believe(live.clone()),
         None if is_pinned => Trial::Connect(""),
-        _ => Trial::Connect("-check"),
+        _ => Trial::Connect(client_id::OF_CHECK),
     }
-}
-
-/// Describes each client id that several publishers of one broker have.
-pub(super) fn shared_ids(destinations: &[&Destination]) -> Vec<String> {
-    let mut named: BTreeMap<(&str, &str, u16), Vec<&str>> = BTreeMap::new();
-    for destination in destinations {
-        if let Target::Mqtt(publisher) = &destination.target
-            && let Some(id) = &publisher.client_id
-        {
-            named.entry((id, &publisher.host, publisher.port)).or_default().push(&destination.name);
-        }
-    }
-    let shared = named.into_iter().filter(|(_, names)| names.len() > 1);
-    shared
-        .map(|((id, host, port), names)| {
-            let names = names.join("`, `");
-            format!(
-                "`{names}` have the same settings.client_id `{id}` at {host}:{port}, which lets only one of them be connected; give each its own"
-            )
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -74,9 +51,11 @@ mod tests {
 
     use super::*;
     use crate::destination::Defaults;
+    use crate::destination::Destination;
     use crate::destination::DestinationKind;
     use crate::destination::Listed;
     use crate::destination::TableRow;
+    use crate::destination::Target;
     use crate::destination::read;
     use crate::payload::Format;
 
@@ -113,16 +92,5 @@ mod tests {
             "nobody else uses the id, and the broker may know only this one"
         );
         assert_eq!(tried(Some("user"), None, None), Trial::Connect("-check"));
-    }
-
-    #[test]
-    fn publishers_that_share_a_client_id_at_one_broker_are_named() {
-        let all = [("a", "x", "plc"), ("b", "x", "plc"), ("c", "y", "plc"), ("d", "x", "other")]
-            .map(|(name, broker, id)| destination(name, broker, None, Some(id)));
-
-        let shared = shared_ids(&all.iter().collect::<Vec<_>>());
-
-        assert_eq!(shared.len(), 1);
-        assert!(shared[0].starts_with("`a`, `b` have the same settings.client_id `plc` at x:1883"), "{shared:?}");
     }
 }

@@ -19,6 +19,7 @@ pub(in crate::cli) const RUN: Rights = Rights {
         ("select", "", "andon.events_id_seq"),
         ("select, update", "", "andon.tail"),
         ("select, insert, update, delete", "", "andon.lanes"),
+        ("select, insert, update, delete", "", "andon.broker_names"),
         ("select, delete", "", "andon.deliveries"),
         ("update", "lane, state, attempts, next_attempt_at, reason, replayed", "andon.deliveries"),
         ("select, insert", "", "andon.attempts"),

@@ -12,6 +12,7 @@ use crate::destination::Defaults;
 use crate::destination::DestinationRow;
 use crate::destination::LaneName;
 use crate::gateway::assignment;
+use crate::gateway::broker_names::holders;
 use crate::gateway::destinations;
 use crate::gateway::destinations::Listing;
 use crate::gateway::lease::Lease;
@@ -47,6 +48,7 @@ impl LaneList {
         turns::list_destinations(&transaction).await?;
         replays::mark_done(&transaction).await?;
         let mut listing = destinations::lanes(&mut *transaction, defaults).await?;
+        holders::write(&*transaction, &listing.names.0, &listing.names.1).await?;
         let names: Vec<&LaneName> = listing.active.iter().map(|listed| &listed.lane).collect();
         let kept: Vec<&LaneName> = names.iter().copied().chain(running).collect();
         let unread: Vec<(&str, &str)> =

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::destination::LaneName;
+use crate::destination::client_id;
 use crate::destination::publisher::Publisher;
 use crate::destination::status_level;
 use crate::event::Event;
@@ -79,7 +80,7 @@ impl MessageBuilder {
         let mut hash = DefaultHasher::new();
         (gateway, lane, std::process::id()).hash(&mut hash);
         let (status_topic, offline) = (status_level::topic(gateway, &publisher.status_level), status(gateway, false));
-        let made_up = format!("andon{:016x}", hash.finish());
+        let made_up = client_id::made_up(hash.finish());
         let connect_options = ConnectOptions {
             host: publisher.host.clone(),
             port: publisher.port,

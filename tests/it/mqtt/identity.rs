@@ -45,7 +45,10 @@ async fn a_check_throws_no_lane_off_whose_client_id_is_pinned_and_says_what_it_d
     assert!(beside.status == 0 && beside.out.contains("its lane is running; not tried beside it"), "{beside:?}");
     assert!(canary.out.contains("not tried: the broker knows one client `plc-7`, which its lane is"), "{canary:?}");
     assert_eq!(after, before, "neither of them connected");
-    assert!(shared.status == 1 && shared.out.contains("have the same settings.client_id `plc-7`"), "{shared:?}");
+    assert!(
+        shared.status == 1 && shared.out.contains("settings.client_id `plc-7` is that of `plant` at 127.0.0.1"),
+        "{shared:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,4 +105,43 @@ async fn a_replay_gives_way_to_the_publisher_whose_place_it_takes_and_says_so() 
     let replays = broker.seen().snapshot();
     let as_replay = |request: &&Arc<Request>| matches!(&***request, Request::Connect { client_id, .. } if client_id.contains("replay"));
     assert_eq!(replays.iter().filter(as_replay).count(), 1, "it does not come back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_with_name_and_client_id_of_another_takes_neither_and_gets_the_id_when_that_is_gone() {
+    let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
+    let mut line = Line::new().await;
+    let lane = line.publisher(broker.port(), json!({"client_id": "plc-7"})).await;
+    line.start();
+    line.emit("acme", "e", 1).await;
+    wait_for_done(&line, &lane).await;
+    let (before, epoch) = (connections(&broker), format!("select epoch::text from andon.lanes where lane = '{lane}'"));
+    let began = line.text(&epoch).await;
+
+    // Their lanes may sort before or after the first.
+    let mut rivals = Vec::new();
+    for _ in 0..4 {
+        rivals.push(line.publisher_of("rival", "{event}", broker.port(), json!({"client_id": "plc-7"})).await);
+    }
+    let mut reasons = Vec::new();
+    for rival in &rivals {
+        reasons.push(line.state(rival, "misconfigured").await);
+    }
+    let named = line.publisher_of("rival", "{event}", broker.port(), json!({})).await;
+    line.emit("rival", "e", 2).await;
+    line.emit("acme", "e", 3).await;
+    wait_for_done(&line, &named).await;
+    wait_for_done(&line, &lane).await;
+    let (after, ended) = (connections(&broker), line.text(&epoch).await);
+    line.run("delete from andon.mqtt_publishers where tenant_id = 'acme'").await;
+    rivals.sort();
+    line.state(&rivals[0], "running").await;
+    line.stop().await.unwrap();
+
+    let wanted = format!(
+        "mqtt publisher `plant`: settings.client_id `plc-7` is that of another publisher at 127.0.0.1:{}; give it its own",
+        broker.port()
+    );
+    assert!(reasons.iter().all(|reason| *reason == wanted), "{reasons:?}");
+    assert_eq!((after, ended), (before + 1, began), "nobody threw the lane off, and it was not restarted");
 }

@@ -69,7 +69,7 @@ async fn the_status_topic_says_whether_the_lane_is_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn publishers_of_one_name_have_a_status_each_on_topics_without_dots() {
+async fn the_first_publisher_of_a_name_keeps_its_status_topic_and_the_next_gets_one_without_dots() {
     let broker = Mosquitto::start(&MosquittoOptions::default()).unwrap();
     let mut line = Line::new().await;
     line.publisher(broker.port(), json!({})).await;
@@ -85,10 +85,10 @@ async fn publishers_of_one_name_have_a_status_each_on_topics_without_dots() {
 
     let topics: HashSet<String> = late.received().iter().map(|message| message.topic.clone()).collect();
     assert_eq!(topics.len(), 2, "{topics:?}");
-    for topic in topics {
-        let name = topic.strip_prefix("andon/test/plant-").and_then(|rest| rest.strip_suffix("/status"));
-        assert!(name.is_some_and(|suffix| suffix.len() == 8 && !suffix.contains('.')), "{topic}");
-    }
+    let suffix = |topic: &String| Some(topic.strip_prefix("andon/test/plant-")?.strip_suffix("/status")?.to_owned());
+    let suffixes: Vec<String> = topics.iter().filter_map(suffix).collect();
+    assert!(suffixes.len() == 1 && suffixes[0].len() == 8 && !suffixes[0].contains('.'), "{topics:?}");
+    assert!(topics.contains("andon/test/plant/status"), "{topics:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
