@@ -7,9 +7,11 @@ pub mod file_reads;
 pub mod intake;
 pub mod mqtt;
 pub mod progress;
+mod repeats;
 mod retries;
 pub mod stop;
 pub mod store;
+mod trouble;
 pub mod webhook;
 
 use std::pin::Pin;

@@ -206,7 +206,7 @@ impl MqttLane {
             let room = deliveries.room(session.appetite().saturating_sub(in_flight.len()));
             let (stalls_at, resumes_at) = (session.stalls_at(in_flight.len()), session.resumes_at());
             // A connection that lasts shows that the broker works, which is seen at a tick.
-            let is_busy = deliveries.progress.is_busy() || deliveries.progress.may_have_failed();
+            let is_busy = deliveries.is_busy();
             let paced_at = pace.waits_until(Instant::now).filter(|_| deliveries.has_next());
             let retries_are_due = deliveries.are_retries_due();
             let (queued, ahead) = (deliveries.due.len(), deliveries.ahead());

@@ -37,6 +37,8 @@ use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
 use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
+use crate::lane::trouble::Over;
+use crate::lane::trouble::Trouble;
 use crate::lane::webhook::action::Action;
 use crate::lane::webhook::answer_body::LOOK;
 use crate::lane::webhook::attempt::AttemptResult;
@@ -56,6 +58,7 @@ pub struct WebhookLane {
     retries: Retries,
     in_flight: InFlight,
     state: WebhookState,
+    trouble: Trouble,
 }
 
 impl WebhookLane {
@@ -70,7 +73,7 @@ impl WebhookLane {
         let webhook = client.webhook();
         let (timeout, state) = (webhook.timeout, WebhookState::new(webhook, held));
         let in_flight = InFlight::new(client, progress.epoch());
-        WebhookLane { name, timeout, progress, retries, in_flight, state }
+        WebhookLane { name, timeout, progress, retries, in_flight, state, trouble: Trouble::default() }
     }
 
     /// Delivers until it is asked to stop.
@@ -85,7 +88,7 @@ impl WebhookLane {
                 continue;
             }
             let room = if self.progress.has_room() { self.state.room() } else { 0 };
-            let (probe, is_busy) = (self.state.next_probe(), self.progress.is_busy());
+            let (probe, is_busy) = (self.state.next_probe(), self.progress.is_busy() || self.trouble.may_be_over());
             let probe_load = self.retries.probe_load(self.state.next_probe_in_want());
             tokio::select! {
                 biased;
@@ -141,7 +144,7 @@ impl WebhookLane {
             Action::ReportSuccess { closed } => {
                 self.progress.succeeded();
                 if closed {
-                    tracing::info!(webhook = self.name, "answers again");
+                    self.trouble.passes(Instant::now());
                     Box::pin(self.progress.report(State::Running)).await?;
                 }
             }
@@ -151,11 +154,11 @@ impl WebhookLane {
     }
 
     async fn report_failure(&mut self, reason: String, opened: bool) -> Result<(), Lost> {
-        if opened {
+        if let Some(times) = Some(&reason).filter(|_| opened).and_then(|reason| self.trouble.is(reason)) {
             let message = "keeps failing; its events wait until a probe succeeds";
-            tracing::warn!(webhook = self.name, reason, message);
+            tracing::warn!(webhook = self.name, reason, times, message);
         } else {
-            tracing::debug!(webhook = self.name, reason, "a probe failed");
+            tracing::debug!(webhook = self.name, reason, "failed");
         }
         self.give_way();
         if self.progress.failed().await? {
@@ -176,6 +179,9 @@ impl WebhookLane {
     }
 
     async fn checkpoint(&mut self) -> Result<(), Lost> {
+        if let Some(Over { was, times }) = self.trouble.over(Instant::now()) {
+            tracing::info!(webhook = self.name, was, times, "answers again");
+        }
         let released = Box::pin(self.retries.checkpoint(&mut self.progress)).await?;
         self.handle(Input::Released(released)).await
     }

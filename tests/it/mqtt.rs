@@ -14,6 +14,7 @@ mod rate;
 mod refused;
 mod status;
 mod tls;
+mod told;
 mod topics;
 mod trouble;
 mod version;

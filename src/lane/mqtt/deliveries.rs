@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::event::Event;
 use crate::lane::delivery;
 use crate::lane::delivery::Delivery;
@@ -14,11 +16,14 @@ use crate::lane::mqtt::session::Action;
 use crate::lane::mqtt::turns::Turns;
 use crate::lane::progress::Progress;
 use crate::lane::progress::too_long;
+use crate::lane::repeats::Repeats;
 use crate::lane::retries::Retries;
 use crate::lane::retries::in_hand::AHEAD;
 use crate::lane::retries::in_hand::AWAY;
 use crate::lane::store::error::Lost;
 use crate::lane::store::state::State;
+use crate::lane::trouble::Over;
+use crate::lane::trouble::Trouble;
 use crate::ledger::Attempt;
 use crate::ledger::Fate;
 use crate::ledger::Parked;
@@ -39,8 +44,8 @@ pub(super) struct Deliveries {
     /// Events that the lane has taken from the log and not published on this connection, oldest first.
     fresh: VecDeque<Arc<Event>>,
     turns: Turns,
-    /// The trouble that was logged last; empty while there is none.
-    trouble: String,
+    trouble: Trouble,
+    dead: Repeats,
 }
 
 impl Deliveries {
@@ -53,7 +58,8 @@ impl Deliveries {
             due: VecDeque::new(),
             fresh: VecDeque::new(),
             turns: Turns::default(),
-            trouble: String::new(),
+            trouble: Trouble::default(),
+            dead: Repeats::default(),
         }
     }
 
@@ -150,7 +156,7 @@ impl Deliveries {
             Action::Delivered { delivery, dead_letters } => {
                 dead_letters.into_iter().for_each(|letter| self.dead_letter(letter));
                 self.delivered(delivery);
-                if !self.trouble.is_empty() {
+                if self.has_trouble() {
                     Box::pin(self.out_of_trouble()).await?;
                 }
             }
@@ -175,7 +181,7 @@ impl Deliveries {
         Ok(None)
     }
 
-    /// Reports what keeps the lane from delivering, and logs it once and not at each attempt. Returns the reason for which the lane is to
+    /// Reports what keeps the lane from delivering, and logs it if that is news. Returns the reason for which the lane is to
     /// be disabled, if that has lasted too long.
     pub(super) async fn in_trouble(&mut self, reason: &str) -> Result<Option<String>, Lost> {
         self.report_trouble(reason).await?;
@@ -184,33 +190,38 @@ impl Deliveries {
 
     /// Does the same for a connection that ended after it was of use.
     pub(super) async fn report_trouble(&mut self, reason: &str) -> Result<(), Lost> {
-        if self.trouble != reason {
+        if let Some(times) = self.trouble.is(reason) {
             tracing::warn!(
                 publisher = self.publisher,
                 reason,
+                times,
                 "the broker takes nothing now; trying again, its events wait in the log"
             );
-            reason.clone_into(&mut self.trouble);
         }
         self.progress.report(State::Retrying(reason.to_owned())).await
     }
 
-    /// Reports that the broker takes what it gets, and logs it if that is news.
+    /// Reports that the broker takes what it gets.
     pub(super) async fn out_of_trouble(&mut self) -> Result<(), Lost> {
-        if !self.trouble.is_empty() {
-            tracing::info!(publisher = self.publisher, was = self.trouble, "the broker takes events again");
-            self.trouble.clear();
-        }
+        self.trouble.passes(Instant::now());
         self.progress.report(State::Running).await
     }
 
     /// Returns whether the broker took nothing the last time that was tried.
     pub(super) fn has_trouble(&self) -> bool {
-        !self.trouble.is_empty()
+        self.trouble.is_there()
+    }
+
+    /// Returns whether the lane is to look often at what it has to write or to tell.
+    pub(super) fn is_busy(&self) -> bool {
+        self.progress.is_busy() || self.progress.may_have_failed() || self.trouble.may_be_over()
     }
 
     /// Writes down how far the lane is.
     pub(super) async fn checkpoint(&mut self) -> Result<(), Lost> {
+        if let Some(Over { was, times }) = self.trouble.over(Instant::now()) {
+            tracing::info!(publisher = self.publisher, was, times, "the broker takes events again");
+        }
         Box::pin(self.retries.checkpoint(&mut self.progress)).await.map(drop)
     }
 
@@ -231,10 +242,12 @@ impl Deliveries {
         }
     }
 
-    /// Parks an event dead that this broker cannot take, so that the others go on.
+    /// Parks an event dead that this broker cannot take, so that the others go on. Of many such events the log names some.
     pub(super) fn dead_letter(&mut self, DeadLetter { delivery, reason }: DeadLetter) {
         let (number, event) = (delivery.attempt_number(), delivery.event().event_id);
-        tracing::warn!(publisher = self.publisher, %event, reason, "cannot be published; parked dead");
+        if let Some(count) = self.dead.again(Instant::now()) {
+            tracing::warn!(publisher = self.publisher, %event, reason, count, "cannot be published; parked dead");
+        }
         self.record(delivery.event(), number, "dead", &reason);
         match delivery {
             Delivery::FromLog(event) => self.progress.park(event, Fate::Dead, number, &reason),

@@ -24,6 +24,8 @@ pub struct Dialer {
     no_retained: bool,
     /// The last attempt in 3.1.1 was closed without a word.
     was_closed: bool,
+    /// The log was told that the broker does not know MQTT 5.
+    is_told: bool,
 }
 
 /// How long a broker that lets MQTT 5 time out is taken at its word.
@@ -40,7 +42,7 @@ impl Dialer {
                 match self.attempt(options, Version::V4).await {
                     Ok(link) => return Ok((link, Version::V4)),
                     Err(refusal) => {
-                        *self = Dialer { no_retained: self.no_retained, ..Dialer::default() };
+                        *self = Dialer { no_retained: self.no_retained, is_told: self.is_told, ..Dialer::default() };
                         return Err(refusal.reason);
                     }
                 }
@@ -66,7 +68,9 @@ impl Dialer {
                 }
             };
             if refusal.cause == Cause::Version || self.met_silence {
-                tracing::info!(host = options.host, reason = refusal.reason, "no MQTT 5 here; speaking 3.1.1");
+                if !std::mem::replace(&mut self.is_told, true) {
+                    tracing::info!(host = options.host, reason = refusal.reason, "no MQTT 5 here; speaking 3.1.1");
+                }
                 self.avoids_v5_until = was_slow.then(|| Instant::now() + ASK_AGAIN);
                 return Ok((link, Version::V4));
             }
