@@ -168,12 +168,31 @@ pub enum Peer {
     TokenServer,
 }
 
+/// A handshake that the other end has ended without an alert.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "TLS: the server ended the connection amid the handshake and gives no reason; is this its port for TLS, does it know this name, and does it want a client certificate (settings.client_cert_file)? its log may tell"
+)]
+struct EndedAmid;
+
+/// Gives an error of a handshake the words that people need where the other end said nothing.
+pub fn of_handshake(error: io::Error) -> io::Error {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        kind @ (UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe) => io::Error::new(kind, EndedAmid),
+        _ => error,
+    }
+}
+
 /// Explains an error to people if TLS is its cause.
 pub fn explain(error: &(dyn Error + 'static), peer: Peer) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Some(advice(error, peer));
+        }
+        if error.is::<EndedAmid>() {
+            return Some(error.to_string());
         }
         next = match error.downcast_ref::<io::Error>() {
             // An I/O error does not list the error that it wraps as its source.

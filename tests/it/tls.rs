@@ -11,6 +11,8 @@ use rig::Receiver;
 use rig::TlsFront;
 use rig::tls_front::Speaks;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::mqtt::set;
 use crate::mqtt::wait_for_done;
@@ -177,4 +179,33 @@ async fn a_broker_that_shares_its_port_is_asked_for_by_its_name_and_its_protocol
     let greetings = front.greetings().snapshot();
     assert_eq!((greetings[0].server.as_deref(), greetings[0].protocol.as_deref()), (Some("localhost"), Some("mqtt")));
     assert!(refused.contains("the server speaks another protocol on this port: settings.alpn"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_the_handshake_without_a_word_is_told_with_what_to_look_at() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let closing = tokio::spawn(async move {
+        while let Ok((mut client, _)) = server.accept().await {
+            // What is not read at the end makes the kernel reset the connection, which is another error.
+            drop(client.read(&mut [0; 4096]).await);
+        }
+    });
+    let mut line = Line::new().await;
+    let publisher = line.publisher(port, json!({})).await;
+    set(&line, "use_tls = true").await;
+    let webhook = line.webhook(&format!("https://127.0.0.1:{port}/hook"), json!({})).await;
+    line.emit("acme", "e", 1).await;
+
+    line.start();
+    let reason = line.state(&publisher, "retrying").await;
+    line.until(&format!("select exists (select from andon.attempts where lane = '{webhook}')")).await;
+    let attempt = line.text("select excerpt from andon.attempts limit 1").await;
+    line.stop().await.unwrap();
+    closing.abort();
+
+    for said in [reason, attempt] {
+        assert!(said.contains("the server ended the connection amid the handshake"), "{said}");
+        assert!(said.contains("is this its port for TLS") && said.contains("settings.client_cert_file"), "{said}");
+    }
 }

@@ -56,7 +56,7 @@ impl Dialer {
                 Err(refusal) => refusal,
             };
             let was_slow = asked.elapsed() >= CONNECT_TIME;
-            if !matches!(refusal.cause, Cause::Version | Cause::Silence) {
+            if !matches!(refusal.cause, Cause::Version | Cause::Silence | Cause::Forbidden) {
                 self.met_silence = false;
                 return Err(refusal.reason);
             }
@@ -64,10 +64,11 @@ impl Dialer {
                 Ok(link) => link,
                 Err(other) => {
                     self.met_silence = false;
-                    return Err(other.reason);
+                    // Where the broker knows MQTT 5, that is where it is to be mended.
+                    return Err(if refusal.cause == Cause::Forbidden { refusal.reason } else { other.reason });
                 }
             };
-            if refusal.cause == Cause::Version || self.met_silence {
+            if refusal.cause != Cause::Silence || self.met_silence {
                 if !std::mem::replace(&mut self.is_told, true) {
                     tracing::info!(host = options.host, reason = refusal.reason, "no MQTT 5 here; speaking 3.1.1");
                 }

@@ -136,7 +136,7 @@ impl Frames {
             match &mut self.place {
                 Place::Start => {
                     let kind = bytes[at] >> 4;
-                    if let Err(fault) = self.expect(kind) {
+                    if let Err(fault) = self.expect(bytes[at]) {
                         return self.end(fault, at);
                     }
                     self.place = Place::Length { kind, length: 0, shift: 0 };
@@ -207,13 +207,14 @@ impl Frames {
         }
     }
 
-    /// Judges the type of the next packet. The library judges the first one, which must be a CONNACK.
-    fn expect(&mut self, kind: u8) -> Result<(), String> {
+    /// Judges the next packet by its first byte. The library judges the first packet, which must be a CONNACK, unless what comes is no MQTT.
+    fn expect(&mut self, first: u8) -> Result<(), String> {
         let is_first = !std::mem::replace(&mut self.has_spoken, true);
         if is_first {
             self.heard.notes(|notes| notes.has_spoken = true);
+            stranger(first).map_or(Ok(()), |other| Err(other.to_owned()))?;
         }
-        match kind {
+        match first >> 4 {
             PUBACK => Ok(()),
             // The lane pings at most once a second.
             PINGRESP => {
@@ -233,5 +234,18 @@ impl Frames {
         self.is_over = true;
         self.heard.notes(|notes| notes.fault = Some(fault));
         Some(at)
+    }
+}
+
+/// Returns what to do about a server that answers with this byte, which no packet of MQTT begins with: an alert of TLS or `HTTP/`.
+fn stranger(first: u8) -> Option<&'static str> {
+    match first {
+        0x15 | 0x16 => {
+            Some("the server speaks TLS on this port; write mqtts:// before its name, or use its port without TLS")
+        }
+        b'H' => Some(
+            "the server speaks HTTP on this port, as for web pages or for MQTT over WebSockets; use its port for MQTT itself, mostly 1883, and 8883 with TLS",
+        ),
+        _ => None,
     }
 }

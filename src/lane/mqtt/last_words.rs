@@ -17,6 +17,8 @@ const BYTES: usize = 4 * (LONGEST + 1);
 pub(super) struct LastWords {
     pub(super) packet: Packet,
     pub(super) code: u8,
+    /// How many publishes may be unacknowledged, if a CONNACK says so.
+    pub(super) receive_max: Option<u16>,
     reason: Option<String>,
     server: Option<String>,
 }
@@ -29,7 +31,8 @@ impl LastWords {
             Packet::Puback => (body.get(2), body.get(3..)),
             Packet::Disconnect => (body.first(), body.get(1..)),
         };
-        let mut words = LastWords { packet, code: code.copied().unwrap_or_default(), reason: None, server: None };
+        let code = code.copied().unwrap_or_default();
+        let mut words = LastWords { packet, code, receive_max: None, reason: None, server: None };
         let mut rest = properties.unwrap_or_default();
         if take_varint(&mut rest).is_some() {
             words.read_properties(rest, echo);
@@ -41,7 +44,11 @@ impl LastWords {
         while let Some(property) = take(&mut rest, 1) {
             let size = match property[0] {
                 0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2a => 1,
-                0x13 | 0x21 | 0x22 | 0x23 => 2,
+                0x13 | 0x22 | 0x23 => 2,
+                0x21 => {
+                    self.receive_max = take(&mut rest, 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+                    0
+                }
                 0x02 | 0x11 | 0x18 | 0x27 => 4,
                 0x26 => {
                     take_text(&mut rest);
@@ -77,14 +84,18 @@ impl LastWords {
         };
         let reason = self.reason.as_ref().map(|reason| format!(", it says `{reason}`")).unwrap_or_default();
         let server = self.server.as_ref().map(|server| format!(", it names the server `{server}`")).unwrap_or_default();
-        format!("{done}: {}{reason}{server}", reason_code::describe(self.code))
+        let cure = match self.packet {
+            Packet::Puback => "",
+            Packet::Connack | Packet::Disconnect => reason_code::cure(self.code),
+        };
+        format!("{done}: {}{reason}{server}{cure}", reason_code::describe(self.code))
     }
 }
 
 /// Describes the code of a PUBACK and what the broker says with it.
 pub(super) fn answer(code: u8, reason: Option<&str>, echo: &Echo) -> String {
     let reason = reason.map(|reason| Text { bytes: reason.as_bytes(), is_cut: false }.shown(echo));
-    LastWords { packet: Packet::Puback, code, reason, server: None }.text()
+    LastWords { packet: Packet::Puback, code, receive_max: None, reason, server: None }.text()
 }
 
 /// Makes one short line of a text in which the broker's own words may stand, such as an error of the client library.
@@ -179,6 +190,25 @@ mod tests {
 
         let expected = "the broker refused the connection: server unavailable (0x88), it says `maintenance`";
         assert_eq!(words.text(), expected);
+    }
+
+    #[test]
+    fn a_broker_that_takes_no_message_of_qos_1_is_told_to_take_them() {
+        let said =
+            "QoS not supported (0x9b); Andon publishes at QoS 1, which alone is acknowledged: let the broker take it";
+        for (packet, body) in [(Packet::Connack, &[0, 0x9b, 0][..]), (Packet::Disconnect, &[0x9b][..])] {
+            let text = LastWords::read(packet, body, &Echo::default()).text();
+            assert!(text.ends_with(said), "{text}");
+        }
+    }
+
+    #[test]
+    fn how_many_publishes_may_be_unacknowledged_is_heard() {
+        let heard = |body: &[u8]| LastWords::read(Packet::Connack, body, &Echo::default()).receive_max;
+
+        assert_eq!(heard(&[0, 0, 5, 0x25, 1, 0x21, 0, 0]), Some(0));
+        assert_eq!(heard(&[0, 0, 3, 0x21, 1, 2]), Some(258));
+        assert_eq!((heard(&[0, 0, 3, 0x21, 1]), heard(&[0, 0, 0])), (None, None));
     }
 
     #[test]

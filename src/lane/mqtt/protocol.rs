@@ -77,6 +77,8 @@ pub enum Cause {
     /// The broker took the connection and closed it, or let the time run out, before it said anything. Some brokers do so when they read
     /// MQTT 5, and so does any broker that goes down.
     Silence,
+    /// The broker lets us in, in a way that this version forbids.
+    Forbidden,
     /// The broker keeps no retained messages.
     NoRetained,
     /// The refusal has nothing to do with the version.

@@ -95,6 +95,14 @@ pub(super) fn describe(code: u8) -> String {
     format!("{name} (0x{code:02x})")
 }
 
+/// Returns what to do about a code with which a broker refuses or ends a connection, where its name does not say it.
+pub(super) fn cure(code: u8) -> &'static str {
+    match code {
+        0x9b => "; Andon publishes at QoS 1, which alone is acknowledged: let the broker take it",
+        _ => "",
+    }
+}
+
 /// Describes a code with which a broker of MQTT 3.1.1 refuses a connection.
 pub(super) fn describe_v4(code: u8) -> String {
     let name = match code {

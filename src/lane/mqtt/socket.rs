@@ -14,6 +14,7 @@ use crate::lane::mqtt::frames::Heard;
 use crate::lane::mqtt::protocol::ConnectOptions;
 use crate::lane::mqtt::protocol::Version;
 use crate::lane::mqtt::wire::Wire;
+use crate::tls::of_handshake;
 
 /// A connection, encrypted or not.
 pub(super) type Stream = Either<Box<TlsStream<TcpStream>>, TcpStream>;
@@ -24,7 +25,8 @@ pub(super) async fn open(to: &ConnectOptions, version: Version, heard: Heard) ->
     let stream = match &to.tls {
         Some(tls) => {
             let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;
-            Either::Left(Box::new(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?))
+            let connecting = TlsConnector::from(Arc::clone(tls)).connect(name, socket);
+            Either::Left(Box::new(connecting.await.map_err(of_handshake)?))
         }
         None => Either::Right(socket),
     };

@@ -63,6 +63,9 @@ static MAXIMA: ReceiveMaxima = ReceiveMaxima::new();
 /// A broker that is asked to end a connection has this long to do so.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Why there is no connection to a broker that would never take a publish. The library only says that it cannot read the answer.
+const NO_RECEIVE_MAX: &str = "the broker announces a Receive Maximum of 0, which MQTT 5 forbids; let it allow one unacknowledged publish or more (the same as its in-flight window)";
+
 /// Connects, and returns when the broker has answered. What the broker says meanwhile is in `heard`.
 pub(super) async fn connect(to: &ConnectOptions, heard: &Heard) -> Result<(Client, Limits, Driver), Refusal> {
     let question = MAXIMA.ask(&to.host, to.port).await;
@@ -213,6 +216,9 @@ async fn connack(events: &mut EventLoop, to: &ConnectOptions, room: u16, heard: 
 
 fn refusal(error: &ConnectionError, heard: &Heard) -> Refusal {
     let words = heard.last_words().filter(|words| words.packet == Answer::Connack);
+    if words.as_ref().is_some_and(|words| words.code == 0 && words.receive_max == Some(0)) {
+        return Refusal { reason: NO_RECEIVE_MAX.to_owned(), cause: Cause::Forbidden };
+    }
     let meaning = words.as_ref().map(|words| reason_code::meaning(Answer::Connack, words.code));
     let cause = match (meaning, error) {
         (Some(Meaning::OtherVersion), _) => Cause::Version,

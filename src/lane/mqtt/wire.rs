@@ -156,6 +156,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_speaks_something_else_is_known_by_its_first_byte() {
+        let page = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".as_bytes();
+        let alert = &[0x15, 3, 1, 0, 2, 2, 70][..];
+        for (bytes, said) in [(page, "speaks HTTP on this port"), (alert, "speaks TLS on this port; write mqtts://")] {
+            let (all, heard) = read(bytes, 64, false).await;
+
+            assert!(all.is_empty() && heard.fault().unwrap().contains(said), "{all:?} {:?}", heard.fault());
+        }
+        // No packet begins with a letter, and one that does later is of another kind.
+        let (_, heard) = read(&[CONNECTED, b"HTTP/1.1"].concat(), 64, false).await;
+        assert!(heard.fault().is_none_or(|fault| !fault.contains("speaks")));
+    }
+
+    #[tokio::test]
     async fn a_code_without_properties_is_heard() {
         for size in [1, 64] {
             let (_, heard) = read(&[CONNECTED, &[0xe0, 1, 0x95]].concat(), size, false).await;

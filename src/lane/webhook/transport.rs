@@ -67,9 +67,9 @@ impl Transport {
         let (first, other) = if has_only_http2 { (&tls.http2, &tls.http1) } else { (&tls.http1, &tls.http2) };
         let stream = match first.connect(tls.name.clone(), self.dial().await?).await {
             Err(error) if tls::speaks_another_protocol(&error) => {
-                other.connect(tls.name.clone(), self.dial().await?).await?
+                other.connect(tls.name.clone(), self.dial().await?).await.map_err(tls::of_handshake)?
             }
-            connected => connected?,
+            connected => connected.map_err(tls::of_handshake)?,
         };
         let version = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Version::Http2,

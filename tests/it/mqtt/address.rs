@@ -3,7 +3,10 @@
 
 use rig::Mosquitto;
 use rig::MosquittoOptions;
+use rig::Receiver;
+use rig::ScriptedBroker;
 use rig::Subscriber;
+use rig::scripted_broker::Answer;
 use rig::subscriber::SubscriberOptions;
 use serde_json::json;
 
@@ -33,4 +36,28 @@ async fn an_address_and_a_password_are_taken_as_they_are_written() {
     assert!(reason.contains("use the columns username and password"), "{reason}");
     assert!(reason.contains("a broker has no path; remove what stands behind"), "{reason}");
     assert!(!reason.contains("s3cret"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_something_else_is_told_apart_with_the_one_to_use() {
+    let page = Receiver::start().await.unwrap();
+    let alert = Answer::Last(vec![0x15, 3, 1, 0, 2, 2, 70]);
+    let tls = ScriptedBroker::start(move |_| alert.clone()).await.unwrap();
+    let mut line = Line::new().await;
+    let lanes = [(page.port(), "5"), (page.port(), "3.1.1"), (tls.port(), "5"), (tls.port(), "3.1.1")];
+    let mut publishers = Vec::new();
+    for (port, version) in lanes {
+        publishers.push(line.publisher(port, json!({"version": version})).await);
+    }
+
+    line.start();
+    let mut reasons = Vec::new();
+    for lane in &publishers {
+        reasons.push(line.state(lane, "retrying").await);
+    }
+    line.stop().await.unwrap();
+
+    for (reason, what) in reasons.iter().zip(["speaks HTTP", "speaks HTTP", "speaks TLS", "speaks TLS"]) {
+        assert!(reason.starts_with(&format!("the server {what} on this port")), "{reason}");
+    }
 }

@@ -9,6 +9,7 @@ use rig::ScriptedBroker;
 use rig::Subscriber;
 use rig::scripted_broker::Answer;
 use rig::scripted_broker::Request;
+use serde_json::Value;
 use serde_json::json;
 
 use super::chunk;
@@ -32,9 +33,12 @@ async fn broker(property: &'static [u8]) -> ScriptedBroker {
 
 /// Returns what a lane says of such a broker when it has met it three times. No event may be dead, and none sent.
 async fn reason(property: &'static [u8]) -> String {
-    let broker = broker(property).await;
+    reason_of(broker(property).await, json!({"version": "5"})).await
+}
+
+async fn reason_of(broker: ScriptedBroker, settings: Value) -> String {
     let mut line = Line::new().await;
-    let lane = line.publisher(broker.port(), json!({"version": "5"})).await;
+    let lane = line.publisher(broker.port(), settings).await;
     line.run(&chunk(10, 1, 20)).await;
 
     line.start();
@@ -65,6 +69,23 @@ async fn a_broker_of_qos_0_only_is_told_apart() {
         reason(&[0x24, 0]).await,
         "the broker takes messages of QoS 0 only, which nobody acknowledges; let it take QoS 1"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lets_no_publish_be_unacknowledged_is_told_apart() {
+    // The second knows nothing but MQTT 5.
+    let script = |request: &Request| match request {
+        Request::Connect { level: 5, .. } => Answer::Bytes(vec![0x20, 6, 0, 0, 3, 0x21, 0, 0]),
+        Request::Connect { .. } => Answer::Last(vec![0x20, 2, 0, 1]),
+        _ => request.accepted(),
+    };
+    let reasons =
+        [reason(&[0x21, 0, 0]).await, reason_of(ScriptedBroker::start(script).await.unwrap(), json!({})).await];
+
+    for reason in reasons {
+        assert!(reason.starts_with("the broker announces a Receive Maximum of 0"), "{reason}");
+        assert!(reason.contains("let it allow one unacknowledged publish or more"), "{reason}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
