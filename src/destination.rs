@@ -15,6 +15,7 @@ pub mod sealed;
 pub mod status_level;
 pub mod webhook;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -159,6 +160,8 @@ pub struct DestinationRow {
     pub is_paused: bool,
     /// A digest that changes whenever the row changes, except for its bookkeeping.
     pub fingerprint: String,
+    /// The ids of the keys that open what is sealed in the row. Some of them may be missing here.
+    pub keys: BTreeSet<String>,
     /// The replay that it stands for, if it does not stand for the destination itself.
     pub replay: Option<Replay>,
     /// The destination, or every reason why the row cannot be used.
@@ -200,7 +203,7 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
             webhook::read(&mut fields, profile, defaults).map(|it| Target::Webhook(Box::new(it)))
         }
     };
-    let fingerprint = fields.fingerprint();
+    let (fingerprint, keys) = (fields.fingerprint(), fields.keys().clone());
     let kind_name = match kind {
         DestinationKind::Mqtt => "mqtt publisher",
         DestinationKind::Webhook => "webhook",
@@ -230,6 +233,7 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
         start_at,
         is_paused,
         fingerprint,
+        keys,
         replay: None,
         usable,
     }))

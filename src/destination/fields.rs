@@ -12,6 +12,7 @@ use sha2::Sha256;
 
 use crate::destination::sealed;
 use crate::destination::sealed::SealedRow;
+use crate::destination::sealed::Unsealed;
 use crate::destination::sealed::Values;
 use crate::nearest::nearest;
 use crate::secret::Secret;
@@ -53,6 +54,8 @@ pub(super) struct Fields<'a> {
     known: BTreeSet<&'static str>,
     /// The sealed values that did not open. Each is a problem already, and counts as not given.
     shut: BTreeSet<&'static str>,
+    /// The ids of the keys that the sealed values need.
+    keys: BTreeSet<String>,
     problems: Vec<String>,
 }
 
@@ -70,12 +73,15 @@ impl<'a> Fields<'a> {
             problems.push("settings is not a JSON object such as {\"timeout\": \"10s\"}".to_owned());
             Values::new()
         });
-        let mut shut = BTreeSet::new();
-        for (name, problem) in sealed_row.map(|row| row.open(&mut columns, &mut settings)).unwrap_or_default() {
-            shut.insert(name);
-            problems.push(format!("{name} {problem}"));
-        }
-        Fields { columns, settings, known: BTreeSet::new(), shut, problems }
+        let Unsealed { shut, keys } = sealed_row.map(|row| row.open(&mut columns, &mut settings)).unwrap_or_default();
+        problems.extend(shut.iter().map(|(name, problem)| format!("{name} {problem}")));
+        let shut = shut.into_iter().map(|(name, _)| name).collect();
+        Fields { columns, settings, known: BTreeSet::new(), shut, keys, problems }
+    }
+
+    /// Returns the ids of the keys that open what is sealed in the row.
+    pub(super) fn keys(&self) -> &BTreeSet<String> {
+        &self.keys
     }
 
     /// Returns whether there is a sealed value that does not open, so that nothing is to be said of its absence.

@@ -1,9 +1,10 @@
 //! The values of a row that may be sealed: passwords, keys and addresses that hold one. In: the values of a row of Andon's own tables, and the
-//! keys of the configuration. Out: the same values as if each were plain, and what does not open. A row of a system's own table is never
-//! given to it: what stands there is the system's, and is taken as it is.
+//! keys of the configuration. Out: the same values as if each were plain, what does not open, and which keys all of it needs. A row of a
+//! system's own table is never given to it: what stands there is the system's, and is taken as it is.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
@@ -39,17 +40,26 @@ pub(super) struct SealedRow<'a> {
     pub(super) row: &'a str,
 }
 
+/// What became of the sealed values of a row.
+#[derive(Debug, Default)]
+pub(super) struct Unsealed {
+    /// The names of the values that do not open, which are left as they are.
+    pub(super) shut: Vec<(&'static str, SealProblem)>,
+    /// The ids of the keys that sealed the values, whether they open or not.
+    pub(super) keys: BTreeSet<String>,
+}
+
 /// Returns how a setting is called that may be sealed.
 pub(super) fn setting(name: &str) -> Option<&'static str> {
     SETTINGS.into_iter().find(|setting| setting.strip_prefix(SETTINGS_PREFIX) == Some(name))
 }
 
 impl SealedRow<'_> {
-    /// Opens what is sealed, in place. Returns the names of the values that do not open, which are left as they are.
-    pub(super) fn open(self, columns: &mut Values<'_>, settings: &mut Values<'_>) -> Vec<(&'static str, SealProblem)> {
-        let mut shut = Vec::new();
+    /// Opens what is sealed, in place.
+    pub(super) fn open(self, columns: &mut Values<'_>, settings: &mut Values<'_>) -> Unsealed {
+        let Unsealed { mut shut, mut keys } = Unsealed::default();
         for name in COLUMNS {
-            match columns.get(name).and_then(|raw| self.opened(name, raw)) {
+            match columns.get(name).and_then(|raw| self.opened(name, raw, &mut keys)) {
                 None => {}
                 Some(Ok((_, opened))) => drop(columns.insert(name.to_owned(), Cow::Owned(opened))),
                 Some(Err(problem)) => shut.push((name, problem)),
@@ -57,7 +67,7 @@ impl SealedRow<'_> {
         }
         for name in SETTINGS {
             let key = name.strip_prefix(SETTINGS_PREFIX).unwrap_or(name);
-            match settings.get(key).and_then(|raw| self.opened(name, raw)) {
+            match settings.get(key).and_then(|raw| self.opened(name, raw, &mut keys)) {
                 None => {}
                 Some(Ok((sealed, opened))) => {
                     // The column as a whole has to read as if it had been plain, because its fingerprint is that of its text.
@@ -71,12 +81,18 @@ impl SealedRow<'_> {
                 Some(Err(problem)) => shut.push((name, problem)),
             }
         }
-        shut
+        Unsealed { shut, keys }
     }
 
-    /// Returns the JSON of a sealed value, and that of what it holds. There is none if the value is plain.
-    fn opened(self, column: &str, raw: &RawValue) -> Option<Result<(String, Box<RawValue>), SealProblem>> {
+    /// Returns the JSON of a sealed value, and that of what it holds. There is none if the value is plain. Its key is added to `keys`.
+    fn opened(
+        self,
+        column: &str,
+        raw: &RawValue,
+        keys: &mut BTreeSet<String>,
+    ) -> Option<Result<(String, Box<RawValue>), SealProblem>> {
         let text: String = serde_json::from_str(raw.get()).ok().filter(|text: &String| sealing::is_sealed(text))?;
+        keys.extend(sealing::key_id(&text).map(str::to_owned));
         let opened = self.keys.open(&text, Place { table: self.table, row: self.row, column });
         Some(opened.map(|opened| (raw.get().to_owned(), json(&opened))))
     }

@@ -1,8 +1,10 @@
-//! Decides which daemon serves which lane. In: all lanes with the daemons that serve them now, and the living daemons. Out: the daemon that
-//! should serve each lane. The result depends on nothing else, so every daemon works it out for itself and no coordinator is needed. A lane
-//! stays where it is unless moving it evens out the load.
+//! Decides which daemon serves which lane. In: all lanes with the daemons that serve them now and the keys that their rows need, and the living
+//! daemons with the keys that they hold. Out: the daemon that should serve each lane. The result depends on nothing else, so every daemon works
+//! it out for itself and no coordinator is needed. A lane stays where it is unless its daemon lacks a key that another one holds, or moving it
+//! evens out the load.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use uuid::Uuid;
@@ -12,32 +14,94 @@ use crate::destination::LaneName;
 /// The identity that a daemon gives itself when it starts.
 pub(super) type DaemonId = Uuid;
 
-/// Assigns each lane to one of the living daemons. The numbers of lanes of any two daemons differ by one at most.
-pub(super) fn assign(lanes: &BTreeMap<LaneName, Option<DaemonId>>, living: &[DaemonId]) -> HashMap<LaneName, DaemonId> {
-    let mut assigned: BTreeMap<DaemonId, Vec<&LaneName>> = living.iter().map(|daemon| (*daemon, Vec::new())).collect();
-    let mut free = Vec::new();
+/// A daemon that holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LivingDaemon {
+    pub(super) id: DaemonId,
+    /// The ids of the keys that it opens sealed secrets with.
+    pub(super) keys: Vec<String>,
+}
+
+/// A lane, and the daemon that serves it now.
+type Served<'a> = (&'a LaneName, Option<DaemonId>);
+
+/// The lanes of one daemon while lanes are dealt out.
+struct Share<'a> {
+    daemon: DaemonId,
+    /// How many lanes it has that were dealt out before.
+    before: usize,
+    lanes: Vec<&'a LaneName>,
+}
+
+/// Assigns each lane to one of the living daemons: to one that holds all keys in `needed`, or to any where there is none, which then says
+/// what is missing. Where all hold all keys, the numbers of lanes of any two daemons differ by one at most.
+pub(super) fn assign(
+    lanes: &BTreeMap<LaneName, Option<DaemonId>>,
+    needed: &HashMap<&LaneName, &BTreeSet<String>>,
+    living: &[LivingDaemon],
+) -> HashMap<LaneName, DaemonId> {
+    // What the fewest can serve comes first, because the rest can even out what that leaves uneven.
+    let mut groups: BTreeMap<(usize, Vec<DaemonId>), Vec<Served<'_>>> = BTreeMap::new();
     for (lane, daemon) in lanes {
-        match daemon.and_then(|daemon| assigned.get_mut(&daemon)) {
-            Some(lanes) => lanes.push(lane),
-            None => free.push(lane),
+        let able = able(needed.get(lane).copied(), living);
+        groups.entry((able.len(), able)).or_default().push((lane, *daemon));
+    }
+    let mut loads: HashMap<DaemonId, usize> = HashMap::new();
+    let mut assigned = HashMap::with_capacity(lanes.len());
+    for ((_, able), lanes) in &groups {
+        for share in deal(able, lanes, &loads) {
+            *loads.entry(share.daemon).or_default() += share.lanes.len();
+            assigned.extend(share.lanes.into_iter().map(|lane| (lane.clone(), share.daemon)));
         }
     }
-    // The daemons that have the most lanes get the remainder, so that the fewest lanes move.
-    let mut assigned: Vec<(DaemonId, Vec<&LaneName>)> = assigned.into_iter().collect();
-    assigned.sort_by_key(|(daemon, lanes)| (usize::MAX - lanes.len(), *daemon));
-    let (each, remainder) = match living.len() {
-        0 => return HashMap::new(),
-        count => (lanes.len() / count, lanes.len() % count),
+    assigned
+}
+
+/// Returns the daemons that can open what is sealed with these keys, in their order, or all if none can.
+fn able(needed: Option<&BTreeSet<String>>, living: &[LivingDaemon]) -> Vec<DaemonId> {
+    let holds = |daemon: &&LivingDaemon| needed.is_none_or(|keys| keys.iter().all(|key| daemon.keys.contains(key)));
+    let mut able: Vec<DaemonId> = living.iter().filter(holds).map(|daemon| daemon.id).collect();
+    if able.is_empty() {
+        able.extend(living.iter().map(|daemon| daemon.id));
+    }
+    able.sort_unstable();
+    able
+}
+
+/// Deals lanes out to the daemons that can serve them, each of which has its load already, so that they have as equal numbers as that allows.
+fn deal<'a>(able: &[DaemonId], lanes: &[Served<'a>], loads: &HashMap<DaemonId, usize>) -> Vec<Share<'a>> {
+    let before = |daemon: &DaemonId| loads.get(daemon).copied().unwrap_or_default();
+    let share = |daemon: &DaemonId| Share { daemon: *daemon, before: before(daemon), lanes: Vec::new() };
+    let mut shares: Vec<Share<'_>> = able.iter().map(share).collect();
+    let mut free = Vec::new();
+    for (lane, daemon) in lanes {
+        match shares.iter_mut().find(|share| Some(share.daemon) == *daemon) {
+            Some(share) => share.lanes.push(lane),
+            None => free.push(*lane),
+        }
+    }
+    // The daemons that have the most get the remainder, so that the fewest lanes move.
+    shares.sort_by_key(|share| (usize::MAX - share.before - share.lanes.len(), share.daemon));
+    let up_to = |level: usize| shares.iter().map(|share| level.saturating_sub(share.before)).sum::<usize>();
+    let mut level = 0;
+    while !shares.is_empty() && up_to(level + 1) <= lanes.len() {
+        level += 1;
+    }
+    let mut remainder = lanes.len().saturating_sub(up_to(level));
+    let mut room = |share: &Share<'_>| {
+        let one_more = usize::from(remainder > 0 && share.before <= level);
+        remainder -= one_more;
+        level.saturating_sub(share.before) + one_more
     };
-    let room = |rank: usize| each + usize::from(rank < remainder);
-    for (rank, (_, lanes)) in assigned.iter_mut().enumerate() {
-        free.extend(lanes.drain(room(rank).min(lanes.len())..));
+    let rooms: Vec<usize> = shares.iter().map(&mut room).collect();
+    for (share, room) in shares.iter_mut().zip(&rooms) {
+        free.extend(share.lanes.drain((*room).min(share.lanes.len())..));
     }
-    for (rank, (_, lanes)) in assigned.iter_mut().enumerate() {
-        let missing = room(rank).saturating_sub(lanes.len());
-        lanes.extend(free.drain(..missing));
+    for (share, room) in shares.iter_mut().zip(rooms) {
+        let missing = room.saturating_sub(share.lanes.len());
+        share.lanes.extend(free.drain(..missing));
     }
-    assigned.into_iter().flat_map(|(daemon, lanes)| lanes.into_iter().map(move |lane| (lane.clone(), daemon))).collect()
+    shares
 }
 
 #[cfg(test)]
@@ -50,37 +114,101 @@ mod tests {
         Uuid::from_u128(u128::from(number))
     }
 
+    fn lanes(owners: &[Option<u8>]) -> BTreeMap<LaneName, Option<DaemonId>> {
+        owners.iter().enumerate().map(|(n, owner)| (LaneName(format!("lane {n:02}")), owner.map(daemon))).collect()
+    }
+
+    fn settled(assigned: &HashMap<LaneName, DaemonId>) -> BTreeMap<LaneName, Option<DaemonId>> {
+        assigned.iter().map(|(lane, daemon)| (lane.clone(), Some(*daemon))).collect()
+    }
+
+    fn keys(names: &str) -> Vec<String> {
+        names.chars().map(String::from).collect()
+    }
+
     proptest! {
         /// Each lane is served by one of nine daemons or by none; some of the nine are alive.
         #[test]
         fn every_lane_is_served_by_one_of_the_living_evenly_and_few_move(
             owners in prop::collection::vec(prop::option::of(0..9u8), 0..40), living in prop::collection::btree_set(0..9u8, 1..6),
         ) {
-            let lanes: BTreeMap<LaneName, Option<DaemonId>> =
-                owners.iter().enumerate().map(|(n, owner)| (LaneName(format!("lane {n:02}")), owner.map(daemon))).collect();
-            let living: Vec<DaemonId> = living.into_iter().map(daemon).collect();
+            let lanes = lanes(&owners);
+            let needed = BTreeSet::from(["a".to_owned()]);
+            let needed: HashMap<&LaneName, &BTreeSet<String>> = lanes.keys().step_by(2).map(|lane| (lane, &needed)).collect();
+            let living: Vec<LivingDaemon> = living.into_iter().map(|id| LivingDaemon { id: daemon(id), keys: keys("a") }).collect();
 
-            let assigned = assign(&lanes, &living);
+            let assigned = assign(&lanes, &needed, &living);
 
             let count = |who: &DaemonId| assigned.values().filter(|daemon| *daemon == who).count();
-            let counts: Vec<usize> = living.iter().map(count).collect();
+            let counts: Vec<usize> = living.iter().map(|it| count(&it.id)).collect();
             prop_assert_eq!(counts.iter().sum::<usize>(), lanes.len(), "every lane is served");
             prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
-            let settled: BTreeMap<LaneName, Option<DaemonId>> =
-                assigned.iter().map(|(lane, daemon)| (lane.clone(), Some(*daemon))).collect();
-            prop_assert_eq!(&assign(&settled, &living), &assigned, "a settled assignment stays");
+            prop_assert_eq!(&assign(&settled(&assigned), &needed, &living), &assigned, "a settled assignment stays");
+            for LivingDaemon { id, .. } in &living {
+                let before = lanes.values().filter(|owner| owner.as_ref() == Some(id)).count();
+                let kept = lanes.iter().filter(|(lane, owner)| owner.as_ref() == Some(id) && assigned[*lane] == *id).count();
+                prop_assert_eq!(kept, before.min(count(id)), "a lane moved although it need not have");
+            }
+        }
+
+        /// Some lanes need one of three keys or several, and some daemons hold some of them.
+        #[test]
+        fn a_lane_goes_to_a_daemon_that_holds_its_keys_and_stays_there(
+            lanes_and_needs in prop::collection::vec((prop::option::of(0..9u8), "a?b?c?"), 0..40),
+            living in prop::collection::btree_map(0..9u8, "a?b?c?", 1..6),
+        ) {
+            let (owners, needs): (Vec<Option<u8>>, Vec<String>) = lanes_and_needs.into_iter().unzip();
+            let lanes = lanes(&owners);
+            let needs: Vec<BTreeSet<String>> = needs.iter().map(|names| keys(names).into_iter().collect()).collect();
+            let needed: HashMap<&LaneName, &BTreeSet<String>> = lanes.keys().zip(&needs).collect();
+            let living: Vec<LivingDaemon> = living.iter().map(|(id, names)| LivingDaemon { id: daemon(*id), keys: keys(names) }).collect();
+
+            let assigned = assign(&lanes, &needed, &living);
+
+            let can = |who: &LivingDaemon, lane: &LaneName| needed[lane].iter().all(|key| who.keys.contains(key));
+            for lane in lanes.keys() {
+                let who = living.iter().find(|it| it.id == assigned[lane]).unwrap();
+                prop_assert!(can(who, lane) || !living.iter().any(|it| can(it, lane)), "{:?} cannot open {}", who, lane);
+            }
+            prop_assert_eq!(&assign(&settled(&assigned), &needed, &living), &assigned, "a settled assignment stays");
+        }
+
+        /// Some lanes need the only key, which some daemons hold.
+        #[test]
+        fn the_others_even_out_what_those_have_that_hold_the_key(
+            lanes_and_needs in prop::collection::vec((prop::option::of(0..9u8), any::<bool>()), 0..40),
+            living in prop::collection::btree_map(0..9u8, any::<bool>(), 1..6),
+        ) {
+            let (owners, are_sealed): (Vec<Option<u8>>, Vec<bool>) = lanes_and_needs.into_iter().unzip();
+            let (lanes, key) = (lanes(&owners), BTreeSet::from(["a".to_owned()]));
+            let sealed = lanes.keys().zip(are_sealed).filter(|(_, is_sealed)| *is_sealed).map(|(lane, _)| (lane, &key));
+            let needed: HashMap<&LaneName, &BTreeSet<String>> = sealed.collect();
+            let held = |holds: bool| if holds { keys("a") } else { Vec::new() };
+            let living: Vec<LivingDaemon> = living.iter().map(|(id, holds)| LivingDaemon { id: daemon(*id), keys: held(*holds) }).collect();
+
+            let assigned = assign(&lanes, &needed, &living);
+
+            let load = |who: DaemonId| assigned.values().filter(|daemon| **daemon == who).count();
+            let has_holder = living.iter().any(|it| !it.keys.is_empty());
+            for (lane, daemon) in &assigned {
+                let may = |it: &&LivingDaemon| !needed.contains_key(lane) || !has_holder || !it.keys.is_empty();
+                let least = living.iter().filter(may).map(|it| load(it.id)).min().unwrap();
+                prop_assert!(load(*daemon) <= least + 1, "{} makes it uneven", lane);
+            }
             for who in &living {
-                let before = lanes.values().filter(|owner| owner.as_ref() == Some(who)).count();
-                let kept = lanes.iter().filter(|(lane, owner)| owner.as_ref() == Some(who) && assigned[*lane] == *who).count();
-                prop_assert_eq!(kept, before.min(count(who)), "a lane moved although it need not have");
+                for is_sealed in [false, true] {
+                    let of = |lane: &LaneName| needed.contains_key(lane) == is_sealed;
+                    let before = lanes.iter().filter(|(lane, owner)| **owner == Some(who.id) && of(lane)).count();
+                    let after = assigned.iter().filter(|(lane, daemon)| **daemon == who.id && of(lane)).count();
+                    let kept = lanes.iter().filter(|(lane, owner)| **owner == Some(who.id) && of(lane) && assigned[*lane] == who.id);
+                    prop_assert_eq!(kept.count(), before.min(after), "a lane moved although it need not have");
+                }
             }
         }
     }
 
     #[test]
     fn where_nobody_lives_nobody_serves() {
-        let lanes = BTreeMap::from([(LaneName("a".to_owned()), None)]);
-
-        assert!(assign(&lanes, &[]).is_empty());
+        assert!(assign(&lanes(&[None]), &HashMap::new(), &[]).is_empty());
     }
 }

@@ -223,6 +223,7 @@ impl Listing {
                     let twin = &mut kept[*entry.get()];
                     twin.usable = Err(vec![format!("several rows have the key of `{}`; give each its own", twin.lane)]);
                     twin.fingerprint = "several".to_owned();
+                    twin.keys.clear();
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The leases of the daemons that serve one database. In: the database and its clock. Out: our own lease, renewed for as long as the
-//! database answers, and the other daemons that hold one. It never hands out lanes: `assignment` decides which daemon serves a lane, and
+//! database answers, and the other daemons that hold one, with the keys that they hold. It never hands out lanes: `assignment` decides which daemon serves a lane, and
 //! the lane's epoch keeps a daemon that has lost the lane from writing to it.
 
 use std::convert::Infallible;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 use tokio::time::timeout;
 use tokio_postgres::Client;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::database::Database;
 use crate::database::reconnect::Reconnect;
 use crate::gateway::assignment::DaemonId;
+use crate::gateway::assignment::LivingDaemon;
 
 /// How long a daemon counts as alive after its last renewal.
 const LEASE: Duration = Duration::from_secs(3);
@@ -40,7 +42,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) struct LeaseKeeper {
     pub(super) id: DaemonId,
     name: String,
-    /// The ids of the keys that open sealed secrets. Commands seal with no key that a living daemon does not hold.
+    /// The ids of the keys that open sealed secrets. Commands seal with no key that a living daemon does not hold, and a lane whose row needs
+    /// one that only some daemons hold goes to one of those.
     keys: Vec<String>,
     clock: Clock,
     has_company: Arc<AtomicBool>,
@@ -56,7 +59,7 @@ pub(super) struct Lease {
     /// the lease expired before we do.
     until: Instant,
     /// All daemons that hold a lease, this one included.
-    pub(super) living: Vec<DaemonId>,
+    pub(super) living: Vec<LivingDaemon>,
 }
 
 impl Lease {
@@ -145,9 +148,9 @@ impl LeaseKeeper {
                     values ($1, $2, $3, $5, clock_timestamp() + $4::float8 * interval '1 second')
                     on conflict (daemon) do update set lease_until = excluded.lease_until
                 )
-                select clock_timestamp(), array(
-                    select daemon from andon.daemons where daemon <> $1 and andon.lives(lease_until)
-                ), exists (select from andon.daemons where daemon <> $1 and not andon.lives(lease_until))",
+                select clock_timestamp(), exists (select from andon.daemons where daemon <> $1 and not andon.lives(lease_until)),
+                    other.daemon, other.keys
+                from (select) here left join andon.daemons other on daemon <> $1 and andon.lives(lease_until)",
             )
             .await?;
         let lease = LEASE.as_secs_f64();
@@ -157,21 +160,22 @@ impl LeaseKeeper {
             clock.tick().await;
             let asked = Instant::now();
             let values: [&(dyn ToSql + Sync); 5] = [&self.id, &self.name, &VERSION, &lease, &self.keys];
-            let row = timeout(LEASE, client.query_one(&statement, &values)).await;
-            let row = row.context("the database does not answer")??;
+            let rows = timeout(LEASE, client.query(&statement, &values)).await;
+            let rows = rows.context("the database does not answer")??;
+            let row = rows.first().context("the database does not tell its time")?;
             self.clock.set(row.get::<_, Timestamp>(0), std::time::Instant::now());
-            self.renewed(asked, row.get(1));
+            self.renewed(asked, rows.iter().filter_map(other).collect());
             reconnect.opened(Instant::now());
-            if row.get(2) {
+            if row.get(1) {
                 end_expired_daemons(&client, self.id).await.context("ending the sessions of a daemon that is gone")?;
             }
         }
     }
 
-    fn renewed(&self, asked: Instant, others: Vec<DaemonId>) {
+    fn renewed(&self, asked: Instant, others: Vec<LivingDaemon>) {
         self.has_company.store(!others.is_empty(), Ordering::Relaxed);
         let mut living = others;
-        living.push(self.id);
+        living.push(LivingDaemon { id: self.id, keys: self.keys.clone() });
         living.sort_unstable();
         self.lease.send_if_modified(|lease| {
             // If the lease ran out between two renewals, another daemon may have declared this one dead in that time: this is a new lease.
@@ -187,6 +191,12 @@ impl LeaseKeeper {
             is_news
         });
     }
+}
+
+/// Returns another daemon that lives, if the row has one. A daemon of a version that tells no keys holds none, as far as anybody knows.
+fn other(row: &Row) -> Option<LivingDaemon> {
+    let keys: Option<Vec<String>> = row.get(3);
+    Some(LivingDaemon { id: row.get::<_, Option<DaemonId>>(2)?, keys: keys.unwrap_or_default() })
 }
 
 /// Removes the daemons whose leases have expired and terminates their remaining sessions, because a daemon that is only suspended may

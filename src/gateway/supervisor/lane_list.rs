@@ -2,6 +2,8 @@
 //! destinations that are assigned to this daemon, and what has changed for the others. One daemon at a time makes it, so that none marks a
 //! lane as removed that another has just found.
 
+use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::collections::HashSet;
 
 use deadpool_postgres::Pool;
@@ -64,7 +66,9 @@ impl LaneList {
             lanes::forget(&transaction, &lane).await?;
         }
         let served = lanes::served_by(&*transaction, &names).await?;
-        let assigned = assignment::assign(&served, &lease.living);
+        let sealed = listing.active.iter().filter(|listed| !listed.keys.is_empty());
+        let needed: HashMap<&LaneName, &BTreeSet<String>> = sealed.map(|listed| (&listed.lane, &listed.keys)).collect();
+        let assigned = assignment::assign(&served, &needed, &lease.living);
         let ourselves = Some(&daemon);
         let leaves = |lane: &LaneName| assigned.get(lane) != ourselves && !running.contains(lane);
         let left: Vec<&LaneName> =

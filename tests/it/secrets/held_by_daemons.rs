@@ -1,5 +1,5 @@
-//! Keys that daemons hold, and keys that they do not. In: a daemon with the old key, and commands with the new one. Out: whether anything is
-//! sealed that the daemon could not open, and which addresses are sealed at all.
+//! Keys that daemons hold, and keys that they do not. In: daemons with different keys, and commands with a new one. Out: whether anything is
+//! sealed that a daemon could not open, which daemon serves what is sealed, and which addresses are sealed at all.
 
 use rig::Receiver;
 use serde_json::json;
@@ -47,6 +47,57 @@ async fn nothing_is_sealed_with_a_key_that_a_living_daemon_does_not_hold() {
     assert!(elder.status == 1 && elder.err.contains(unknown), "{elder:?}");
     assert!(check.out.contains(unknown), "{}", check.out);
     assert!(rotated.status == 0 && rotated.out.contains("1 from other keys"), "{rotated:?}");
+}
+
+/// Waits until these lanes are in a state at the daemon with keys, or at the one without.
+async fn all_are(line: &Line, lanes: &[String], state: &str, has_keys: bool) {
+    let (count, lanes) = (lanes.len(), lanes.join("', '"));
+    line.until(&format!(
+        "select count(*) = {count} from andon.lanes join andon.daemons using (daemon)
+        where lane in ('{lanes}') and state = '{state}' and (cardinality(keys) > 0) = {has_keys}"
+    ))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_row_is_served_by_the_daemon_that_holds_its_key_and_the_other_evens_out_the_rest() {
+    let files = KeyFiles::new("divided", &["plant"]);
+    let receiver = Receiver::start().await.unwrap();
+    let mut without = Line::new().await;
+    let mut sealed = Vec::new();
+    for path in ["/0", "/1", "/2"] {
+        sealed.push(without.webhook(&receiver.url(path), json!({})).await);
+    }
+    assert_eq!(files.run(&without.url, "plant", &["secrets", "rotate-key"]).status, 0);
+    without.start();
+    all_are(&without, &sealed, "misconfigured", false).await;
+
+    // The daemon with the key comes, and takes them all.
+    let mut with = Line::at(&without.url).await;
+    with.defaults.keys = files.keys(&["plant"]);
+    with.start();
+    all_are(&with, &sealed, "running", true).await;
+    with.emit("acme", "e", 1).await;
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
+    let mut plain = Vec::new();
+    for path in ["/3", "/4"] {
+        plain.push(with.webhook(&receiver.url(path), json!({})).await);
+    }
+    all_are(&with, &plain, "running", false).await;
+    let epochs = "select string_agg(epoch::text, ' ' order by lane) from andon.lanes";
+    let (before, reading) = (with.text(epochs).await, with.webhook(&receiver.url("/5"), json!({})).await);
+    all_are(&with, &[reading], "running", false).await;
+    assert!(with.text(epochs).await.split(' ').filter(|epoch| before.contains(*epoch)).count() == 5, "none has moved");
+
+    // It goes, and comes again.
+    with.stop().await.unwrap();
+    all_are(&with, &sealed, "misconfigured", false).await;
+    with.emit("acme", "e", 2).await;
+    with.start();
+    all_are(&with, &sealed, "running", true).await;
+    receiver.wait_accepted(PATIENCE, 3 + 3 + 6).await.unwrap();
+    with.stop().await.unwrap();
+    without.stop().await.unwrap();
 }
 
 #[tokio::test]
