@@ -126,7 +126,7 @@ async fn open(
         held = tokio::select! {
             biased;
             _ = stop.asked() => return Ok(None),
-            held = insist(&row, || row.resume_held(&destination.route.tenant)) => held?,
+            held = insist(&row, || row.resume_held(&destination.route)) => held?,
         };
     }
     let Destination { route, name, target } = destination;
@@ -240,9 +240,8 @@ struct Parts {
 fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
     let Parts { name, route, order, replay, enlisted, held, outlet } = parts;
     let Enlisted { row, position, pending, has_parked, is_failing, .. } = enlisted;
-    let tenant = route.tenant.clone();
-    let reader = Reader::new(context.log.clone(), tenant.clone());
-    let intake = Intake::new(Arc::clone(&context.feed), route, reader, position, pending);
+    let reader = Reader::new(context.log.clone(), route.tenant.clone());
+    let intake = Intake::new(Arc::clone(&context.feed), route.clone(), reader, position, pending);
     let is_replay = replay.is_some();
     let intake = match replay {
         Some(replay) => intake.for_replay(replay.events),
@@ -250,7 +249,7 @@ fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
     };
     let progress = Progress::new(row, intake, is_failing);
     let memory = Arc::clone(context.feed.memory());
-    let retries = Retries::new(tenant, context.ledger_changes.clone(), order, memory, has_parked);
+    let retries = Retries::new(route, context.ledger_changes.clone(), order, memory, has_parked);
     match outlet {
         Outlet::Mqtt(messages) => {
             let messages = if is_replay { messages.for_replay() } else { *messages };

@@ -36,6 +36,11 @@ impl EventPattern {
         }
     }
 
+    /// Returns the text that the event's type has to begin with, and whether it may go on after that.
+    pub fn parts(&self) -> (&str, bool) {
+        (&self.stem, self.is_open)
+    }
+
     /// Returns whether an event of this type is wanted.
     pub fn matches(&self, event_type: &str) -> bool {
         if self.is_open { event_type.starts_with(&self.stem) } else { event_type == self.stem }
@@ -65,10 +70,19 @@ impl<L: AsRef<str>> Route<L> {
         self.tenant.includes(&event.tenant) && self.wants(event)
     }
 
+    /// Returns whether an event that was parked is still for the destination, whose row may have been changed since.
+    pub fn still_takes(&self, event: &Event) -> bool {
+        self.tenant.includes(&event.tenant) && self.names(event)
+    }
+
     fn wants(&self, event: &Event) -> bool {
         // The event that a destination was disabled is meant for the tenant's other destinations.
         let is_about_itself = event.event_type == DISABLED && event.entity.id == self.lane.as_ref();
-        !is_about_itself && self.events.iter().any(|pattern| pattern.matches(&event.event_type))
+        !is_about_itself && self.names(event)
+    }
+
+    fn names(&self, event: &Event) -> bool {
+        self.events.iter().any(|pattern| pattern.matches(&event.event_type))
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio::time::sleep_until;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::destination::LaneName;
 use crate::event::Entity;
-use crate::event::TenantId;
 use crate::feed::memory::LaneMemory;
 use crate::lane::progress::Progress;
 use crate::lane::progress::writing::Stored;
@@ -28,15 +28,16 @@ use crate::ledger::Parked;
 use crate::ledger::due;
 use crate::ledger::due::Page;
 use crate::ledger::due::Walk;
+use crate::router::Route;
 use crate::settings::Order;
 
 /// The parked deliveries of one lane, as far as it has to do with them now. The lane itself keeps the queue of those that are due.
 #[derive(Debug)]
 pub(super) struct Retries {
-    /// Whose deliveries the lane may make.
-    tenant: TenantId,
-    /// A delivery of another tenant was found: somebody has made it due by hand.
-    has_strangers: bool,
+    /// Which deliveries the lane may make.
+    route: Route<LaneName>,
+    /// A delivery was found that is not for the destination any more: somebody has made it due by hand.
+    has_unwanted: bool,
     /// The deliveries that are queued, being tried or not yet written down as settled. They are not loaded again.
     in_hand: InHand,
     /// Where the next page begins.
@@ -75,7 +76,7 @@ impl Retries {
     /// The first load is due at once if an earlier run has left something, as `has_parked` says. Thousands of lanes that start together ask
     /// nothing if there is nothing.
     pub(super) fn new(
-        tenant: TenantId,
+        route: Route<LaneName>,
         changes: watch::Receiver<u64>,
         order: Order,
         memory: Arc<LaneMemory>,
@@ -83,8 +84,8 @@ impl Retries {
     ) -> Retries {
         let now = Instant::now();
         Retries {
-            tenant,
-            has_strangers: false,
+            route,
+            has_unwanted: false,
             in_hand: InHand::new(order, memory),
             walk: Walk::default(),
             passed: HashSet::new(),
@@ -179,14 +180,14 @@ impl Retries {
             self.next_load = Some(Instant::now() + LOAD_AGAIN);
             return Ok(released);
         }
-        let has_nothing = held.is_empty() && !self.has_strangers;
-        let parked = if has_nothing { Ok(Vec::new()) } else { progress.row().resume_held(&self.tenant).await };
+        let has_nothing = held.is_empty() && !self.has_unwanted;
+        let parked = if has_nothing { Ok(Vec::new()) } else { progress.row().resume_held(&self.route).await };
         match parked {
             Ok(parked) => {
                 let (parked, tried): (HashSet<Entity>, HashSet<Entity>) =
                     (parked.into_iter().collect(), self.in_hand.entities());
                 released.extend(held.into_iter().filter(|entity| !parked.contains(entity) && !tried.contains(entity)));
-                (self.is_changed, self.has_strangers, self.next_load) = (false, false, Some(Instant::now()));
+                (self.is_changed, self.has_unwanted, self.next_load) = (false, false, Some(Instant::now()));
             }
             Err(error) => {
                 progress.database_failed(error)?;
@@ -224,7 +225,7 @@ impl Retries {
 
     fn take_in(&mut self, Page { found, walk, next }: Page, due: &mut VecDeque<Parked>) {
         for parked in found {
-            if self.is_a_stranger(&parked) {
+            if self.is_unwanted(&parked) {
                 continue;
             }
             // Where two of one entity are due, the second is found again when the first is settled.
@@ -251,11 +252,11 @@ impl Retries {
         self.next_load = [self.next_load, next].into_iter().flatten().min();
     }
 
-    /// Returns whether a delivery is another tenant's. Then it is not made, and the ledger is told.
-    fn is_a_stranger(&mut self, parked: &Parked) -> bool {
-        let is_one = !self.tenant.includes(&parked.event.tenant);
-        (self.has_strangers, self.is_changed) = (self.has_strangers || is_one, self.is_changed || is_one);
-        is_one
+    /// Returns whether a delivery is not for the destination any more. Then it is not made, and the ledger is told.
+    fn is_unwanted(&mut self, parked: &Parked) -> bool {
+        let is_unwanted = !self.route.still_takes(&parked.event);
+        (self.has_unwanted, self.is_changed) = (self.has_unwanted || is_unwanted, self.is_changed || is_unwanted);
+        is_unwanted
     }
 
     fn walk_anew(&mut self) {
@@ -274,7 +275,7 @@ impl Retries {
         let now = Instant::now();
         match self.read_probe(progress).await {
             Ok(Some(parked)) => {
-                if self.is_a_stranger(&parked) {
+                if self.is_unwanted(&parked) {
                     self.next_load = Some(now);
                 } else if self.in_hand.insert(&parked) {
                     due.push_back(parked);

@@ -10,13 +10,14 @@ use tokio_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
-use crate::event::TenantId;
 use crate::ledger::Fate;
 use crate::ledger::Selection;
 use crate::ledger::Settlement;
 use crate::ledger::StateChange;
 use crate::ledger::Undelivered;
 use crate::ledger::within_reach;
+use crate::router::EventPattern;
+use crate::router::Route;
 
 /// How much of an event is parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,20 +119,19 @@ async fn update(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Makes the parked deliveries of other tenants dead: the row of the lane's destination was given to `tenant` after they were parked. Returns how
-/// many there were.
-pub async fn turn_away(
-    transaction: &Transaction<'_>,
-    lane: &LaneName,
-    tenant: &TenantId,
-) -> Result<u64, tokio_postgres::Error> {
-    if tenant.is_all() {
-        return Ok(0);
-    }
-    let sql = "update andon.deliveries set state = 'dead', next_attempt_at = null,
-            reason = format('its event belongs to tenant `%s`, and the destination belongs to tenant `%s` now', tenant, $2)
-        where lane = $1 and state <> 'dead' and tenant <> $2";
-    transaction.execute(sql, &[&lane.0, &tenant.0]).await
+/// Makes the parked deliveries dead that are not for the lane's destination any more, as [`Route::still_takes`] says: its row was given to another
+/// tenant after they were parked, or does not name their types any more. Returns how many there were.
+pub async fn turn_away(transaction: &Transaction<'_>, route: &Route<LaneName>) -> Result<u64, tokio_postgres::Error> {
+    let Route { tenant, events, lane } = route;
+    let named = |open: bool| -> Vec<&str> {
+        events.iter().map(EventPattern::parts).filter(|(_, is_open)| *is_open == open).map(|(stem, _)| stem).collect()
+    };
+    let tenant = (!tenant.is_all()).then_some(tenant.0.as_str());
+    let sql = "update andon.deliveries set state = 'dead', next_attempt_at = null, reason = case
+            when tenant <> $2 then format('its event belongs to tenant `%s`, and the destination belongs to tenant `%s` now', tenant, $2)
+            else format('the destination''s events do not name `%s`; add it and retry, or discard', type) end
+        where lane = $1 and state <> 'dead' and (tenant <> $2 or (type <> all ($3) and not type ^@ any ($4)))";
+    transaction.execute(sql, &[&lane.0, &tenant, &named(false), &named(true)]).await
 }
 
 /// Takes up what an earlier run left: makes the first delivery of each entity due, and returns the entities that are held back. It takes

@@ -193,3 +193,52 @@ async fn a_name_that_is_the_lane_or_the_key_of_another_destination_hides_nothing
         assert!(run.status == 0 && run.out.starts_with("nothing is dead for andon.webhooks/1"), "{run:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_events_does_not_name_any_more_is_dead_until_it_is_named_and_retried() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/hook", Answer::status(500));
+    let mut line = Line::new().await;
+    let lane = line.webhook(&receiver.url("/hook"), json!({"retry": ["1h", "1h"]})).await;
+    line.run("update andon.webhooks set name = 'erp'").await;
+    line.start();
+    for (counter, event_type) in
+        ["job.paused", "job.updated", "part.made", "job.paused", "jobless.made"].iter().enumerate()
+    {
+        let data = json!({"entity": "e", "counter": counter + 1});
+        line.run(&format!("select andon.emit('{event_type}', '{data}', 'acme', 'job', 'e')")).await;
+    }
+    line.until("select count(*) = 5 from andon.deliveries").await;
+
+    // Both are taken out. The one in the middle waits for nothing any more, and neither does what is new.
+    receiver.answer("/hook", Answer::status(200));
+    line.run("update andon.webhooks set events = '{job.updated,part.*}'").await;
+    receiver.wait_accepted(PATIENCE, 2).await.unwrap();
+    line.until("select count(*) = 3 and bool_and(state = 'dead') from andon.deliveries").await;
+    let dead = |event_type: &str, attempts: u32| {
+        format!("dead {attempts} the destination's events do not name `{event_type}`; add it and retry, or discard")
+    };
+    assert_eq!(line.parked(&lane).await, [dead("job.paused", 1), dead("job.paused", 0), dead("jobless.made", 0)]);
+
+    // A retry does not change what the destination takes, whether the lane is told of it or not.
+    let run = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp"]);
+    line.until("select count(*) = 3 from andon.deliveries where state = 'dead' and replayed").await;
+    line.run("update andon.deliveries set state = 'retry', next_attempt_at = now()").await;
+    line.emit("acme", "e", 6).await;
+    receiver.wait_accepted(PATIENCE, 3).await.unwrap();
+    line.stop().await.unwrap();
+    line.start();
+    line.until("select count(*) = 3 from andon.deliveries where state = 'dead'").await;
+    assert!(run.status == 0 && run.out.contains("dead"), "{run:?}");
+
+    // It is named again.
+    line.run("update andon.webhooks set events = '{*}'").await;
+    line.until("select patterns = '{*}' from andon.lanes").await;
+    assert_eq!(line.states().await, ["dead"; 3], "nobody has retried them");
+    assert_eq!(run_andon(&line.url, &["deliveries", "retry", "--destination", "erp"]).status, 0);
+    receiver.wait_accepted(PATIENCE, 6).await.unwrap();
+    line.stop().await.unwrap();
+    let accepted = receiver.accepted();
+    let counters: Vec<_> = accepted.iter().map(|it| marker(&it.body).1).collect();
+    assert_eq!(counters, [2, 3, 6, 1, 4, 5]);
+}

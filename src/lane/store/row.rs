@@ -12,7 +12,6 @@ use deadpool_postgres::Pool;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
-use crate::event::TenantId;
 use crate::lane::store::Stores;
 use crate::lane::store::cursor_update;
 use crate::lane::store::cursor_update::CursorUpdate;
@@ -29,6 +28,7 @@ use crate::ledger::culprits;
 use crate::ledger::deliveries;
 use crate::ledger::deliveries::Kept;
 use crate::ranges::Ranges;
+use crate::router::Route;
 
 /// The right to write a lane's row, for as long as nobody takes the lane over.
 #[derive(Debug, Clone)]
@@ -182,25 +182,25 @@ impl LaneRow {
         Ok(free)
     }
 
-    /// Returns the entities of which something is parked that later events wait for, and makes the first delivery of each due if none is. What was
-    /// parked while the destination belonged to another tenant becomes dead, and nothing waits for it.
-    pub async fn resume_held(&self, tenant: &TenantId) -> Result<Vec<Entity>, StoreError> {
-        patiently(|| self.take_up_held(tenant)).await
+    /// Returns the entities of which something is parked that later events wait for, and makes the first delivery of each due if none is. What is
+    /// not for the destination any more, as its row is now, becomes dead, and nothing waits for it.
+    pub async fn resume_held(&self, route: &Route<LaneName>) -> Result<Vec<Entity>, StoreError> {
+        patiently(|| self.take_up_held(route)).await
     }
 
-    async fn take_up_held(&self, tenant: &TenantId) -> Result<Vec<Entity>, StoreError> {
+    async fn take_up_held(&self, route: &Route<LaneName>) -> Result<Vec<Entity>, StoreError> {
         let mut client = self.stores.ledger.get().await?;
         let transaction = client.transaction().await?;
         let sql = "select from andon.lanes where lane = $1 and epoch = $2 and writes >= $3 for share skip locked";
         if transaction.query_opt(sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await?.is_none() {
             return Err(self.locked_or_lost(&transaction).await);
         }
-        let strangers = deliveries::turn_away(&transaction, &self.lane, tenant).await?;
+        let turned_away = deliveries::turn_away(&transaction, route).await?;
         let held = deliveries::resume_held(&transaction, &self.lane).await?;
         transaction.commit().await?;
-        if strangers > 0 {
-            let (lane, tenant) = (&self.lane, &tenant.0);
-            tracing::warn!(%lane, tenant, count = strangers, "parked deliveries of other tenants are dead: the destination is of this tenant now");
+        if turned_away > 0 {
+            let (lane, tenant) = (&self.lane, &route.tenant.0);
+            tracing::warn!(%lane, tenant, count = turned_away, "parked deliveries are dead: the destination is of this tenant now, and its events do not name them");
         }
         Ok(held)
     }
