@@ -203,7 +203,7 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
             webhook::read(&mut fields, profile, defaults).map(|it| Target::Webhook(Box::new(it)))
         }
     };
-    let (fingerprint, keys) = (fields.fingerprint(), fields.keys().clone());
+    let (fingerprint, keys) = (fields.fingerprint(&defaults.keys), fields.keys().clone());
     let kind_name = match kind {
         DestinationKind::Mqtt => "mqtt publisher",
         DestinationKind::Webhook => "webhook",

@@ -47,6 +47,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0034_row_image", include_str!("../migrations/0034_row_image.sql")),
     ("0035_little_to_forge", include_str!("../migrations/0035_little_to_forge.sql")),
     ("0036_broker_names", include_str!("../migrations/0036_broker_names.sql")),
+    ("0037_no_old_fingerprints", include_str!("../migrations/0037_no_old_fingerprints.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::Digest as _;
+use sha2::Sha256;
 use thiserror::Error;
 
 pub use crate::sealing::key::Key;
@@ -82,6 +84,12 @@ impl Keys {
     pub fn is_current(&self, text: &str) -> bool {
         let first = self.0.first().map(|(_, key)| key.id());
         parts(text).is_some_and(|(id, _)| Some(id) == first)
+    }
+
+    /// Returns a digest of a text that may hold secrets. Who does not have the key that seals cannot find out by it whether he has guessed the
+    /// text; without a key it is a plain one.
+    pub fn digest(&self, text: &[u8]) -> [u8; 32] {
+        self.0.first().map_or_else(|| Sha256::digest(text).into(), |(_, key)| key.digest(text))
     }
 
     /// Returns the ids of all keys, in their order.

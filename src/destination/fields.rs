@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
-use sha2::Digest as _;
-use sha2::Sha256;
 
 use crate::destination::sealed;
 use crate::destination::sealed::SealedRow;
 use crate::destination::sealed::Unsealed;
 use crate::destination::sealed::Values;
 use crate::nearest::nearest;
+use crate::sealing::Keys;
 use crate::secret::Secret;
 
 /// Columns that are written while the destination is in use. A change of them does not change the destination.
@@ -229,18 +228,18 @@ impl<'a> Fields<'a> {
         self.problems
     }
 
-    /// Returns a digest of all columns except the bookkeeping. It is the same for a value that is sealed and for one that is not, so that
-    /// sealing restarts no lane. A column of [`LATER`] that is not given counts as none, because the migration that brought it must not change
+    /// Returns a digest of all columns except the bookkeeping, which stands in the database. It is the same for a value that is sealed and for
+    /// one that is not, so that sealing restarts no lane, and it is made with the key that seals, so that nobody guesses a weak secret by it. A column of [`LATER`] that is not given counts as none, because the migration that brought it must not change
     /// any destination: a disabled one would be enabled again.
-    pub(super) fn fingerprint(&self) -> String {
-        let mut digest = Sha256::new();
+    pub(super) fn fingerprint(&self, keys: &Keys) -> String {
+        let mut text = String::new();
         for (column, raw) in &self.columns {
             let is_given = !LATER.contains(&column.as_str()) || raw.get() != "null";
             if is_given && !BOOKKEEPING.contains(&column.as_str()) {
-                digest.update(format!("{column}={raw}\n"));
+                text += &format!("{column}={raw}\n");
             }
         }
-        digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        keys.digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -314,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_given_is_no_change_and_one_that_is_given_is_one() {
-        let fingerprint = |row: &str| Fields::new(row, None).fingerprint();
+        let fingerprint = |row: &str| Fields::new(row, None).fingerprint(&Keys::default());
 
         let before = fingerprint(r#"{"url": "http://x"}"#);
         assert_eq!(fingerprint(r#"{"url": "http://x", "name": null}"#), before);

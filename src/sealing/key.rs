@@ -5,12 +5,14 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chacha20poly1305::KeyInit as _;
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::XNonce;
 use chacha20poly1305::aead::Aead as _;
 use chacha20poly1305::aead::Generate as _;
 use chacha20poly1305::aead::Payload;
+use hmac::Hmac;
+use hmac::KeyInit as _;
+use hmac::Mac as _;
 use sha2::Digest as _;
 use sha2::Sha256;
 use thiserror::Error;
@@ -74,9 +76,24 @@ impl Key {
         self.cipher().decrypt(&nonce, Payload { msg, aad: authenticated }).ok()
     }
 
+    /// Returns a digest that nobody can compute without the key. It has a key of its own, which is derived from this one.
+    pub(super) fn digest(&self, text: &[u8]) -> [u8; 32] {
+        let derived = authenticated(&self.bytes, b"the digests of Andon");
+        authenticated(&derived, text)
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&self.bytes.into())
     }
+}
+
+fn authenticated(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    Hmac::<Sha256>::new_from_slice(key)
+        .expect("HMAC takes keys of any length")
+        .chain_update(text)
+        .finalize()
+        .into_bytes()
+        .into()
 }
 
 impl fmt::Debug for Key {

@@ -55,6 +55,19 @@ fn no_two_sealings_are_the_same_and_none_shows_the_secret_or_the_key() {
 }
 
 #[test]
+fn a_digest_is_made_with_the_key_that_seals() {
+    let (old, new) = (Key::generate(), Key::generate());
+    let plain = Sha256::digest("hunter2");
+
+    let digest = |keys: &Keys| keys.digest(b"hunter2");
+    assert_eq!(digest(&Keys::default())[..], plain[..], "of a text alone");
+    assert_eq!(digest(&keys(&[&old])), digest(&keys(&[&old, &new])));
+    assert_ne!(digest(&keys(&[&old])), digest(&keys(&[&new, &old])));
+    assert_ne!(digest(&keys(&[&old])), keys(&[&old]).digest(b"hunter3"));
+    assert_ne!(digest(&keys(&[&old]))[..], plain[..]);
+}
+
+#[test]
 fn a_key_is_its_text_and_no_other_text_is_one() {
     let key = Key::generate();
 

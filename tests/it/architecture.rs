@@ -198,7 +198,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("deunicode", &["src/topic/naming.rs"]),
-    ("hmac", &["rig/src/signature.rs", "src/signature"]),
+    ("hmac", &["rig/src/signature.rs", "src/sealing/key.rs", "src/signature"]),
     ("hyper", &["lab/src/bench", "rig/src", "src/lane/webhook"]),
     ("reqwest", &["lab/src/bench/bare.rs"]),
     ("ring", &["src/signature"]),

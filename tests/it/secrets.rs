@@ -1,6 +1,7 @@
 //! Secrets at rest. In: destinations whose secrets are sealed by commands, and daemons that have the keys, or have not. Out: whether they sign
 //! and log in as before, whether the tables hold nothing in plain text, and whether a value opens only where it was sealed.
 
+mod fingerprints;
 mod held_by_daemons;
 mod in_the_open;
 mod planted;

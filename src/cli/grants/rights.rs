@@ -69,7 +69,7 @@ pub(in crate::cli) const READ: Rights = Rights {
             "lane, name, kind, tenant, patterns, state, state_since, failing_since, daemon, waiting, waiting_is_exact, oldest, parked, dead, lost, lost_at, replay",
             "andon.lane_status",
         ),
-        // Without the fingerprint, which is a digest of a destination's row with its secrets: a weak one could be guessed by it.
+        // Without the fingerprint, which is a digest of a destination's row with its secrets: a weak one could be guessed by it where no key seals.
         (
             "select",
             "lane, tenant, name, position, pending, shared_holes, epoch, state, state_since, updated_at, daemon, lost, lost_at, failing_since, failed_at, replay, delivered, writes, filled, patterns",

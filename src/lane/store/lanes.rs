@@ -34,7 +34,7 @@ pub async fn mark_removed(
 ) -> Result<Vec<Removed>, StoreError> {
     let rows = client
         .query(
-            "update andon.lanes l set state = 'removed', reason = null, epoch = epoch + 1, daemon = null, state_since = now()
+            "update andon.lanes l set state = 'removed', reason = null, fingerprint = null, epoch = epoch + 1, daemon = null, state_since = now()
             from (
                 select lane from andon.lanes old where state <> 'removed' and (daemon = $2 or not andon.is_served(daemon))
                     and not exists (select from unnest($1::text[]) kept (lane) where kept.lane = old.lane)
