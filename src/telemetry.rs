@@ -42,8 +42,9 @@ pub struct BadFilter {
 /// Starts logging for the whole process. It may be called only once.
 pub fn start(format: LogFormat) -> Result<(), BadFilter> {
     let filter = filter(|name| std::env::var(name).ok())?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || LogWriter { out: stderr(), format });
+    // Where nobody reads the log any more, as behind `andon run 2>&1 | head`, the library would print that to standard error too, and panic.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
+    let builder = builder.with_writer(move || LogWriter { out: stderr(), format });
     let is_own_words = filter_fn(|metadata| !quotes_peers(metadata.target()));
     match format {
         LogFormat::Text => {

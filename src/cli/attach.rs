@@ -59,7 +59,7 @@ impl Attach {
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
         if self.dry_run {
             let sql = capture::plan_sql(&mut client, &mapping).await;
-            print!("{}", sql.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
+            screen::verbatim(sql.with_context(|| format!("cannot attach source `{}`", mapping.name))?);
             return Ok(());
         }
         if !self.as_superuser {
@@ -84,7 +84,7 @@ impl Detach {
         let mut client = database.connect().await.map_err(anyhow::Error::from)?;
         if self.dry_run {
             let sql = capture::detach_sql(&mut client, &name).await;
-            print!("{}", sql.with_context(|| format!("cannot detach source `{name}`"))?);
+            screen::verbatim(sql.with_context(|| format!("cannot detach source `{name}`"))?);
             return Ok(());
         }
         let report = capture::detach(&mut client, &name).await;
@@ -94,7 +94,7 @@ impl Detach {
 }
 
 fn print_report(report: &Report) {
-    println!("source {}", report.source);
+    screen::say(format_args!("source {}", report.source));
     for (table, change) in &report.tables {
         let change = match change {
             Change::Created => "created",
@@ -102,7 +102,7 @@ fn print_report(report: &Report) {
             Change::Unchanged => "unchanged",
             Change::Dropped => "dropped",
         };
-        println!("  {change:<10} {table}");
+        screen::say(format_args!("  {change:<10} {table}"));
     }
     for finding in &report.left_out {
         screen::show(format_args!("  left out   {finding}\n"));

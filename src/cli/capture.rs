@@ -131,7 +131,8 @@ impl Capture {
             Some(Command::Acknowledge { choice }) => {
                 let choice = choice.read(now)?;
                 let count = failures::acknowledge(&client, &choice).await.context(UNREADABLE)?;
-                println!("acknowledged {count}{}", none_of(count, &client, &choice).await?);
+                let none = none_of(count, &client, &choice).await?;
+                screen::say(format_args!("acknowledged {count}{none}"));
             }
             None => return self.again(&mut client, now).await,
         }
@@ -148,24 +149,24 @@ impl Capture {
             };
             let source = self.choice.source.as_deref();
             let made = recover::from_rows(client, table, source, condition, operation, keeps).await;
-            println!("{word}made {} events", made.map_err(anyhow::Error::from)?);
+            screen::say(format_args!("{word}made {} events", made.map_err(anyhow::Error::from)?));
             return Ok(ExitCode::SUCCESS);
         }
         let choice = self.choice.read(now)?;
         let outcome = recover::again(client, &choice, keeps).await.map_err(anyhow::Error::from)?;
         let Outcome { recovered, events, cut, failed } = outcome;
         let none = none_of(recovered + failed.len() as u64, client, &choice).await?;
-        println!("{word}recovered {recovered} changes, which made {events} events{none}");
+        screen::say(format_args!("{word}recovered {recovered} changes, which made {events} events{none}"));
         if cut > 0 {
-            println!(
+            screen::say(format_args!(
                 "{cut} of them lack values that were not kept, which are those of the rows as they are now, or null where a row is gone"
-            );
+            ));
         }
         for (id, reason) in failed.iter().take(SHOWN) {
             screen::complain(format_args!("change {id} cannot be captured: {reason}"));
         }
         if failed.len() > SHOWN {
-            eprintln!("andon: {} more changes cannot be captured", failed.len() - SHOWN);
+            screen::complain(format_args!("{} more changes cannot be captured", failed.len() - SHOWN));
         }
         Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -100,7 +100,7 @@ impl Check {
         let is_explained = self.explain && mapping.as_ref().is_some_and(Result::is_ok);
         if is_explained && !global.names_database() {
             // A mapping can be explained without a database.
-            mapping.iter().flatten().for_each(|mapping| print!("{}", explain::table(mapping, None)));
+            mapping.iter().flatten().for_each(|mapping| screen::verbatim(explain::table(mapping, None)));
             return ExitCode::SUCCESS;
         }
         let mut types = None;
@@ -117,7 +117,10 @@ impl Check {
             screen::show(&report);
         }
         if is_explained {
-            mapping.iter().flatten().for_each(|mapping| print!("\n{}", explain::table(mapping, types.as_ref())));
+            mapping
+                .iter()
+                .flatten()
+                .for_each(|mapping| screen::verbatim(format_args!("\n{}", explain::table(mapping, types.as_ref()))));
         }
         let worst = if self.strict { Grade::Ok } else { Grade::Warning };
         if report.grade() > worst { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -177,20 +177,22 @@ async fn apply(client: &mut Client, mut options: SelectOptions, action: Action) 
         && count == 0
     {
         match action {
-            Action::Retry => println!("nothing is {state} for {lane} that a retry can deliver"),
-            Action::Discard => println!("nothing is {state} for {lane}"),
+            Action::Retry => screen::say(format_args!("nothing is {state} for {lane} that a retry can deliver")),
+            Action::Discard => screen::say(format_args!("nothing is {state} for {lane}")),
         }
     }
     for id in &absent {
-        eprintln!("andon: delivery {id} is not parked: it was delivered or discarded, or it never existed");
+        screen::complain(format_args!(
+            "delivery {id} is not parked: it was delivered or discarded, or it never existed"
+        ));
     }
     let left = options.ids.len() - absent.len();
     if matches!((&choice, action), (Selection::Ids(_), Action::Retry)) && (count as usize) < left {
-        eprintln!(
-            "andon: {} stay as they are: they wait behind an earlier event of the same entity (retry that one), or their data is not in the \
+        screen::complain(format_args!(
+            "{} stay as they are: they wait behind an earlier event of the same entity (retry that one), or their data is not in the \
             ledger (see their reasons)",
             left - count as usize
-        );
+        ));
         return Ok(ExitCode::FAILURE);
     }
     Ok(if absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

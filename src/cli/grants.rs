@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::capture::plan::capture_role::CAPTURE_ROLE;
 use crate::cli::failure::Failure;
+use crate::cli::screen;
 
 #[derive(Debug, Args)]
 pub(super) struct Grants {
@@ -78,7 +79,7 @@ impl Grants {
             Purpose::Capture => sql::capture(role),
             Purpose::Read => sql::of(role, &rights::READ, READ),
         };
-        print!("{sql}");
+        screen::verbatim(sql);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 
+use crate::cli::screen;
 use crate::database::Database;
 use crate::migrate;
 
@@ -10,10 +11,10 @@ pub(super) async fn run(database: &Database) -> anyhow::Result<()> {
     let applied =
         migrate::migrate(&mut client).await.with_context(|| format!("cannot migrate {}", database.target()))?;
     for name in &applied {
-        println!("applied {name}");
+        screen::say(format_args!("applied {name}"));
     }
     if applied.is_empty() {
-        println!("schema andon is up to date");
+        screen::say("schema andon is up to date");
     }
     Ok(())
 }

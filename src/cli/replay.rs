@@ -4,7 +4,6 @@
 mod text;
 
 use std::io::IsTerminal as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -87,15 +86,15 @@ impl Replay {
                     "replay {id} is not running; `andon replay --list` shows those that are"
                 )));
             }
-            println!("replay {id} is cancelled; what it delivered stays delivered");
+            screen::say(format_args!("replay {id} is cancelled; what it delivered stays delivered"));
             return Ok(ExitCode::SUCCESS);
         }
         let Some(wanted) = self.resolve(&mut client, config, now).await? else {
-            println!("there is nothing to deliver again");
+            screen::say("there is nothing to deliver again");
             return Ok(ExitCode::SUCCESS);
         };
         let id = replays::request(&client, &wanted).await.context("cannot start a replay; nothing was changed")?;
-        println!("{}", text::asked(id, &wanted));
+        screen::say(text::asked(id, &wanted));
         follow(&client, id).await
     }
 
@@ -158,7 +157,7 @@ async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
         tokio::select! {
             _ = clock.tick() => {}
             _ = tokio::signal::ctrl_c() => {
-                println!("\nthe replay continues; `andon replay --list` shows its progress, `andon replay --cancel {id}` ends it");
+                screen::say(format_args!("\nthe replay continues; `andon replay --list` shows its progress, `andon replay --cancel {id}` ends it"));
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -170,11 +169,10 @@ async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
         let is_due = on_one_line || has_ended || poll % POLLS_PER_LINE == 0;
         if line != last_line && is_due {
             match on_one_line && !has_ended {
-                true => print!("\r\x1b[2K{line}"),
-                false if on_one_line => println!("\r\x1b[2K{line}"),
-                false => println!("{line}"),
+                true => screen::verbatim(format_args!("\r\x1b[2K{line}")),
+                false if on_one_line => screen::verbatim(format_args!("\r\x1b[2K{line}\n")),
+                false => screen::say(&line),
             }
-            std::io::stdout().flush().context("cannot write")?;
             last_line = line;
         }
         if has_ended {

@@ -19,6 +19,7 @@ use tokio_postgres::GenericClient;
 
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 use crate::config::Config;
 use crate::database::Database;
 use crate::sealing::Key;
@@ -88,11 +89,11 @@ fn new_key(file: &Path) -> anyhow::Result<()> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let mut made = made.with_context(|| format!("cannot make `{}`", file.display()))?;
     writeln!(made, "{}", key.text()).and_then(|()| made.sync_all()).context("cannot write the key")?;
-    println!(
+    screen::say(format_args!(
         "made key {} in {}; name the file first in secrets.keys, and start the daemons again",
         key.id(),
         file.display()
-    );
+    ));
     Ok(())
 }
 
@@ -116,7 +117,7 @@ impl Set {
         if !is_set.with_context(|| format!("cannot write {}", self.column))? {
             return Err(Failure::Fault(anyhow!("`{called}` has been removed meanwhile")));
         }
-        println!("sealed {} of `{called}` with key {key}", self.column);
+        screen::say(format_args!("sealed {} of `{called}` with key {key}", self.column));
         Ok(())
     }
 }
@@ -153,12 +154,15 @@ async fn rotate(global: &GlobalOptions) -> Result<ExitCode, Failure> {
     let client = connect(&config).await?;
     held_by_all(&client, &config.keys).await?;
     let done = secrets::seal_all(&client, &config.keys).await.context("cannot seal the secrets")?;
-    println!("sealed with key {first}: {} from plain text, {} from other keys", done.from_plain, done.from_other_keys);
+    screen::say(format_args!(
+        "sealed with key {first}: {} from plain text, {} from other keys",
+        done.from_plain, done.from_other_keys
+    ));
     for shut in &done.shut {
-        eprintln!("andon: {shut}");
+        screen::complain(shut);
     }
     if done.is_unfinished {
-        eprintln!("andon: somebody changes secrets at the same time; run it again");
+        screen::complain("somebody changes secrets at the same time; run it again");
     }
     Ok(if done.shut.is_empty() && !done.is_unfinished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
 use crate::cli::received_request::ReceivedRequest;
+use crate::cli::screen;
 use crate::cli::secrets as secret_commands;
 use crate::quantity;
 use crate::secret::Secret;
@@ -104,9 +105,9 @@ impl RotateSecret {
         let until = until.context("cannot write andon.webhooks")?;
         let until =
             until.ok_or_else(|| anyhow!("somebody has changed the secret of `{name}` meanwhile; nothing was done"))?;
-        println!("{shown}");
+        screen::say(shown);
         if before.is_some() {
-            eprintln!("andon: the secret before signs too until {until}");
+            screen::complain(format_args!("the secret before signs too until {until}"));
         }
         Ok(())
     }
@@ -125,7 +126,7 @@ async fn public_key(global: &GlobalOptions, name: &str) -> Result<(), Failure> {
             "has no private key (whsk_), so nothing is public; `andon webhooks rotate-secret --ed25519` makes one";
         return Err(Failure::Fault(anyhow!("`{name}` {message}")));
     }
-    keys.iter().for_each(|key| println!("{key}"));
+    keys.iter().for_each(screen::say);
     Ok(())
 }
 
@@ -159,11 +160,11 @@ fn verify(secret_file: &std::path::Path) -> Result<ExitCode, Failure> {
     let verified = request.signed().and_then(|signed| verifier.verify(text, &signed, Timestamp::now().as_second()));
     match verified {
         Ok(()) => {
-            println!("valid");
+            screen::say("valid");
             Ok(ExitCode::SUCCESS)
         }
         Err(mismatch) => {
-            println!("refuse it: {mismatch}");
+            screen::say(format_args!("refuse it: {mismatch}"));
             Ok(ExitCode::FAILURE)
         }
     }

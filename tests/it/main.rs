@@ -13,6 +13,7 @@ mod canary;
 mod capture;
 mod channels;
 mod check;
+mod closed_pipes;
 mod command;
 mod conflicts;
 mod database;

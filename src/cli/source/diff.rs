@@ -16,6 +16,7 @@ use crate::capture::SourceError;
 use crate::capture::contract::difference;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Diff {
@@ -37,17 +38,17 @@ impl Diff {
         // The database may have changed since the old mapping was attached. What no longer fits there has no type to compare.
         let before = contract(&mut client, &old).await?;
         let differences = difference::between(&before.0, &after.0);
-        print!("{}", difference::text(&new.name, &differences));
+        screen::verbatim(difference::text(&new.name, &differences));
         // What is installed is what the database was like then: a column that has come or gone since, or has another type, changes events too.
         let has_changed = capture::inspect(&mut client, &old)
             .await
             .map_or(true, |it| !it.differences.is_empty() || !it.findings.is_empty());
         if has_changed {
-            println!(
+            screen::say(format_args!(
                 "the database has changed since {} was attached (`andon check` says how): both mappings are compared as they fit it now, \
                  and attaching may change more than this",
                 new.name
-            );
+            ));
         }
         let breaks = differences.iter().any(|difference| difference.breaks);
         Ok(if breaks { ExitCode::FAILURE } else { ExitCode::SUCCESS })

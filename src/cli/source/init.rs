@@ -9,6 +9,7 @@ use crate::capture::propose::Wish;
 use crate::capture::propose::tables;
 use crate::cli::failure::Failure;
 use crate::cli::options::GlobalOptions;
+use crate::cli::screen;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Init {
@@ -44,7 +45,7 @@ impl Init {
             }
         };
         let wish = Wish { name, tables: self.table, not_tables: self.not_table, limit: self.limit };
-        print!("{}", propose::mapping(&wish, &tables).map_err(anyhow::Error::from)?);
+        screen::verbatim(propose::mapping(&wish, &tables).map_err(anyhow::Error::from)?);
         Ok(())
     }
 }

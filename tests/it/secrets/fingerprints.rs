@@ -14,7 +14,10 @@ impl Line {
     async fn other_fingerprint(&mut self, files: &KeyFiles, keys: &[&str], lane: &str, than: &str) -> String {
         self.defaults.keys = files.keys(keys);
         self.start();
-        self.until(&format!("select exists (select from andon.lanes where lane = '{lane}' and fingerprint <> '{than}')")).await;
+        self.until(&format!(
+            "select exists (select from andon.lanes where lane = '{lane}' and fingerprint <> '{than}')"
+        ))
+        .await;
         self.stop().await.unwrap();
         self.text(&format!("select fingerprint from andon.lanes where lane = '{lane}'")).await
     }
