@@ -21,6 +21,7 @@ use crate::cli::time;
 use crate::config::Config;
 use crate::database::Database;
 use crate::destination::Defaults;
+use crate::destination::Destination;
 use crate::destination::LaneName;
 use crate::gateway::destinations;
 use crate::ledger::overview;
@@ -69,6 +70,10 @@ pub(super) struct Replay {
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How many polls there are for one printed line, where the output is no terminal and a line cannot replace the one before.
 const POLLS_PER_LINE: u32 = 20;
+
+/// After how many polls in which only a change of the destination could help the command ends. A row that was changed a moment ago may not have
+/// been seen yet.
+const POLLS_STUCK: u32 = 5;
 
 impl Replay {
     pub(super) async fn run(self, global: &GlobalOptions) -> Result<ExitCode, Failure> {
@@ -128,8 +133,19 @@ impl Replay {
             return Err(Failure::Fault(anyhow!(unread.reason)));
         }
         let listed = listing.active.into_iter().find(|listed| listed.lane == lane);
-        let listed = listed.ok_or_else(|| anyhow!("{lane} is not active; nothing can be delivered to it"))?;
-        let route = listed.usable.map_err(|reasons| anyhow!(reasons.join("\n")))?.route;
+        let listed =
+            listed.ok_or_else(|| anyhow!("{lane} is not active; nothing can be delivered to it before its row is"))?;
+        let Destination { route, name, .. } = listed.usable.map_err(|reasons| anyhow!(reasons.join("\n")))?;
+        if listed.is_paused {
+            return Err(Failure::Fault(anyhow!(
+                "`{name}` is paused; take settings.paused out of its row, and repeat this"
+            )));
+        }
+        if let Some((state, reason)) =
+            replays::standstill(client, &lane, &listed.fingerprint).await.context(UNREADABLE)?
+        {
+            return Err(Failure::Fault(anyhow!(text::standstill(&name, &state, &reason))));
+        }
         let Some((first, last)) = time_range::between(client, since, until).await.context("cannot read the log")?
         else {
             return Ok(None);
@@ -152,7 +168,7 @@ const UNREADABLE: &str = "cannot read the replays; has `andon migrate` been run?
 async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
     let on_one_line = std::io::stdout().is_terminal();
     let mut clock = tokio::time::interval(POLL_INTERVAL);
-    let mut last_line = String::new();
+    let (mut last_line, mut stuck) = (String::new(), 0);
     for poll in 0_u32.. {
         tokio::select! {
             _ = clock.tick() => {}
@@ -166,9 +182,11 @@ async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
         let standing = standing.with_context(|| format!("replay {id} is gone from andon.replays"))?;
         let has_ended = standing.state != "running";
         let line = legible::line(text::progress(&standing));
-        let is_due = on_one_line || has_ended || poll % POLLS_PER_LINE == 0;
-        if line != last_line && is_due {
-            match on_one_line && !has_ended {
+        stuck = if standing.is_stuck { stuck + 1 } else { 0 };
+        let is_last = has_ended || stuck >= POLLS_STUCK;
+        let is_due = on_one_line || is_last || poll % POLLS_PER_LINE == 0;
+        if is_due && (line != last_line || is_last && on_one_line) {
+            match on_one_line && !is_last {
                 true => screen::verbatim(format_args!("\r\x1b[2K{line}")),
                 false if on_one_line => screen::verbatim(format_args!("\r\x1b[2K{line}\n")),
                 false => screen::say(&line),
@@ -177,6 +195,10 @@ async fn follow(client: &Client, id: i64) -> Result<ExitCode, Failure> {
         }
         if has_ended {
             return Ok(exit_status(&standing));
+        }
+        if is_last {
+            screen::complain(text::stuck(id));
+            return Ok(ExitCode::FAILURE);
         }
     }
     unreachable!("the loop ends only by returning")

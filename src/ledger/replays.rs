@@ -60,6 +60,21 @@ pub struct ReplayStatus {
     pub ended_at: Option<Timestamp>,
     /// The reason why it makes no progress.
     pub trouble: Option<String>,
+    /// Whether it makes none until somebody changes the destination's row.
+    pub is_stuck: bool,
+}
+
+/// Returns why nothing is delivered to a destination until somebody changes its row, which has this fingerprint now: the state of its lane, and
+/// the reason. A lane that has not seen the row yet may deliver as soon as it has.
+pub async fn standstill(
+    client: &impl GenericClient,
+    lane: &LaneName,
+    fingerprint: &str,
+) -> Result<Option<(String, String)>, Error> {
+    let sql = "select state, coalesce(reason, '') from andon.lanes
+        where lane = $1 and fingerprint = $2 and state in ('disabled', 'misconfigured')";
+    let row = client.query_opt(sql, &[&lane.0, &fingerprint]).await?;
+    Ok(row.map(|row| (row.get(0), row.get(1))))
 }
 
 /// Asks for a replay. Returns its id.
@@ -154,7 +169,8 @@ pub async fn list(client: &impl GenericClient, id: Option<i64>) -> Result<Vec<Re
                     when own.state = 'removed' then 'its destination is gone or not active'
                     when lane.state <> 'running' then lane.state || coalesce(': ' || lane.reason, '')
                     when parked.waits > 0 then parked.waits || ' deliveries failed and are tried again: ' || parked.reason
-                end
+                end, coalesce(replay.state = 'running' and (own.state = 'removed' or lane.state in ('disabled', 'misconfigured', 'paused'))
+                    and exists (select from andon.daemons where andon.lives(lease_until)), false)
             from andon.replays replay
             left join andon.lanes own on own.lane = replay.lane
             left join andon.lanes lane on lane.replay = replay.id
@@ -185,5 +201,6 @@ fn status(row: &Row) -> ReplayStatus {
         asked_at: row.get(10),
         ended_at: row.get(11),
         trouble: row.get(12),
+        is_stuck: row.get(13),
     }
 }

@@ -44,6 +44,7 @@ mod shared_holes;
 mod shown;
 mod size_limit;
 mod sources;
+mod stuck_replays;
 mod support;
 mod survival;
 mod tail;

@@ -13,6 +13,20 @@ pub(super) fn asked(id: i64, wanted: &ReplayRequest) -> String {
     format!("replay {id}: {count} events from {since} to {until}; Ctrl-C leaves it running")
 }
 
+/// Returns why nothing is asked for: the destination's lane stands still.
+pub(super) fn standstill(destination: &str, state: &str, reason: &str) -> String {
+    format!(
+        "`{destination}` is {state} ({reason}); mend that, change its row so that it is tried again, and repeat this"
+    )
+}
+
+/// Returns what is to be done for a replay that stands still after it was asked for.
+pub(super) fn stuck(id: i64) -> String {
+    format!(
+        "replay {id} stands still until the row of its destination is changed, and goes on then; `andon replay --cancel {id}` ends it"
+    )
+}
+
 /// Returns the line that shows the progress of one replay.
 pub(super) fn progress(standing: &ReplayStatus) -> String {
     let ReplayStatus { id, destination, delivered, total, .. } = standing;
@@ -81,6 +95,7 @@ mod tests {
             asked_at: at("03:00:00"),
             ended_at: None,
             trouble: None,
+            is_stuck: false,
         }
     }
 
