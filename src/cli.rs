@@ -104,6 +104,22 @@ enum Command {
     Webhooks(webhooks::Webhooks),
 }
 
+impl Command {
+    /// Says whom to run it as where PostgreSQL denies a right.
+    fn role(&self) -> &'static str {
+        match self {
+            Command::Migrate => "run it as the owner of the database, or of schema andon once it is there",
+            Command::Attach(_) | Command::Detach(_) | Command::Source(_) => "run it as the owner of the tables",
+            Command::Capture(_) | Command::Secrets(_) | Command::Webhooks(_) => {
+                "run it as the owner of schema andon; the role of `andon run` may not do this"
+            }
+            Command::Grants(_) | Command::Check(_) | Command::Run | Command::Deliveries(_) | Command::Replay(_) => {
+                "the DBA runs what `andon grants --role ROLE` prints, for the role that this runs as"
+            }
+        }
+    }
+}
+
 impl Cli {
     /// Returns whether the command runs for long next to a database and a broker that need processors of the same machine.
     pub fn is_daemon(&self) -> bool {
@@ -112,6 +128,11 @@ impl Cli {
 
     /// Runs the command to its end.
     pub async fn run(self) -> Result<ExitCode, Failure> {
+        let role = self.command.role();
+        self.execute().await.map_err(|failure| failure.with_role(role))
+    }
+
+    async fn execute(self) -> Result<ExitCode, Failure> {
         let global = &self.options;
         global.warn_of_arguments();
         match self.command {

@@ -68,6 +68,7 @@ pub enum Trust {
 /// Checks the mapping against the database. If there are no findings, `attach` will succeed.
 pub async fn check(client: &mut Client, mapping: &Mapping) -> Result<CheckedMapping, SourceError> {
     let transaction = begin(client).await?;
+    plan::relatives::refuse_without_usage(&transaction, mapping).await?;
     let checked = check_mapping(&transaction, mapping)
         .await
         .map_err(|error| SourceError::database("check the mapping", error))?;

@@ -69,9 +69,17 @@ impl FailureGroup {
         self.operation == OF_A_LOOKUP
     }
 
-    /// Returns whether any of them can be captured again.
-    pub fn is_recoverable(&self) -> bool {
-        self.kept > 0
+    /// Returns what to do about it.
+    pub fn cure(&self) -> &'static str {
+        if self.is_of_the_log() {
+            "once you know, run `andon capture acknowledge --source andon.log`"
+        } else if self.is_of_a_lookup() {
+            "correct the mapping or grant the right, attach, and run `andon capture --again`; it sends no event twice"
+        } else if self.kept > 0 {
+            "mend the cause, then run `andon capture --again`; `andon capture errors` lists them"
+        } else {
+            "mend the cause, then run `andon capture acknowledge`; nothing is kept that could be captured again"
+        }
     }
 }
 

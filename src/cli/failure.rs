@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+use tokio_postgres::error::SqlState;
+
 use crate::cli::screen;
 
 /// The reason why a command ended early.
@@ -14,6 +17,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Adds whom to run the command as, if PostgreSQL has denied a right.
+    pub(super) fn with_role(self, role: &str) -> Failure {
+        match self {
+            Failure::Fault(error) if is_denied(&error) => Failure::Fault(anyhow!("{error:#}; {role}")),
+            failure => failure,
+        }
+    }
+
     /// Prints the reason to standard error, and returns the exit status.
     pub fn report(&self) -> ExitCode {
         let (error, status) = match self {
@@ -23,6 +34,11 @@ impl Failure {
         screen::complain(format_args!("{error:#}"));
         ExitCode::from(status)
     }
+}
+
+fn is_denied(error: &anyhow::Error) -> bool {
+    let code = error.chain().find_map(|it| it.downcast_ref::<tokio_postgres::Error>()?.code());
+    code == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
 }
 
 impl From<anyhow::Error> for Failure {

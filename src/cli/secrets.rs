@@ -188,7 +188,7 @@ pub(super) async fn held_by_all(client: &impl GenericClient, keys: &Keys) -> Res
 
 fn keyed(keys: &Keys) -> Result<&str, Failure> {
     keys.first().map(|(name, _)| name).ok_or_else(|| {
-        usage("the configuration names no key in secrets.keys; make one with `andon secrets new-key FILE`")
+        usage("the configuration names no key in secrets.keys; make one with `andon secrets new-key FILE`, name it there, and start the daemons again")
     })
 }
 

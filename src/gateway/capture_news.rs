@@ -39,14 +39,12 @@ pub(super) async fn run(pool: &Pool) {
         }
         newest = id;
         for group in told.news(groups, is_minute) {
-            let is_of_a_lookup = group.is_of_a_lookup();
+            let (is_of_a_lookup, advice) = (group.is_of_a_lookup(), group.cure());
             let FailureGroup { source, table, operation, reason, count, .. } = group;
             if is_of_a_lookup {
-                let advice = "correct the mapping or grant the right, attach, and run `andon capture --again`";
                 tracing::error!(source, table, reason, advice, "events are captured without what a lookup gives");
                 continue;
             }
-            let advice = "mend the cause, then run `andon capture --again`";
             tracing::error!(source, table, operation, reason, count, advice, "changes could not be captured");
         }
     }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic, in its helper functions too")]
 
+mod advice;
 mod allocations;
 mod architecture;
 mod attach;

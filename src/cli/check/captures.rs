@@ -32,21 +32,13 @@ fn finding(group: &FailureGroup) -> Finding {
     let since = if first == last { format!("at {last}") } else { format!("from {first} to {last}") };
     if group.is_of_the_log() {
         let message = format!("{count} events cannot be read and go to nobody, {since}: {reason}");
-        return Finding::fault("log", message)
-            .cure("once you know, run `andon capture acknowledge --source andon.log`");
+        return Finding::fault("log", message).cure(group.cure());
     }
     let shown = if source.is_empty() { table.clone() } else { format!("{table} (source {source})") };
     if group.is_of_a_lookup() {
         let message = format!("events are captured without what a lookup gives, {since}: {reason}");
-        let cure =
-            "correct the mapping or grant the right, attach, and run `andon capture --again`; it sends no event twice";
-        return Finding::fault("capture", message).of(table).cure(cure).shown_as(shown);
+        return Finding::fault("capture", message).of(table).cure(group.cure()).shown_as(shown);
     }
     let message = format!("{count} changes ({operation}) could not be captured, {since}: {reason}");
-    let cure = match group.is_recoverable() {
-        true => "mend the cause, then run `andon capture --again`; `andon capture errors` lists them",
-        false => "mend the cause, then run `andon capture acknowledge`; nothing is kept that could be captured again",
-    };
-    let finding = Finding::fault("capture", message).of(table).cure(cure);
-    finding.shown_as(shown)
+    Finding::fault("capture", message).of(table).cure(group.cure()).shown_as(shown)
 }

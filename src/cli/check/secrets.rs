@@ -36,7 +36,9 @@ pub(super) async fn check(client: &Client, config: &Config, report: &mut CheckRe
     let named = plain[..plain.len().min(NAMED)].join(", ");
     let cure = match config.keys.first() {
         Some(_) => "run `andon secrets rotate-key`, which seals them",
-        None => "make a key with `andon secrets new-key FILE`, and seal them with `andon secrets rotate-key`",
+        None => {
+            "make a key with `andon secrets new-key FILE`, name it in secrets.keys, start the daemons again, and seal them with `andon secrets rotate-key`"
+        }
     };
     let message = format!("in plain text in the database: {named}{more}");
     report.add(Finding::new(Grade::Warning, "secrets", message).cure(cure));

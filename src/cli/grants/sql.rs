@@ -47,11 +47,12 @@ begin
         raise exception '% does not own schema andon; attach as the role that ran andon migrate, and name that one', {text};
     end if;
     if not exists (select from pg_roles where rolname = 'andon_capture') then
-        create role andon_capture nologin noinherit;
+{}        create role andon_capture nologin noinherit;
     elsif exists (select from pg_roles where rolname = 'andon_capture' and (rolcanlogin or rolsuper or rolcreaterole)) then
         raise exception 'andon_capture can log in or do more than it should; alter role andon_capture nologin nosuperuser nocreaterole';
     end if;
 end ",
+        may_make("andon_capture", "nologin noinherit"),
         text = literal(owner).trim_start()
     );
     format!(
@@ -124,12 +125,25 @@ fn role_exists(role: &str, is_revoked: bool) -> String {
         "
 begin
     if not exists (select from pg_roles where rolname = {}) then
-        create role {} login;
+{}        create role {} login;
 {refuse}    end if;
 end ",
         literal(role).trim_start(),
+        may_make(role, "login"),
         identifier(role),
     ))
+}
+
+/// Refuses to make a role where whoever runs the SQL may make none, with what a superuser has to run beforehand.
+fn may_make(role: &str, attributes: &str) -> String {
+    let make = format!("create role {} {attributes}", identifier(role));
+    format!(
+        "        if not (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
+            raise exception '% may make no role; a superuser runs this first: %', current_user, {};
+        end if;
+",
+        literal(&make).trim_start()
+    )
 }
 
 /// Takes back what earlier grants gave on tables to come.
