@@ -172,7 +172,7 @@ pub(super) async fn connect(config: &Config) -> Result<Client, Failure> {
     Ok(database.connect().await.map_err(anyhow::Error::from)?)
 }
 
-/// Refuses to seal anything that a daemon could not open which runs now: each row that is sealed would be misconfigured there.
+/// Refuses to seal anything that a daemon could not open which runs now: it could not take over for the others.
 pub(super) async fn held_by_all(client: &impl GenericClient, keys: &Keys) -> Result<(), Failure> {
     let Some((name, id)) = keys.first() else { return Ok(()) };
     let lacking = secrets::lacking(client, id).await.context("cannot read andon.daemons")?;

@@ -1,5 +1,5 @@
 //! Which living daemons could not open what is sealed with a key. In: the leases, and the id of a key. Out: the daemons that do not hold the key,
-//! or do not say. What is sealed with a key that a daemon lacks is misconfigured there until the daemon is started again.
+//! or do not say. What is sealed with a key that a daemon lacks is served by the others, and misconfigured where no other lives.
 
 use std::fmt;
 

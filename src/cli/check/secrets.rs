@@ -20,8 +20,7 @@ pub(super) async fn check(client: &Client, config: &Config, report: &mut CheckRe
     for key in held.iter().filter_map(|held| held.key_id()).collect::<BTreeSet<_>>() {
         let Ok(lacking) = secrets::lacking(client, key).await else { return };
         for lacking in lacking {
-            let message =
-                format!("values are sealed with key {key}: {lacking}, so that their rows are misconfigured there");
+            let message = format!("values are sealed with key {key}: {lacking}, so that it cannot serve their rows");
             let finding = Finding::new(Grade::Warning, "secrets", message);
             report.add(finding.cure("name the key in secrets.keys there, and start the daemon again"));
         }
