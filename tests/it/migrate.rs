@@ -65,3 +65,33 @@ async fn what_holds_a_delivery_back_is_one_probe_of_the_index() {
     let plan = rows.iter().map(|row| row.get(0)).collect::<Vec<String>>().join("\n");
     assert!(plan.contains("using deliveries_of_entity") && !plan.contains("parked_before"), "not inlined:\n{plan}");
 }
+
+#[tokio::test]
+async fn a_role_that_writes_the_lanes_writes_the_names_at_brokers_without_new_grants() {
+    let plant = Plant::empty().await;
+    let count = "select count(*)::int8 from information_schema.role_table_grants where table_schema = 'andon'
+        and table_name = 'broker_names' and grantee = current_database() || '_writer'";
+    // As a version before this table leaves the schema, and a role that runs a daemon.
+    plant
+        .run(
+            "drop table andon.broker_names;
+            do $$ begin
+                execute format('create role %I', current_database() || '_writer');
+                execute format('grant select, insert, update, delete on andon.lanes to %I', current_database() || '_writer');
+            end $$",
+        )
+        .await;
+
+    plant.run(include_str!("../../migrations/0036_broker_names.sql")).await;
+
+    let rights = plant.count(count).await;
+    plant
+        .run(
+            "do $$ begin
+                execute format('drop owned by %I', current_database() || '_writer');
+                execute format('drop role %I', current_database() || '_writer');
+            end $$",
+        )
+        .await;
+    assert_eq!(rights, 4);
+}
