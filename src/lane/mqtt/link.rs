@@ -37,6 +37,9 @@ enum Client {
     V4(v4::Client),
 }
 
+/// What to look at where a server says nothing to who does not speak TLS.
+const IN_THE_OPEN: &str = "; it has said nothing: if this is its port for TLS, write mqtts:// before its name";
+
 impl Link {
     /// Connects, and returns when the broker has answered.
     pub async fn connect(options: &ConnectOptions, version: Version) -> Result<Link, Refusal> {
@@ -55,7 +58,7 @@ impl Link {
                 }),
             }
         };
-        tokio::time::timeout(CONNECT_TIME, connecting).await.unwrap_or_else(|_| {
+        let connected = tokio::time::timeout(CONNECT_TIME, connecting).await.unwrap_or_else(|_| {
             let reason = format!("no answer within {CONNECT_TIME:?}");
             // The library waits for the rest of a CONNACK of 3.1.1, which is shorter.
             let cause = match (heard.is_silent(), heard.last_words()) {
@@ -64,6 +67,13 @@ impl Link {
                 _ => Cause::Other,
             };
             Err(Refusal { reason, cause })
+        });
+        connected.map_err(|mut refusal| {
+            // A server that waits for TLS often closes such a connection without a word.
+            if heard.is_silent() && options.tls.is_none() {
+                refusal.reason += IN_THE_OPEN;
+            }
+            refusal
         })
     }
 

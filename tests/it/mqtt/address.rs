@@ -6,12 +6,14 @@ use rig::MosquittoOptions;
 use rig::Receiver;
 use rig::ScriptedBroker;
 use rig::Subscriber;
+use rig::mosquitto::MosquittoTls;
 use rig::scripted_broker::Answer;
 use rig::subscriber::SubscriberOptions;
 use serde_json::json;
 
 use super::set;
 use super::wait_for_all;
+use crate::support::authority::Authority;
 use crate::support::line::Line;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,12 +41,26 @@ async fn an_address_and_a_password_are_taken_as_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_of_something_else_is_told_apart_with_the_one_to_use() {
+async fn a_port_of_something_else_is_told_apart_with_what_to_use() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.sign("127.0.0.1", 2099);
+    let tls = Some(MosquittoTls { ca: authority.pem.clone(), certificate, key, require_certificate: false });
+    let mosquitto = Mosquitto::start(&MosquittoOptions { tls, ..MosquittoOptions::default() }).unwrap();
+    let mute = ScriptedBroker::start(|_| Answer::Last(Vec::new())).await.unwrap();
     let page = Receiver::start().await.unwrap();
     let alert = Answer::Last(vec![0x15, 3, 1, 0, 2, 2, 70]);
     let tls = ScriptedBroker::start(move |_| alert.clone()).await.unwrap();
     let mut line = Line::new().await;
-    let lanes = [(page.port(), "5"), (page.port(), "3.1.1"), (tls.port(), "5"), (tls.port(), "3.1.1")];
+    let lanes = [
+        (page.port(), "5"),
+        (page.port(), "3.1.1"),
+        (tls.port(), "5"),
+        (tls.port(), "3.1.1"),
+        (mosquitto.port(), "5"),
+        (mosquitto.port(), "3.1.1"),
+        (mute.port(), "5"),
+        (mute.port(), "3.1.1"),
+    ];
     let mut publishers = Vec::new();
     for (port, version) in lanes {
         publishers.push(line.publisher(port, json!({"version": version})).await);
@@ -60,4 +76,5 @@ async fn a_port_of_something_else_is_told_apart_with_the_one_to_use() {
     for (reason, what) in reasons.iter().zip(["speaks HTTP", "speaks HTTP", "speaks TLS", "speaks TLS"]) {
         assert!(reason.starts_with(&format!("the server {what} on this port")), "{reason}");
     }
+    assert!(reasons[2..].iter().all(|reason| reason.contains("write mqtts:// before its name")), "{reasons:#?}");
 }
