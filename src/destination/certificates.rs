@@ -148,6 +148,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_and_no_key_is_shown() {
         let wrong = json!({"ca": PEM, "ca_file": "ca.pem", "client_key": "hunter2"});
+        let large = json!({"ca": PEM.repeat(64 * 1024 / PEM.len())});
+
+        assert_eq!(of(&large, None).1, "settings.ca is not a text of at most 16384 bytes");
 
         insta::assert_snapshot!(of(&wrong, None).1, @r"
         settings.ca and settings.ca_file are both set; remove one of them

@@ -182,6 +182,8 @@ mod tests {
 
         assert_eq!(echo.hide("Cannot POST /hooks/t0ken: t0ken unknown".to_owned()), "Cannot POST …: … unknown");
         assert_eq!(echo.hide("all well".to_owned()), "all well");
+        let nested = Echo::of(["abcd".to_owned(), "abcde".to_owned(), "abcdef".to_owned()]);
+        assert_eq!(nested.hide("abcdeg abcdx abcdef".to_owned()), "…g …x …");
         assert!(format!("{echo:?}").starts_with("Echo("));
     }
 

@@ -250,6 +250,7 @@ mod tests {
         assert!(cut.chain([whole]).all(|text| !text.contains("s3")));
         let said = answer(0x87, Some("user andon, password s3cr\tet-password"), &echo);
         assert_eq!(said, "the broker answered: not authorized (0x87), it says `user andon, password …`");
+        assert_eq!(clean(&format!("{}not looked at", "\u{1b}".repeat(BYTES)), &echo), "");
         assert_eq!(clean("Broken(\"s3cr\\tet-password\")", &echo), "Broken(\"…\")");
     }
 

@@ -269,7 +269,6 @@ mod tests {
 
     use hyper_util::rt::TokioIo;
     use tokio::io::AsyncRead;
-    use tokio::io::AsyncReadExt as _;
     use tokio::io::AsyncWrite;
     use tokio::io::AsyncWriteExt as _;
     use tokio::io::ReadBuf;
@@ -318,6 +317,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_is_given_up_ends_whatever_its_endpoint_waits_for() {
         let origin = || Uri::from_static("https://erp.example/");
+        let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
         // No request at all may be begun, no byte of a body may be sent, and nothing is said.
         for greeting in [Some(settings(3, 0)), Some(settings(4, 0)), Some(settings(3, 1)), None] {
             let (near, mut far) = duplex(4096);
@@ -332,8 +332,9 @@ mod tests {
 
             drop(connection);
 
-            let read_on = async { while far.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {} };
-            assert!(timeout(5 * FAREWELL, read_on).await.is_ok(), "{greeting:?}");
+            // Whoever reads nothing, so that a farewell never leaves, learns of the end as well.
+            let write_on = async { while far.write_all(&ping).await.is_ok() {} };
+            assert!(timeout(5 * FAREWELL, write_on).await.is_ok(), "{greeting:?}");
         }
     }
 }
