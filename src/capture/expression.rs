@@ -1,14 +1,11 @@
 //! Reads just enough of a mapping's SQL to know which rows it names. In: an expression. Out: the rows that it mentions, and whether it
 //! contains something that no mapping may contain. Whether the SQL is right, only the database can judge, in the check.
 
+use std::collections::HashSet;
+
 /// Returns whether the expression reads a column of `row`.
 pub fn mentions(sql: &str, row: &str) -> bool {
     words(sql).iter().any(|word| word.is_row(row))
-}
-
-/// Returns whether the expression reads this column of this row, or may read it because it names a column of no row.
-pub fn may_read_column_of(sql: &str, row: &str, column: &str) -> bool {
-    may_read(sql, row).iter().any(|name| name == column)
 }
 
 /// Returns the columns that the expression reads of this row, and those that it may read because it names no row with them.
@@ -24,13 +21,14 @@ pub fn may_read(sql: &str, row: &str) -> Vec<String> {
     (0..words.len()).filter(is_read).map(|place| words[place].text.clone()).collect()
 }
 
-/// Returns whether the expression reads this column of the changed row, whether or not it names the row.
-pub fn reads_column(sql: &str, column: &str) -> bool {
+/// Returns the columns that the expression reads of the changed row, whether or not it names the row, and other words that could be columns.
+pub fn columns_read(sql: &str) -> HashSet<String> {
     let words = words(sql);
-    words.iter().enumerate().any(|(place, word)| {
-        let of_the_row = || place > 0 && ["new", "old", "this"].iter().any(|row| words[place - 1].is_row(row));
-        word.text == column && (!word.is_column || of_the_row())
-    })
+    let is_read = |place: &usize| {
+        let of_the_row = || *place > 0 && ["new", "old", "this"].iter().any(|row| words[*place - 1].is_row(row));
+        !words[*place].is_column || of_the_row()
+    };
+    (0..words.len()).filter(is_read).map(|place| words[place].text.clone()).collect()
 }
 
 /// Returns the objection to an expression that contains what no mapping may contain. `rows` are the rows that it can read.
@@ -149,9 +147,13 @@ fn without(sql: &str, quotes: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::columns_read;
     use super::mentions;
     use super::objection;
-    use super::reads_column;
+
+    fn reads_column(sql: &str, column: &str) -> bool {
+        columns_read(sql).contains(column)
+    }
 
     #[test]
     fn a_column_of_the_changed_row_is_told_from_that_of_another() {

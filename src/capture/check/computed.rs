@@ -2,7 +2,7 @@
 //! a finding wherever the entry reads such a column of the changed row, because a trigger sees null there.
 
 use crate::capture::check::checker::Checker;
-use crate::capture::expression::reads_column;
+use crate::capture::expression::columns_read;
 use crate::capture::mapping::Capture;
 use crate::capture::mapping::EventType;
 use crate::capture::mapping::Text;
@@ -29,7 +29,7 @@ fn readers<'c>(capture: &'c Capture, column: &str) -> Vec<&'c Text> {
     let event = if let EventType::Sql(text) = &capture.event { Some(text) } else { None };
     let named = capture.context.iter().chain(&capture.data).map(|(_, text)| text);
     let expressions = single.chain(event).chain(named).chain(capture.lookups.iter().map(|lookup| &lookup.on));
-    listed.chain(expressions.filter(|text| reads_column(&text.sql, column))).collect()
+    listed.chain(expressions.filter(|text| columns_read(&text.sql).contains(column))).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The body of a trigger function. In: the table as the database has it, and its rules. Out: PL/pgSQL that captures changes and never fails
 //! the plant's statement: what cannot be captured is recorded instead. It executes nothing.
 
+use std::collections::HashSet;
+
 use crate::capture::mapping::Operation;
 use crate::capture::mapping::TableName;
 use crate::capture::sql::event;
@@ -272,9 +274,9 @@ end;
 
     /// Returns the columns that the mapping names, as SQL: of a row that is kept, they and its key leave the table, and nothing else.
     fn kept_columns(&self) -> String {
-        let is_named = |column: &&String| self.rules.iter().any(|rule| rule.reads(column));
-        let columns: Vec<String> =
-            self.table.columns.iter().filter(is_named).map(|column| literal(column).trim_start().to_owned()).collect();
+        let read: HashSet<String> = self.rules.iter().flat_map(Rule::columns_read).collect();
+        let columns = self.table.columns.iter().filter(|column| read.contains(*column));
+        let columns: Vec<String> = columns.map(|column| literal(column).trim_start().to_owned()).collect();
         format!("array[{}]::text[]", columns.join(", "))
     }
 

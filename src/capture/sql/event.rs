@@ -1,8 +1,10 @@
 //! The insert that turns changed rows into events. In: the rules of one table, which are its entries made ready for SQL. Out: the text of
 //! one `insert … select`, in which the first rule whose condition holds takes a row. It knows nothing of triggers or of the mapping file.
 
+use std::collections::HashSet;
+
+use crate::capture::expression::columns_read;
 use crate::capture::expression::mentions;
-use crate::capture::expression::reads_column;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Operation;
 use crate::capture::sql::quote::identifier;
@@ -50,13 +52,13 @@ impl Rule {
         required
     }
 
-    /// Returns whether the rule reads this column of the changed row.
-    pub fn reads(&self, column: &str) -> bool {
+    /// Returns the columns that the rule reads of the changed row, and other words that could be columns.
+    pub fn columns_read(&self) -> HashSet<String> {
         let single = [&self.when, &self.tenant, &self.occurred_at].into_iter().flatten();
         let named = self.context.iter().chain(&self.data).map(|(_, sql)| sql);
-        let mut expressions =
+        let expressions =
             single.chain(named).chain([&self.event, &self.entity_id]).chain(self.lookups.iter().map(|it| &it.on.sql));
-        self.of.iter().any(|own| own == column) || expressions.any(|sql| reads_column(sql, column))
+        self.of.iter().cloned().chain(expressions.flat_map(|sql| columns_read(sql))).collect()
     }
 
     /// Returns the lookups that the event needs.

@@ -1,7 +1,9 @@
 //! The insert that is tried when the one of all rows fails because of a lookup. In: the rules of a table. Out: SQL that yields the text of the
 //! same insert, in which each lookup that fails gives nulls. It costs nothing until then: the function holds it as text.
 
-use crate::capture::expression::may_read_column_of;
+use std::collections::HashSet;
+
+use crate::capture::expression::may_read;
 use crate::capture::mapping::Lookup;
 use crate::capture::mapping::Operation;
 use crate::capture::sql::event;
@@ -129,5 +131,6 @@ pub fn columns_read<'c>(rule: &Rule, lookup: &Lookup, all: impl Iterator<Item = 
     expressions.extend(rule.context.iter().chain(&rule.data).map(|(_, sql)| sql.as_str()));
     expressions
         .extend(rule.lookups.iter().filter(|other| other.alias != lookup.alias).map(|other| other.on.sql.as_str()));
-    all.filter(|column| expressions.iter().any(|sql| may_read_column_of(sql, &lookup.alias, column))).collect()
+    let read: HashSet<String> = expressions.iter().flat_map(|sql| may_read(sql, &lookup.alias)).collect();
+    all.filter(|column| read.contains(*column)).collect()
 }
