@@ -2,6 +2,7 @@
 //! whether each is a fault with its cause, and the exit status 1, in a report that people and machines read.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use rig::receiver::Answer;
 use rig::receiver::Receiver;
@@ -151,6 +152,25 @@ async fn the_check_ends_whatever_hangs_and_says_what_it_still_waits_for() {
         let names_it = told.contains(&format!("process {process} ")) && told.contains(&format!("andon.{table}"));
         assert!(names_it || told.contains("has locked it"), "{table}: {told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_killed_leaves_nothing_in_the_queue_for_a_lock() {
+    let line = Line::new().await;
+    let mut holder = connect(&line.url).await;
+    let holding = holder.transaction().await.unwrap();
+    holding.batch_execute("lock table andon.lanes in access exclusive mode").await.unwrap();
+    let waits = "exists (select from pg_locks join pg_database d on d.oid = database where not granted and datname = current_database())";
+
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_andon"));
+    check.env_clear().env("DATABASE_URL", &line.url).current_dir(std::env::temp_dir());
+    let mut check = check.args(["check", "--timeout", "5s"]).stdout(Stdio::null()).spawn().unwrap();
+    line.until_true(&format!("select {waits}")).await;
+    check.kill().unwrap();
+    check.wait().unwrap();
+
+    line.until_true(&format!("select not {waits}")).await;
+    holding.rollback().await.unwrap();
 }
 
 /// A mapping of one table whose rows have a tenant.

@@ -31,6 +31,9 @@ const EXPLANATION: Duration = Duration::from_millis(300);
 
 /// How long it may take to end what a part is doing.
 const CANCEL: Duration = Duration::from_millis(100);
+/// So long after the deadline, the database itself ends what still waits for a lock: the check may have been killed, or have had no time to ask
+/// for that on a machine that is busy.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// How soon it is asked again whether a part that works on waits for anybody.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -133,7 +136,10 @@ impl<'d> Parts<'d> {
             return Ok((client, process));
         }
         let client = self.database.connect().await?;
-        let process = client.query_one("select pg_backend_pid()", &[]).await?.get(0);
+        let limit = self.deadline.saturating_duration_since(Instant::now()).saturating_add(LEFT_BEHIND).as_millis();
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let sql = format!("select pg_backend_pid() from set_config('lock_timeout', '{limit}', false)");
+        let process = client.query_one(&sql, &[]).await?.get(0);
         Ok((client, process))
     }
 

@@ -13,7 +13,7 @@ use crate::support::role::as_daemon;
 /// Restarts a server so that it can only be read, as one that follows a primary.
 pub(super) async fn turn_into_a_standby(server: &Postgres) {
     let admin = connect(&server.url("postgres")).await;
-    admin.batch_execute("copy (select) to program 'touch standby.signal'").await.unwrap();
+    admin.batch_execute("copy (select) to program 'cat > standby.signal'").await.unwrap();
     server.stop().unwrap();
     server.start_again().unwrap();
 }
