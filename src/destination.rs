@@ -197,10 +197,13 @@ pub fn read(kind: DestinationKind, table: &str, profile: Format, row: TableRow<'
     let events = events(&mut fields);
     let start_at = fields.setting("start_at", "an RFC 3339 time", |text| text.parse::<Timestamp>().ok());
     let is_paused = fields.flag_setting("paused");
+    let egress = defaults.egress.of_tenant(&tenant.0);
     let target = match kind {
-        DestinationKind::Mqtt => publisher::read(&mut fields, profile, defaults).map(|it| Target::Mqtt(Box::new(it))),
+        DestinationKind::Mqtt => {
+            publisher::read(&mut fields, profile, defaults, &egress).map(|it| Target::Mqtt(Box::new(it)))
+        }
         DestinationKind::Webhook => {
-            webhook::read(&mut fields, profile, defaults).map(|it| Target::Webhook(Box::new(it)))
+            webhook::read(&mut fields, profile, defaults, &egress).map(|it| Target::Webhook(Box::new(it)))
         }
     };
     let (fingerprint, keys) = (fields.fingerprint(&defaults.keys), fields.keys().clone());

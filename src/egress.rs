@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use crate::egress::item::Item;
 use crate::egress::lookup::Lookup;
+use crate::egress::lookup::turns::Turns;
 use crate::egress::own::Own;
 use crate::egress::proxy::Proxy;
 use crate::egress::rules::Named;
@@ -33,6 +34,7 @@ pub struct Egress {
     rules: Arc<Rules>,
     own: Own,
     proxy: Option<Arc<Proxy>>,
+    turns: Turns,
 }
 
 /// Connects to one host, with its lookups one after the other.
@@ -86,13 +88,18 @@ impl Egress {
         }
     }
 
+    /// Returns the same for the destinations of one tenant, whose lookups take turns.
+    pub fn of_tenant(&self, tenant: &str) -> Egress {
+        Egress { turns: self.turns.of_tenant(tenant), ..self.clone() }
+    }
+
     /// Returns what connects to one host.
     pub fn dialer(&self) -> Dialer {
         self.dialer_by(|name, port| Ok((name, port).to_socket_addrs()?.collect()))
     }
 
     fn dialer_by(&self, resolve: lookup::Resolve) -> Dialer {
-        Dialer { egress: self.clone(), lookup: Lookup::by(resolve) }
+        Dialer { egress: self.clone(), lookup: Lookup::by(resolve, &self.turns) }
     }
 }
 

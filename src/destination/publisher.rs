@@ -12,6 +12,7 @@ use crate::destination::defaults::Defaults;
 use crate::destination::fields::Fields;
 use crate::destination::status_level;
 use crate::egress::Dialer;
+use crate::egress::Egress;
 use crate::payload::Format;
 use crate::quantity;
 use crate::secret::Secret;
@@ -103,8 +104,8 @@ impl MqttVersion {
     }
 }
 
-pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) -> Option<Publisher> {
-    let (settings, egress) = (&defaults.mqtt, &defaults.egress);
+pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults, egress: &Egress) -> Option<Publisher> {
+    let settings = &defaults.mqtt;
     let address = address(fields).filter(|(host, port, _)| match egress.judge(host, *port) {
         Ok(()) => true,
         Err(refused) => {

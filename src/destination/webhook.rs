@@ -50,8 +50,8 @@ pub struct Webhook {
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Reads the row. What it asks for beyond a ceiling of the configuration is a problem, and not silently made less.
-pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults) -> Option<Webhook> {
-    let (settings, egress) = (&defaults.webhook, &defaults.egress);
+pub(super) fn read(fields: &mut Fields, profile: Format, defaults: &Defaults, egress: &Egress) -> Option<Webhook> {
+    let settings = &defaults.webhook;
     let address = address(fields, egress);
     // A blank at an end may belong to it.
     let secret = WebhookSecret::parse(&fields.verbatim("secret_key").unwrap_or_default());
@@ -149,7 +149,7 @@ mod tests {
         let row = row.to_string();
         let mut fields = Fields::new(&row, None);
         let defaults = Defaults { webhook: webhook.clone(), ..Defaults::default() };
-        let webhook = read(&mut fields, Format::Andon, &defaults);
+        let webhook = read(&mut fields, Format::Andon, &defaults, &defaults.egress);
         (webhook, fields.problems().join("\n"))
     }
 

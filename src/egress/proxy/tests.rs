@@ -4,6 +4,7 @@
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::egress::lookup::turns::Turns;
 
 fn proxy(text: &str) -> Proxy {
     Proxy::parse(text).unwrap()
@@ -15,7 +16,7 @@ fn problem(text: &str) -> String {
 
 /// Looks up the addresses of this host.
 fn lookup() -> Lookup {
-    Lookup::by(|_, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]))
+    Lookup::by(|_, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]), &Turns::default())
 }
 
 /// Asks a proxy that answers each request with the next of these texts. Returns what was asked, and what came of it.
