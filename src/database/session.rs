@@ -85,7 +85,7 @@ fn statements() -> String {
             union all
             select 'session_replication_role', 'origin' where current_setting('is_superuser') = 'on'
         ) wanted (name, value)
-        where wanted.name in (select name from pg_catalog.pg_settings);
+        where pg_catalog.current_setting(wanted.name, true) is not null;
         commit",
         values.join(", ")
     )
