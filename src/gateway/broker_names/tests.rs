@@ -212,7 +212,7 @@ fn edit() -> impl Strategy<Value = (Edited, bool)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn nothing_that_a_tenant_does_changes_what_another_has(edits in prop::collection::vec(edit(), 1..40)) {
+    fn nothing_that_a_tenant_does_changes_what_another_has(edits in prop::collection::vec(edit(), 1..20)) {
         let (mut table, mut held): (Vec<Edited>, Holders) = Default::default();
         let mut before: HashMap<LaneName, (String, String)> = HashMap::new();
         for (edited, is_there) in edits {
