@@ -49,6 +49,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0036_broker_names", include_str!("../migrations/0036_broker_names.sql")),
     ("0037_no_old_fingerprints", include_str!("../migrations/0037_no_old_fingerprints.sql")),
     ("0038_advice_of_emit", include_str!("../migrations/0038_advice_of_emit.sql")),
+    ("0039_rights_of_daemons", include_str!("../migrations/0039_rights_of_daemons.sql")),
 ];
 
 /// `xid8`, `int8multirange` and `create or replace trigger` came with PostgreSQL 14.

@@ -6,6 +6,7 @@ mod forged;
 use rig::Postgres;
 use rig::Receiver;
 use serde_json::json;
+use tokio_postgres::Client;
 
 use crate::command::run_andon;
 use crate::support::line::ALL_DONE;
@@ -23,6 +24,12 @@ const OLD_GRANTS: &str = "
     grant usage on all sequences in schema andon to andon_run;
     grant execute on all functions in schema andon to andon_run;
     alter default privileges in schema andon grant select on tables to andon_run;";
+
+/// Nothing but what migrations know a role by that runs daemons. Whoever has more gets no less.
+const MARK: &str = "grant insert on andon.lanes to andon_run";
+
+/// How many migrations there were when README.md gave those grants.
+const OLD_MIGRATIONS: usize = 19;
 
 /// What a stolen `andon run` must not do.
 const FORBIDDEN: &[&str] = &[
@@ -110,6 +117,47 @@ async fn the_grants_that_readme_gave_before_are_too_much_and_are_mended() {
     refused(&url, FORBIDDEN).await;
     line.run("create table andon.later (id int)").await;
     refused(&url, &["select from andon.later"]).await;
+}
+
+/// Brings a new database to where an earlier version left it.
+async fn migrate_to_old(client: &Client) {
+    let mut files: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    let table = "create schema andon; create table andon.migrations
+        (version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now())";
+    client.batch_execute(table).await.unwrap();
+    for (version, file) in (1_i32..).zip(&files[..OLD_MIGRATIONS]) {
+        let sql = std::fs::read_to_string(file).unwrap();
+        client.batch_execute(&sql).await.unwrap();
+        let done = "insert into andon.migrations (version, name, checksum) values ($1, $2, encode(sha256(convert_to($3, 'UTF8')), 'hex'))";
+        client.execute(done, &[&version, &file.file_stem().unwrap().to_str().unwrap(), &sql]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_update_needs_no_new_grants_before_its_daemons_run_and_takes_nothing_from_the_old_ones() {
+    let server = Postgres::start().unwrap();
+    for (grants, keeps_more) in [(OLD_GRANTS, true), (MARK, false)] {
+        let url = server.create_database().await.unwrap();
+        let mut client = connect(&url).await;
+        migrate_to_old(&client).await;
+        if keeps_more {
+            client.batch_execute("create role andon_run login").await.unwrap();
+        }
+        client.batch_execute(grants).await.unwrap();
+
+        andon::migrate::migrate(&mut client).await.unwrap();
+
+        let check = run_andon(&as_daemon(&url), &["check"]);
+        let missing: Vec<_> =
+            check.out.lines().filter(|line| line.contains("lacks") && !line.contains("costs more")).collect();
+        assert!(check.out.contains("database") && missing.is_empty(), "{grants}: {missing:#?} {check:?}");
+        let old = "select has_table_privilege('andon_run', 'andon.deliveries', 'insert')";
+        assert_eq!(client.query_one(old, &[]).await.unwrap().get::<_, bool>(0), keeps_more, "{grants}");
+    }
 }
 
 #[tokio::test]

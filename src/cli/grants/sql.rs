@@ -79,7 +79,7 @@ pub(super) fn of(role: &str, rights: &Rights, purpose: &str) -> String {
     let name = identifier(role);
     let mut sql = format!(
         "{HEAD}{purpose}
--- Run it again after `andon migrate` and `andon attach`: it also takes away what the role has too much.
+-- Run it again after `andon attach`, and after an update once no daemon of the earlier version runs: it also takes away what only that one needed.
 {BEGIN}{}
 delete from andon.emitters where role = {};
 revoke all on schema andon from {name};
