@@ -22,6 +22,7 @@ use crate::lane::progress::writing::Writing;
 use crate::lane::stop::Ended;
 use crate::lane::stop::Stop;
 use crate::lane::store::error::Lost;
+use crate::lane::store::error::RIGHTS;
 use crate::lane::store::error::StoreError;
 use crate::lane::store::row::LaneRow;
 use crate::lane::store::state::State;
@@ -237,12 +238,17 @@ impl Progress {
 
     /// The lane ends if it is lost. If the database failed, it goes on, and says so once.
     pub fn database_failed(&mut self, error: StoreError) -> Result<(), Lost> {
+        let is_of_a_right = error.is_of_a_right();
         match error {
             StoreError::Lost(lost) => Err(lost),
             StoreError::Database(error) => {
-                let error = format!("{:#}", anyhow::Error::new(error));
-                if self.unsaved.failed(&error) {
-                    tracing::warn!(lane = %self.row.lane(), error, "cannot write the lane's progress; trying again");
+                let text = format!("{:#}", anyhow::Error::new(error));
+                let text = if is_of_a_right { format!("{text}; {RIGHTS}") } else { text };
+                let lane = self.row.lane();
+                match self.unsaved.failed(&text) {
+                    true if is_of_a_right => tracing::error!(%lane, error = text, "cannot write the lane's progress"),
+                    true => tracing::warn!(%lane, error = text, "cannot write the lane's progress; trying again"),
+                    false => {}
                 }
                 Ok(())
             }

@@ -135,7 +135,7 @@ impl LaneStatus {
             "running" => (Grade::Ok, "running".to_owned()),
             "paused" => (Grade::Warning, format!("is paused since {since}: {reason}")),
             "retrying" if reason.starts_with("cannot write its progress") => {
-                (Grade::Fault, format!("delivers, but {reason} (since {since})"))
+                (Grade::Fault, format!("takes no more events: it {reason} (since {since})"))
             }
             "retrying" if self.failing_for < FORGIVEN && !reason.starts_with("it failed by a fault of Andon") => {
                 (Grade::Warning, format!("is retrying since {since}: {reason}"))

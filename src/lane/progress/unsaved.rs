@@ -16,6 +16,8 @@ pub(super) struct Unsaved {
     state: State,
     /// Why its progress cannot be written, if that is so. People read it instead of the lane's own state.
     trouble: Option<State>,
+    /// The trouble that was told last, until all is well again: a write that succeeds between two that fail ends nothing.
+    told: Option<String>,
     saved_state: State,
     failure: StoredFailure,
     cursor: StoredCursor,
@@ -73,6 +75,7 @@ impl Unsaved {
         Unsaved {
             state: State::Running,
             trouble: None,
+            told: None,
             saved_state: State::Running,
             failure: if is_failing { StoredFailure::Possible } else { StoredFailure::None },
             cursor: StoredCursor::UpToDate,
@@ -149,17 +152,28 @@ impl Unsaved {
         (self.saved_position, self.saved_at) = (checkpoint.position, now);
         let ranges = u32::try_from(checkpoint.pending.ranges()).unwrap_or(u32::MAX);
         (self.pause, self.stops) = (PAUSE_PER_RANGE.saturating_mul(ranges), false);
+        self.forget_told();
     }
 
-    /// Records that a write failed, of whatever kind, for this reason. Returns whether it is the first since the last checkpoint that
-    /// succeeded.
+    /// Records that a write failed, of whatever kind, for this reason. Returns whether that is to be told: it is the first since the last
+    /// checkpoint that succeeded, and not what was told last.
     pub(super) fn failed(&mut self, reason: &str) -> bool {
         let is_first = !self.database_is_away();
         self.cursor = StoredCursor::DatabaseAway;
         if is_first {
             self.trouble = Some(State::Retrying(format!("cannot write its progress: {reason}")));
         }
-        is_first
+        let is_news = is_first && self.told.as_deref() != Some(reason);
+        if is_news {
+            self.told = Some(reason.to_owned());
+        }
+        is_news
+    }
+
+    fn forget_told(&mut self) {
+        if !self.database_is_away() && self.unsaved_state().is_none() && !self.has_recovered() {
+            self.told = None;
+        }
     }
 
     /// Returns whether the last write failed.
@@ -193,6 +207,7 @@ impl Unsaved {
     /// Records that this state was written.
     pub(super) fn state_saved(&mut self, state: State) {
         self.saved_state = state;
+        self.forget_told();
     }
 
     /// Records that the destination took an event.

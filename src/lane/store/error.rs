@@ -8,6 +8,9 @@ use tokio_postgres::error::SqlState;
 use crate::destination::LaneName;
 use crate::ranges::NotRanges;
 
+/// What to do where PostgreSQL denies what a lane writes.
+pub const RIGHTS: &str = "the role of this daemon lacks a right: run what `andon grants` prints for it";
+
 /// Another daemon has taken the lane over, somebody has moved its cursor, or the database has lost what the lane wrote. The lane must stop: it
 /// can write nothing any more.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +56,23 @@ impl StoreError {
         matches!(self, StoreError::Database(error) if matches!(**error, DatabaseError::Locked))
     }
 
+    /// Returns whether the role of the daemon lacks a right.
+    pub fn is_of_a_right(&self) -> bool {
+        let StoreError::Database(error) = self else { return false };
+        matches!(&**error, DatabaseError::Statement(error) if is_denied(error))
+    }
+
     /// Returns whether what was written names a row that does not exist.
     pub(super) fn is_of_a_reference(&self) -> bool {
         let StoreError::Database(error) = self else { return false };
         let DatabaseError::Statement(error) = &**error else { return false };
         error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
     }
+}
+
+/// Returns whether PostgreSQL has denied a right.
+pub(super) fn is_denied(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
 }
 
 impl From<DatabaseError> for StoreError {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use deadpool_postgres::GenericClient;
 use deadpool_postgres::Pool;
+use deadpool_postgres::Transaction;
 
 use crate::destination::LaneName;
 use crate::event::Entity;
@@ -18,7 +19,9 @@ use crate::lane::store::cursor_update::CursorUpdate;
 use crate::lane::store::cursor_update::Written;
 use crate::lane::store::error::DatabaseError;
 use crate::lane::store::error::Lost;
+use crate::lane::store::error::RIGHTS;
 use crate::lane::store::error::StoreError;
+use crate::lane::store::error::is_denied;
 use crate::lane::store::shared_holes::Pending;
 use crate::lane::store::shared_holes::StoredPending;
 use crate::lane::store::state::State;
@@ -266,7 +269,7 @@ impl LaneRow {
     /// Writes that the destination is disabled, and emits an event that tells the tenant's other destinations, in one transaction.
     async fn disable(&self, reason: &str) -> Result<(), StoreError> {
         let mut client = self.stores.ledger.get().await?;
-        let transaction = client.transaction().await?;
+        let mut transaction = client.transaction().await?;
         let sql = "select state from andon.lanes
             where lane = $1 and epoch = $2 and writes >= $3 for update skip locked";
         let Some(row) = transaction.query_opt(sql, &[&self.lane.0, &self.epoch, &self.known_writes()]).await? else {
@@ -281,10 +284,27 @@ impl LaneRow {
             )
             .await?;
         if row.get::<_, &str>(0) != "disabled" {
-            transaction.execute("select andon.emit_disabled($1)", &[&self.lane.0]).await?;
+            self.tell_disabled(&mut transaction).await?;
         }
         transaction.commit().await?;
         self.has_written(written.get(0));
+        Ok(())
+    }
+
+    /// Tells the tenant's other destinations. Where the role may not do so, the lane is disabled all the same.
+    async fn tell_disabled(&self, transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
+        let inner = transaction.transaction().await?;
+        match inner.execute("select andon.emit_disabled($1)", &[&self.lane.0]).await {
+            Err(error) if is_denied(&error) => {
+                inner.rollback().await?;
+                let (lane, error) = (&self.lane, format!("{:#}", anyhow::Error::new(error)));
+                tracing::error!(%lane, error, "cannot tell the tenant's other destinations that this one is disabled; {RIGHTS}");
+            }
+            told => {
+                told?;
+                inner.commit().await?;
+            }
+        }
         Ok(())
     }
 

@@ -8,10 +8,12 @@ use rig::scripted_endpoint::Step;
 use serde_json::json;
 
 use crate::command::run_andon;
+use crate::support::daemon::start;
 use crate::support::line::ALL_DONE;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 use crate::support::line::marker;
+use crate::support::role;
 
 /// A line whose endpoint fails for the counter 1, so that the first event of each entity is parked.
 async fn line_that_parks() -> (Receiver, Line, String) {
@@ -104,11 +106,50 @@ async fn a_lane_whose_progress_cannot_be_written_says_so_and_goes_on_when_it_can
     receiver.acceptances().wait_for_matching(PATIENCE, 1, |it| it.path == "/hook").await.unwrap();
     line.stop().await.unwrap();
     assert!(reason.starts_with("cannot write its progress: ") && reason.contains("\"nothing\""), "{reason}");
-    assert!(check.status == 1 && check.out.contains("delivers, but cannot write its progress"), "{check:?}");
+    assert!(check.status == 1 && check.out.contains("takes no more events: it cannot write its progress"), "{check:?}");
     // It is dead if the constraint went between two tries to park it.
     let parked = line.parked(&lane).await;
     assert!(parked.len() == 1 && parked[0].contains(" 1 answered 503: 503"), "{parked:?}");
     assert_eq!(receiver.accepted().iter().filter(|it| it.path == "/hook").map(|it| marker(&it.body).1).max(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_whose_role_may_not_park_says_that_it_has_stopped_and_goes_on_with_the_rights() {
+    let (receiver, mut line, lane) = line_that_parks().await;
+    line.run("revoke execute on function andon.park from andon_run").await;
+    line.start();
+    line.emit("acme", "e", 1).await;
+
+    let reason = line.state(&lane, "retrying").await;
+    let check = run_andon(&line.url, &["check"]);
+    line.emit("acme", "f", 2).await;
+    role::grant(&line.client).await;
+
+    assert_eq!(line.state(&lane, "running").await, "");
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
+    line.stop().await.unwrap();
+    assert!(reason.contains("permission denied for function park; ") && reason.contains("`andon grants`"), "{reason}");
+    assert!(check.out.contains("takes no more events: it cannot write its progress: "), "{check:?}");
+    assert_eq!(line.parked(&lane).await, ["retry 1 answered 503: 503"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_whose_role_may_not_tell_others_is_disabled_all_the_same() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/gone", Answer::status(410));
+    let line = Line::new().await;
+    let gone = line.webhook(&receiver.url("/gone"), json!({})).await;
+    line.run("revoke execute on function andon.emit_disabled from andon_run").await;
+    let daemon = start(&line.url).await;
+    line.emit("acme", "e", 1).await;
+
+    let reason = line.state(&gone, "disabled").await;
+    daemon.stop().await.unwrap();
+
+    assert_eq!(reason, "answered 410: 410");
+    let log = daemon.log();
+    let told: Vec<&str> = log.lines().filter(|it| it.contains("permission denied")).collect();
+    assert!(told.len() == 1 && told[0].contains("ERROR") && told[0].contains("`andon grants`"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -209,6 +209,28 @@ fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again(
 }
 
 #[test]
+fn a_state_that_cannot_be_written_is_told_once_though_its_lane_writes_its_cursor_meanwhile() {
+    let now = Instant::now();
+    let mut unsaved = Unsaved::new(0, false, now);
+    let disabled = State::Disabled("410".to_owned());
+    unsaved.set_state(disabled.clone());
+    let write = |unsaved: &mut Unsaved| {
+        let checkpoint = unsaved.begin(1, StoredPending::default(), false);
+        unsaved.saved(&checkpoint, now);
+    };
+
+    assert!(unsaved.failed("denied"));
+    write(&mut unsaved);
+    assert!(!unsaved.failed("denied"));
+    write(&mut unsaved);
+    assert!(unsaved.failed("disk full"), "another reason is news");
+    write(&mut unsaved);
+    unsaved.state_saved(disabled);
+
+    assert!(unsaved.failed("disk full"), "it was well in between");
+}
+
+#[test]
 fn a_lane_that_is_disabled_says_that_and_nothing_else() {
     let mut unsaved = Unsaved::new(0, false, Instant::now());
     let disabled = State::Disabled("410".to_owned());
