@@ -5,6 +5,7 @@ mod environment;
 mod key_files;
 mod layers;
 mod problem;
+mod unreadable;
 
 use std::path::Path;
 use std::path::PathBuf;

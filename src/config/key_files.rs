@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::layers::Layers;
+use crate::config::unreadable;
 use crate::sealing::Key;
 use crate::sealing::Keys;
 
@@ -22,7 +23,7 @@ pub(super) fn read(layers: &mut Layers) -> Keys {
     let missing = layers.has_problem("secrets", "directory");
     layers.parsed_list("secrets", "keys", Keys::default(), |names| match &directory {
         _ if names.is_empty() || missing => Ok(Keys::default()),
-        None => Err("has names, but secrets.directory does not say where the files are".to_owned()),
+        None => Err("has names, but secrets.directory does not say where the files are; only a service of systemd that has credentials needs none, so that in a shell ANDON_SECRETS_DIRECTORY names it".to_owned()),
         Some(directory) => all(directory, names),
     })
 }
@@ -44,7 +45,7 @@ fn one(directory: &Path, name: &str) -> Result<Key, String> {
     }
     let path = directory.join(name);
     let shown = path.display();
-    let unreadable = |error| format!("cannot read `{shown}`: {error}");
+    let unreadable = |error| unreadable::text(&path, &error);
     let metadata = path.metadata().map_err(unreadable)?;
     if !metadata.is_file() || metadata.len() > LARGEST {
         return Err(format!("`{shown}` is not a file with a key; make one with `andon secrets new-key FILE`"));

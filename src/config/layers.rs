@@ -16,6 +16,7 @@ use toml::Value;
 
 use crate::config::environment::Environment;
 use crate::config::problem::Problem;
+use crate::config::unreadable;
 use crate::nearest::nearest;
 use crate::quantity;
 use crate::secret::Secret;
@@ -204,9 +205,7 @@ impl<'a> Layers<'a> {
         let path = self.path(&found, text);
         match std::fs::File::open(&path) {
             Ok(_) => Some(path),
-            Err(error) => {
-                self.refuse(&found.key, format!("cannot read `{}`: {error}; name a readable file", path.display()))
-            }
+            Err(error) => self.refuse(&found.key, format!("{}; name a readable file", unreadable::text(&path, &error))),
         }
     }
 
@@ -221,9 +220,7 @@ impl<'a> Layers<'a> {
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => Some(path),
             Ok(_) => self.refuse(&found.key, format!("`{}` is not a directory; name one", path.display())),
-            Err(error) => {
-                self.refuse(&found.key, format!("cannot read `{}`: {error}; name a directory", path.display()))
-            }
+            Err(error) => self.refuse(&found.key, format!("{}; name a directory", unreadable::text(&path, &error))),
         }
     }
 
@@ -263,7 +260,7 @@ impl<'a> Layers<'a> {
                 self.refuse(&format!("{name}_file"), format!("`{}` is empty", path.display()))
             }
             Ok(text) => Some(Secret::new(text.trim().to_owned())),
-            Err(error) => self.refuse(&format!("{name}_file"), format!("cannot read `{}`: {error}", path.display())),
+            Err(error) => self.refuse(&format!("{name}_file"), unreadable::text(&path, &error)),
         }
     }
 
