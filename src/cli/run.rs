@@ -14,6 +14,7 @@ use crate::database::Database;
 use crate::destination::Defaults;
 use crate::gateway;
 use crate::gateway::Settings;
+use crate::migrate;
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     // This comes first: a signal that arrives before it would end the process at once, which is the system's default.
@@ -70,11 +71,23 @@ async fn serve(settings: Settings, signals: &mut StopSignals) -> anyhow::Result<
     }
 }
 
-/// Ends the process with the reason if no waiting can help, such as a pooler in the wrong mode. A server that is away is waited for.
+/// Ends the process with the reason if no waiting can help, such as a pooler in the wrong mode or a schema that this version cannot work with. A
+/// server that is away is waited for. A service manager that starts the process again finds the schema once `andon migrate` has been run.
 async fn refuse(database: &Database) -> anyhow::Result<()> {
     match database.connect().await {
         Err(error) if error.is_final() => Err(error.into()),
-        Err(_) | Ok(_) => Ok(()),
+        Err(_) => Ok(()),
+        // A newer schema serves this version too, and a role that may not read which there is finds out what else it lacks.
+        Ok(client) => match migrate::pending(&client).await {
+            Ok(pending) if !pending.is_empty() => {
+                bail!(
+                    "{}: schema andon is older than this version, which needs {}; run `andon migrate` as the owner of the schema, and start this again",
+                    database.target(),
+                    pending.join(", ")
+                )
+            }
+            Ok(_) | Err(_) => Ok(()),
+        },
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -152,7 +153,8 @@ impl LeaseKeeper {
                     other.daemon, other.keys
                 from (select) here left join andon.daemons other on daemon <> $1 and andon.lives(lease_until)",
             )
-            .await?;
+            .await
+            .map_err(outdated)?;
         let lease = LEASE.as_secs_f64();
         let mut clock = tokio::time::interval(RENEWAL);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -190,6 +192,17 @@ impl LeaseKeeper {
             *lease = Lease { term, until: asked + LEASE, living };
             is_news
         });
+    }
+}
+
+/// Says what to do where the schema has not what this version needs, as when the database was away while the process started.
+fn outdated(error: tokio_postgres::Error) -> anyhow::Error {
+    let lacks = [SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION];
+    let is_outdated = error.code().is_some_and(|code| lacks.contains(code));
+    let error = anyhow::Error::from(error);
+    match is_outdated {
+        true => error.context("schema andon is older than this version; run `andon migrate` as its owner"),
+        false => error,
     }
 }
 

@@ -5,6 +5,7 @@ use andon::migrate::migrate;
 use andon::migrate::pending;
 use rig::Postgres;
 
+use crate::support::daemon;
 use crate::support::plant::Plant;
 use crate::support::plant::connect;
 
@@ -33,6 +34,24 @@ async fn an_edited_migration_and_a_newer_database_are_refused() {
 
     assert!(matches!(newer, MigrateError::Newer { found: 1000, .. }), "{newer}");
     assert!(matches!(&edited, MigrateError::Edited(name) if name == "0002_capture"), "{edited}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_refuses_an_older_schema_with_what_to_do_and_serves_a_newer_one() {
+    let plant = Plant::empty().await;
+    plant.run("create table kept as select * from andon.migrations order by version desc limit 1").await;
+    plant.run("delete from andon.migrations where version = (select version from kept)").await;
+
+    let refused = daemon::start(&plant.url).await.ready().await.unwrap_err().to_string();
+    plant.run("insert into andon.migrations select * from kept").await;
+    plant.run("insert into andon.migrations values (1000, '1000_future', 'x')").await;
+    let served = daemon::start(&plant.url).await.ready().await;
+
+    for part in ["schema andon is older than this version, which needs 00", "run `andon migrate`"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(!refused.contains("lease"), "{refused}");
+    served.unwrap();
 }
 
 #[tokio::test]
