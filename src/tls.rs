@@ -217,10 +217,10 @@ fn advice(error: &rustls::Error, peer: Peer) -> String {
     let advice = match (certificate, error, peer) {
         // Two authorities of the same name differ by their signatures alone.
         (Some(CertificateError::UnknownIssuer | CertificateError::BadSignature), _, Peer::Database) => {
-            "; name the CA that signed it in database.ca_file"
+            "; no CA that is trusted here has signed it, neither one of the system's nor one that is named; name the CA that signed it in database.ca_file"
         }
         (Some(CertificateError::UnknownIssuer | CertificateError::BadSignature), ..) => {
-            "; name the CA that signed it in settings.ca_file"
+            "; no CA that is trusted here has signed it, neither one of the system's nor one that is named; name the CA that signed it in settings.ca_file"
         }
         (Some(CertificateError::Expired | CertificateError::ExpiredContext { .. }), ..) => {
             "; the server needs a new one"

@@ -45,8 +45,10 @@ fn cases(authority: &Authority) -> Vec<Case> {
     let (other, itself) = (Authority::new(), rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap());
     let itself = (itself.cert.pem(), itself.signing_key.serialize_pem());
     let unknown = |name, pair, reason| {
-        let (database, destination) =
-            ("name the CA that signed it in database.ca_file", "name the CA that signed it in settings.ca_file");
+        let (database, destination) = (
+            "neither one of the system's nor one that is named; name the CA that signed it in database.ca_file",
+            "neither one of the system's nor one that is named; name the CA that signed it in settings.ca_file",
+        );
         Case { database: [reason, database], destination: [reason, destination], ..case(name, pair, "", "") }
     };
     let (certificate, key) = authority.sign("localhost", 2099);
