@@ -9,6 +9,7 @@ pub mod failure;
 mod find_lanes;
 mod grants;
 mod migrate;
+mod names;
 mod options;
 mod received_request;
 mod replay;

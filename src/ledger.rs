@@ -128,8 +128,8 @@ pub struct Attempt {
 pub enum Selection {
     /// The deliveries with these ids.
     Ids(Vec<i64>),
-    /// All deliveries of a lane that are in this state.
-    InState(LaneName, &'static str),
+    /// All deliveries of a lane that are in one of these states.
+    InStates(LaneName, Vec<&'static str>),
 }
 
 /// Deliveries that somebody retried or discarded, of one lane, one event type and one change of state.

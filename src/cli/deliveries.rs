@@ -61,6 +61,8 @@ enum Command {
     },
     /// Try deliveries again now, marked as replayed
     ///
+    /// With --destination these are the dead ones and those that would be tried again later (`retry`), whose next attempt is now.
+    ///
     /// The order of each job or machine is kept: a delivery waits for earlier ones of the same job or machine. If it fails again, its
     /// schedule continues where it was; if the schedule had ended, the delivery is dead again.
     Retry(SelectOptions),
@@ -80,9 +82,9 @@ struct SelectOptions {
     #[arg(long, value_name = "NAME or LANE")]
     destination: Option<String>,
 
-    /// The state for --destination
-    #[arg(long, value_enum, default_value = "dead", requires = "destination")]
-    state: ParkedState,
+    /// The state for --destination; without it, `retry` takes those that are dead or in retry, and `discard` the dead ones alone
+    #[arg(long, value_enum, requires = "destination")]
+    state: Option<ParkedState>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -109,7 +111,7 @@ impl Deliveries {
             None => list(&client, &self.list).await?,
             Some(Command::Show { id }) => show(&client, id).await?,
             Some(Command::Retry(options)) => {
-                if matches!((&options.destination, options.state), (Some(_), ParkedState::Waiting)) {
+                if matches!(options.state, Some(ParkedState::Waiting)) {
                     return Err(Failure::Usage(anyhow::anyhow!(
                         "a waiting delivery is due when the one that it waits for is done; retry that one: --state retry"
                     )));
@@ -134,7 +136,8 @@ async fn list(client: &Client, options: &ListOptions) -> Result<(), Failure> {
     if options.json {
         screen::document(text::json(&counts, &rows));
     } else {
-        screen::show(text::list(now, &counts, &rows));
+        let known = overview::destinations(client).await.context("cannot read andon.lanes")?;
+        screen::show(text::list(now, &counts, &rows, &known));
     }
     Ok(())
 }
@@ -154,6 +157,18 @@ enum Action {
     Discard,
 }
 
+impl Action {
+    /// Returns the states of the deliveries that it takes of a destination. Once an endpoint is mended, a retry helps those that wait for their
+    /// time as it helps the dead ones, and what waits behind them; to be given up is only what is dead.
+    fn states(self, wanted: Option<ParkedState>) -> Vec<&'static str> {
+        match (wanted, self) {
+            (Some(state), _) => vec![state.name()],
+            (None, Action::Retry) => vec![ParkedState::Dead.name(), ParkedState::Retry.name()],
+            (None, Action::Discard) => vec![ParkedState::Dead.name()],
+        }
+    }
+}
+
 /// Retries or discards the selected deliveries. The exit status is 1 when one of the given ids cannot be retried or discarded.
 async fn apply(client: &mut Client, mut options: SelectOptions, action: Action) -> Result<ExitCode, Failure> {
     // An id that is given twice is one delivery.
@@ -161,7 +176,9 @@ async fn apply(client: &mut Client, mut options: SelectOptions, action: Action) 
     options.ids.dedup();
     let mut absent: Vec<i64> = Vec::new();
     let choice = match &options.destination {
-        Some(name) => Selection::InState(LaneName(find_lanes::one_lane(client, name).await?), options.state.name()),
+        Some(name) => {
+            Selection::InStates(LaneName(find_lanes::one_lane(client, name).await?), action.states(options.state))
+        }
         None => {
             let known: BTreeSet<i64> =
                 overview::known(client, &options.ids).await.context("cannot read the ledger")?.into_iter().collect();
@@ -173,12 +190,12 @@ async fn apply(client: &mut Client, mut options: SelectOptions, action: Action) 
     let destinations = overview::destinations(client).await.context("cannot read andon.lanes")?;
     screen::show(text::handled(&handled, &destinations));
     let count: i64 = handled.iter().map(|handled| handled.count).sum();
-    if let Selection::InState(lane, state) = &choice
-        && count == 0
-    {
+    if let Selection::InStates(lane, states) = &choice {
+        let wanted = states.iter().map(|state| text::in_state(state)).collect::<Vec<_>>().join(" or ");
         match action {
-            Action::Retry => screen::say(format_args!("nothing is {state} for {lane} that a retry can deliver")),
-            Action::Discard => screen::say(format_args!("nothing is {state} for {lane}")),
+            _ if count > 0 => screen::say(text::sum(&handled)),
+            Action::Retry => screen::say(format_args!("nothing is {wanted} for {lane} that a retry can deliver")),
+            Action::Discard => screen::say(format_args!("nothing is {wanted} for {lane}")),
         }
     }
     for id in &absent {

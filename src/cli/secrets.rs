@@ -18,6 +18,7 @@ use tokio_postgres::Client;
 use tokio_postgres::GenericClient;
 
 use crate::cli::failure::Failure;
+use crate::cli::names;
 use crate::cli::options::GlobalOptions;
 use crate::cli::screen;
 use crate::config::Config;
@@ -51,12 +52,12 @@ pub(super) enum Secrets {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Destination {
-    /// The webhook, by its name or the key of its row
-    #[arg(long, value_name = "NAME")]
+    /// The webhook, by its name, its lane or the key of its row
+    #[arg(long, value_name = "NAME or LANE")]
     webhook: Option<String>,
 
-    /// The MQTT publisher, by its name or the key of its row
-    #[arg(long, value_name = "NAME")]
+    /// The MQTT publisher, by its name, its lane or the key of its row
+    #[arg(long, value_name = "NAME or LANE")]
     publisher: Option<String>,
 }
 
@@ -128,8 +129,11 @@ pub(super) async fn one(client: &impl GenericClient, owner: Owner, called: &str)
     match (found.pop(), found.len()) {
         (Some(row), 0) => Ok(row),
         (None, _) => Err(usage(format!("no row of {owner} is called `{called}`; name it by its name or its id"))),
-        (Some(_), others) => {
-            Err(usage(format!("{} rows of {owner} are called `{called}`; name one by its id", others + 1)))
+        (last, _) => {
+            found.extend(last);
+            let ids: Vec<String> = found.iter().map(|row| names::with_tenant(&row.id, &row.tenant)).collect();
+            let (count, ids) = (found.len(), ids.join("\n  "));
+            Err(usage(format!("{count} rows of {owner} are called `{called}`; name one by its id:\n  {ids}")))
         }
     }
 }
@@ -179,10 +183,10 @@ pub(super) async fn held_by_all(client: &impl GenericClient, keys: &Keys) -> Res
     if lacking.is_empty() {
         return Ok(());
     }
-    let lacking: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+    let lacking: Vec<String> = lacking.iter().map(|lacking| format!("{lacking}: {}", lacking.cure())).collect();
     Err(Failure::Fault(anyhow!(
-        "nothing is sealed with key `{name}` ({id}) yet: {}; name the key in secrets.keys there, start the daemon again, and repeat this",
-        lacking.join(", ")
+        "nothing is sealed with key `{name}` ({id}) yet: {}; then repeat this",
+        lacking.join("; ")
     )))
 }
 

@@ -35,7 +35,7 @@ pub(super) enum Webhooks {
     RotateSecret(RotateSecret),
     /// Print the public keys (whpk_) by which receivers verify what a webhook's private keys (whsk_) sign
     PublicKey {
-        /// The webhook, by its name or the key of its row
+        /// The webhook, by its name, its lane or the key of its row
         name: String,
     },
     /// Verify a request on standard input, and say why a receiver should refuse it
@@ -51,7 +51,7 @@ pub(super) enum Webhooks {
 
 #[derive(Debug, Args)]
 pub(super) struct RotateSecret {
-    /// The webhook, by its name or the key of its row
+    /// The webhook, by its name, its lane or the key of its row
     name: String,
 
     /// How long the secret before goes on signing, such as 24h

@@ -180,7 +180,7 @@ pub async fn retry(
     selection: &Selection,
 ) -> Result<Vec<StateChange>, tokio_postgres::Error> {
     let lanes = lock_lanes(transaction, selection).await?;
-    let (ids, lane, state) = parameters(selection);
+    let (ids, lane, states) = parameters(selection);
     // What a million deliveries need is sorted and joined in memory.
     transaction.execute("select set_config('work_mem', '64MB', true)", &[]).await?;
     let moved = transaction
@@ -194,7 +194,7 @@ pub async fn retry(
                         partition by lane, hashtextextended(entity_id, 0), entity_type, entity_id order by event, id
                     ) = 1 as is_first
                     from andon.deliveries cross join lateral (
-                        select (id = any ($1) or (lane = $2 and state = $3)) is true and state <> 'waiting' and not is_bare
+                        select (id = any ($1) or (lane = $2 and state = any ($3))) is true and state <> 'waiting' and not is_bare
                     ) it (is_selected)
                     where lane = any ($4) and (is_selected or state <> 'dead')
                 ), changed as (
@@ -211,7 +211,7 @@ pub async fn retry(
                 within_reach("min(occurred_at)"),
                 within_reach("max(occurred_at)")
             ),
-            &[&ids, &lane, &state, &lanes],
+            &[&ids, &lane, &states, &lanes],
         )
         .await?;
     wake_lanes(transaction).await?;
@@ -224,12 +224,12 @@ pub async fn discard(
     selection: &Selection,
 ) -> Result<Vec<StateChange>, tokio_postgres::Error> {
     let lanes = lock_lanes(transaction, selection).await?;
-    let (ids, lane, state) = parameters(selection);
+    let (ids, lane, states) = parameters(selection);
     let gone = transaction
         .query(
             &format!(
                 "with gone as (
-                    delete from andon.deliveries where id = any ($1) or (lane = $2 and state = $3)
+                    delete from andon.deliveries where id = any ($1) or (lane = $2 and state = any ($3))
                     returning lane, type, state, occurred_at
                 )
                 select lane, type, state, null, count(*), {}, {} from gone
@@ -237,7 +237,7 @@ pub async fn discard(
                 within_reach("min(occurred_at)"),
                 within_reach("max(occurred_at)")
             ),
-            &[&ids, &lane, &state],
+            &[&ids, &lane, &states],
         )
         .await?;
     transaction
@@ -260,25 +260,25 @@ async fn lock_lanes(
     transaction: &Transaction<'_>,
     selection: &Selection,
 ) -> Result<Vec<String>, tokio_postgres::Error> {
-    let (ids, lane, state) = parameters(selection);
+    let (ids, lane, states) = parameters(selection);
     let lanes = transaction
         .query(
             "select lane from andon.lanes
-            where lane in (select lane from andon.deliveries where id = any ($1) or (lane = $2 and state = $3))
+            where lane in (select lane from andon.deliveries where id = any ($1) or (lane = $2 and state = any ($3)))
             order by lane for update",
-            &[&ids, &lane, &state],
+            &[&ids, &lane, &states],
         )
         .await?;
     Ok(lanes.iter().map(|row| row.get(0)).collect())
 }
 
-/// The ids, or the lane and the state: either the first or the other two are given.
-type Parameters<'a> = (Option<&'a [i64]>, Option<&'a str>, Option<&'static str>);
+/// The ids, or the lane and the states: either the first or the other two are given.
+type Parameters<'a> = (Option<&'a [i64]>, Option<&'a str>, Option<&'a [&'static str]>);
 
 fn parameters(selection: &Selection) -> Parameters<'_> {
     match selection {
         Selection::Ids(ids) => (Some(ids), None, None),
-        Selection::InState(lane, state) => (None, Some(&lane.0), Some(state)),
+        Selection::InStates(lane, states) => (None, Some(&lane.0), Some(states)),
     }
 }
 

@@ -121,10 +121,22 @@ pub async fn now(client: &Client) -> Result<Timestamp, Error> {
     Ok(client.query_one("select now()", &[]).await?.get(0))
 }
 
-/// Returns the name and the lane of every destination that ever had a lane.
-pub async fn destinations(client: &Client) -> Result<Vec<(String, String)>, Error> {
-    let rows = client.query("select name, lane from andon.lanes where replay is null order by name, lane", &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+/// A destination that has a lane, or had one.
+#[derive(Debug, Clone)]
+pub struct KnownDestination {
+    /// What people call it. Others may have the same name.
+    pub name: String,
+    /// Its lane.
+    pub lane: String,
+    /// The tenant that it belongs to.
+    pub tenant: String,
+}
+
+/// Returns every destination that ever had a lane.
+pub async fn destinations(client: &Client) -> Result<Vec<KnownDestination>, Error> {
+    let sql = "select name, lane, tenant from andon.lanes where replay is null order by name, lane";
+    let known = |row: &tokio_postgres::Row| KnownDestination { name: row.get(0), lane: row.get(1), tenant: row.get(2) };
+    Ok(client.query(sql, &[]).await?.iter().map(known).collect())
 }
 
 /// Counts what is parked, by destination and state.

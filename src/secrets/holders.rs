@@ -22,12 +22,34 @@ pub async fn lacking(client: &impl GenericClient, key: &str) -> Result<Vec<Lacki
     Ok(rows.iter().map(|row| Lacking { daemon: row.get(0), silent: row.get(1) }).collect())
 }
 
+impl Lacking {
+    /// Returns what follows for the rows that are sealed with the key.
+    pub fn consequence(&self) -> &'static str {
+        match self.silent {
+            None => "it cannot serve their rows",
+            Some(_) => "it may serve their rows or not",
+        }
+    }
+
+    /// Returns what to do where the daemon runs.
+    pub fn cure(&self) -> &'static str {
+        match self.silent {
+            None => "name the key in secrets.keys there, and start the daemon again",
+            Some(_) => "start this program there instead, with the key in secrets.keys",
+        }
+    }
+}
+
 impl fmt::Display for Lacking {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.silent {
             None => write!(formatter, "daemon `{}` does not hold it", self.daemon),
             Some(version) => {
-                write!(formatter, "daemon `{}` of version {version} does not say whether it holds it", self.daemon)
+                let daemon = &self.daemon;
+                write!(
+                    formatter,
+                    "daemon `{daemon}` runs an older program ({version}), which does not say whether it holds it"
+                )
             }
         }
     }

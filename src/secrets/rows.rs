@@ -26,6 +26,8 @@ pub struct FoundRow {
     pub owner: Owner,
     /// The row's key.
     pub id: String,
+    /// The tenant that it belongs to.
+    pub tenant: String,
 }
 
 impl Owner {
@@ -61,17 +63,23 @@ impl Display for Owner {
     }
 }
 
-/// Finds the rows that are called so, by their names or keys.
+/// Finds the rows that are called so, by their lanes, keys or names.
 pub async fn find(
     client: &impl GenericClient,
     owner: Owner,
     called: &str,
 ) -> Result<Vec<FoundRow>, tokio_postgres::Error> {
+    // Whoever writes a row may name it like the lane or the key of another. What he cannot choose comes first.
+    let of_lane = called.strip_prefix(owner.table()).and_then(|rest| rest.strip_prefix('/'));
+    // A webhook without a name is called `https://erp.example#42`.
+    let of_address = called.rsplit_once('#').filter(|(address, _)| address.contains("://")).map(|(_, key)| key);
+    let key = of_lane.or(of_address).unwrap_or(called);
     let sql = format!(
-        "select id::text from {owner} where id::text = $1 or (name = $1 and not exists (select from {owner} it where it.id::text = $1)) order by id"
+        "select id::text, tenant_id from {owner}
+        where id::text = $2 or (name = $1 and not exists (select from {owner} it where it.id::text = $2)) order by id"
     );
-    let rows = client.query(&sql, &[&called]).await?;
-    Ok(rows.iter().map(|row| FoundRow { owner, id: row.get(0) }).collect())
+    let rows = client.query(&sql, &[&called, &key]).await?;
+    Ok(rows.iter().map(|row| FoundRow { owner, id: row.get(0), tenant: row.get(1) }).collect())
 }
 
 /// Seals a secret and writes it into the row. Returns false if the row is gone or there is no key.

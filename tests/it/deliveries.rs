@@ -48,9 +48,9 @@ async fn a_dead_delivery_that_is_retried_goes_before_those_behind_it_and_says_th
     line.stop().await.unwrap();
     assert_eq!(line.states().await, ["dead", "retry", "waiting"]);
 
-    let run = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp"]);
+    let run = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp", "--state", "dead"]);
     let states = line.states().await;
-    let again = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp"]);
+    let again = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp", "--state", "dead"]);
     receiver.answer("/hook", Answer::status(200));
     line.start();
 
@@ -66,6 +66,25 @@ async fn a_dead_delivery_that_is_retried_goes_before_those_behind_it_and_says_th
     assert_eq!(got, [(1, true), (2, false), (3, false)]);
     assert_eq!(accepted[0].headers["andon-replayed"], "true");
     assert_eq!(receiver.received()[0].body, accepted[0].body, "the payload is the same to the bit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_a_destination_takes_what_is_dead_and_what_would_be_tried_again_later() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut line = three_parked(&receiver).await;
+    line.start();
+    line.emit("acme", "f", 4).await;
+    line.until("select count(*) = 2 from andon.deliveries where state = 'retry' and next_attempt_at > now() + interval '30 min'")
+        .await;
+    line.run("update andon.deliveries set state = 'dead', next_attempt_at = null where entity_id = 'f'").await;
+
+    receiver.answer("/hook", Answer::status(200));
+    let run = run_andon(&line.url, &["deliveries", "retry", "--destination", "erp"]);
+
+    assert!(run.status == 0 && run.out.ends_with("1 was dead, 1 was in retry\n"), "{run:?}");
+    receiver.wait_accepted(PATIENCE, 4).await.unwrap();
+    line.until("select count(*) = 0 from andon.deliveries").await;
+    line.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +209,7 @@ async fn a_name_that_is_the_lane_or_the_key_of_another_destination_hides_nothing
     for wanted in ["andon.webhooks/1", "1"] {
         let run = run_andon(&line.url, &["deliveries", "retry", "--destination", wanted]);
 
-        assert!(run.status == 0 && run.out.starts_with("nothing is dead for andon.webhooks/1"), "{run:?}");
+        assert!(run.status == 0 && run.out.starts_with("nothing is dead or in retry for andon.webhooks/1"), "{run:?}");
     }
 }
 

@@ -33,6 +33,7 @@ async fn nothing_is_asked_of_a_destination_that_stands_still() {
     line.state(&lane, "disabled").await;
 
     let disabled = run_andon(&line.url, &REPLAY);
+    let check = run_andon(&line.url, &["check"]);
     // Its row is changed, and the lane has not seen that yet: what it said before is said no more.
     line.stop().await.unwrap();
     line.run(r#"update andon.webhooks set settings = settings || '{"paused": true}'"#).await;
@@ -47,6 +48,7 @@ async fn nothing_is_asked_of_a_destination_that_stands_still() {
         disabled.err.contains("; mend that, change its row so that it is tried again, and repeat this"),
         "{disabled:?}"
     );
+    assert!(check.out.contains("; mend that, and change its row so that it is tried again\n"), "{}", check.out);
     assert!(paused.status == 1 && paused.err.contains("`erp` is paused; take settings.paused out"), "{paused:?}");
     assert!(inactive.status == 1 && inactive.err.contains("is not active; nothing can be delivered"), "{inactive:?}");
 }

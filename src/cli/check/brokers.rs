@@ -39,11 +39,16 @@ struct Heading {
     lane: String,
     shown: String,
     notes: Vec<Note>,
+    cure: Option<&'static str>,
 }
 
 impl Heading {
     fn finding(&self, area: &'static str) -> Finding {
-        line(area, &self.notes).of(&self.name).of_lane(&self.lane).shown_as(&self.shown)
+        let finding = line(area, &self.notes).of(&self.name).of_lane(&self.lane).shown_as(&self.shown);
+        match self.cure {
+            Some(cure) => finding.cure(cure),
+            None => finding,
+        }
     }
 }
 
@@ -63,13 +68,13 @@ pub(super) async fn check(
         report.fault("broker", format!("cannot read which lanes are connected: {error}"));
         HashMap::new()
     });
-    for Subject { destination, mut notes } in subjects {
+    for Subject { destination, shown, mut notes, cure } in subjects {
         let Destination { name, route, target } = destination;
         let lane = route.lane.0.clone();
         notes.extend(in_the_open::notes(&target));
         let publisher = match target {
             Target::Webhook(webhook) => {
-                endpoints.push(endpoint(Heading { shown: name.clone(), name, lane, notes }, webhook, deadline));
+                endpoints.push(endpoint(Heading { name, lane, shown, notes, cure }, webhook, deadline));
                 continue;
             }
             Target::Mqtt(publisher) => publisher,
@@ -82,13 +87,13 @@ pub(super) async fn check(
             Ok(publishing) => publishing,
             Err(problem) => {
                 notes.push((Grade::Fault, problem));
-                report.add(Heading { shown: name.clone(), name, lane, notes }.finding("broker"));
+                report.add(Heading { name, lane, shown, notes, cure }.finding("broker"));
                 continue;
             }
         };
         let mut plan = publishing.connect_options().clone();
-        let shown = format!("{name} at {}:{}", plan.host, plan.port);
-        let mut heading = Heading { name, lane, shown, notes };
+        let shown = format!("{shown} at {}:{}", plan.host, plan.port);
+        let mut heading = Heading { name, lane, shown, notes, cure };
         match trial {
             Trial::Connect(suffix) => plan.client_id.push_str(suffix),
             // Whoever asks for a canary accepts that a broker which takes the user name for the client id makes the lane connect again.
@@ -188,6 +193,10 @@ fn believe(heading: &mut Heading, live: &Live) {
             "its lane is running; not tried beside it, since the broker might end the connection of the lane"
                 .to_owned(),
         ),
+        // Where the state of the lane says so already, it stands there once.
+        false if heading.notes.iter().any(|(_, text)| text.ends_with(&live.reason)) => {
+            (Grade::Fault, live.reason.clone())
+        }
         false => (Grade::Fault, format!("its lane says: {}", live.reason)),
     });
 }

@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use crate::cli::check::daemons;
 use crate::cli::check::lanes;
+use crate::cli::check::lanes::LaneStatus;
 use crate::cli::check::lanes::Lanes;
 use crate::cli::check::lanes::Note;
 use crate::cli::check::reach::Known;
@@ -13,6 +14,7 @@ use crate::cli::check::report::Finding;
 use crate::cli::check::report::Grade;
 use crate::cli::check::subject::Subject;
 use crate::cli::check::subject::line;
+use crate::cli::names::Names;
 use crate::config::Config;
 use crate::destination::Defaults;
 use crate::destination::DestinationRow;
@@ -73,20 +75,24 @@ pub(super) async fn state(client: &mut Client, listing: Listing, report: &mut Ch
         let is_wanted = !listing.active.is_empty() || !listing.unread.is_empty();
         daemons::judge(&daemons, waiting, is_wanted, report);
     }
+    let names = Names::of(listing.active.iter().map(|row| row.name.as_str()));
     let mut subjects = Vec::new();
     for row in listing.active {
-        let mut notes: Vec<Note> = match lanes.remove(&row.lane) {
+        let lane = lanes.remove(&row.lane);
+        let cure = lane.as_ref().and_then(LaneStatus::cure);
+        let mut notes: Vec<Note> = match lane {
             Some(lane) if lane.state == "removed" && !has_daemon => Vec::new(),
             Some(lane) if lane.state == "removed" => vec![(Grade::Fault, "no daemon has taken it up again".to_owned())],
             Some(lane) => lane.notes(),
             None if has_daemon && lanes_known => vec![(Grade::Fault, "no daemon has taken it up".to_owned())],
             None => Vec::new(),
         };
-        let DestinationRow { lane, name, usable, .. } = row;
+        let DestinationRow { lane, tenant, name, usable, .. } = row;
         match usable {
             Ok(destination) => {
                 notes.extend(known.notes(&destination.route));
-                subjects.push(Subject { destination, notes });
+                let shown = names.shown(&name, &tenant.0, &lane.0);
+                subjects.push(Subject { destination, shown, notes, cure });
             }
             Err(problems) => {
                 // Its lane gives the same reason, which stands in the problems already.
@@ -107,8 +113,11 @@ fn leftover(lanes: Lanes, report: &mut CheckReport) {
     lanes.sort_by(|(one, _), (other, _)| one.cmp(other));
     for (lane, status) in lanes {
         let area = if status.is_replay { "replay" } else { "lane" };
-        report.add(
-            line(area, &status.notes()).of(&status.name).of_lane(&lane).shown_as(format!("{lane} ({})", status.name)),
-        );
+        let finding = line(area, &status.notes()).of(&status.name).of_lane(&lane);
+        let finding = finding.shown_as(format!("{lane} ({})", status.name));
+        report.add(match status.cure() {
+            Some(cure) => finding.cure(cure),
+            None => finding,
+        });
     }
 }

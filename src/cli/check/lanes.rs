@@ -115,6 +115,12 @@ impl LaneStatus {
         notes
     }
 
+    /// Returns what to do about its state, where the reason does not say it.
+    pub(super) fn cure(&self) -> Option<&'static str> {
+        (self.is_served && self.state == "disabled")
+            .then_some("mend that, and change its row so that it is tried again")
+    }
+
     /// Returns what becomes of deliveries that failed.
     fn fate_of_parked(&self) -> &'static str {
         match self.state.as_str() {
@@ -183,6 +189,16 @@ mod tests {
         }
         assert_eq!((grade("retrying", 59.0, true), grade("retrying", 61.0, true)), (Grade::Warning, Grade::Fault));
         assert_eq!((grade("paused", 0.0, true), grade("removed", 0.0, false)), (Grade::Warning, Grade::Ok));
+    }
+
+    #[test]
+    fn a_lane_that_is_disabled_is_cured_by_a_change_of_its_row() {
+        let cure = |state: &str, is_served: bool| {
+            LaneStatus { state: state.to_owned(), is_served, ..LaneStatus::default() }.cure()
+        };
+
+        assert!(cure("disabled", true).unwrap().contains("change its row"));
+        assert_eq!((cure("running", true), cure("disabled", false)), (None, None));
     }
 
     #[test]

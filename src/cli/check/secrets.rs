@@ -1,6 +1,7 @@
 //! The part of the check that looks at how secrets stand in Andon's own tables. In: the tables, and the keys of the configuration. Out: which
 //! secrets stand in plain text, by their names, and which daemons could not open those that are sealed. It shows none of them.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use tokio_postgres::Client;
@@ -8,8 +9,10 @@ use tokio_postgres::Client;
 use crate::cli::check::report::CheckReport;
 use crate::cli::check::report::Finding;
 use crate::cli::check::report::Grade;
+use crate::cli::names::Names;
 use crate::config::Config;
 use crate::secrets;
+use crate::secrets::Held;
 
 /// How many secrets are named.
 const NAMED: usize = 20;
@@ -20,13 +23,17 @@ pub(super) async fn check(client: &Client, config: &Config, report: &mut CheckRe
     for key in held.iter().filter_map(|held| held.key_id()).collect::<BTreeSet<_>>() {
         let Ok(lacking) = secrets::lacking(client, key).await else { return };
         for lacking in lacking {
-            let message = format!("values are sealed with key {key}: {lacking}, so that it cannot serve their rows");
-            let finding = Finding::new(Grade::Warning, "secrets", message);
-            report.add(finding.cure("name the key in secrets.keys there, and start the daemon again"));
+            let message = format!("values are sealed with key {key}: {lacking}, so that {}", lacking.consequence());
+            report.add(Finding::new(Grade::Warning, "secrets", message).cure(lacking.cure()));
         }
     }
-    let plain: Vec<String> =
-        held.iter().filter(|held| held.is_plain()).map(|held| format!("{} of `{}`", held.column, held.name)).collect();
+    let rows: BTreeMap<String, &str> = held.iter().map(|held| (held.lane(), held.name.as_str())).collect();
+    let names = Names::of(rows.into_values());
+    let place = |held: &Held| {
+        let beside = names.beside(&held.name, &held.tenant, &held.lane());
+        format!("{} of `{}`{beside}", held.column, held.name)
+    };
+    let plain: Vec<String> = held.iter().filter(|held| held.is_plain()).map(place).collect();
     if plain.is_empty() {
         return;
     }

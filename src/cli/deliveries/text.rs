@@ -1,31 +1,37 @@
 //! Shows parked deliveries. In: what the ledger holds, and the time of the database. Out: text for people, or JSON. It never does I/O.
 
+use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::cli::names::Names;
 use crate::cli::text_table;
 use crate::cli::time;
 use crate::ledger::StateChange;
 use crate::ledger::overview::Count;
 use crate::ledger::overview::Delivery;
 use crate::ledger::overview::Details;
+use crate::ledger::overview::KnownDestination;
 
 /// How many letters of a reason a list shows. `andon deliveries show` prints all of it.
 const REASON_LETTERS: usize = 80;
 
 /// Returns the counts, with the deliveries below them.
-pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> String {
+pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery], known: &[KnownDestination]) -> String {
     if counts.is_empty() {
         return "nothing is parked\n".to_owned();
     }
+    let called = Called::of(known);
     let mut lines = vec![["DESTINATION", "STATE", "COUNT", "OLDEST", "MOSTLY"].map(str::to_owned).to_vec()];
     for count in counts {
         let state = count.state.clone();
         let age = time::age(now, count.oldest);
-        lines.push(vec![count.destination.clone(), state, count.count.to_string(), age, short(&count.reason)]);
+        let destination = called.shown(&count.destination, &count.lane);
+        lines.push(vec![destination, state, count.count.to_string(), age, short(&count.reason)]);
     }
     let mut text = text_table::columns(&lines);
     let heads = ["ID", "DESTINATION", "STATE", "EVENT", "ENTITY", "HAPPENED", "TRIED", "NEXT", "REASON"];
@@ -33,7 +39,7 @@ pub(super) fn list(now: Timestamp, counts: &[Count], rows: &[Delivery]) -> Strin
     for row in rows {
         lines.push(vec![
             row.id.to_string(),
-            row.destination.clone(),
+            called.shown(&row.destination, &row.lane),
             row.state.clone(),
             row.r#type.clone(),
             format!("{} {}", row.entity_type, row.entity_id),
@@ -126,10 +132,12 @@ pub(super) fn story(now: Timestamp, story: &Details) -> String {
 }
 
 /// Returns what became of the deliveries that were retried or discarded.
-pub(super) fn handled(handled: &[StateChange], destinations: &[(String, String)]) -> String {
+pub(super) fn handled(handled: &[StateChange], known: &[KnownDestination]) -> String {
+    let called = Called::of(known);
     let mut lines = vec![["COUNT", "EVENT", "DESTINATION", "WAS", "NOW", "HAPPENED"].map(str::to_owned).to_vec()];
     for group in handled {
-        let name = destinations.iter().find(|(_, lane)| *lane == group.lane.0).map_or(&group.lane.0, |(name, _)| name);
+        let lane = group.lane.0.as_str();
+        let name = called.of_lane.get(lane).map_or(lane, |it| &it.name);
         let now = match group.to.as_deref() {
             Some("retry") => "due",
             Some(_) => "waits its turn",
@@ -142,13 +150,50 @@ pub(super) fn handled(handled: &[StateChange], destinations: &[(String, String)]
         lines.push(vec![
             group.count.to_string(),
             group.event_type.clone(),
-            name.clone(),
+            called.shown(name, lane),
             group.from.clone(),
             now.to_owned(),
             happened,
         ]);
     }
     if handled.is_empty() { String::new() } else { text_table::columns(&lines) }
+}
+
+/// What the destinations are called, where two may have one name.
+struct Called<'a> {
+    names: Names,
+    of_lane: HashMap<&'a str, &'a KnownDestination>,
+}
+
+impl<'a> Called<'a> {
+    fn of(known: &'a [KnownDestination]) -> Called<'a> {
+        Called {
+            names: Names::of(known.iter().map(|it| it.name.as_str())),
+            of_lane: known.iter().map(|it| (it.lane.as_str(), it)).collect(),
+        }
+    }
+
+    fn shown(&self, name: &str, lane: &str) -> String {
+        self.names.shown(name, self.of_lane.get(lane).map_or("", |it| &it.tenant), lane)
+    }
+}
+
+/// Returns how many deliveries were in which state, such as `2 were dead, 6 were in retry`.
+pub(super) fn sum(handled: &[StateChange]) -> String {
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for group in handled {
+        *counts.entry(&group.from).or_default() += group.count;
+    }
+    let said = counts.into_iter().map(|(state, count)| {
+        let verb = if count == 1 { "was" } else { "were" };
+        format!("{count} {verb} {}", in_state(state))
+    });
+    said.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns a state as a sentence says it.
+pub(super) fn in_state(state: &str) -> &str {
+    if state == "retry" { "in retry" } else { state }
 }
 
 /// Returns the first line of a reason, cut to `REASON_LETTERS`.
@@ -209,7 +254,7 @@ mod tests {
         let counts = [count("dead", 2, &long), count("retry", 40, "no answer within 15s")];
         let rows = [delivery(3, "dead", 10, &long), delivery(12, "retry", 2, "no answer within 15s")];
 
-        insta::assert_snapshot!(list(at("03:00:00"), &counts, &rows), @"
+        insta::assert_snapshot!(list(at("03:00:00"), &counts, &rows, &[]), @"
         DESTINATION                STATE  COUNT  OLDEST  MOSTLY
         https://erp.example/hooks  dead   2      1h 59m  answered 500: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
         https://erp.example/hooks  retry  40     1h 59m  no answer within 15s
@@ -220,7 +265,7 @@ mod tests {
 
         2 of 42 are listed; --limit 42 lists all
         ");
-        assert_eq!(list(at("03:00:00"), &[], &[]), "nothing is parked\n");
+        assert_eq!(list(at("03:00:00"), &[], &[], &[]), "nothing is parked\n");
     }
 
     #[test]
@@ -277,7 +322,12 @@ mod tests {
             oldest: at("01:00:00"),
             newest: if count > 1 { at("02:00:00") } else { at("01:00:00") },
         };
-        let destinations = [("erp".to_owned(), LANE.to_owned())];
+        let known = |name: &str, lane: &str, tenant: &str| KnownDestination {
+            name: name.to_owned(),
+            lane: lane.to_owned(),
+            tenant: tenant.to_owned(),
+        };
+        let destinations = [known("erp", LANE, "acme")];
         let all = [
             done("job.created", Some("retry"), 12),
             done("job.updated", Some("waiting"), 1),
@@ -290,5 +340,9 @@ mod tests {
         1      job.updated  erp          dead  waits its turn  2026-11-20 01:00:00Z
         2      job.closed   erp          dead  discarded       2026-11-20 01:00:00Z to 2026-11-20 02:00:00Z
         ");
+        let two = [known("erp", LANE, "acme"), known("erp", "andon.webhooks/8", "bolt")];
+        assert!(handled(&all, &two).contains("  erp (andon.webhooks/7 of tenant acme)  dead  due "));
+        let one = StateChange { from: "retry".to_owned(), ..done("job.created", Some("retry"), 1) };
+        assert_eq!(sum(&[all.to_vec(), vec![one]].concat()), "15 were dead, 1 was in retry");
     }
 }

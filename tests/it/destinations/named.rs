@@ -4,6 +4,7 @@ use rig::Receiver;
 use serde_json::json;
 
 use crate::command::run_andon;
+use crate::secrets::KeyFiles;
 use crate::support::line::Line;
 use crate::support::line::PATIENCE;
 
@@ -37,4 +38,32 @@ async fn a_webhook_with_a_name_is_called_by_it_and_one_without_by_where_it_is() 
     );
     let at_erp = receiver.accepted().iter().filter(|it| it.path == "/erp").count();
     assert_eq!(at_erp, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tenants_webhooks_of_one_name_are_told_apart_and_a_command_takes_what_another_prints() {
+    let (line, files) = (Line::new().await, KeyFiles::new("one_name", &["plant"]));
+    let lanes = [
+        ("acme", line.webhook_of("acme", "https://erp.invalid/", json!({})).await),
+        ("bolt", line.webhook_of("bolt", "https://erp.invalid/", json!({})).await),
+    ];
+    line.run("update andon.webhooks set name = 'erp'").await;
+    let nameless = line.webhook("https://quality.invalid/", json!({})).await;
+    let address = format!("https://quality.invalid#{}", nameless.split_once('/').unwrap().1);
+
+    let check = run_andon(&line.url, &["check"]);
+    let by_name = files.set(&line.url, "plant", &["--webhook", "erp", "secret_key"], "s");
+    let by_lane = files.set(&line.url, "plant", &["--webhook", &lanes[0].1, "secret_key"], "s");
+
+    let by_address = files.set(&line.url, "plant", &["--webhook", &address, "secret_key"], "s");
+
+    assert!(check.out.contains(&address) && by_address.status == 0, "{by_address:?} {}", check.out);
+    assert_eq!(by_name.status, 2, "{by_name:?}");
+    assert_eq!(by_lane.status, 0, "{by_lane:?}");
+    for (tenant, lane) in &lanes {
+        let (_, id) = lane.split_once('/').unwrap();
+        assert!(check.out.contains(&format!(" erp ({lane} of tenant {tenant}): ")), "{}", check.out);
+        assert!(check.out.contains(&format!("secret_key of `erp` ({lane} of tenant {tenant})")), "{}", check.out);
+        assert!(by_name.err.contains(&format!("\n  {id} of tenant {tenant}\n")), "{by_name:?}");
+    }
 }
