@@ -217,6 +217,9 @@ async fn attach_once(client: &mut Client, mapping: &Mapping, trust: Trust) -> Re
         return Err(SourceError::UntrustedOwners(strangers));
     }
     let plan = plan::to_attach(&transaction, mapping, &wanted, Owner::CurrentRole).await?;
+    if !plan.lacking.is_empty() {
+        return Err(SourceError::Powerless(plan.lacking));
+    }
     make_functions(&transaction, &plan).await?;
     // It comes before the locks: nobody waits for it.
     let trials = trial::run(&transaction, &mapping.name, &wanted).await?;
@@ -229,9 +232,8 @@ async fn attach_once(client: &mut Client, mapping: &Mapping, trust: Trust) -> Re
         return Err(SourceError::NotAsPlanned(left));
     }
     transaction.commit().await.map_err(|error| SourceError::database("commit the attachment", error))?;
-    let InstallPlan { changes, left_out, lacking, mut warnings, .. } = plan;
+    let InstallPlan { changes, left_out, mut warnings, .. } = plan;
     warnings.extend(trials.warnings);
-    warnings.extend(lacking);
     Ok(Report { source: mapping.name.clone(), tables: changes, left_out, warnings })
 }
 

@@ -36,6 +36,13 @@ pub enum SourceError {
         .0.join("; ")
     )]
     UntrustedOwners(Vec<String>),
+    /// The role that the functions would belong to lacks rights in this database.
+    #[error(
+        "not attached, because changes would be lost without a trace:\n{}\n`andon grants --role ROLE --for capture`, for the role that attaches, prints what \
+         andon_capture needs in this database",
+        .0.join("\n")
+    )]
+    Powerless(Vec<String>),
     /// Functions that were just made do not work.
     #[error("what would be installed was tried and fails:\n{}", .0.join("\n"))]
     FailedTrials(Vec<String>),

@@ -91,6 +91,37 @@ async fn what_an_owner_slips_in_runs_as_nobody_who_can_log_in() {
     assert_eq!(detached.status, 0, "{detached:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_database_grants_is_not_taken_for_a_right_in_another() {
+    let server = Postgres::start().unwrap();
+    let (first, line) = (Line::on(&server).await, Line::on(&server).await);
+    let own = "alter schema andon owner to plant_owner; grant all on all tables in schema andon to plant_owner;
+        grant execute on all functions in schema andon to plant_owner";
+    first.run(&format!("create role plant_owner login; {own}")).await;
+    line.run(&format!(
+        "{own}; create schema mes authorization plant_owner; create table mes.jobs (id int primary key, status text);
+        alter table mes.jobs owner to plant_owner"
+    ))
+    .await;
+    let grants = printed(&["--role", "plant_owner", "--for", "capture"]);
+    first.run(&grants).await;
+    let mapping = "[source]\nname = 'mes'\n[[capture]]\ntable = 'mes.jobs'\non = 'insert'\ntype = 'job.created'";
+    let (path, url) = (file("second.toml", mapping), line.url.replace("//postgres@", "//plant_owner@"));
+
+    let refused = run_andon(&url, &["attach", "--source", &path]);
+    let sources: i64 = line.client.query_one("select count(*) from andon.sources", &[]).await.unwrap().get(0);
+    line.run(&grants).await;
+    let attached = run_andon(&url, &["attach", "--source", &path]);
+    line.run("insert into mes.jobs values (1, 'good')").await;
+
+    assert_eq!((refused.status, sources, attached.status), (1, 0, 0), "{refused:?} {attached:?}");
+    for said in ["changes would be lost", "grant insert on table andon.events to andon_capture", "--for capture"] {
+        assert!(refused.err.contains(said), "{said}: {refused:?}");
+    }
+    let captured: i64 = line.client.query_one("select count(*) from andon.events", &[]).await.unwrap().get(0);
+    assert_eq!(captured, 1);
+}
+
 /// What the capture role may read of tables, and which schemas it may use.
 const MAY: &str = "select concat_ws('; ',
     (select string_agg(format('%s.%s', a.attrelid::regclass, a.attname), ' ' order by a.attname) from pg_attribute a join pg_class c on c.oid = a.attrelid
