@@ -35,6 +35,8 @@ struct Form {
     text: Vec<u8>,
     /// The longest other form with which it begins.
     beginning: Option<usize>,
+    /// It is of a secret that whoever wrote the row does not know.
+    is_foreign: bool,
 }
 
 impl Echo {
@@ -45,19 +47,31 @@ impl Echo {
 
     /// Adds others.
     pub fn and(&self, secrets: impl IntoIterator<Item = String>) -> Echo {
+        self.with(secrets, false)
+    }
+
+    /// Adds some that whoever wrote the row does not know, such as the password of a proxy. They are hidden where they stand as a whole: a
+    /// text that breaks off tells by what is missing whether it had begun one, and its writer may try one letter after the other.
+    pub fn and_foreign(&self, secrets: impl IntoIterator<Item = String>) -> Echo {
+        self.with(secrets, true)
+    }
+
+    fn with(&self, secrets: impl IntoIterator<Item = String>, is_foreign: bool) -> Echo {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
-        let mut texts: Vec<Vec<u8>> = self.forms.iter().map(|form| form.text.clone()).collect();
-        texts.extend(secrets.flat_map(|secret| forms_of(&secret)));
+        let mut texts: Vec<(Vec<u8>, bool)> =
+            self.forms.iter().map(|form| (form.text.clone(), form.is_foreign)).collect();
+        texts.extend(secrets.flat_map(|secret| forms_of(&secret)).map(|text| (text, is_foreign)));
+        // What the row says as well is not foreign.
         texts.sort_unstable();
-        texts.dedup();
+        texts.dedup_by(|later, first| later.0 == first.0);
         let mut forms: Vec<Form> = Vec::with_capacity(texts.len());
-        for text in texts {
+        for (text, is_foreign) in texts {
             // Whatever it begins with is the form before it, or what that one begins with.
             let mut beginning = forms.len().checked_sub(1);
             while let Some(at) = beginning.filter(|at| !text.starts_with(&forms[*at].text)) {
                 beginning = forms[at].beginning;
             }
-            forms.push(Form { text, beginning });
+            forms.push(Form { text, beginning, is_foreign });
         }
         Echo { forms }
     }
@@ -115,7 +129,8 @@ impl Echo {
         let bytes: Vec<u8> = meant.iter().map(|it| it.byte.to_ascii_lowercase()).collect();
         let is_begun = |at: &usize| {
             let next = self.forms.partition_point(|form| form.text.as_slice() < &bytes[*at..]);
-            self.forms.get(next).is_some_and(|form| form.text.starts_with(&bytes[*at..]))
+            let mut begun = self.forms[next..].iter().take_while(|form| form.text.starts_with(&bytes[*at..]));
+            begun.any(|form| !form.is_foreign)
         };
         (0..bytes.len()).find(is_begun).map(|at| meant[at].from)
     }
@@ -197,6 +212,17 @@ mod tests {
         }
         assert_eq!(cut("s3cret-säge is not s3cret, says s3"), "… is not s3cret, says ");
         assert_eq!(echo.hide("not s3cret".to_owned()), "not s3cret");
+    }
+
+    #[test]
+    fn nobody_finds_out_letter_by_letter_what_is_not_his() {
+        let echo = Echo::of(["s3cret".to_owned()]).and_foreign(["Zk9!proxy".to_owned(), "s3cret".to_owned()]);
+        let cut = |text: &str| echo.hide_cut(text.to_owned());
+
+        for guess in ["Z", "Zk", "Zk9!", "Zk9!prox", "5a6b39", "WmsJ"] {
+            assert_eq!(cut(&format!("try {guess}")), format!("try {guess}"), "as after a wrong guess");
+        }
+        assert_eq!(cut("Zk9!proxy and s3c"), "… and ");
     }
 
     #[test]

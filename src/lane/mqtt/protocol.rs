@@ -56,7 +56,7 @@ impl ConnectOptions {
     pub(super) fn echo(&self) -> Echo {
         let password = self.credentials.as_ref().map(|(_, password)| password.expose().to_owned());
         let password = password.filter(|password| password.len() >= SHORTEST_SECRET);
-        Echo::of(password.into_iter().chain(self.dialer.secrets()))
+        Echo::of(password).and_foreign(self.dialer.secrets())
     }
 }
 

@@ -89,9 +89,9 @@ impl WebhookClient {
             _ => None,
         };
         let secrets = webhook.address.secrets().into_iter().chain(webhook.credentials.secrets());
-        let secrets: Vec<String> = secrets.chain(webhook.dialer.secrets()).collect();
+        let echo = Echo::of(secrets).and_foreign(webhook.dialer.secrets());
         let requests = RequestBuilder::new(webhook, key, clock.clone())?;
-        let echo = Echo::of(secrets.into_iter().chain(requests.secret()));
+        let echo = echo.and(requests.secret());
         let tokens = server.map(|(grant, connector)| Tokens::new(grant, connector, echo.clone()));
         Ok(WebhookClient { connector, requests, tokens, echo: Arc::new(echo), clock })
     }
