@@ -162,6 +162,16 @@ impl Dialer {
     }
 }
 
+/// Returns a host in the one way in which hosts are compared: an address in its usual form, whatever the spelling that leads to it, and a name in
+/// small letters without a final dot.
+pub fn canonical(host: &str) -> String {
+    let address = match Named::of(host) {
+        Named::Address(address) => address.to_canonical(),
+        Named::Name(name) => return name,
+    };
+    if address.is_ipv6() { format!("[{address}]") } else { address.to_string() }
+}
+
 fn refused(error: Refused) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, error)
 }

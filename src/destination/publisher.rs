@@ -1,6 +1,5 @@
 //! A row of `mqtt_publishers`. In: its columns and settings. Out: how to reach the broker, and how to make topics and payloads.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::destination::broker_url;
@@ -11,6 +10,7 @@ use crate::destination::client_id;
 use crate::destination::defaults::Defaults;
 use crate::destination::fields::Fields;
 use crate::destination::status_level;
+use crate::egress;
 use crate::egress::Dialer;
 use crate::egress::Egress;
 use crate::payload::Format;
@@ -81,13 +81,7 @@ pub enum MqttVersion {
 impl Publisher {
     /// Returns its broker, written in one way in whatever way the row writes it.
     pub fn broker(&self) -> String {
-        let host = self.host.to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host);
-        match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
-            Ok(IpAddr::V6(address)) => format!("[{address}]:{}", self.port),
-            Ok(IpAddr::V4(address)) => format!("{address}:{}", self.port),
-            Err(_) => format!("{host}:{}", self.port),
-        }
+        format!("{}:{}", egress::canonical(&self.host), self.port)
     }
 }
 

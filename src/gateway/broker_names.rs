@@ -68,7 +68,7 @@ fn give_ids(rows: &[DestinationRow], order: &[usize], holders: &mut Holders) -> 
     refused
 }
 
-/// Gives the levels of status topics. A row that is refused has none.
+/// Gives the levels of status topics. A row that is refused keeps the one that it has, as one that cannot be used for another reason.
 fn give_levels(
     rows: &mut [DestinationRow],
     order: &[usize],
@@ -81,13 +81,15 @@ fn give_levels(
         let levels = levels(&row.lane, asking);
         let names: Vec<String> = levels.iter().map(|level| level_name(asking, level)).collect();
         let own = names.iter().position(|name| holders.get(name) == Some(&row.lane));
-        let chosen = own.or_else(|| names.iter().position(|name| !holders.contains_key(name)));
+        let is_refused = refused.contains_key(place);
+        let free = || names.iter().position(|name| !is_refused && !holders.contains_key(name));
+        let chosen = own.or_else(free);
         for name in &names {
             if holders.get(name) == Some(&row.lane) {
                 holders.remove(name);
             }
         }
-        let Some(chosen) = chosen.filter(|_| !refused.contains_key(place)) else { continue };
+        let Some(chosen) = chosen else { continue };
         holders.insert(names[chosen].clone(), row.lane.clone());
         let Ok(destination) = &mut row.usable else { continue };
         if let Target::Mqtt(publisher) = &mut destination.target

@@ -176,7 +176,8 @@ fn a_row_that_is_gone_or_paused_leaves_its_names_and_one_that_nobody_has_read_do
 #[test]
 fn addresses_of_one_broker_are_one_broker() {
     let same = [["Broker.Plant", "broker.plant."], ["::1", "0:0::0:1"], ["10.0.0.1", "::ffff:10.0.0.1"]];
-    for names in same {
+    let spelled = ["127.1", "0x7f.1", "2130706433", "0177.1", "127.1.", "[::ffff:127.0.0.1]"];
+    for names in same.into_iter().chain(spelled.map(|one| ["127.0.0.1", one])) {
         let [one, other] = names.map(|host| {
             let mut row = plain("1", "plant", "x");
             let Target::Mqtt(publisher) = &mut row.usable.as_mut().unwrap().target else { panic!("a publisher") };
