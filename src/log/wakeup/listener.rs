@@ -2,6 +2,7 @@
 //! so that its socket is always drained: a listener that does not read lets the server's queue of notifications fill up for everybody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::poll_fn;
 use tokio::io::AsyncRead;
@@ -9,6 +10,8 @@ use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::Client;
 use tokio_postgres::Connection;
@@ -55,6 +58,9 @@ const SCHEMA: &str = "schema";
 /// The payload of `andon.notify_deliveries()`, sent when something other than a lane changes `andon.deliveries`.
 const DELIVERIES: &str = "deliveries";
 
+/// The least time between two changes of the ledger that lanes are told of.
+const BETWEEN: Duration = Duration::from_secs(2);
+
 /// Subscribes, and returns once the server has confirmed it. The task ends with the connection, whose error it returns; it sets the bell's
 /// signal then, so that the tail does not sleep on. The connection ends with the task.
 pub(crate) async fn listen<S, T>(
@@ -69,15 +75,25 @@ where
     let heard = Arc::clone(&signals);
     let draining = AbortOnDropHandle::new(tokio::spawn(async move {
         let signals = heard;
+        // Of a flood of notes, lanes hear one in a while: each makes them read the ledger anew, and give up what they have just read.
+        let (mut is_told, mut next) = (true, Instant::now());
         let error = loop {
-            match poll_fn(|context| connection.poll_message(context)).await {
+            let message = tokio::select! {
+                message = poll_fn(|context| connection.poll_message(context)) => message,
+                () = sleep_until(next), if !is_told => {
+                    signals.deliveries_changed();
+                    (is_told, next) = (true, Instant::now() + BETWEEN);
+                    continue;
+                }
+            };
+            match message {
                 Some(Ok(AsyncMessage::Notification(note))) => match note.payload() {
                     DESTINATIONS => {
                         signals.destinations.notify_one();
                         signals.sources.notify_one();
                     }
                     SCHEMA => signals.schema.notify_one(),
-                    DELIVERIES => signals.deliveries_changed(),
+                    DELIVERIES => is_told = false,
                     _ => signals.bell.notify_one(),
                 },
                 Some(Ok(_)) => {}

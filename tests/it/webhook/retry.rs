@@ -13,6 +13,7 @@ use crate::support::line::PATIENCE;
 use crate::support::line::judge_requests;
 use crate::support::line::marker;
 use crate::support::line::wait_for_requests;
+use crate::support::plant::connect;
 
 impl Line {
     /// Returns the lane's attempts as `attempt outcome code`, the oldest first.
@@ -47,6 +48,28 @@ async fn a_delivery_is_tried_by_its_schedule_and_dead_after_the_last_attempt() {
     assert_eq!(line.parked(&lane).await, ["dead 3 answered 500: 500"]);
     assert_eq!(line.attempts(&lane).await[..3], ["1 retry 500", "2 retry 500", "3 dead 500"]);
     assert_eq!(receiver.received().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_notes_about_the_ledger_keeps_no_delivery_from_its_time() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer_next("/hook", 1, &Answer::status(500));
+    let mut line = Line::new().await;
+    line.webhook(&receiver.url("/hook"), json!({"retry": ["1s"]})).await;
+    line.start();
+    let anyone = connect(&line.url).await;
+    let flood = tokio::spawn(async move {
+        loop {
+            anyone.batch_execute("notify andon, 'deliveries'").await.unwrap();
+        }
+    });
+
+    line.emit("acme", "e", 1).await;
+    receiver.wait_accepted(PATIENCE, 1).await.unwrap();
+
+    assert!(!flood.is_finished());
+    flood.abort();
+    line.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
