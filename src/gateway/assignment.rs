@@ -80,14 +80,15 @@ fn deal<'a>(able: &[DaemonId], lanes: &[Served<'a>], loads: &HashMap<DaemonId, u
             None => free.push(*lane),
         }
     }
-    // The daemons that have the most get the remainder, so that the fewest lanes move.
-    shares.sort_by_key(|share| (usize::MAX - share.before - share.lanes.len(), share.daemon));
     let up_to = |level: usize| shares.iter().map(|share| level.saturating_sub(share.before)).sum::<usize>();
     let mut level = 0;
     while !shares.is_empty() && up_to(level + 1) <= lanes.len() {
         level += 1;
     }
     let mut remainder = lanes.len().saturating_sub(up_to(level));
+    // The daemons that have more than their equal part get the remainder, so that the fewest lanes move. How much more they have, and how much
+    // less the others have, says only who looked first, and daemons that look at different moments would leave a lane to each other.
+    shares.sort_by_key(|share| (share.before + share.lanes.len() <= level, share.daemon));
     let mut room = |share: &Share<'_>| {
         let one_more = usize::from(remainder > 0 && share.before <= level);
         remainder -= one_more;
@@ -204,6 +205,44 @@ mod tests {
                     prop_assert_eq!(kept.count(), before.min(after), "a lane moved although it need not have");
                 }
             }
+        }
+    }
+
+    proptest! {
+        /// Some lanes need the only key, which some daemons hold. The daemons look in any order, and each leaves and takes what it finds.
+        #[test]
+        fn whoever_looks_first_the_numbers_are_the_same_and_no_lane_is_left_to_another(
+            lanes_and_needs in prop::collection::vec((prop::option::of(0..9u8), any::<bool>()), 0..40),
+            living in prop::collection::btree_map(0..9u8, any::<bool>(), 1..6),
+            looks in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let (owners, are_sealed): (Vec<Option<u8>>, Vec<bool>) = lanes_and_needs.into_iter().unzip();
+            let (mut lanes, key) = (lanes(&owners), BTreeSet::from(["a".to_owned()]));
+            let names: Vec<LaneName> = lanes.keys().cloned().collect();
+            let sealed = names.iter().zip(are_sealed).filter(|(_, is_sealed)| *is_sealed).map(|(lane, _)| (lane, &key));
+            let needed: HashMap<&LaneName, &BTreeSet<String>> = sealed.collect();
+            let held = |holds: bool| if holds { keys("a") } else { Vec::new() };
+            let living: Vec<LivingDaemon> = living.iter().map(|(id, holds)| LivingDaemon { id: daemon(*id), keys: held(*holds) }).collect();
+            let lives = |owner: &Option<DaemonId>| living.iter().any(|it| Some(it.id) == *owner);
+            let counts = |assigned: &HashMap<LaneName, DaemonId>| -> Vec<usize> {
+                living.iter().map(|it| assigned.values().filter(|daemon| **daemon == it.id).count()).collect()
+            };
+            let promised = counts(&assign(&lanes, &needed, &living));
+
+            let everybody = (0..living.len()).chain(0..living.len());
+            for place in looks.iter().map(|look| look.index(living.len())).chain(everybody) {
+                let (who, assigned) = (living[place].id, assign(&lanes, &needed, &living));
+                prop_assert_eq!(counts(&assigned), &promised[..]);
+                for (lane, owner) in &mut lanes {
+                    match (assigned[lane] == who, lives(owner)) {
+                        (true, false) => *owner = Some(who),
+                        (false, true) if *owner == Some(who) => *owner = None,
+                        _ => {}
+                    }
+                }
+            }
+
+            prop_assert!(lanes.values().all(lives), "nobody looks any more, and nobody serves one of {:?}", lanes);
         }
     }
 

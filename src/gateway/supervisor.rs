@@ -5,6 +5,7 @@
 mod failures;
 mod news;
 mod lane_list;
+mod unserved;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -28,6 +29,7 @@ use crate::gateway::supervisor::failures::Failures;
 use crate::gateway::supervisor::lane_list::LaneList;
 use crate::gateway::supervisor::news::News;
 use crate::gateway::supervisor::news::Returned;
+use crate::gateway::supervisor::unserved::Unserved;
 use crate::gateway::systemd;
 use crate::lane;
 use crate::lane::LaneContext;
@@ -55,6 +57,7 @@ pub(super) struct Supervisor {
     /// The states of lanes that have failed, to be written.
     reports: Vec<(LaneRow, State)>,
     news: News,
+    unserved: Unserved,
     /// The trouble that was last logged, so that it is logged once and not at each attempt.
     trouble: String,
     is_ready: bool,
@@ -107,6 +110,7 @@ impl Supervisor {
             failures: Failures::default(),
             reports: Vec::new(),
             news: News::default(),
+            unserved: Unserved::default(),
             trouble: String::new(),
             is_ready: false,
         }
@@ -169,12 +173,14 @@ impl Supervisor {
             list = self.lane_list(lease).await?;
         }
         self.news.unread(&list.listing.unread);
+        let next_look = self.unserved.next_look(list.unserved, Instant::now()).unwrap_or(FALLBACK);
         let is_known = list.listing.unread.is_empty();
-        Ok(match self.start(list.ours).await? {
+        let pause = match self.start(list.ours).await? {
             false => RETRY,
             true if is_known => FALLBACK,
             true => UNREAD_RETRY,
-        })
+        };
+        Ok(pause.min(next_look))
     }
 
     async fn lane_list(&self, lease: &Lease) -> anyhow::Result<LaneList> {

@@ -115,6 +115,27 @@ async fn the_lanes_and_the_bell_of_a_killed_daemon_go_to_another() {
     }
 }
 
+/// This is less than the time after which a daemon looks at the destinations although nothing has happened.
+const AGREED: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_that_start_at_the_same_moment_leave_no_lane_to_each_other() {
+    let (line, receiver) = four_hooks().await;
+    for hook in HOOKS..8 {
+        line.webhook(&receiver.url(&format!("/{hook}")), json!({})).await;
+    }
+
+    for round in 1..=6 {
+        let (first, second, third) =
+            tokio::join!(daemon::start(&line.url), daemon::start(&line.url), daemon::start(&line.url));
+
+        let agreed = tokio::time::timeout(AGREED, shares(&line, &[2, 3, 3])).await;
+
+        assert!(agreed.is_ok(), "round {round}: a lane is served by nobody, or one daemon has too many");
+        tokio::try_join!(first.stop(), second.stop(), third.stop()).unwrap();
+    }
+}
+
 /// Finds, in `pg_locks`, the lock of the daemon that rings for the others.
 const TAIL: &str = "locktype = 'advisory' and classid = 1097753711 and objid = 2 and granted
     and database = (select oid from pg_database where datname = current_database())";

@@ -28,6 +28,8 @@ use crate::ledger::replays;
 pub(super) struct LaneList {
     /// The destinations that are assigned to this daemon.
     pub(super) ours: Vec<DestinationRow>,
+    /// The lanes that another daemon should serve, and that no living one serves.
+    pub(super) unserved: BTreeSet<LaneName>,
     /// The names of all destinations that there are, and of their replays.
     pub(super) names: HashSet<LaneName>,
     /// What else the tables say; the active rows are taken out of it.
@@ -77,9 +79,14 @@ impl LaneList {
             lanes::release(&*transaction, &left, daemon).await?;
         }
         transaction.commit().await?;
+        let lives = |by: &Uuid| lease.living.iter().any(|it| it.id == *by);
+        let is_unserved =
+            |lane: &LaneName, by: Option<&Uuid>| assigned.get(lane) != ourselves && !by.is_some_and(lives);
+        let unserved = served.iter().filter(|(lane, by)| is_unserved(lane, by.as_ref()));
+        let unserved = unserved.map(|(lane, _)| lane.clone()).collect();
         let names = names.into_iter().cloned().collect();
         let mut ours = std::mem::take(&mut listing.active);
         ours.retain(|listed| assigned.get(&listed.lane) == ourselves);
-        Ok(LaneList { ours, names, listing, removed })
+        Ok(LaneList { ours, unserved, names, listing, removed })
     }
 }
