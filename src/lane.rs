@@ -239,7 +239,7 @@ struct Parts {
 
 fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
     let Parts { name, route, order, replay, enlisted, held, outlet } = parts;
-    let Enlisted { row, position, pending, has_parked, is_failing, .. } = enlisted;
+    let Enlisted { row, position, pending, open, has_parked, is_failing, .. } = enlisted;
     let reader = Reader::new(context.log.clone(), route.tenant.clone());
     let intake = Intake::new(Arc::clone(&context.feed), route.clone(), reader, position, pending);
     let is_replay = replay.is_some();
@@ -247,7 +247,7 @@ fn prepare(parts: Parts, context: &LaneContext, stop: Stop) -> Running {
         Some(replay) => intake.for_replay(replay.events),
         None => intake,
     };
-    let progress = Progress::new(row, intake, is_failing);
+    let progress = Progress::new(row, intake, open, is_failing);
     let memory = Arc::clone(context.feed.memory());
     let retries = Retries::new(route, context.ledger_changes.clone(), order, memory, has_parked);
     match outlet {

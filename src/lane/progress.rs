@@ -59,9 +59,10 @@ pub fn too_long(reason: &str) -> String {
 }
 
 impl Progress {
-    /// Creates the progress of a lane that goes on from its stored cursor; `is_failing` is what its row says of the destination.
-    pub fn new(row: LaneRow, intake: Intake, is_failing: bool) -> Progress {
-        let unsaved = Unsaved::new(intake.position(), is_failing, Instant::now());
+    /// Creates the progress of a lane that goes on from its stored cursor; `open` and `is_failing` are what its row says of the destination.
+    pub fn new(row: LaneRow, intake: Intake, open: Option<String>, is_failing: bool) -> Progress {
+        let state = open.map_or(State::Running, State::Open);
+        let unsaved = Unsaved::new(intake.position(), state, is_failing, Instant::now());
         // Whatever is pending in the row that was taken over may be a hole.
         let written_holes = Arc::new(intake.checkpoint().1.ids());
         Progress {

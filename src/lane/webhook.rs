@@ -71,7 +71,8 @@ impl WebhookLane {
         held: Vec<Entity>,
     ) -> WebhookLane {
         let webhook = client.webhook();
-        let (timeout, state) = (webhook.timeout, WebhookState::new(webhook, held));
+        let suspected = progress.may_have_failed().then(Instant::now);
+        let (timeout, state) = (webhook.timeout, WebhookState::new(webhook, held, suspected));
         let in_flight = InFlight::new(client, progress.epoch());
         WebhookLane { name, timeout, progress, retries, in_flight, state, trouble: Trouble::default() }
     }

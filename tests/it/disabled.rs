@@ -214,3 +214,37 @@ async fn a_success_ends_the_failure_after_a_restart_too() {
     line.until("select count(*) = 2 and bool_and(failing_since is null) from andon.lanes").await;
     line.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_an_outage_keeps_since_and_costs_no_event_an_attempt() {
+    let receiver = Receiver::start().await.unwrap();
+    receiver.answer("/away", Answer::status(503));
+    receiver.answer("/gone", Answer::status(410));
+    let mut line = Line::new().await;
+    let away = line.webhook(&receiver.url("/away"), json!({"retry": ["1h"], "concurrency": 1})).await;
+    let gone = line.webhook_of("rival", &receiver.url("/gone"), json!({})).await;
+    line.start();
+    line.emit_all(20, 1).await;
+    line.emit("rival", "e", 1).await;
+    assert_eq!(line.state(&away, "open").await, "answered 503: 503");
+    line.state(&gone, "disabled").await;
+    line.stop().await.unwrap();
+    let shown =
+        "select string_agg(concat_ws(' ', lane, state, reason, state_since), '; ' order by lane) from andon.lanes";
+    let (before, parked) = (line.text(shown).await, line.parked(&away).await);
+    let epoch: i64 = line.client.query_one("select max(epoch) from andon.lanes", &[]).await.unwrap().get(0);
+    let tried = receiver.received().iter().filter(|it| it.path == "/away").count();
+
+    line.start();
+    line.until(&format!("select bool_and(epoch > {epoch}) from andon.lanes")).await;
+    receiver.requests().wait_for_matching(PATIENCE, tried + 2, |it| it.path == "/away").await.unwrap();
+    line.stop().await.unwrap();
+
+    assert_eq!(line.text(shown).await, before);
+    assert_eq!(line.parked(&away).await, parked);
+    receiver.answer("/away", Answer::status(200));
+    line.start();
+    assert_eq!(line.state(&away, "running").await, "");
+    receiver.acceptances().wait_for_matching(PATIENCE, 20 - parked.len(), |it| it.path == "/away").await.unwrap();
+    line.stop().await.unwrap();
+}

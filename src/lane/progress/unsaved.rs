@@ -70,13 +70,13 @@ const PAUSE_PER_RANGE: Duration = Duration::from_micros(250);
 const IDLE_PAUSES: u32 = 60;
 
 impl Unsaved {
-    /// Creates a lane that goes on from this position, which is stored; `is_failing` is what its row says of the destination.
-    pub(super) fn new(position: i64, is_failing: bool, now: Instant) -> Unsaved {
+    /// Creates a lane that goes on from this position and in this state, which are stored; `is_failing` is what its row says of the destination.
+    pub(super) fn new(position: i64, state: State, is_failing: bool, now: Instant) -> Unsaved {
         Unsaved {
-            state: State::Running,
+            state: state.clone(),
             trouble: None,
             told: None,
-            saved_state: State::Running,
+            saved_state: state,
             failure: if is_failing { StoredFailure::Possible } else { StoredFailure::None },
             cursor: StoredCursor::UpToDate,
             saved_position: position,

@@ -34,6 +34,8 @@ pub struct Enlisted {
     pub pending: Ranges,
     /// Why the lane is disabled. There is no reason if it is not disabled, or if its destination has been changed since.
     pub disabled: Option<String>,
+    /// Why a webhook was only probed when the lane was last served, as the row still says.
+    pub open: Option<String>,
     /// Whether anything of it is parked and not dead.
     pub has_parked: bool,
     /// Whether its row says that the destination fails.
@@ -125,7 +127,16 @@ async fn without_cursor(row: LaneRow, error: &NotRanges) -> Result<Enlisted, Sto
         format!("its cursor cannot be read: {error}; mend `pending` in andon.lanes, then change the destination's row");
     row.report(&State::Misconfigured(reason.clone())).await?;
     let (pending, disabled) = (Ranges::default(), Some(reason));
-    Ok(Enlisted { row, position: 0, pending, disabled, has_parked: false, is_failing: true, passed_over: None })
+    Ok(Enlisted {
+        row,
+        position: 0,
+        pending,
+        disabled,
+        open: None,
+        has_parked: false,
+        is_failing: true,
+        passed_over: None,
+    })
 }
 
 async fn take(
@@ -143,7 +154,9 @@ async fn take(
                 select * from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int8[], $11::text[])
                     it (lane, tenant, name, position, pending, state, reason, fingerprint, replay, patterns)
             ), free as (
-                select l.lane, l.state, l.position, case when l.state = 'removed' then andon.pending_ids(l) else l.pending end pending
+                select l.lane, l.state, l.position, case when l.state = 'removed' then andon.pending_ids(l) else l.pending end pending,
+                    l.fingerprint = wanted.fingerprint
+                        and (l.state = 'disabled' or l.state = 'open' and wanted.state = 'running' and l.failing_since is not null) stays
                 from andon.lanes l join wanted using (lane)
                 where l.daemon = $10 or not andon.is_served(l.daemon) for no key update of l skip locked
             ), taken as (
@@ -152,10 +165,10 @@ async fn take(
                     position = case when l.state = 'removed' then greatest(it.position, l.position) else l.position end,
                     pending = case when l.state = 'removed' and it.position > l.position then it.pending::int8multirange else l.pending end,
                     shared_holes = case when l.state = 'removed' and it.position > l.position then null else l.shared_holes end,
-                    state = case when l.state = 'disabled' and l.fingerprint = it.fingerprint then l.state else it.state end,
-                    reason = case when l.state = 'disabled' and l.fingerprint = it.fingerprint then l.reason else it.reason end,
+                    state = case when free.stays then l.state else it.state end,
+                    reason = case when free.stays then l.reason else it.reason end,
                     failing_since = case when l.state = 'removed' or l.fingerprint <> it.fingerprint then null else l.failing_since end,
-                    state_since = case when l.state = it.state then l.state_since else now() end,
+                    state_since = case when free.stays or l.state = it.state then l.state_since else now() end,
                     updated_at = now()
                 from wanted it join free using (lane) where l.lane = it.lane
                 returning l.lane, l.epoch, l.writes, l.position, l.pending, l.state, l.reason,
@@ -212,12 +225,13 @@ fn read(row: &Row, own: LaneRow) -> Result<Enlisted, NotRanges> {
         let wanted_once = Ranges::parse(row.get(8))?.union(&Ranges::span(old_position.saturating_add(1), position));
         passed_over = Some(if position > old_position { wanted_once.without(&pending) } else { Ranges::default() });
     }
-    let is_disabled = row.get::<_, &str>(4) == "disabled";
+    let reason_of = |state: &str| row.get::<_, Option<String>>(5).filter(|_| row.get::<_, &str>(4) == state);
     Ok(Enlisted {
         row: own,
         position,
         pending,
-        disabled: row.get::<_, Option<String>>(5).filter(|_| is_disabled),
+        disabled: reason_of("disabled"),
+        open: reason_of("open"),
         has_parked: row.get(9),
         is_failing: row.get(11),
         passed_over,

@@ -21,14 +21,9 @@ pub struct Breaker {
 #[derive(Debug)]
 enum BreakerState {
     /// Whatever opens it, it does not probe before `not_before`, which one of the failures asked for.
-    Closed {
-        failures_in_a_row: u32,
-        not_before: Option<Instant>,
-    },
-    Open {
-        next_probe: Instant,
-        pause: Duration,
-    },
+    Closed { failures_in_a_row: u32, not_before: Option<Instant> },
+    /// There was no pause yet if nobody has tried the destination since it was suspected.
+    Open { next_probe: Instant, pause: Duration },
 }
 
 impl BreakerState {
@@ -36,9 +31,11 @@ impl BreakerState {
 }
 
 impl Breaker {
-    /// Starts closed, and opens after this many failures in a row.
-    pub fn new(opens_after: u32) -> Breaker {
-        Breaker { opens_after, state: BreakerState::HEALTHY }
+    /// Opens after this many failures in a row. It starts closed, unless the destination is `suspected` because it failed in an earlier life
+    /// of the lane: then it starts with a probe at this time, so that no restart costs events their attempts.
+    pub fn new(opens_after: u32, suspected: Option<Instant>) -> Breaker {
+        let open = |next_probe| BreakerState::Open { next_probe, pause: Duration::ZERO };
+        Breaker { opens_after, state: suspected.map_or(BreakerState::HEALTHY, open) }
     }
 
     /// Returns whether attempts are made as usual.
@@ -61,9 +58,13 @@ impl Breaker {
         closes
     }
 
-    /// Records a failure; `retry_after` is the pause that the destination asked for. Returns whether it opened the breaker.
+    /// Records a failure; `retry_after` is the pause that the destination asked for. Returns whether it opened the breaker,
+    /// or confirmed what was suspected.
     pub fn failed(&mut self, now: Instant, retry_after: Duration) -> bool {
-        let was_closed = self.is_closed();
+        let is_news = match self.state {
+            BreakerState::Closed { .. } => true,
+            BreakerState::Open { pause, .. } => pause.is_zero(),
+        };
         match &mut self.state {
             BreakerState::Closed { failures_in_a_row, not_before } => {
                 *failures_in_a_row += 1;
@@ -76,14 +77,14 @@ impl Breaker {
             // This attempt was already in flight when the breaker opened, so it says nothing new.
             BreakerState::Open { next_probe, .. } if now < *next_probe => {}
             BreakerState::Open { next_probe, pause } => {
-                *pause = (*pause * 2).min(LONGEST_PAUSE);
+                *pause = (*pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
                 *next_probe = now + *pause;
             }
         }
         if let BreakerState::Open { next_probe, .. } = &mut self.state {
             *next_probe = (*next_probe).max(now + retry_after);
         }
-        was_closed && !self.is_closed()
+        is_news && !self.is_closed()
     }
 }
 
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn it_opens_after_failures_in_a_row_probes_ever_more_rarely_and_closes_on_success() {
         let now = Instant::now();
-        let mut breaker = Breaker::new(OPENS_AFTER);
+        let mut breaker = Breaker::new(OPENS_AFTER, None);
 
         assert!((1..OPENS_AFTER).all(|_| !breaker.failed(now, NONE)));
         assert!(!breaker.succeeded(), "it was closed");
@@ -118,9 +119,23 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_that_is_suspected_is_probed_at_once_and_then_as_any_other() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(OPENS_AFTER, Some(now));
+
+        assert_eq!(breaker.next_probe(), Some(now));
+        assert!(breaker.failed(now, NONE), "it is news that it still fails");
+        assert_eq!(breaker.next_probe(), Some(now + FIRST_PAUSE));
+        assert!(!breaker.failed(now + FIRST_PAUSE, NONE));
+        assert_eq!(breaker.next_probe(), Some(now + FIRST_PAUSE * 3));
+        assert!(breaker.succeeded() && breaker.is_closed());
+        assert!(Breaker::new(OPENS_AFTER, Some(now)).succeeded(), "a success closes it");
+    }
+
+    #[test]
     fn it_does_not_probe_before_the_time_that_the_destination_asked_for() {
         let (now, retry_after) = (Instant::now(), Duration::from_secs(90));
-        let mut breaker = Breaker::new(OPENS_AFTER);
+        let mut breaker = Breaker::new(OPENS_AFTER, None);
 
         // Only the first failure asks for it, and the others say no more of it.
         breaker.failed(now, retry_after);

@@ -70,8 +70,9 @@ const QUEUED_PER_REQUEST: usize = 16;
 const MOVED_PER_PROBE: usize = 16;
 
 impl WebhookState {
-    /// Starts with some entities held, because an earlier run left something of theirs in the ledger.
-    pub(super) fn new(webhook: &Webhook, held: Vec<Entity>) -> WebhookState {
+    /// Starts with some entities held, because an earlier run left something of theirs in the ledger. An endpoint that failed when it was last
+    /// tried is `suspected` from now on, and is probed first.
+    pub(super) fn new(webhook: &Webhook, held: Vec<Entity>, suspected: Option<Instant>) -> WebhookState {
         let is_strict = webhook.order == Order::Strict;
         let mut queue = LaneOrder::new(webhook.order);
         for entity in held {
@@ -85,7 +86,7 @@ impl WebhookState {
             in_flight: 0,
             last_started: Source::Log,
             // In strict order nothing else can be delivered meanwhile, so the first failure already makes the lane probe.
-            breaker: Breaker::new(if is_strict { 1 } else { OPENS_AFTER }),
+            breaker: Breaker::new(if is_strict { 1 } else { OPENS_AFTER }, suspected),
             moved_while_open: VecDeque::new(),
             disabled: None,
         }

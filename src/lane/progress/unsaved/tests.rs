@@ -33,7 +33,7 @@ proptest! {
     #[test]
     fn each_delivery_is_counted_once_however_the_writes_end(steps in steps()) {
         let now = Instant::now();
-        let mut unsaved = Unsaved::new(0, false, now);
+        let mut unsaved = Unsaved::new(0, State::Running, false, now);
         let (mut position, mut stored) = (0, 0);
         let mut under_way: Option<Checkpoint> = None;
         for step in steps {
@@ -79,7 +79,7 @@ proptest! {
 #[test]
 fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
     let start = Instant::now();
-    let mut unsaved = Unsaved::new(10, false, start);
+    let mut unsaved = Unsaved::new(10, State::Running, false, start);
     let later = start + IDLE_CHECKPOINT + Duration::from_millis(1);
 
     assert!(!unsaved.is_due(later, 10, false, at_once), "it is where it was");
@@ -102,7 +102,7 @@ fn an_idle_lane_is_due_twice_a_minute_and_a_replay_at_its_end() {
 #[test]
 fn a_lane_that_stops_stores_its_position_to_the_event() {
     let now = Instant::now();
-    let mut unsaved = Unsaved::new(10, false, now);
+    let mut unsaved = Unsaved::new(10, State::Running, false, now);
 
     unsaved.stops_at(10);
     assert!(!unsaved.is_due(now, 10, false, at_once));
@@ -112,7 +112,7 @@ fn a_lane_that_stops_stores_its_position_to_the_event() {
 
 #[test]
 fn a_recovery_is_written_once_after_each_failure() {
-    let mut unsaved = Unsaved::new(0, true, Instant::now());
+    let mut unsaved = Unsaved::new(0, State::Running, true, Instant::now());
 
     unsaved.destination_works();
     assert!(unsaved.has_recovered(), "an earlier run may have written that it fails");
@@ -127,7 +127,7 @@ fn a_recovery_is_written_once_after_each_failure() {
 
 #[test]
 fn a_lane_whose_row_shows_no_failure_has_no_recovery_to_write_until_one_may_be_written() {
-    let mut unsaved = Unsaved::new(0, false, Instant::now());
+    let mut unsaved = Unsaved::new(0, State::Running, false, Instant::now());
 
     unsaved.destination_works();
     assert!(!unsaved.has_recovered() && !unsaved.may_have_failed());
@@ -140,7 +140,7 @@ fn a_lane_whose_row_shows_no_failure_has_no_recovery_to_write_until_one_may_be_w
 
 #[test]
 fn a_disabled_lane_stays_disabled() {
-    let mut unsaved = Unsaved::new(0, false, Instant::now());
+    let mut unsaved = Unsaved::new(0, State::Running, false, Instant::now());
     let disabled = State::Disabled("410".to_owned());
 
     assert!(!unsaved.set_state(State::Running), "a lane runs when it starts");
@@ -156,7 +156,7 @@ fn a_disabled_lane_stays_disabled() {
 fn a_cursor_with_thousands_of_holes_is_written_less_often_and_at_the_end_all_the_same() {
     let begun = Instant::now();
     let after = |millis| begun + Duration::from_millis(millis);
-    let mut unsaved = Unsaved::new(0, false, begun);
+    let mut unsaved = Unsaved::new(0, State::Running, false, begun);
     let mut pending = StoredPending::default();
     (0..8000).for_each(|hole| pending.pending.insert(2 * hole, 2 * hole));
     unsaved.delivered();
@@ -178,7 +178,7 @@ fn a_cursor_waits_for_holes_that_are_about_to_be_shared_unless_its_lane_stops() 
     let begun = Instant::now();
     let after = |seconds| begun + Duration::from_secs(seconds);
     let patience = || Duration::from_secs(36);
-    let mut unsaved = Unsaved::new(0, false, begun);
+    let mut unsaved = Unsaved::new(0, State::Running, false, begun);
     assert!(!unsaved.is_due(after(31), 9, false, patience) && unsaved.is_due(after(31), 9, false, at_once));
     unsaved.delivered();
     assert!(!unsaved.is_due(after(35), 9, false, patience));
@@ -190,7 +190,7 @@ fn a_cursor_waits_for_holes_that_are_about_to_be_shared_unless_its_lane_stops() 
 #[test]
 fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again() {
     let now = Instant::now();
-    let mut unsaved = Unsaved::new(0, false, now);
+    let mut unsaved = Unsaved::new(0, State::Running, false, now);
     let open = State::Open("answered 503".to_owned());
     unsaved.set_state(open.clone());
     unsaved.state_saved(open.clone());
@@ -211,7 +211,7 @@ fn a_lane_says_that_its_progress_cannot_be_written_and_then_its_own_state_again(
 #[test]
 fn a_state_that_cannot_be_written_is_told_once_though_its_lane_writes_its_cursor_meanwhile() {
     let now = Instant::now();
-    let mut unsaved = Unsaved::new(0, false, now);
+    let mut unsaved = Unsaved::new(0, State::Running, false, now);
     let disabled = State::Disabled("410".to_owned());
     unsaved.set_state(disabled.clone());
     let write = |unsaved: &mut Unsaved| {
@@ -232,7 +232,7 @@ fn a_state_that_cannot_be_written_is_told_once_though_its_lane_writes_its_cursor
 
 #[test]
 fn a_lane_that_is_disabled_says_that_and_nothing_else() {
-    let mut unsaved = Unsaved::new(0, false, Instant::now());
+    let mut unsaved = Unsaved::new(0, State::Running, false, Instant::now());
     let disabled = State::Disabled("410".to_owned());
     unsaved.set_state(disabled.clone());
 

@@ -68,7 +68,7 @@ fn lane(order: Order, concurrency: usize) -> Lane {
         certificates: Certificates::default(),
         credentials: Credentials::default(),
     };
-    Lane { state: WebhookState::new(&webhook, Vec::new()), now: Instant::now(), last_event: 0 }
+    Lane { state: WebhookState::new(&webhook, Vec::new(), None), now: Instant::now(), last_event: 0 }
 }
 
 impl Lane {
