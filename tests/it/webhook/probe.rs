@@ -144,19 +144,19 @@ async fn a_delivery_whose_predecessor_was_deleted_in_silence_goes_with_the_next_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_parked_is_delivered_in_order_after_a_restart_and_a_retry_by_hand() {
-    let (receiver, mut line, lane) = open_lane().await;
+    let (receiver, mut line, _) = open_lane().await;
     let expected = line.emit_more(5, 1, 3).await;
     line.until("select count(*) = 15 from andon.deliveries").await;
     line.stop().await.unwrap();
     receiver.answer("/hook", Answer::status(200));
-    line.start();
-    line.state(&lane, "running").await;
-
     let ids = "select array_agg(id::text order by id) from andon.deliveries where state = 'retry'";
     let ids: Vec<String> = line.client.query_one(ids, &[]).await.unwrap().get(0);
+    line.start();
+
     let twice = ids.iter().chain(&ids).map(String::as_str);
     let retried = run_andon(&line.url, &["deliveries", "retry"].into_iter().chain(twice).collect::<Vec<_>>());
-    assert_eq!(retried.status, 0, "{retried:?}");
+    // The lane may have been faster.
+    assert!(retried.status == 0 || retried.err.contains("is not parked"), "{retried:?}");
 
     receiver.wait_accepted(PATIENCE, 15).await.unwrap();
     line.until("select count(*) = 0 from andon.deliveries").await;
